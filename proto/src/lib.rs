@@ -8,6 +8,7 @@ pub mod producer;
 pub mod v1 {
     #![allow(
         clippy::all,
+        clippy::allow_attributes_without_reason,
         unreachable_pub,
         reason = "generated code is not ours to style"
     )]

@@ -1,1 +1,12 @@
-//! The service as a library.
+//! Sluicegate: streaming-first sensor ingestion for MySQL.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod embedded_db;
+pub mod model;
+pub mod repository;
+pub mod router;
+pub mod shutdown;
+pub mod telemetry;
+pub mod usecase;

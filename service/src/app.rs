@@ -1,0 +1,224 @@
+//! Wires the layers, and owns the order of start and stop.
+
+use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tracing::{error, info};
+
+use crate::{
+    config::{Config, ConfigError, Database},
+    embedded_db::{EmbeddedDb, EmbeddedDbError, EmbeddedDbOptions},
+    repository::{RepositoryError, mysql::MySqlStorage},
+    router::{grpc, rest},
+    shutdown::Shutdown,
+    usecase::ingest::Ingest,
+};
+
+/// Why the service did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("cannot listen on {addr}: {reason}")]
+    Listen {
+        addr: SocketAddr,
+        reason: std::io::Error,
+    },
+    #[error("{0}")]
+    EmbeddedDb(#[from] EmbeddedDbError),
+    #[error("{0}")]
+    Repository(#[from] RepositoryError),
+    #[error("gRPC: {0}")]
+    Grpc(#[from] tonic::transport::Error),
+    #[error("cannot write the ready file {path}: {reason}")]
+    ReadyFile {
+        path: String,
+        reason: std::io::Error,
+    },
+    #[error("a lane cannot go on: see the log")]
+    LaneFailed,
+    #[error(
+        "the shutdown deadline passed with {readings} readings not committed; their producers still hold them"
+    )]
+    NotDrained { readings: u64 },
+}
+
+/// Sockets that are bound before anything else, so that a port in use is known at once.
+pub struct Listeners {
+    pub grpc: TcpListener,
+    pub rest: TcpListener,
+}
+
+impl Listeners {
+    /// Binds both addresses.
+    ///
+    /// # Errors
+    /// When an address is in use or not ours.
+    pub async fn bind(config: &Config) -> Result<Self, AppError> {
+        let bind = async |addr| {
+            TcpListener::bind(addr)
+                .await
+                .map_err(|reason| AppError::Listen { addr, reason })
+        };
+        Ok(Self {
+            grpc: bind(config.grpc_addr).await?,
+            rest: bind(config.rest_addr).await?,
+        })
+    }
+}
+
+/// The database in use; stopped with the service when it is a child.
+pub enum RunningDatabase {
+    Remote(String),
+    Embedded(Box<EmbeddedDb>),
+}
+
+impl RunningDatabase {
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self {
+            Self::Remote(url) => url.clone(),
+            Self::Embedded(database) => database.url(),
+        }
+    }
+
+    pub async fn stop(self) {
+        if let Self::Embedded(mut database) = self
+            && let Err(error) = database.stop().await
+        {
+            error!(%error, "the embedded database did not stop");
+        }
+    }
+}
+
+/// Starts the embedded database, if that is what is configured.
+///
+/// # Errors
+/// When no database is configured or the child does not start.
+pub async fn start_database(config: &Config) -> Result<RunningDatabase, AppError> {
+    match config.database.clone() {
+        None => Err(ConfigError::NoDatabase.into()),
+        Some(Database::Url(url)) => Ok(RunningDatabase::Remote(url)),
+        Some(Database::Embedded { data_dir, binary }) => {
+            let options = EmbeddedDbOptions {
+                binary,
+                ..EmbeddedDbOptions::new(data_dir)
+            };
+            Ok(RunningDatabase::Embedded(Box::new(
+                EmbeddedDb::start(options).await?,
+            )))
+        }
+    }
+}
+
+/// Runs the service until it is told to stop.
+///
+/// # Errors
+/// When it cannot start, when a lane cannot go on, or when it cannot drain within the deadline.
+pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Result<(), AppError> {
+    let database = start_database(&config).await?;
+    let ended = serve(listeners, &config, &shutdown, database.url()).await;
+    database.stop().await;
+    ended
+}
+
+async fn serve(
+    listeners: Listeners,
+    config: &Config,
+    shutdown: &Shutdown,
+    url: String,
+) -> Result<(), AppError> {
+    let settings = config.database_settings(url);
+    if config.migrate {
+        for applied in MySqlStorage::migrate(&settings, config.layout).await? {
+            info!(applied, "migrated");
+        }
+    }
+    let storage = Arc::new(MySqlStorage::open(&settings).await?);
+    let ingest = Arc::new(Ingest::start(config.ingest_settings(), storage, &shutdown.tasks).await?);
+
+    let addresses = Addresses::of(&listeners)?;
+    let draining = &shutdown.draining;
+    let grpc = tokio::spawn({
+        let (ingest, config, draining) = (ingest.clone(), config.grpc.clone(), draining.clone());
+        async move { grpc::serve(listeners.grpc, ingest, &config, draining).await }
+    });
+    let rest = tokio::spawn(rest::serve(
+        listeners.rest,
+        ingest.clone(),
+        draining.clone(),
+    ));
+    info!(grpc = %addresses.grpc_addr, rest = %addresses.rest_addr, instance = config.instance, "ready");
+    if let Some(path) = &config.ready_file {
+        addresses.write(path)?;
+    }
+
+    let lanes_failed = tokio::select! {
+        () = draining.cancelled() => false,
+        () = ingest.failed() => true,
+    };
+    draining.cancel();
+    let stopped = tokio::time::timeout(shutdown.deadline, stop(&ingest, grpc, rest)).await;
+    match stopped {
+        _ if lanes_failed => Err(AppError::LaneFailed),
+        Err(_) => {
+            let readings = ingest.figures().in_flight;
+            error!(readings, "the shutdown deadline passed");
+            Err(AppError::NotDrained { readings })
+        }
+        Ok(grpc_ended) => {
+            info!(books = ?ingest.figures(), "drained");
+            Ok(grpc_ended?)
+        }
+    }
+}
+
+/// The order of stopping. Not ready and accepting nothing: both routers see `draining`. Then the calls that are open
+/// end, with what they brought committed and acknowledged; then nothing is in flight.
+async fn stop(
+    ingest: &Ingest,
+    grpc: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+    rest: tokio::task::JoinHandle<()>,
+) -> Result<(), tonic::transport::Error> {
+    let grpc_ended = grpc.await.unwrap_or(Ok(()));
+    ingest.drained().await;
+    let _ = rest.await;
+    grpc_ended
+}
+
+/// The addresses in use, for the ready file.
+#[derive(Debug, Serialize)]
+struct Addresses {
+    grpc_addr: SocketAddr,
+    rest_addr: SocketAddr,
+    pid: u32,
+}
+
+impl Addresses {
+    fn of(listeners: &Listeners) -> Result<Self, AppError> {
+        let local = |listener: &TcpListener| {
+            listener.local_addr().map_err(|reason| AppError::Listen {
+                addr: SocketAddr::from(([0, 0, 0, 0], 0)),
+                reason,
+            })
+        };
+        Ok(Self {
+            grpc_addr: local(&listeners.grpc)?,
+            rest_addr: local(&listeners.rest)?,
+            pid: std::process::id(),
+        })
+    }
+
+    /// Written beside and renamed, so that who waits for the file never reads half of it.
+    fn write(&self, path: &Path) -> Result<(), AppError> {
+        let failed = |reason| AppError::ReadyFile {
+            path: path.display().to_string(),
+            reason,
+        };
+        let beside = path.with_extension("tmp");
+        let text = serde_json::to_string(self).map_err(|error| failed(error.into()))?;
+        fs::write(&beside, text + "\n").map_err(failed)?;
+        fs::rename(&beside, path).map_err(failed)
+    }
+}

@@ -1,0 +1,138 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::{
+    app::{self, AppError, Listeners},
+    config::{Config, ConfigError, Settings},
+    repository::{RepositoryError, mysql::MySqlStorage},
+    shutdown::Shutdown,
+    telemetry,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  sluicegate serve --embedded-db
+  sluicegate serve --database-url mysql://ingest:secret@db.example:3306/sensors
+  SLUICEGATE_INGEST_LANES=4 sluicegate serve --config sluicegate.yaml
+  sluicegate migrate --database-url mysql://admin:secret@db.example:3306/sensors --layout hashed
+  sluicegate config --config sluicegate.yaml";
+
+/// Streaming-first sensor ingestion for MySQL
+#[derive(Debug, Parser)]
+#[command(name = "sluicegate", version, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Takes readings in over gRPC and serves the management API
+    #[command(after_help = EXAMPLES)]
+    Serve(Sources),
+    /// Creates the tables that are missing, and ends
+    Migrate(Sources),
+    /// Prints the configuration in effect, passwords masked
+    Config(Sources),
+    /// Prints a completion script
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Sources {
+    /// YAML file with the same settings, those of groups nested: `ingest: {lanes: 4}`
+    #[arg(long, env = "SLUICEGATE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+impl Sources {
+    fn resolve(self) -> Result<Config, ConfigError> {
+        Config::resolve(self.settings, self.config.as_deref())
+    }
+}
+
+/// Why the program ends with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Telemetry(String),
+    #[error("{0}")]
+    App(#[from] AppError),
+    #[error("{0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl Failure {
+    /// 2 for what the caller has to mend in flags or files, 1 for everything else.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Telemetry(_) => 2,
+            Self::App(_) | Self::Output(_) => 1,
+        }
+    }
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// When the command fails; the text is one sentence for the user.
+pub async fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Serve(sources) => {
+            let config = sources.resolve()?;
+            telemetry::init(&config.log, config.log_format).map_err(Failure::Telemetry)?;
+            let shutdown =
+                Shutdown::new(std::time::Duration::from_secs(config.shutdown_deadline_s));
+            shutdown.on_signal()?;
+            let listeners = Listeners::bind(&config).await?;
+            Ok(app::run(listeners, config, shutdown).await?)
+        }
+        Command::Migrate(sources) => {
+            let config = sources.resolve()?;
+            telemetry::init(&config.log, config.log_format).map_err(Failure::Telemetry)?;
+            Ok(migrate(&config).await?)
+        }
+        Command::Config(sources) => {
+            let config = sources.resolve()?;
+            let text = serde_norway::to_string(&config).map_err(std::io::Error::other)?;
+            print!("{text}");
+            Ok(())
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "sluicegate",
+                &mut std::io::stdout(),
+            );
+            Ok(())
+        }
+    }
+}
+
+async fn migrate(config: &Config) -> Result<(), AppError> {
+    let database = app::start_database(config).await?;
+    let settings = config.database_settings(database.url());
+    let applied = MySqlStorage::migrate(&settings, config.layout)
+        .await
+        .map_err(repository)?;
+    database.stop().await;
+    match applied.as_slice() {
+        [] => println!("nothing to do: the schema is up to date"),
+        applied => println!("applied: {}", applied.join(", ")),
+    }
+    Ok(())
+}
+
+fn repository(error: RepositoryError) -> AppError {
+    AppError::Repository(error)
+}

@@ -1,0 +1,11 @@
+//! The nouns that every layer shares. This module knows no other.
+
+mod limits;
+mod position;
+mod reading;
+mod rejection;
+
+pub use limits::{Limits, TimestampRange};
+pub use position::{Epoch, Seq, StreamHeader, StreamId, StreamIdError, StreamPosition};
+pub use reading::{Reading, Series};
+pub use rejection::{Fault, Field, Rejection};

@@ -1,0 +1,131 @@
+//! Where a stream stands: its name, who may write it, and how far it is durable.
+
+use std::{fmt, sync::Arc};
+
+/// Counts every reading of a stream from 1, rejected ones included. 0 stands before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// The position of the reading after `readings` more.
+    #[must_use]
+    pub fn plus(self, readings: u64) -> Self {
+        Self(self.0.saturating_add(readings))
+    }
+
+    /// The position just before this one.
+    #[must_use]
+    pub fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Raised each time a stream is opened; only the newest may write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The name of a stream: 1 to 128 characters, compared byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(Arc<str>);
+
+/// Why a name cannot name a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StreamIdError {
+    #[error("stream_id is empty")]
+    Empty,
+    #[error("stream_id has more than 128 characters")]
+    TooLong,
+    #[error("stream_id begins or ends with a blank or holds a control character")]
+    Unprintable,
+    #[error("stream_id begins with \"lane:\", which the service keeps for itself")]
+    Reserved,
+}
+
+impl StreamId {
+    /// Longest name, in characters.
+    pub const MAX_CHARS: usize = 128;
+    const LANE_PREFIX: &'static str = "lane:";
+
+    /// Checks a name that a producer chose.
+    ///
+    /// # Errors
+    /// When the name is empty, too long, not printable or reserved.
+    pub fn parse(name: &str) -> Result<Self, StreamIdError> {
+        if name.is_empty() {
+            return Err(StreamIdError::Empty);
+        }
+        if name.chars().count() > Self::MAX_CHARS {
+            return Err(StreamIdError::TooLong);
+        }
+        if name.trim() != name || name.chars().any(char::is_control) {
+            return Err(StreamIdError::Unprintable);
+        }
+        if name.starts_with(Self::LANE_PREFIX) {
+            return Err(StreamIdError::Reserved);
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The ledger row of a lane. It answers "did my COMMIT happen?" after a lost connection.
+    #[must_use]
+    pub fn of_lane(instance: &str, lane: usize) -> Self {
+        Self(format!("{}{instance}/{lane}", Self::LANE_PREFIX).into())
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a stream stands in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamPosition {
+    pub epoch: Epoch,
+    pub committed_seq: Seq,
+}
+
+/// A producer's claim: which stream it writes, under which epoch, and where its next reading stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamHeader {
+    pub stream_id: StreamId,
+    pub epoch: Epoch,
+    pub first_seq: Seq,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_name_is_printable_and_not_the_services_own() {
+        assert!(StreamId::parse("gateway-7").is_ok());
+        assert!(StreamId::parse(&"ü".repeat(128)).is_ok());
+        assert_eq!(StreamId::parse(""), Err(StreamIdError::Empty));
+        assert_eq!(
+            StreamId::parse(&"x".repeat(129)),
+            Err(StreamIdError::TooLong)
+        );
+        assert_eq!(StreamId::parse(" a"), Err(StreamIdError::Unprintable));
+        assert_eq!(StreamId::parse("a\nb"), Err(StreamIdError::Unprintable));
+        assert_eq!(StreamId::parse("lane:x/0"), Err(StreamIdError::Reserved));
+    }
+}

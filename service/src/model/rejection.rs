@@ -1,0 +1,219 @@
+//! Why a reading was not stored. One bad reading hurts no other (P5).
+
+use std::fmt;
+
+use super::{Limits, Reading, Seq, Series};
+
+/// The field of a reading that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    SensorValue,
+    SensorType,
+    Id2,
+    TimestampUs,
+    SeriesIndex,
+    /// The database refused the row as a whole.
+    Reading,
+}
+
+impl Field {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SensorValue => "sensor_value",
+            Self::SensorType => "sensor_type",
+            Self::Id2 => "id2",
+            Self::TimestampUs => "timestamp_us",
+            Self::SeriesIndex => "series_index",
+            Self::Reading => "reading",
+        }
+    }
+}
+
+/// What is wrong with a reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Empty(Field),
+    TooLong { field: Field, max_chars: usize },
+    OuterBlank(Field),
+    ControlCharacter(Field),
+    NotFinite,
+    OutOfRange { min_us: i64, max_us: i64 },
+    UnknownSeries { index: u32, series: u32 },
+    RefusedByDatabase(String),
+}
+
+impl Fault {
+    #[must_use]
+    pub fn field(&self) -> Field {
+        match self {
+            Self::Empty(field)
+            | Self::TooLong { field, .. }
+            | Self::OuterBlank(field)
+            | Self::ControlCharacter(field) => *field,
+            Self::NotFinite => Field::SensorValue,
+            Self::OutOfRange { .. } => Field::TimestampUs,
+            Self::UnknownSeries { .. } => Field::SeriesIndex,
+            Self::RefusedByDatabase(_) => Field::Reading,
+        }
+    }
+
+    /// What is wrong with a series, if anything. An id is compared byte for byte, so nothing that a reader could
+    /// overlook is let in; a sensor type may hold any character.
+    #[must_use]
+    pub fn of_series(id2: &str, sensor_type: &str, limits: &Limits) -> Option<Self> {
+        Self::of_text(Field::Id2, id2, limits.id2_max_chars)
+            .or_else(|| {
+                (id2.trim() != id2)
+                    .then_some(Self::OuterBlank(Field::Id2))
+                    .or_else(|| {
+                        id2.chars()
+                            .any(char::is_control)
+                            .then_some(Self::ControlCharacter(Field::Id2))
+                    })
+            })
+            .or_else(|| Self::of_text(Field::SensorType, sensor_type, limits.sensor_type_max_chars))
+    }
+
+    fn of_text(field: Field, text: &str, max_chars: usize) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self::Empty(field));
+        }
+        // A character takes at least one byte: counting is needed only for long texts.
+        (text.len() > max_chars && text.chars().count() > max_chars)
+            .then_some(Self::TooLong { field, max_chars })
+    }
+
+    /// What is wrong with a measurement, if anything.
+    #[inline]
+    #[must_use]
+    pub fn of_measurement(sensor_value: f64, timestamp_us: i64, limits: &Limits) -> Option<Self> {
+        if !sensor_value.is_finite() {
+            return Some(Self::NotFinite);
+        }
+        let range = &limits.timestamp;
+        (!range.contains(timestamp_us)).then_some(Self::OutOfRange {
+            min_us: range.min_us,
+            max_us: range.max_us,
+        })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty(field) => write!(f, "{} is empty", field.as_str()),
+            Self::TooLong { field, max_chars } => {
+                write!(f, "{} has more than {max_chars} characters", field.as_str())
+            }
+            Self::OuterBlank(field) => {
+                write!(f, "{} begins or ends with a blank", field.as_str())
+            }
+            Self::ControlCharacter(field) => {
+                write!(f, "{} holds a control character", field.as_str())
+            }
+            Self::NotFinite => f.write_str("sensor_value is not a finite number"),
+            Self::OutOfRange { min_us, max_us } => write!(
+                f,
+                "timestamp_us lies outside of {min_us} to {max_us}, which is what the table can hold"
+            ),
+            Self::UnknownSeries { index, series } => write!(
+                f,
+                "series_index {index} points outside of the dictionary, which holds {series} series"
+            ),
+            Self::RefusedByDatabase(reason) => write!(f, "the database refused the row: {reason}"),
+        }
+    }
+}
+
+/// A reading that was not stored: where it stood, why, and what it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejection {
+    pub seq: Seq,
+    pub fault: Fault,
+    pub reading: Reading,
+}
+
+impl Rejection {
+    /// A rejection of a reading whose series is not known.
+    #[must_use]
+    pub fn without_series(seq: Seq, fault: Fault, sensor_value: f64, timestamp_us: i64) -> Self {
+        let series = Series {
+            id1: 0,
+            id2: String::new(),
+            sensor_type: String::new(),
+        };
+        Self {
+            seq,
+            fault,
+            reading: Reading {
+                series,
+                sensor_value,
+                timestamp_us,
+            },
+        }
+    }
+
+    /// Memory it holds, for the admission budget.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        size_of::<Self>() + self.reading.series.id2.len() + self.reading.series.sensor_type.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_series(id2: &str, sensor_type: &str) -> Option<Fault> {
+        Fault::of_series(id2, sensor_type, &Limits::default())
+    }
+
+    #[test]
+    fn fifty_characters_fit_and_fifty_one_do_not() {
+        assert_eq!(of_series(&"é".repeat(50), &"🌡".repeat(50)), None);
+        assert_eq!(
+            of_series(&"é".repeat(51), "t"),
+            Some(Fault::TooLong {
+                field: Field::Id2,
+                max_chars: 50
+            })
+        );
+        assert_eq!(
+            of_series("a", &"🌡".repeat(51)),
+            Some(Fault::TooLong {
+                field: Field::SensorType,
+                max_chars: 50
+            })
+        );
+    }
+
+    #[test]
+    fn an_id_has_no_outer_blank_and_no_control_character_but_a_type_may() {
+        assert_eq!(of_series(" a", "t"), Some(Fault::OuterBlank(Field::Id2)));
+        assert_eq!(
+            of_series("a\0b", "t"),
+            Some(Fault::ControlCharacter(Field::Id2))
+        );
+        assert_eq!(of_series("", "t"), Some(Fault::Empty(Field::Id2)));
+        assert_eq!(of_series("a", ""), Some(Fault::Empty(Field::SensorType)));
+        assert_eq!(of_series("a", "tab\tnul\0 "), None);
+    }
+
+    #[test]
+    fn a_measurement_is_finite_and_inside_the_tables_range() {
+        let limits = Limits::default();
+        let of = |value, at| Fault::of_measurement(value, at, &limits);
+        for value in [0.0, -0.0, 5e-324, f64::MAX, f64::MIN] {
+            assert_eq!(of(value, 0), None);
+        }
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(of(value, 0), Some(Fault::NotFinite));
+        }
+        let range = limits.timestamp;
+        assert_eq!(of(1.0, range.max_us), None);
+        assert_eq!(of(1.0, range.min_us), None);
+        assert!(of(1.0, range.max_us + 1).is_some());
+        assert!(of(1.0, range.min_us - 1).is_some());
+    }
+}

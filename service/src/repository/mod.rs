@@ -1,0 +1,176 @@
+//! What the use cases need from storage, as traits. `mysql` implements them; nothing else speaks SQL.
+
+pub mod mysql;
+
+use std::{ops::Range, sync::Arc};
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use crate::model::{Epoch, Limits, Reading, Rejection, Seq, StreamId, StreamPosition};
+
+/// What can go wrong with storage. Messages are for people; no driver's text reaches a producer.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    #[error("the database is not reachable: {0}")]
+    Unreachable(String),
+    #[error("the database is busy with other transactions: {0}")]
+    Contention(String),
+    #[error("the database refuses writes at the moment: {0}")]
+    NotWritable(String),
+    #[error("the database refused the data: {0}")]
+    Data(String),
+    #[error("the lane {lane} was taken over by another process of the same instance name")]
+    LaneFenced { lane: StreamId },
+    #[error("{0}")]
+    Setup(String),
+    #[error("the database answered with an error: {0}")]
+    Other(String),
+}
+
+impl RepositoryError {
+    /// Whether the same call may succeed later without anyone changing the data.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Contention(_) | Self::NotWritable(_) | Self::Other(_) => {
+                true
+            }
+            Self::Data(_) | Self::LaneFenced { .. } | Self::Setup(_) => false,
+        }
+    }
+}
+
+/// A run of readings of one call inside a batch, in the order in which they came.
+#[derive(Clone, Debug)]
+pub struct LoadPart {
+    /// None for an anonymous call.
+    pub stream: Option<(StreamId, Epoch)>,
+    pub first_seq: Seq,
+    /// Readings of this part, rejected ones included.
+    pub readings: u64,
+    /// Its accepted rows, counted in order of arrival.
+    pub rows: Range<u32>,
+    /// Its rejections, as indexes into [`LoadBatch::rejections`], ascending by seq.
+    pub rejections: Range<usize>,
+}
+
+impl LoadPart {
+    /// Position of the last reading.
+    #[must_use]
+    pub fn last_seq(&self) -> Seq {
+        self.first_seq.plus(self.readings).before()
+    }
+}
+
+/// Rows that are to be left out: ranges in order of arrival, ascending and disjoint.
+pub type DroppedRows = Vec<Range<u32>>;
+
+/// How the table wants its rows as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowFormat {
+    /// Whether a row begins with its id; otherwise the database counts.
+    pub with_id: bool,
+    /// Digits of the timestamp after the second, 0 to 6.
+    pub timestamp_decimals: u8,
+}
+
+/// A sealed batch, as a loader sees it. `position` counts rows in the order in which they are loaded.
+pub trait LoadBatch: Send + Sync + 'static {
+    /// The batch's number in its lane, from 1. It never changes when the batch is loaded again.
+    fn number(&self) -> Seq;
+    fn rows(&self) -> u32;
+    fn parts(&self) -> &[LoadPart];
+    fn rejections(&self) -> &[Rejection];
+    /// Appends rows from `positions` to `out`, without those dropped, until `out` holds `chunk_bytes` or more.
+    /// Returns the next position and how many rows were appended. The row at position p gets the id `first_id + p`.
+    fn encode(
+        &self,
+        positions: Range<u32>,
+        dropped: &DroppedRows,
+        format: RowFormat,
+        first_id: u64,
+        chunk_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> (u32, u32);
+    /// The row at a position: its place in order of arrival, and the reading.
+    fn row(&self, position: u32) -> (u32, Reading);
+}
+
+/// What became of a part.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PartOutcome {
+    /// In the table, or known to be there already.
+    Stored {
+        committed: u64,
+        duplicate: u64,
+        /// Refused by validation or by the database, with those that only the database could find.
+        rejected: u64,
+        found_by_database: Vec<Rejection>,
+    },
+    /// Another writer opened the stream: nothing of this part was stored.
+    Fenced { current: Epoch },
+    /// The part does not follow what is committed: nothing of it was stored.
+    Gap { committed_seq: Seq },
+    /// The stream is not in the ledger: nothing of this part was stored.
+    NotOpened,
+}
+
+/// Loads batches of one lane, each in one transaction.
+#[async_trait]
+pub trait BatchLoader: Send {
+    /// Loads a batch and returns what became of each part, in order, once that is durable (P1). May be called again
+    /// with the same batch after an error: it is stored once, whatever happened to the first call.
+    async fn load(
+        &mut self,
+        batch: Arc<dyn LoadBatch>,
+    ) -> Result<Vec<PartOutcome>, RepositoryError>;
+    /// The number of the last batch that this lane has committed.
+    fn committed_batch(&self) -> Seq;
+}
+
+/// The ledger of streams.
+#[async_trait]
+pub trait StreamLedger: Send + Sync {
+    /// Takes a stream over: raises its epoch, which fences older writers, and says where it stands.
+    async fn open(&self, stream: &StreamId) -> Result<StreamPosition, RepositoryError>;
+    /// Where a stream stands; None when it was never opened.
+    async fn position(&self, stream: &StreamId) -> Result<Option<StreamPosition>, RepositoryError>;
+}
+
+/// What an acknowledgement survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// A crash of the database process, of its operating system, or a loss of power.
+    Full,
+    /// A crash of the database process only: its settings leave the last second to the operating system.
+    ProcessCrash,
+}
+
+/// What the database and its table turned out to be at start.
+#[derive(Clone, Debug, Serialize)]
+pub struct StorageFacts {
+    /// The server's own version text.
+    pub server_version: String,
+    pub layout: String,
+    pub durability: Durability,
+    /// Digits of a timestamp after the second that are kept.
+    pub timestamp_decimals: u8,
+    /// Whether the primary key begins with the time, so that batches are sorted by it.
+    #[serde(skip)]
+    pub ordered_by_time: bool,
+    #[serde(skip)]
+    pub limits: Limits,
+}
+
+/// Hands out the parts of storage that ingestion needs.
+#[async_trait]
+pub trait IngestStorage: Send + Sync {
+    fn facts(&self) -> &StorageFacts;
+    fn ledger(&self) -> Arc<dyn StreamLedger>;
+    /// Opens the loader of a lane and takes over its ledger row.
+    async fn loader(&self, lane: usize) -> Result<Box<dyn BatchLoader>, RepositoryError>;
+    /// Whether the database answers now.
+    async fn ping(&self) -> Result<(), RepositoryError>;
+}

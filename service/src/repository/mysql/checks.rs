@@ -1,0 +1,78 @@
+//! Checks at start. Each failure is one sentence that says what to change.
+
+use mysql_async::{Conn, prelude::Queryable as _};
+
+use super::{error::explain, infile::CHUNK_BYTES, table::Table};
+use crate::repository::{Durability, RepositoryError};
+
+pub(super) struct Server {
+    pub(super) version: String,
+    pub(super) durability: Durability,
+}
+
+/// Reads the server settings that ingestion depends on.
+pub(super) async fn server(conn: &mut Conn) -> Result<Server, RepositoryError> {
+    let sql = "SELECT VERSION(), @@GLOBAL.local_infile, @@GLOBAL.max_allowed_packet, \
+               @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog, @@GLOBAL.read_only";
+    type Settings = (String, bool, u64, u64, bool, u64, bool);
+    let row: Option<Settings> = conn.query_first(sql).await.map_err(explain)?;
+    let Some((version, local_infile, max_packet, flush, log_bin, sync_binlog, read_only)) = row
+    else {
+        return Err(RepositoryError::Other(
+            "the server does not tell its settings".to_owned(),
+        ));
+    };
+    if !local_infile {
+        return Err(RepositoryError::Setup(
+            "local_infile is off: run SET GLOBAL local_infile = 1 and put local_infile = 1 into the server's \
+             configuration"
+                .to_owned(),
+        ));
+    }
+    if max_packet < 4 * CHUNK_BYTES as u64 {
+        return Err(RepositoryError::Setup(format!(
+            "max_allowed_packet is {max_packet} bytes: set it to at least {}",
+            4 * CHUNK_BYTES
+        )));
+    }
+    if read_only {
+        tracing::warn!("the server is read-only: readings wait until it is not");
+    }
+    let full = flush == 1 && (!log_bin || sync_binlog == 1);
+    let durability = if full {
+        Durability::Full
+    } else {
+        Durability::ProcessCrash
+    };
+    Ok(Server {
+        version,
+        durability,
+    })
+}
+
+/// Runs every kind of statement that ingestion needs, on no rows, and rolls back: a privilege that is missing shows
+/// now and not with the first reading.
+pub(super) async fn can_write(conn: &mut Conn, table: &Table) -> Result<(), RepositoryError> {
+    let statements = [
+        "START TRANSACTION",
+        "SELECT epoch FROM ingest_streams WHERE stream_id = '' FOR UPDATE",
+        "INSERT INTO ingest_streams SELECT * FROM ingest_streams WHERE FALSE",
+        "UPDATE ingest_streams SET epoch = epoch WHERE stream_id = ''",
+        "INSERT INTO rejected_readings SELECT * FROM rejected_readings WHERE FALSE",
+        "UPDATE id_blocks SET next_id = next_id WHERE FALSE",
+        table.load_statement.as_str(),
+        "ROLLBACK",
+    ];
+    for statement in statements {
+        conn.set_infile_handler(async { Ok(Box::pin(futures::stream::empty()) as _) });
+        conn.query_drop(statement)
+            .await
+            .map_err(|error| match explain(error) {
+                RepositoryError::Other(reason) => RepositoryError::Setup(format!(
+                    "the schema does not fit: {reason}: run `sluicegate migrate`"
+                )),
+                other => other,
+            })?;
+    }
+    Ok(())
+}

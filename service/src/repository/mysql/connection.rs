@@ -1,0 +1,56 @@
+//! Connections, with everything that a session could inherit stated explicitly.
+
+use std::time::Duration;
+
+use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+
+use super::error::explain;
+use crate::repository::RepositoryError;
+
+/// A server or a network that does not answer must not hold a lane for ever.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The session's settings: whatever the server's defaults are, times are in UTC, a bad value is an error, and a
+/// transaction locks rows and never gaps.
+const SESSION: [&str; 4] = [
+    "SET time_zone = '+00:00'",
+    "SET sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET innodb_lock_wait_timeout = 10",
+];
+
+/// Makes connections.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    opts: Opts,
+}
+
+impl Connector {
+    pub(super) fn new(url: &str) -> Result<Self, RepositoryError> {
+        let opts = Opts::from_url(url).map_err(|error| explain(error.into()))?;
+        if opts.db_name().is_none_or(str::is_empty) {
+            let reason = "the database url names no database: mysql://user@host:port/DATABASE";
+            return Err(RepositoryError::Setup(reason.to_owned()));
+        }
+        let pool = PoolOpts::default()
+            .with_constraints(PoolConstraints::new(0, 8).unwrap_or_default())
+            .with_inactive_connection_ttl(Duration::from_secs(60));
+        let opts = OptsBuilder::from_opts(opts)
+            .setup(SESSION.to_vec())
+            .pool_opts(pool)
+            .tcp_nodelay(true)
+            .into();
+        Ok(Self { opts })
+    }
+
+    pub(super) async fn connect(&self) -> Result<Conn, RepositoryError> {
+        tokio::time::timeout(CONNECT_DEADLINE, Conn::new(self.opts.clone()))
+            .await
+            .map_err(|_| RepositoryError::Unreachable("no answer to a connection".to_owned()))?
+            .map_err(explain)
+    }
+
+    pub(super) fn pool(&self) -> Pool {
+        Pool::new(self.opts.clone())
+    }
+}

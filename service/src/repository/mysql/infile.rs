@@ -1,0 +1,56 @@
+//! The in-memory "file" that LOAD DATA LOCAL reads: chunks of whole rows, made as they are asked for.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream, stream::BoxStream};
+
+use crate::repository::{DroppedRows, LoadBatch, RowFormat};
+
+/// Small enough that encoding one does not hold up the runtime (about a millisecond) and that it stays far below
+/// every server's max_allowed_packet; large enough that its overhead does not show.
+pub(super) const CHUNK_BYTES: usize = 256 * 1024;
+/// The longest row: two texts of 50 characters, escaped, and the numbers.
+const ROW_MAX_BYTES: usize = 1024;
+
+/// The rows of one LOAD statement.
+#[derive(Clone)]
+pub(super) struct Infile {
+    pub(super) batch: Arc<dyn LoadBatch>,
+    pub(super) positions: Range<u32>,
+    pub(super) dropped: Arc<DroppedRows>,
+    pub(super) format: RowFormat,
+    pub(super) first_id: u64,
+    /// Counts the rows that were sent, to be held against the server's own count.
+    pub(super) sent: Arc<AtomicU32>,
+}
+
+impl Infile {
+    pub(super) fn chunks(self) -> BoxStream<'static, std::io::Result<Bytes>> {
+        stream::unfold(self, |mut file| async move {
+            if file.positions.is_empty() {
+                return None;
+            }
+            let mut chunk = Vec::with_capacity(CHUNK_BYTES + ROW_MAX_BYTES);
+            let (next, rows) = file.batch.encode(
+                file.positions.clone(),
+                &file.dropped,
+                file.format,
+                file.first_id,
+                CHUNK_BYTES,
+                &mut chunk,
+            );
+            file.positions.start = next;
+            file.sent.fetch_add(rows, Ordering::Relaxed);
+            // An empty packet would end the file early.
+            (!chunk.is_empty()).then(|| (Ok(Bytes::from(chunk)), file))
+        })
+        .boxed()
+    }
+}

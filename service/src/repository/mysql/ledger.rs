@@ -1,0 +1,74 @@
+//! The ledger's own statements: taking a stream over, and asking where it stands.
+
+use async_trait::async_trait;
+use mysql_async::{Conn, Pool, Value, prelude::Queryable as _};
+
+use super::error::explain;
+use crate::{
+    model::{Epoch, Seq, StreamId, StreamPosition},
+    repository::{RepositoryError, StreamLedger},
+};
+
+pub(super) struct MySqlLedger {
+    pool: Pool,
+}
+
+impl MySqlLedger {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+}
+
+#[async_trait]
+impl StreamLedger for MySqlLedger {
+    async fn open(&self, stream: &StreamId) -> Result<StreamPosition, RepositoryError> {
+        let mut conn = self.pool.get_conn().await.map_err(explain)?;
+        take_over(&mut conn, stream).await
+    }
+
+    async fn position(&self, stream: &StreamId) -> Result<Option<StreamPosition>, RepositoryError> {
+        let mut conn = self.pool.get_conn().await.map_err(explain)?;
+        let sql = "SELECT epoch, committed_seq FROM ingest_streams WHERE stream_id = ?";
+        let row: Option<(u64, u64)> = conn
+            .exec_first(sql, (stream.as_str(),))
+            .await
+            .map_err(explain)?;
+        Ok(row.map(position))
+    }
+}
+
+fn position((epoch, committed_seq): (u64, u64)) -> StreamPosition {
+    StreamPosition {
+        epoch: Epoch(epoch),
+        committed_seq: Seq(committed_seq),
+    }
+}
+
+/// Raises the epoch, which fences older writers, and creates the row if there is none: the load transaction then locks
+/// rows only, never gaps. The row lock waits for a load of that stream that is under way, so the answer is final.
+pub(super) async fn take_over(
+    conn: &mut Conn,
+    stream: &StreamId,
+) -> Result<StreamPosition, RepositoryError> {
+    let name = quote(stream.as_str());
+    let raise = format!(
+        "INSERT INTO ingest_streams (stream_id, epoch, created_at, updated_at) \
+         VALUES ({name}, 1, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)) \
+         ON DUPLICATE KEY UPDATE epoch = epoch + 1, updated_at = UTC_TIMESTAMP(6)"
+    );
+    let read = format!("SELECT epoch, committed_seq FROM ingest_streams WHERE stream_id = {name}");
+    let mut transaction = conn
+        .start_transaction(mysql_async::TxOpts::default())
+        .await
+        .map_err(explain)?;
+    transaction.query_drop(raise).await.map_err(explain)?;
+    let row: Option<(u64, u64)> = transaction.query_first(read).await.map_err(explain)?;
+    transaction.commit().await.map_err(explain)?;
+    row.map(position)
+        .ok_or_else(|| RepositoryError::Other("the ledger row is gone".to_owned()))
+}
+
+/// A text as an SQL literal. The session's sql_mode leaves the backslash its meaning.
+pub(super) fn quote(text: &str) -> String {
+    Value::from(text).as_sql(false)
+}

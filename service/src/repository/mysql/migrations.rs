@@ -1,0 +1,138 @@
+//! Numbered migrations, and the readings table in one of its layouts.
+
+use std::{fmt, str::FromStr};
+
+use mysql_async::{Conn, prelude::Queryable as _};
+use serde::{Deserialize, Serialize};
+
+use super::{error::explain, ids::COUNTER, ledger::quote};
+use crate::repository::RepositoryError;
+
+/// In order; a migration that was released is never changed.
+const MIGRATIONS: [(u32, &str, &str); 1] = [(
+    1,
+    "ledger",
+    include_str!("../../../../sql/migrations/0001_ledger.sql"),
+)];
+
+/// How the readings table is built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// The schema as first specified: AUTO_INCREMENT, TIMESTAMP, four B-trees
+    Seed,
+    /// Rows in order of time, one secondary index, partitions by time
+    #[default]
+    Partitioned,
+    /// As partitioned, with a hash of the ids as key
+    Hashed,
+}
+
+impl Layout {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Seed => include_str!("../../../../sql/layouts/seed.sql"),
+            Self::Partitioned => include_str!("../../../../sql/layouts/partitioned.sql"),
+            Self::Hashed => include_str!("../../../../sql/layouts/hashed.sql"),
+        }
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Seed => "seed",
+            Self::Partitioned => "partitioned",
+            Self::Hashed => "hashed",
+        })
+    }
+}
+
+impl FromStr for Layout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        clap::ValueEnum::from_str(text, false)
+    }
+}
+
+/// Applies what is missing and returns the names of what was applied. Instances that start together take turns.
+pub(super) async fn apply(conn: &mut Conn, layout: Layout) -> Result<Vec<String>, RepositoryError> {
+    let lock = "SELECT GET_LOCK(CONCAT('sluicegate.migrate.', DATABASE()), 60)";
+    let locked: Option<Option<u8>> = conn.query_first(lock).await.map_err(explain)?;
+    if locked.flatten() != Some(1) {
+        let reason = "another instance has been migrating for a minute";
+        return Err(RepositoryError::Contention(reason.to_owned()));
+    }
+    let applied = apply_locked(conn, layout).await;
+    conn.query_drop("DO RELEASE_LOCK(CONCAT('sluicegate.migrate.', DATABASE()))")
+        .await
+        .map_err(explain)?;
+    applied
+}
+
+async fn apply_locked(conn: &mut Conn, layout: Layout) -> Result<Vec<String>, RepositoryError> {
+    conn.query_drop(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (version INT UNSIGNED NOT NULL PRIMARY KEY, \
+         name VARCHAR(64) CHARACTER SET ascii NOT NULL, applied_at DATETIME(6) NOT NULL) ENGINE = InnoDB",
+    )
+    .await
+    .map_err(explain)?;
+    let known: Vec<u32> = conn
+        .query("SELECT version FROM schema_migrations")
+        .await
+        .map_err(explain)?;
+    if let Some(newer) = known
+        .iter()
+        .find(|&&version| version as usize > MIGRATIONS.len())
+    {
+        return Err(RepositoryError::Setup(format!(
+            "the schema is at version {newer}, this program knows {}: run a newer sluicegate",
+            MIGRATIONS.len()
+        )));
+    }
+    let mut applied = Vec::new();
+    for (version, name, sql) in MIGRATIONS {
+        if known.contains(&version) {
+            continue;
+        }
+        run_script(conn, sql).await?;
+        let record = format!(
+            "INSERT INTO schema_migrations VALUES ({version}, {}, UTC_TIMESTAMP(6))",
+            quote(name)
+        );
+        conn.query_drop(record).await.map_err(explain)?;
+        applied.push(format!("{version:04}_{name}"));
+    }
+    if !readings_exist(conn).await? {
+        run_script(conn, layout.sql()).await?;
+        applied.push(format!("layout {layout}"));
+    }
+    let start_counter = format!(
+        "INSERT IGNORE INTO id_blocks (name, next_id) SELECT {}, COALESCE(MAX(id), 0) + 1 FROM sensor_readings",
+        quote(COUNTER)
+    );
+    conn.query_drop(start_counter).await.map_err(explain)?;
+    Ok(applied)
+}
+
+async fn readings_exist(conn: &mut Conn) -> Result<bool, RepositoryError> {
+    let sql = "SELECT COUNT(*) FROM information_schema.TABLES \
+               WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings'";
+    let count: Option<u64> = conn.query_first(sql).await.map_err(explain)?;
+    Ok(count == Some(1))
+}
+
+/// Runs the statements of a script, each ended by a semicolon at the end of a line.
+async fn run_script(conn: &mut Conn, script: &str) -> Result<(), RepositoryError> {
+    for statement in script
+        .split(";\n")
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+    {
+        // A run that was cut short may have left the table behind: its DDL is not undone.
+        let statement = statement.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
+        conn.query_drop(statement).await.map_err(explain)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! The traits of `repository` over MySQL and MariaDB. Nothing outside of this folder speaks SQL.
+
+mod checks;
+mod connection;
+mod error;
+mod ids;
+mod infile;
+mod ledger;
+mod loader;
+mod migrations;
+mod plan;
+mod quarantine;
+mod table;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use mysql_async::{Pool, prelude::Queryable as _};
+use tracing::{info, warn};
+
+pub use self::migrations::Layout;
+use self::{
+    connection::Connector, error::explain, ledger::MySqlLedger, loader::Loader, table::Table,
+};
+use super::{BatchLoader, Durability, IngestStorage, RepositoryError, StorageFacts, StreamLedger};
+use crate::model::StreamId;
+
+/// How to reach the database and what to do at start.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    /// `mysql://user:password@host:port/database`
+    pub url: String,
+    /// How long to wait at start for a database that does not answer.
+    pub connect_deadline: Duration,
+    /// Name of this service instance, part of the names of its lanes.
+    pub instance: String,
+}
+
+/// A database that was reached and found fit.
+pub struct MySqlStorage {
+    connector: Connector,
+    pool: Pool,
+    table: Arc<Table>,
+    facts: StorageFacts,
+    instance: String,
+}
+
+impl MySqlStorage {
+    /// Creates what is missing in the schema: the ledger, and the readings table in the given layout.
+    ///
+    /// # Errors
+    /// When the database is not reachable in time or refuses.
+    pub async fn migrate(
+        settings: &DatabaseSettings,
+        layout: Layout,
+    ) -> Result<Vec<String>, RepositoryError> {
+        let connector = Connector::new(&settings.url)?;
+        let mut conn = wait_for_database(&connector, settings.connect_deadline).await?;
+        let applied = migrations::apply(&mut conn, layout).await?;
+        let _ = conn.disconnect().await;
+        Ok(applied)
+    }
+
+    /// Connects, waits for a database that is starting, and checks that it is fit to be written to.
+    ///
+    /// # Errors
+    /// When the database is not reachable in time, or with one sentence that says which setting to change.
+    pub async fn open(settings: &DatabaseSettings) -> Result<Self, RepositoryError> {
+        let connector = Connector::new(&settings.url)?;
+        let mut conn = wait_for_database(&connector, settings.connect_deadline).await?;
+        let server = checks::server(&mut conn).await?;
+        let table = Table::read(&mut conn).await?;
+        checks::can_write(&mut conn, &table).await?;
+        let _ = conn.disconnect().await;
+        let facts = StorageFacts {
+            server_version: server.version,
+            layout: table.layout.to_string(),
+            durability: server.durability,
+            timestamp_decimals: table.limits.timestamp.decimals,
+            ordered_by_time: table.ordered_by_time,
+            limits: table.limits,
+        };
+        report(&facts);
+        let pool = connector.pool();
+        Ok(Self {
+            connector,
+            pool,
+            table: Arc::new(table),
+            facts,
+            instance: settings.instance.clone(),
+        })
+    }
+
+    /// Closes idle connections.
+    pub async fn close(self) {
+        let _ = self.pool.disconnect().await;
+    }
+}
+
+fn report(facts: &StorageFacts) {
+    info!(
+        server = facts.server_version,
+        layout = facts.layout,
+        "the database is fit"
+    );
+    if facts.durability == Durability::ProcessCrash {
+        warn!(
+            "an acknowledgement survives a crash of the database process only: set innodb_flush_log_at_trx_commit = 1 \
+             (and sync_binlog = 1 where the binary log is on) to survive a loss of power"
+        );
+    }
+    if facts.timestamp_decimals < 6 {
+        warn!(
+            decimals = facts.timestamp_decimals,
+            "the table holds less than microseconds: timestamps are cut to its precision"
+        );
+    }
+}
+
+async fn wait_for_database(
+    connector: &Connector,
+    deadline: Duration,
+) -> Result<mysql_async::Conn, RepositoryError> {
+    let give_up_at = tokio::time::Instant::now() + deadline;
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let reason = match connector.connect().await {
+            Ok(conn) => return Ok(conn),
+            Err(reason) if reason.is_retriable() => reason,
+            Err(reason) => return Err(reason),
+        };
+        if tokio::time::Instant::now() + pause > give_up_at {
+            return Err(RepositoryError::Setup(format!(
+                "gave up after {} s: {reason}",
+                deadline.as_secs()
+            )));
+        }
+        warn!(%reason, "waiting for the database");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
+}
+
+#[async_trait]
+impl IngestStorage for MySqlStorage {
+    fn facts(&self) -> &StorageFacts {
+        &self.facts
+    }
+
+    fn ledger(&self) -> Arc<dyn StreamLedger> {
+        Arc::new(MySqlLedger::new(self.pool.clone()))
+    }
+
+    async fn loader(&self, lane: usize) -> Result<Box<dyn BatchLoader>, RepositoryError> {
+        let lane = StreamId::of_lane(&self.instance, lane);
+        let loader = Loader::open(self.connector.clone(), self.table.clone(), lane).await?;
+        Ok(Box::new(loader))
+    }
+
+    async fn ping(&self) -> Result<(), RepositoryError> {
+        let mut conn = self.pool.get_conn().await.map_err(explain)?;
+        conn.ping().await.map_err(explain)
+    }
+}

@@ -1,0 +1,196 @@
+//! What the ledger says of a batch: which parts are fenced, misplaced or stored already, and where the streams stand
+//! afterwards. Pure, so that a model test can drive it.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    model::{Epoch, Rejection, Seq, StreamId, StreamPosition},
+    repository::{DroppedRows, LoadPart, PartOutcome},
+};
+
+/// What a ledger row gains by a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LedgerGain {
+    pub(super) epoch: Epoch,
+    pub(super) committed_seq: Seq,
+    pub(super) committed: u64,
+    pub(super) rejected: u64,
+    pub(super) duplicate: u64,
+}
+
+impl LedgerGain {
+    pub(super) fn at(position: StreamPosition) -> Self {
+        let StreamPosition {
+            epoch,
+            committed_seq,
+        } = position;
+        Self {
+            epoch,
+            committed_seq,
+            committed: 0,
+            rejected: 0,
+            duplicate: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, committed: u64, rejected: u64, duplicate: u64) {
+        self.committed += committed;
+        self.rejected += rejected;
+        self.duplicate += duplicate;
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) outcomes: Vec<PartOutcome>,
+    pub(super) dropped: DroppedRows,
+    /// Rejections to put into quarantine, with the part that they belong to.
+    pub(super) quarantined: Vec<(usize, usize)>,
+    /// Named streams only.
+    pub(super) gains: BTreeMap<StreamId, LedgerGain>,
+    /// Anonymous readings, which the lane's own row counts.
+    pub(super) anonymous: (u64, u64),
+}
+
+/// Holds the parts of a batch against the ledger, in order.
+pub(super) fn plan(
+    parts: &[LoadPart],
+    rejections: &[Rejection],
+    ledger: &BTreeMap<StreamId, StreamPosition>,
+) -> Plan {
+    let mut plan = Plan::default();
+    let mut positions = ledger.clone();
+    for (index, part) in parts.iter().enumerate() {
+        let outcome = match &part.stream {
+            None => plan.store(index, part, rejections, 0),
+            Some((stream, epoch)) => match positions.get_mut(stream) {
+                None => PartOutcome::NotOpened,
+                Some(position) if position.epoch != *epoch => PartOutcome::Fenced {
+                    current: position.epoch,
+                },
+                Some(position) if part.first_seq > position.committed_seq.plus(1) => {
+                    PartOutcome::Gap {
+                        committed_seq: position.committed_seq,
+                    }
+                }
+                Some(position) => {
+                    let known = position.committed_seq.plus(1).0 - part.first_seq.0;
+                    let duplicate = known.min(part.readings);
+                    position.committed_seq = position.committed_seq.max(part.last_seq());
+                    let position = *position;
+                    let outcome = plan.store(index, part, rejections, duplicate);
+                    plan.gain(stream, position, &outcome);
+                    outcome
+                }
+            },
+        };
+        if !matches!(outcome, PartOutcome::Stored { .. }) {
+            plan.drop_rows(part.rows.clone());
+        }
+        plan.outcomes.push(outcome);
+    }
+    plan
+}
+
+impl Plan {
+    fn store(
+        &mut self,
+        index: usize,
+        part: &LoadPart,
+        rejections: &[Rejection],
+        duplicate: u64,
+    ) -> PartOutcome {
+        let first_new = part.first_seq.plus(duplicate);
+        let of_part = &rejections[part.rejections.clone()];
+        let known_rejections = of_part.partition_point(|rejection| rejection.seq < first_new);
+        let known_rows = duplicate as u32 - known_rejections as u32;
+        self.drop_rows(part.rows.start..part.rows.start + known_rows);
+        let new_rejections = part.rejections.start + known_rejections..part.rejections.end;
+        let rejected = new_rejections.len() as u64;
+        self.quarantined
+            .extend(new_rejections.map(|rejection| (index, rejection)));
+        let committed = part.readings - duplicate - rejected;
+        if part.stream.is_none() {
+            self.anonymous.0 += committed;
+            self.anonymous.1 += rejected;
+        }
+        PartOutcome::Stored {
+            committed,
+            duplicate,
+            rejected,
+            found_by_database: Vec::new(),
+        }
+    }
+
+    fn gain(&mut self, stream: &StreamId, position: StreamPosition, outcome: &PartOutcome) {
+        let gain = self
+            .gains
+            .entry(stream.clone())
+            .or_insert(LedgerGain::at(position));
+        gain.committed_seq = position.committed_seq;
+        if let PartOutcome::Stored {
+            committed,
+            rejected,
+            duplicate,
+            ..
+        } = outcome
+        {
+            gain.add(*committed, *rejected, *duplicate);
+        }
+    }
+
+    fn drop_rows(&mut self, rows: std::ops::Range<u32>) {
+        if !rows.is_empty() {
+            self.dropped.push(rows);
+        }
+    }
+
+    /// Moves a reading that the database refused from committed to rejected.
+    pub(super) fn refuse(
+        &mut self,
+        parts: &[LoadPart],
+        arrival: u32,
+        mut rejection: Rejection,
+        rejections: &[Rejection],
+    ) {
+        let Some(index) = parts.iter().position(|part| part.rows.contains(&arrival)) else {
+            return;
+        };
+        let part = &parts[index];
+        rejection.seq = seq_of_row(part, arrival, rejections);
+        if let PartOutcome::Stored {
+            committed,
+            rejected,
+            found_by_database,
+            ..
+        } = &mut self.outcomes[index]
+        {
+            *committed -= 1;
+            *rejected += 1;
+            found_by_database.push(rejection);
+        }
+        match &part.stream {
+            None => {
+                self.anonymous.0 -= 1;
+                self.anonymous.1 += 1;
+            }
+            Some((stream, _)) => {
+                if let Some(gain) = self.gains.get_mut(stream) {
+                    gain.committed -= 1;
+                    gain.rejected += 1;
+                }
+            }
+        }
+    }
+}
+
+/// The position of an accepted row in its stream: rejected readings before it count too.
+fn seq_of_row(part: &LoadPart, arrival: u32, rejections: &[Rejection]) -> Seq {
+    let mut seq = part.first_seq.plus(u64::from(arrival - part.rows.start));
+    for rejection in &rejections[part.rejections.clone()] {
+        if rejection.seq <= seq {
+            seq = seq.plus(1);
+        }
+    }
+    seq
+}

@@ -1,0 +1,184 @@
+//! What the readings table looks like. The service runs on all layouts: it reads columns, precision and keys at start.
+
+use std::fmt;
+
+use mysql_async::{Conn, Row, prelude::Queryable as _};
+
+use super::error::explain;
+use crate::{
+    model::{Limits, TimestampRange},
+    repository::{RepositoryError, RowFormat},
+};
+
+/// Which of the layouts was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TableLayout {
+    Seed,
+    Partitioned,
+    Hashed,
+}
+
+impl fmt::Display for TableLayout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Seed => "seed",
+            Self::Partitioned => "partitioned",
+            Self::Hashed => "hashed",
+        })
+    }
+}
+
+/// The readings table as it was found.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    pub(super) layout: TableLayout,
+    pub(super) limits: Limits,
+    pub(super) format: RowFormat,
+    pub(super) ordered_by_time: bool,
+    pub(super) load_statement: String,
+}
+
+struct Column {
+    name: String,
+    data_type: String,
+    max_chars: Option<u64>,
+    decimals: Option<u8>,
+    collation: Option<String>,
+    extra: String,
+}
+
+/// `TIMESTAMP`: the range that the MySQL manual names, without the zero value.
+const TIMESTAMP_MIN_US: i64 = 1_000_000;
+const TIMESTAMP_MAX_US: i64 = 2_147_483_647_999_999;
+
+impl Table {
+    /// Reads the table.
+    ///
+    /// # Errors
+    /// When it is missing or a column cannot hold readings exactly; the sentence says what to change.
+    pub(super) async fn read(conn: &mut Conn) -> Result<Self, RepositoryError> {
+        let columns = read_columns(conn).await?;
+        if columns.is_empty() {
+            return Err(setup(
+                "the table sensor_readings is missing: run `sluicegate migrate`",
+            ));
+        }
+        let find = |name: &str| {
+            columns
+                .iter()
+                .find(|column| column.name == name)
+                .ok_or_else(|| setup(&format!("sensor_readings has no column {name}: run `sluicegate migrate` into an empty database")))
+        };
+        let id = find("id")?;
+        expect_type(id, &["bigint"])?;
+        expect_type(find("sensor_value")?, &["double"])?;
+        expect_type(find("id1")?, &["int", "bigint"])?;
+        let counted_by_database = id.extra.contains("auto_increment");
+        let timestamp = timestamp_range(find("ts")?)?;
+        let layout = if counted_by_database {
+            TableLayout::Seed
+        } else if columns.iter().any(|column| column.name == "id_hash") {
+            TableLayout::Hashed
+        } else {
+            TableLayout::Partitioned
+        };
+        let format = RowFormat {
+            with_id: !counted_by_database,
+            timestamp_decimals: timestamp.decimals,
+        };
+        Ok(Self {
+            layout,
+            limits: Limits {
+                id2_max_chars: text_width(find("id2")?)?,
+                sensor_type_max_chars: text_width(find("sensor_type")?)?,
+                timestamp,
+            },
+            format,
+            ordered_by_time: first_key_column(conn).await? == "ts",
+            load_statement: load_statement(format),
+        })
+    }
+}
+
+/// REPLACE makes a bad value an error: without it LOCAL means IGNORE, and the database would coerce and skip with no
+/// more than a warning. Ids are unique, so nothing is ever replaced.
+fn load_statement(format: RowFormat) -> String {
+    let id = if format.with_id { "id, " } else { "" };
+    format!(
+        "LOAD DATA LOCAL INFILE 'batch' REPLACE INTO TABLE sensor_readings CHARACTER SET utf8mb4 \
+         FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' \
+         ({id}id1, id2, sensor_type, sensor_value, ts)"
+    )
+}
+
+async fn read_columns(conn: &mut Conn) -> Result<Vec<Column>, RepositoryError> {
+    let sql = "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, DATETIME_PRECISION, COLLATION_NAME, EXTRA \
+               FROM information_schema.COLUMNS \
+               WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings'";
+    let rows: Vec<Row> = conn.query(sql).await.map_err(explain)?;
+    let columns = rows.into_iter().map(|row| {
+        let text = |index: usize| row.get::<Option<String>, _>(index).flatten();
+        Column {
+            name: text(0).unwrap_or_default(),
+            data_type: text(1).unwrap_or_default().to_ascii_lowercase(),
+            max_chars: row.get::<Option<u64>, _>(2).flatten(),
+            decimals: row.get::<Option<u8>, _>(3).flatten(),
+            collation: text(4),
+            extra: text(5).unwrap_or_default().to_ascii_lowercase(),
+        }
+    });
+    Ok(columns.collect())
+}
+
+async fn first_key_column(conn: &mut Conn) -> Result<String, RepositoryError> {
+    let sql = "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() \
+               AND TABLE_NAME = 'sensor_readings' AND INDEX_NAME = 'PRIMARY' AND SEQ_IN_INDEX = 1";
+    let column: Option<String> = conn.query_first(sql).await.map_err(explain)?;
+    column.ok_or_else(|| setup("sensor_readings has no primary key: add one, (ts, id) or (id)"))
+}
+
+fn expect_type(column: &Column, types: &[&str]) -> Result<(), RepositoryError> {
+    if types.contains(&column.data_type.as_str()) {
+        return Ok(());
+    }
+    Err(setup(&format!(
+        "sensor_readings.{} is {} but must be {} to hold readings exactly: alter the column",
+        column.name,
+        column.data_type,
+        types.join(" or ")
+    )))
+}
+
+fn text_width(column: &Column) -> Result<usize, RepositoryError> {
+    expect_type(column, &["varchar"])?;
+    let collation = column.collation.as_deref().unwrap_or_default();
+    if !collation.starts_with("utf8mb4") || !collation.ends_with("_bin") {
+        return Err(setup(&format!(
+            "sensor_readings.{0} has the collation {collation}, which takes different texts for equal: alter the \
+             column to CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+            column.name
+        )));
+    }
+    Ok(column.max_chars.unwrap_or_default() as usize)
+}
+
+fn timestamp_range(column: &Column) -> Result<TimestampRange, RepositoryError> {
+    expect_type(column, &["datetime", "timestamp"])?;
+    let decimals = column.decimals.unwrap_or_default();
+    let (min_us, max_us) = match column.data_type.as_str() {
+        "timestamp" => (TIMESTAMP_MIN_US, TIMESTAMP_MAX_US),
+        _ => (
+            TimestampRange::DATETIME_6.min_us,
+            TimestampRange::DATETIME_6.max_us,
+        ),
+    };
+    Ok(TimestampRange {
+        min_us,
+        max_us,
+        decimals,
+    })
+}
+
+fn setup(sentence: &str) -> RepositoryError {
+    RepositoryError::Setup(sentence.to_owned())
+}

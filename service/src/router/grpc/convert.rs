@@ -1,0 +1,86 @@
+//! Protobuf <-> model.
+
+use sluicegate_proto::v1;
+
+use crate::{
+    model::{Epoch, Reading, Seq, Series, StreamHeader, StreamId},
+    usecase::ingest::{ColumnReadings, IngestError, Readings, RejectionNote},
+};
+
+pub(super) fn stream_id(name: &str) -> Result<StreamId, IngestError> {
+    StreamId::parse(name).map_err(|error| IngestError::Malformed {
+        field: "stream_id".to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+pub(super) fn header(header: &v1::StreamHeader) -> Result<StreamHeader, IngestError> {
+    Ok(StreamHeader {
+        stream_id: stream_id(&header.stream_id)?,
+        epoch: Epoch(header.epoch),
+        first_seq: Seq(header.first_seq),
+    })
+}
+
+pub(super) fn reading(reading: v1::SensorReading) -> Reading {
+    let v1::SensorReading {
+        sensor_value,
+        sensor_type,
+        id1,
+        id2,
+        timestamp_us,
+    } = reading;
+    Reading {
+        series: Series {
+            id1,
+            id2,
+            sensor_type,
+        },
+        sensor_value,
+        timestamp_us,
+    }
+}
+
+pub(super) fn rows(readings: Vec<v1::SensorReading>) -> Readings {
+    Readings::Rows(readings.into_iter().map(reading).collect())
+}
+
+/// Columns that do not match in length have no rows: the message as a whole is malformed.
+pub(super) fn columns(batch: v1::ColumnBatch) -> Result<Readings, IngestError> {
+    let rows = batch.series_index.len();
+    for (field, length) in [
+        ("sensor_value", batch.sensor_value.len()),
+        ("timestamp_delta_us", batch.timestamp_delta_us.len()),
+    ] {
+        if length != rows {
+            return Err(IngestError::Malformed {
+                field: format!("columns.{field}"),
+                reason: format!(
+                    "{field} has {length} elements, series_index has {rows}: columns need the same length"
+                ),
+            });
+        }
+    }
+    let series = batch.series.into_iter().map(|one| Series {
+        id1: one.id1,
+        id2: one.id2,
+        sensor_type: one.sensor_type,
+    });
+    Ok(Readings::Columns(ColumnReadings {
+        series: series.collect(),
+        extend_dictionary: batch.extend_dictionary,
+        series_index: batch.series_index,
+        sensor_value: batch.sensor_value,
+        base_timestamp_us: batch.base_timestamp_us,
+        timestamp_delta_us: batch.timestamp_delta_us,
+    }))
+}
+
+pub(super) fn rejected(notes: Vec<RejectionNote>) -> Vec<v1::RejectedReading> {
+    let one = |note: RejectionNote| v1::RejectedReading {
+        seq: note.seq.0,
+        field: note.field.as_str().to_owned(),
+        reason: note.reason,
+    };
+    notes.into_iter().map(one).collect()
+}

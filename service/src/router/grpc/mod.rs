@@ -1,0 +1,76 @@
+//! The gRPC door: protobuf <-> model, error -> status.
+
+mod convert;
+mod sensor_service;
+mod status;
+mod streaming;
+
+use std::{sync::Arc, time::Duration};
+
+use sluicegate_proto::{FILE_DESCRIPTOR_SET, v1::sensor_service_server::SensorServiceServer};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use self::sensor_service::SensorServiceImpl;
+use crate::{config::GrpcConfig, usecase::ingest::Ingest};
+
+type Service = SensorServiceServer<SensorServiceImpl>;
+
+/// One stream that is held back must not starve the others of its connection, so the connection's window is several
+/// stream windows.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Serves gRPC until `draining`, then until the calls that are open have ended.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    ingest: Arc<Ingest>,
+    config: &GrpcConfig,
+    draining: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<Service>().await;
+    tokio::spawn(report_draining(health, draining.clone()));
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let idle_limit = Duration::from_secs(config.idle_limit_s);
+    let sensor_service =
+        SensorServiceServer::new(SensorServiceImpl::new(ingest, idle_limit, draining.clone()))
+            .max_decoding_message_size(config.max_message_bytes);
+    let mut server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(config.max_concurrent_calls)
+        .http2_keepalive_interval(Some(Duration::from_secs(config.keepalive_s)))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .tcp_nodelay(true);
+    let mut router = server
+        .add_service(health_service)
+        .add_service(sensor_service);
+    // Reflection is a convenience: without it the service is whole.
+    match (reflection().build_v1(), reflection().build_v1alpha()) {
+        (Ok(v1), Ok(v1alpha)) => router = router.add_service(v1).add_service(v1alpha),
+        (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "no gRPC reflection"),
+    }
+    router
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), draining.cancelled_owned())
+        .await
+}
+
+async fn report_draining(health: HealthReporter, draining: CancellationToken) {
+    draining.cancelled().await;
+    health.set_not_serving::<Service>().await;
+    health
+        .set_service_status("", ServingStatus::NotServing)
+        .await;
+}

@@ -1,0 +1,132 @@
+//! The five calls of `sluicegate.v1.SensorService`. Each parses, calls one use case and maps the answer.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::stream::BoxStream;
+use sluicegate_proto::v1::{
+    self, BatchResponse, OpenStreamRequest, SensorBatch, SensorReading, SensorResponse, StreamAck,
+    StreamPosition, StreamReadingsRequest, StreamReadingsResponse,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    convert,
+    status::{of_error, of_rejection},
+    streaming::{self, Feed},
+};
+use crate::usecase::ingest::Ingest;
+
+pub(super) struct SensorServiceImpl {
+    ingest: Arc<Ingest>,
+    idle_limit: Duration,
+    draining: CancellationToken,
+}
+
+impl SensorServiceImpl {
+    pub(super) fn new(
+        ingest: Arc<Ingest>,
+        idle_limit: Duration,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            ingest,
+            idle_limit,
+            draining,
+        }
+    }
+
+    fn feed(&self, requests: Streaming<StreamReadingsRequest>) -> Feed {
+        Feed::new(requests, self.idle_limit, self.draining.clone())
+    }
+}
+
+#[tonic::async_trait]
+impl v1::sensor_service_server::SensorService for SensorServiceImpl {
+    async fn send_sensor_reading(
+        &self,
+        request: Request<SensorReading>,
+    ) -> Result<Response<SensorResponse>, Status> {
+        let readings = convert::rows(vec![request.into_inner()]);
+        let summary = self
+            .ingest
+            .submit(None, readings)
+            .await
+            .map_err(|e| of_error(&e))?;
+        match summary.rejections.first() {
+            Some(note) => Err(of_rejection(note)),
+            None => Ok(Response::new(SensorResponse {
+                committed: summary.committed,
+            })),
+        }
+    }
+
+    async fn send_sensor_batch(
+        &self,
+        request: Request<SensorBatch>,
+    ) -> Result<Response<BatchResponse>, Status> {
+        let batch = request.into_inner();
+        let header = batch.position.as_ref().map(convert::header).transpose();
+        let header = header.map_err(|e| of_error(&e))?;
+        let readings = convert::rows(batch.readings);
+        let summary = self
+            .ingest
+            .submit(header, readings)
+            .await
+            .map_err(|e| of_error(&e))?;
+        Ok(Response::new(BatchResponse {
+            received: summary.received,
+            committed: summary.committed,
+            rejected: summary.rejected,
+            duplicate: summary.duplicate,
+            committed_seq: summary.committed_seq.0,
+            rejected_readings: convert::rejected(summary.rejections),
+        }))
+    }
+
+    async fn stream_readings(
+        &self,
+        request: Request<Streaming<StreamReadingsRequest>>,
+    ) -> Result<Response<StreamReadingsResponse>, Status> {
+        let feed = self.feed(request.into_inner());
+        let summary = streaming::store(&self.ingest, feed).await?;
+        Ok(Response::new(StreamReadingsResponse {
+            received: summary.received,
+            committed: summary.committed,
+            rejected: summary.rejected,
+            duplicate: summary.duplicate,
+            committed_seq: summary.committed_seq.0,
+            rejected_readings: convert::rejected(summary.rejections),
+        }))
+    }
+
+    type StreamReadingsAckedStream = BoxStream<'static, Result<StreamAck, Status>>;
+
+    async fn stream_readings_acked(
+        &self,
+        request: Request<Streaming<StreamReadingsRequest>>,
+    ) -> Result<Response<Self::StreamReadingsAckedStream>, Status> {
+        let feed = self.feed(request.into_inner());
+        Ok(Response::new(streaming::store_acked(
+            self.ingest.clone(),
+            feed,
+        )))
+    }
+
+    async fn open_stream(
+        &self,
+        request: Request<OpenStreamRequest>,
+    ) -> Result<Response<StreamPosition>, Status> {
+        let stream = convert::stream_id(&request.into_inner().stream_id);
+        let stream = stream.map_err(|e| of_error(&e))?;
+        let position = self
+            .ingest
+            .open_stream(&stream)
+            .await
+            .map_err(|e| of_error(&e))?;
+        Ok(Response::new(StreamPosition {
+            epoch: position.epoch.0,
+            committed_seq: position.committed_seq.0,
+        }))
+    }
+}

@@ -1,0 +1,229 @@
+//! Streams of messages: feeding them into a session while its acknowledgements flow back.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt as _, stream::BoxStream};
+use sluicegate_proto::v1::{StreamAck, StreamReadingsRequest, stream_readings_request::Message};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::{convert, status::of_error};
+use crate::{
+    model::StreamHeader,
+    usecase::ingest::{Inflow, Ingest, IngestError, Progress, Readings, RejectionNote, Summary},
+};
+
+/// Room that is waited for before the next message is read, when nothing is known of its size.
+const FIRST_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Why no more messages come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The producer is done, or has cancelled: the two cannot be told apart.
+    Finished,
+    /// The service is shutting down, or the stream brought nothing for too long.
+    Draining,
+}
+
+/// The messages of one call.
+pub(super) struct Feed {
+    requests: Streaming<StreamReadingsRequest>,
+    idle_limit: Duration,
+    draining: CancellationToken,
+    /// Size of the last message in memory, for the next one's admission.
+    last_bytes: usize,
+}
+
+enum Next {
+    Message(Message),
+    End(End),
+}
+
+impl Feed {
+    pub(super) fn new(
+        requests: Streaming<StreamReadingsRequest>,
+        idle_limit: Duration,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            requests,
+            idle_limit,
+            draining,
+            last_bytes: FIRST_MESSAGE_BYTES,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Next, Status> {
+        let message = tokio::select! {
+            () = self.draining.cancelled() => return Ok(Next::End(End::Draining)),
+            message = tokio::time::timeout(self.idle_limit, self.requests.message()) => message,
+        };
+        match message {
+            Err(_) => Ok(Next::End(End::Draining)),
+            Ok(Err(status)) => Err(malformed_if_undecodable(status)),
+            Ok(Ok(None)) => Ok(Next::End(End::Finished)),
+            Ok(Ok(Some(StreamReadingsRequest {
+                message: Some(message),
+            }))) => Ok(Next::Message(message)),
+            Ok(Ok(Some(StreamReadingsRequest { message: None }))) => {
+                Ok(Next::Message(Message::Rows(Default::default())))
+            }
+        }
+    }
+
+    /// The header, if the stream begins with one, and the first readings otherwise.
+    async fn begin(
+        &mut self,
+    ) -> Result<(Option<StreamHeader>, Option<Message>, Option<End>), Status> {
+        match self.next().await? {
+            Next::End(end) => Ok((None, None, Some(end))),
+            Next::Message(Message::Header(header)) => {
+                let header = convert::header(&header).map_err(|e| of_error(&e))?;
+                Ok((Some(header), None, None))
+            }
+            Next::Message(first) => Ok((None, Some(first), None)),
+        }
+    }
+
+    /// Feeds every message into the session.
+    async fn pour(
+        &mut self,
+        first: Option<Message>,
+        inflow: &mut Inflow<'_>,
+    ) -> Result<End, Status> {
+        let mut waiting = first;
+        loop {
+            let message = match waiting.take() {
+                Some(message) => message,
+                None => {
+                    // An exhausted budget leaves the message in the producer (P4).
+                    tokio::select! {
+                        () = self.draining.cancelled() => return Ok(End::Draining),
+                        () = inflow.ready(self.last_bytes) => {}
+                    }
+                    match self.next().await? {
+                        Next::End(end) => return Ok(end),
+                        Next::Message(message) => message,
+                    }
+                }
+            };
+            let readings = readings(message).map_err(|e| of_error(&e))?;
+            self.last_bytes = readings.size_bytes().max(FIRST_MESSAGE_BYTES);
+            inflow.push(readings).await.map_err(|e| of_error(&e))?;
+        }
+    }
+}
+
+fn readings(message: Message) -> Result<Readings, IngestError> {
+    match message {
+        Message::Header(_) => Err(IngestError::Malformed {
+            field: "header".to_owned(),
+            reason: "a header can only be the first message of a stream".to_owned(),
+        }),
+        Message::Rows(batch) if batch.position.is_some() => Err(IngestError::Malformed {
+            field: "rows.position".to_owned(),
+            reason: "a batch inside a stream has no position of its own: the header has it"
+                .to_owned(),
+        }),
+        Message::Rows(batch) => Ok(convert::rows(batch.readings)),
+        Message::Columns(batch) => convert::columns(batch),
+    }
+}
+
+/// tonic reports bytes that are not the message's protobuf as INTERNAL; it is the producer who is to mend them.
+fn malformed_if_undecodable(status: Status) -> Status {
+    if status.code() == tonic::Code::Internal && status.message().contains("decode") {
+        return Status::invalid_argument(status.message());
+    }
+    status
+}
+
+/// Stores a whole stream and says so at its end. If the producer cancels, what came is committed all the same, and
+/// nobody is told.
+pub(super) async fn store(ingest: &Ingest, mut feed: Feed) -> Result<Summary, Status> {
+    let (header, first, end) = feed.begin().await?;
+    let mut inflow = ingest.begin(header).await.map_err(|e| of_error(&e))?;
+    let end = match end {
+        Some(end) => end,
+        None => feed.pour(first, &mut inflow).await?,
+    };
+    let summary = inflow.finish().await.map_err(|e| of_error(&e))?;
+    match end {
+        End::Finished => Ok(summary),
+        // The end of this stream was not the producer's: it must not take the summary for all of it.
+        End::Draining => Err(of_error(&IngestError::Draining)),
+    }
+}
+
+/// Stores a stream while cumulative acknowledgements flow back.
+pub(super) fn store_acked(
+    ingest: Arc<Ingest>,
+    feed: Feed,
+) -> BoxStream<'static, Result<StreamAck, Status>> {
+    let (acks, replies) = mpsc::channel(4);
+    tokio::spawn(async move {
+        if let Err(status) = pour_and_acknowledge(&ingest, feed, &acks).await {
+            let _ = acks.send(Err(status)).await;
+        }
+    });
+    ReceiverStream::new(replies).boxed()
+}
+
+type Acks = mpsc::Sender<Result<StreamAck, Status>>;
+
+async fn pour_and_acknowledge(ingest: &Ingest, mut feed: Feed, acks: &Acks) -> Result<(), Status> {
+    let (header, first, end) = feed.begin().await?;
+    let mut inflow = ingest.begin(header).await.map_err(|e| of_error(&e))?;
+    let mut progress = inflow.progress();
+    let rejections = inflow.rejections();
+    // The position is told at once: the producer sees that the call is alive.
+    let mut untold = true;
+    let end = match end {
+        Some(end) => end,
+        None => {
+            let pouring = feed.pour(first, &mut inflow);
+            tokio::pin!(pouring);
+            loop {
+                tokio::select! {
+                    end = &mut pouring => break end?,
+                    changed = progress.changed() => {
+                        changed.map_err(|_| of_error(&IngestError::Draining))?;
+                        if let Some(failure) = &progress.borrow_and_update().failure {
+                            return Err(of_error(failure));
+                        }
+                        untold = true;
+                    }
+                    // Acknowledgements are cumulative: a producer that is slow to read them gets fewer, and its
+                    // readings are taken all the while.
+                    place = acks.reserve(), if untold => {
+                        // A producer that is gone brings no more; what came is committed.
+                        let Ok(place) = place else { return Ok(()) };
+                        place.send(Ok(acknowledgement(&progress.borrow(), rejections.take(), false)));
+                        untold = false;
+                    }
+                }
+            }
+        }
+    };
+    let summary = inflow.finish().await.map_err(|e| of_error(&e))?;
+    let last = acknowledgement(&progress.borrow(), summary.rejections, end == End::Draining);
+    let _ = acks.send(Ok(last)).await;
+    Ok(())
+}
+
+fn acknowledgement(
+    progress: &Progress,
+    rejections: Vec<RejectionNote>,
+    draining: bool,
+) -> StreamAck {
+    StreamAck {
+        committed_seq: progress.committed_seq.0,
+        committed: progress.committed,
+        rejected: progress.rejected,
+        duplicate: progress.duplicate,
+        draining,
+        rejected_readings: convert::rejected(rejections),
+    }
+}

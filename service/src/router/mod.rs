@@ -1,0 +1,4 @@
+//! The doors: gRPC for producers, REST for people and tools. Both are thin: parse, call a use case, map the answer.
+
+pub mod grpc;
+pub mod rest;

@@ -1,0 +1,49 @@
+//! One handle for the way down: a signal to all tasks, a count of those that still run, and a deadline.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Shared by everyone who has to stop.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    /// Cancelled when the service begins to drain.
+    pub draining: CancellationToken,
+    /// Tasks that end by themselves once their work is settled.
+    pub tasks: TaskTracker,
+    /// Longest time from the signal to the end of the process.
+    pub deadline: Duration,
+}
+
+impl Shutdown {
+    #[must_use]
+    pub fn new(deadline: Duration) -> Self {
+        Self {
+            draining: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            deadline,
+        }
+    }
+
+    /// Begins to drain at SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// When signals cannot be listened to.
+    pub fn on_signal(&self) -> std::io::Result<()> {
+        let (mut terminate, mut interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        let draining = self.draining.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("draining");
+            draining.cancel();
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! A lane: one task that owns one columnar buffer and feeds one loader. While one batch loads, the next accumulates
+//! (natural batching): at low rates a batch leaves after a short linger, at high rates batches grow by themselves.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    IngestError,
+    admission::Permit,
+    batch::{OpenBatch, SealedBatch},
+    books::Books,
+    columns::Readings,
+    dictionary::Dictionary,
+    session::Session,
+};
+use crate::{
+    model::{Limits, Seq},
+    repository::PartOutcome,
+};
+
+/// Readings of one message on their way into a batch.
+pub(super) struct Submission {
+    pub(super) session: Arc<Session>,
+    pub(super) first_seq: Seq,
+    pub(super) readings: Readings,
+    pub(super) permit: Permit,
+}
+
+/// How a lane gathers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaneSettings {
+    pub(super) linger: Duration,
+    pub(super) max_batch_rows: usize,
+    /// Memory for the dictionaries of all open calls of this lane.
+    pub(super) dictionary_bytes: usize,
+    pub(super) limits: Limits,
+    /// Whether the primary key begins with the time.
+    pub(super) by_time: bool,
+}
+
+/// The series' texts of one batch stay below this, whatever the series count.
+const MAX_TEXT_BYTES: usize = 16 << 20;
+
+struct SessionDictionary {
+    session: Weak<Session>,
+    dictionary: Dictionary,
+}
+
+/// What a lane sends to its loader and gets back.
+pub(super) struct LoaderLink {
+    pub(super) sealed: mpsc::Sender<SealedBatch>,
+    pub(super) loaded: mpsc::Receiver<(SealedBatch, Vec<PartOutcome>)>,
+}
+
+pub(super) struct Lane {
+    settings: LaneSettings,
+    submissions: mpsc::Receiver<Submission>,
+    loader: LoaderLink,
+    books: Arc<Books>,
+    /// Milliseconds since `epoch` at which the oldest buffered reading came, 0 when there is none.
+    oldest_ms: Arc<AtomicU64>,
+    started: Instant,
+    open: OpenBatch,
+    opened_at: Option<Instant>,
+    loading: bool,
+    spare: Option<OpenBatch>,
+    next_batch: Seq,
+    dictionaries: HashMap<u64, SessionDictionary>,
+}
+
+impl Lane {
+    pub(super) fn new(
+        settings: LaneSettings,
+        submissions: mpsc::Receiver<Submission>,
+        loader: LoaderLink,
+        books: Arc<Books>,
+        oldest_ms: Arc<AtomicU64>,
+        started: Instant,
+        committed_batch: Seq,
+    ) -> Self {
+        Self {
+            settings,
+            submissions,
+            loader,
+            books,
+            oldest_ms,
+            started,
+            open: OpenBatch::default(),
+            opened_at: None,
+            loading: false,
+            spare: None,
+            next_batch: committed_batch.plus(1),
+            dictionaries: HashMap::new(),
+        }
+    }
+
+    /// Runs until every session is gone and every batch is settled, or the loader has ended.
+    pub(super) async fn run(mut self) {
+        let mut accepting = true;
+        loop {
+            let full = self.is_full();
+            let flush_at = self.opened_at.map(|opened| opened + self.settings.linger);
+            let due = full || !accepting || flush_at.is_some_and(|at| at <= Instant::now());
+            if !self.loading && due && !self.open.is_empty() && !self.flush().await {
+                return;
+            }
+            if !accepting && !self.loading && self.open.is_empty() {
+                return;
+            }
+            let lingering = !self.loading && !self.open.is_empty();
+            tokio::select! {
+                submission = self.submissions.recv(), if accepting && !self.is_full() => {
+                    match submission {
+                        Some(submission) => self.take(submission),
+                        None => accepting = false,
+                    }
+                }
+                loaded = self.loader.loaded.recv(), if self.loading => match loaded {
+                    Some((batch, outcomes)) => self.acknowledge(batch, outcomes),
+                    None => return,
+                },
+                () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if lingering => {}
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.open.readings() >= self.settings.max_batch_rows
+            || self.open.text_bytes() >= MAX_TEXT_BYTES
+    }
+
+    fn take(&mut self, submission: Submission) {
+        let Submission {
+            session,
+            first_seq,
+            mut readings,
+            permit,
+        } = submission;
+        let count = readings.len() as u64;
+        // What follows a failure cannot be in sequence.
+        if let Some(failure) = session.failure() {
+            session.turn_away(count, failure);
+            return;
+        }
+        let batch = self.next_batch.0;
+        let mut own = Dictionary::default();
+        let dictionary = match &mut readings {
+            Readings::Rows(_) => &mut own,
+            Readings::Columns(columns) => {
+                let known =
+                    self.dictionaries
+                        .entry(session.number)
+                        .or_insert_with(|| SessionDictionary {
+                            session: Arc::downgrade(&session),
+                            dictionary: Dictionary::default(),
+                        });
+                if !columns.extend_dictionary {
+                    known.dictionary.clear();
+                }
+                known.dictionary.extend(&columns.series);
+                columns.series = Vec::new();
+                known.dictionary.enter_batch(batch);
+                &mut known.dictionary
+            }
+        };
+        if self.opened_at.is_none() {
+            let now = Instant::now();
+            self.opened_at = Some(now);
+            let since_start = now.duration_since(self.started).as_millis() as u64;
+            self.oldest_ms
+                .fetch_min(since_start.max(1), Ordering::Relaxed);
+        }
+        self.open.append(
+            &session,
+            first_seq,
+            readings,
+            dictionary,
+            &self.settings.limits,
+            permit,
+        );
+        self.hold_dictionaries_to_their_budget(&session);
+    }
+
+    /// A call whose dictionary does not fit ends after what it has sent so far; it can go on with a dictionary in
+    /// every message.
+    fn hold_dictionaries_to_their_budget(&mut self, newest: &Arc<Session>) {
+        let Some(own) = self.dictionaries.get(&newest.number) else {
+            return;
+        };
+        // One message's dictionary is inside the admission budget already.
+        if own.dictionary.size_bytes() < self.settings.dictionary_bytes / 16 {
+            return;
+        }
+        let held: usize = self
+            .dictionaries
+            .values()
+            .map(|of| of.dictionary.size_bytes())
+            .sum();
+        if held > self.settings.dictionary_bytes {
+            self.dictionaries.remove(&newest.number);
+            newest.turn_away(0, IngestError::DictionaryFull);
+        }
+    }
+
+    /// Hands the open batch to the loader. False when the loader is gone.
+    async fn flush(&mut self) -> bool {
+        let open = std::mem::replace(&mut self.open, self.spare.take().unwrap_or_default());
+        let sealed = open.seal(self.next_batch, self.settings.by_time);
+        self.next_batch = self.next_batch.plus(1);
+        self.opened_at = None;
+        self.loading = true;
+        self.dictionaries
+            .retain(|_, of| of.session.strong_count() > 0);
+        self.loader.sealed.send(sealed).await.is_ok()
+    }
+
+    fn acknowledge(&mut self, batch: SealedBatch, outcomes: Vec<PartOutcome>) {
+        self.spare = Some(batch.commit(outcomes).acknowledge());
+        self.books.count_batch();
+        self.loading = false;
+        let oldest = self.opened_at.map_or(u64::MAX, |opened| {
+            opened.duration_since(self.started).as_millis() as u64
+        });
+        self.oldest_ms.store(oldest, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,463 @@
+//! Ingestion: admission -> lane -> seal -> loader -> acknowledgement.
+
+mod admission;
+mod batch;
+mod books;
+mod columns;
+mod dictionary;
+mod lane;
+mod loading;
+mod seal;
+mod session;
+mod streams;
+mod tsv;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    admission::Admission,
+    lane::{Lane, LaneSettings, LoaderLink, Submission},
+    session::Session,
+    streams::LaneSeats,
+};
+pub use self::{
+    books::{Books, Figures},
+    columns::{ColumnReadings, Readings},
+    session::{Progress, RejectionNote},
+};
+use crate::{
+    model::{Epoch, Seq, StreamHeader, StreamId, StreamPosition},
+    repository::{IngestStorage, RepositoryError, StorageFacts, StreamLedger},
+};
+
+/// Why readings were not taken or not stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IngestError {
+    #[error(
+        "another writer opened this stream under epoch {current}; open it again to take it over"
+    )]
+    Fenced { current: Epoch },
+    #[error(
+        "first_seq {first_seq} leaves a gap: the stream is committed up to {committed_seq}, so go on at {}",
+        committed_seq.plus(1)
+    )]
+    Gap { first_seq: Seq, committed_seq: Seq },
+    #[error("this stream was never opened: call OpenStream first")]
+    NotOpened,
+    #[error("{reason}")]
+    Malformed { field: String, reason: String },
+    #[error("the memory for readings in flight is used up")]
+    BudgetExhausted { retry_after: Duration },
+    #[error(
+        "the dictionaries of open calls take more memory than ingest.dictionary_bytes allows: send a dictionary with \
+         every batch instead (extend_dictionary = false)"
+    )]
+    DictionaryFull,
+    #[error("not committed within {deadline:?}: whether it will be is not known, so send it again")]
+    CommitDeadline { deadline: Duration },
+    #[error("the service is shutting down")]
+    Draining,
+    #[error("{0}")]
+    Storage(String),
+}
+
+impl IngestError {
+    /// Whether the same readings may be taken later, by this instance or another.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        matches!(
+            self,
+            Self::BudgetExhausted { .. }
+                | Self::CommitDeadline { .. }
+                | Self::Draining
+                | Self::DictionaryFull
+                | Self::Storage(_)
+        )
+    }
+}
+
+impl From<RepositoryError> for IngestError {
+    fn from(error: RepositoryError) -> Self {
+        Self::Storage(error.to_string())
+    }
+}
+
+/// How readings are gathered. Defaults and meaning stand with the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct IngestSettings {
+    pub lanes: usize,
+    pub linger: Duration,
+    pub max_batch_rows: usize,
+    pub budget_bytes: u32,
+    pub dictionary_bytes: usize,
+    pub commit_deadline: Duration,
+}
+
+/// Rejected readings that a stream reports one by one; the rest is counted, and all are in quarantine.
+const STREAM_NOTES: usize = 100;
+/// Messages that wait between a router and its lane.
+const LANE_QUEUE: usize = 32;
+
+/// Takes readings in and says when they are durable.
+pub struct Ingest {
+    settings: IngestSettings,
+    admission: Admission,
+    seats: LaneSeats,
+    lanes: Vec<mpsc::Sender<Submission>>,
+    storage: Arc<dyn IngestStorage>,
+    ledger: Arc<dyn StreamLedger>,
+    facts: StorageFacts,
+    books: Arc<Books>,
+    oldest_ms: Vec<Arc<AtomicU64>>,
+    started: Instant,
+    /// Cancelled when a lane cannot go on: the process must end.
+    failed: CancellationToken,
+}
+
+impl Ingest {
+    /// Opens the loaders and starts the lanes.
+    ///
+    /// # Errors
+    /// When a loader cannot be opened.
+    pub async fn start(
+        settings: IngestSettings,
+        storage: Arc<dyn IngestStorage>,
+        tasks: &TaskTracker,
+    ) -> Result<Self, RepositoryError> {
+        let facts = storage.facts().clone();
+        let books = Arc::new(Books::default());
+        let failed = CancellationToken::new();
+        let started = Instant::now();
+        let lane_settings = LaneSettings {
+            linger: settings.linger,
+            max_batch_rows: settings.max_batch_rows,
+            dictionary_bytes: settings.dictionary_bytes / settings.lanes,
+            limits: facts.limits,
+            by_time: facts.ordered_by_time,
+        };
+        let (mut lanes, mut oldest_ms) = (Vec::new(), Vec::new());
+        for number in 0..settings.lanes {
+            let loader = storage.loader(number).await?;
+            let committed_batch = loader.committed_batch();
+            let (submit, submissions) = mpsc::channel(LANE_QUEUE);
+            let (seal, sealed) = mpsc::channel(1);
+            let (report, loaded) = mpsc::channel(1);
+            let oldest = Arc::new(AtomicU64::new(u64::MAX));
+            let lane = Lane::new(
+                lane_settings,
+                submissions,
+                LoaderLink {
+                    sealed: seal,
+                    loaded,
+                },
+                books.clone(),
+                oldest.clone(),
+                started,
+                committed_batch,
+            );
+            tasks.spawn(lane.run());
+            tasks.spawn(loading::drive(
+                loader,
+                sealed,
+                report,
+                books.clone(),
+                failed.clone(),
+            ));
+            lanes.push(submit);
+            oldest_ms.push(oldest);
+        }
+        Ok(Self {
+            settings,
+            admission: Admission::new(settings.budget_bytes),
+            seats: LaneSeats::new(settings.lanes),
+            lanes,
+            ledger: storage.ledger(),
+            storage,
+            facts,
+            books,
+            oldest_ms,
+            started,
+            failed,
+        })
+    }
+
+    /// Takes a stream over and says where it stands.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or written.
+    pub async fn open_stream(&self, stream: &StreamId) -> Result<StreamPosition, IngestError> {
+        Ok(self.ledger.open(stream).await?)
+    }
+
+    /// Begins a stream of messages, named or anonymous.
+    ///
+    /// # Errors
+    /// When the header does not fit the ledger.
+    pub async fn begin(&self, header: Option<StreamHeader>) -> Result<Inflow<'_>, IngestError> {
+        self.begin_with(header, STREAM_NOTES).await
+    }
+
+    async fn begin_with(
+        &self,
+        header: Option<StreamHeader>,
+        notes_limit: usize,
+    ) -> Result<Inflow<'_>, IngestError> {
+        let (seat, was_here) = self
+            .seats
+            .take(header.as_ref().map(|header| &header.stream_id));
+        if let Some(header) = &header {
+            self.check_header(header, was_here).await?;
+        }
+        let next_seq = header.as_ref().map_or(Seq(1), |header| header.first_seq);
+        let session = Session::new(header.as_ref(), seat, self.books.clone(), notes_limit);
+        Ok(Inflow {
+            ingest: self,
+            progress: session.subscribe(),
+            session,
+            next_seq,
+            received: 0,
+        })
+    }
+
+    /// Turns a misplaced writer away early. What decides is the same check inside the transaction.
+    async fn check_header(&self, header: &StreamHeader, was_here: bool) -> Result<(), IngestError> {
+        if header.first_seq == Seq(0) {
+            let reason = "first_seq counts from 1".to_owned();
+            return Err(IngestError::Malformed {
+                field: "header.first_seq".into(),
+                reason,
+            });
+        }
+        let position = self
+            .ledger
+            .position(&header.stream_id)
+            .await?
+            .ok_or(IngestError::NotOpened)?;
+        if position.epoch != header.epoch {
+            return Err(IngestError::Fenced {
+                current: position.epoch,
+            });
+        }
+        // With another call of the same stream in flight here, the ledger lags behind.
+        if !was_here && header.first_seq > position.committed_seq.plus(1) {
+            let committed_seq = position.committed_seq;
+            return Err(IngestError::Gap {
+                first_seq: header.first_seq,
+                committed_seq,
+            });
+        }
+        Ok(())
+    }
+
+    /// Stores one lot of readings and returns once all of it is settled.
+    ///
+    /// # Errors
+    /// As for a stream, and when the budget is exhausted or the commit takes too long.
+    pub async fn submit(
+        &self,
+        header: Option<StreamHeader>,
+        readings: Readings,
+    ) -> Result<Summary, IngestError> {
+        let permit = self.admission.try_reserve(readings.size_bytes()).ok_or(
+            IngestError::BudgetExhausted {
+                retry_after: Duration::from_secs(1),
+            },
+        )?;
+        let deadline = self.settings.commit_deadline;
+        let settled = async {
+            let mut inflow = self.begin_with(header, usize::MAX).await?;
+            inflow.hand_over(readings, permit).await?;
+            inflow.finish().await
+        };
+        tokio::time::timeout(deadline, settled)
+            .await
+            .unwrap_or(Err(IngestError::CommitDeadline { deadline }))
+    }
+
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.books.figures()
+    }
+
+    /// Bytes of the admission budget in use.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.admission.used_bytes()
+    }
+
+    /// Age of the oldest reading that is not settled.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        let oldest = self
+            .oldest_ms
+            .iter()
+            .map(|at| at.load(Ordering::Relaxed))
+            .min();
+        match oldest {
+            None | Some(u64::MAX) => Duration::ZERO,
+            Some(at) => self
+                .started
+                .elapsed()
+                .saturating_sub(Duration::from_millis(at)),
+        }
+    }
+
+    #[must_use]
+    pub fn facts(&self) -> &StorageFacts {
+        &self.facts
+    }
+
+    /// Whether the database answers within a second.
+    pub async fn database_answers(&self) -> bool {
+        let answer = tokio::time::timeout(Duration::from_secs(1), self.storage.ping()).await;
+        matches!(answer, Ok(Ok(())))
+    }
+
+    /// Resolves when a lane cannot go on.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
+    }
+
+    /// Waits until nothing is in flight. Call it after the routers have ended.
+    pub async fn drained(&self) {
+        while self.figures().in_flight > 0 && !self.failed.is_cancelled() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// What became of a whole call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub received: u64,
+    pub committed: u64,
+    pub rejected: u64,
+    pub duplicate: u64,
+    pub committed_seq: Seq,
+    pub rejections: Vec<RejectionNote>,
+}
+
+/// One call's readings flowing in.
+pub struct Inflow<'a> {
+    ingest: &'a Ingest,
+    session: Arc<Session>,
+    progress: watch::Receiver<Progress>,
+    next_seq: Seq,
+    received: u64,
+}
+
+impl Inflow<'_> {
+    /// Waits until a message of the size of `bytes` could be kept. To be called before a message is read (P4).
+    pub async fn ready(&self, bytes: usize) {
+        self.ingest.admission.gate(bytes).await;
+    }
+
+    /// Takes a message in, as soon as there is room for it.
+    ///
+    /// # Errors
+    /// When the message is malformed or the session has failed.
+    pub async fn push(&mut self, readings: Readings) -> Result<(), IngestError> {
+        let permit = self.ingest.admission.reserve(readings.size_bytes()).await;
+        let permit = permit.ok_or(IngestError::Draining)?;
+        self.hand_over(readings, permit).await
+    }
+
+    async fn hand_over(
+        &mut self,
+        readings: Readings,
+        permit: admission::Permit,
+    ) -> Result<(), IngestError> {
+        if let Some(failure) = self.session.failure() {
+            return Err(failure);
+        }
+        if readings.is_empty()
+            && !matches!(&readings, Readings::Columns(of) if !of.series.is_empty())
+        {
+            return Ok(());
+        }
+        let count = readings.len() as u64;
+        let lane = &self.ingest.lanes[self.session.seat.lane];
+        // Counted when there is a place for it: a call that is cancelled while it waits leaves no trace.
+        let place = lane.reserve().await.map_err(|_| IngestError::Draining)?;
+        self.ingest.books.receive(count);
+        let first_seq = self.next_seq;
+        place.send(Submission {
+            session: self.session.clone(),
+            first_seq,
+            readings,
+            permit,
+        });
+        self.next_seq = first_seq.plus(count);
+        self.received += count;
+        Ok(())
+    }
+
+    /// Follows what becomes of the readings.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// Readings taken in so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// The rejections of this call, as they become known.
+    #[must_use]
+    pub fn rejections(&self) -> Rejections {
+        Rejections(self.session.clone())
+    }
+
+    /// Waits until every reading is settled.
+    ///
+    /// # Errors
+    /// When the session failed on the way; what was committed before stays so.
+    pub async fn finish(mut self) -> Result<Summary, IngestError> {
+        let received = self.received;
+        let settled = self
+            .progress
+            .wait_for(|progress| progress.settled() >= received)
+            .await;
+        let progress = settled.map_err(|_| IngestError::Draining)?.clone();
+        if let Some(failure) = progress.failure {
+            return Err(failure);
+        }
+        let committed_seq = match self.session.stream() {
+            Some(_) => progress.committed_seq,
+            None => Seq(0),
+        };
+        Ok(Summary {
+            received,
+            committed: progress.committed,
+            rejected: progress.rejected,
+            duplicate: progress.duplicate,
+            committed_seq,
+            rejections: self.session.take_rejections(),
+        })
+    }
+}
+
+/// Hands out a call's rejections, each once.
+pub struct Rejections(Arc<Session>);
+
+impl Rejections {
+    /// Those that were not told yet; a stream keeps at most 100 for telling.
+    #[must_use]
+    pub fn take(&self) -> Vec<RejectionNote> {
+        self.0.take_rejections()
+    }
+}

@@ -1,0 +1,164 @@
+//! A session is one call that brings readings: it knows what was received, and hears what became of it.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::sync::watch;
+
+use super::{IngestError, books::Books, streams::LaneSeat};
+use crate::{
+    model::{Epoch, Fault, Field, Rejection, Seq, StreamHeader, StreamId},
+    repository::{LoadPart, PartOutcome},
+};
+
+/// What is said to the producer of a rejected reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectionNote {
+    pub seq: Seq,
+    pub field: Field,
+    pub reason: String,
+}
+
+impl RejectionNote {
+    fn of(seq: Seq, fault: &Fault) -> Self {
+        Self {
+            seq,
+            field: fault.field(),
+            reason: fault.to_string(),
+        }
+    }
+}
+
+/// What has become of a session's readings.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    pub committed: u64,
+    pub rejected: u64,
+    pub duplicate: u64,
+    /// Everything at or below is durable; in an anonymous call the count of settled readings.
+    pub committed_seq: Seq,
+    /// Why the session can go no further.
+    pub failure: Option<IngestError>,
+    /// Turned away with the failure.
+    turned_away: u64,
+}
+
+impl Progress {
+    /// Readings whose fate is known.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.committed + self.rejected + self.duplicate + self.turned_away
+    }
+}
+
+static NEXT_SESSION: AtomicU64 = AtomicU64::new(1);
+
+/// The part of a session that its batches hold on to.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) number: u64,
+    stream: Option<(StreamId, Epoch)>,
+    progress: watch::Sender<Progress>,
+    books: Arc<Books>,
+    /// Rejections not told yet.
+    notes: Mutex<Vec<RejectionNote>>,
+    notes_limit: usize,
+    /// Keeps the stream on its lane as long as anything of it is in flight.
+    pub(super) seat: LaneSeat,
+}
+
+impl Session {
+    pub(super) fn new(
+        header: Option<&StreamHeader>,
+        seat: LaneSeat,
+        books: Arc<Books>,
+        notes_limit: usize,
+    ) -> Arc<Self> {
+        let committed_seq = header.map_or(Seq(0), |header| header.first_seq.before());
+        Arc::new(Self {
+            number: NEXT_SESSION.fetch_add(1, Ordering::Relaxed),
+            stream: header.map(|header| (header.stream_id.clone(), header.epoch)),
+            progress: watch::Sender::new(Progress {
+                committed_seq,
+                ..Progress::default()
+            }),
+            books,
+            notes: Mutex::default(),
+            notes_limit,
+            seat,
+        })
+    }
+
+    pub(super) fn stream(&self) -> Option<(StreamId, Epoch)> {
+        self.stream.clone()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    pub(super) fn failure(&self) -> Option<IngestError> {
+        self.progress.borrow().failure.clone()
+    }
+
+    pub(super) fn take_rejections(&self) -> Vec<RejectionNote> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note<'a>(&self, rejections: impl Iterator<Item = &'a Rejection>) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = self.notes_limit.saturating_sub(notes.len());
+        notes.extend(
+            rejections
+                .take(room)
+                .map(|rejection| RejectionNote::of(rejection.seq, &rejection.fault)),
+        );
+    }
+
+    /// Takes note of what became of a part. `rejections` are those that validation found in it.
+    pub(super) fn settle(&self, part: &LoadPart, rejections: &[Rejection], outcome: PartOutcome) {
+        match outcome {
+            PartOutcome::Stored {
+                committed,
+                duplicate,
+                rejected,
+                found_by_database,
+            } => {
+                self.books.settle(committed, rejected, duplicate);
+                let known_before = part.first_seq.plus(duplicate);
+                let new = rejections
+                    .iter()
+                    .filter(|rejection| rejection.seq >= known_before);
+                self.note(new.chain(&found_by_database));
+                self.progress.send_modify(|progress| {
+                    progress.committed += committed;
+                    progress.duplicate += duplicate;
+                    progress.rejected += rejected;
+                    progress.committed_seq = progress.committed_seq.max(part.last_seq());
+                });
+            }
+            PartOutcome::Fenced { current } => {
+                self.turn_away(part.readings, IngestError::Fenced { current });
+            }
+            PartOutcome::Gap { committed_seq } => self.turn_away(
+                part.readings,
+                IngestError::Gap {
+                    first_seq: part.first_seq,
+                    committed_seq,
+                },
+            ),
+            PartOutcome::NotOpened => self.turn_away(part.readings, IngestError::NotOpened),
+        }
+    }
+
+    /// Hands readings back to the producer, with the reason. The first reason stands.
+    pub(super) fn turn_away(&self, readings: u64, reason: IngestError) {
+        self.books.turn_away(readings);
+        self.progress.send_modify(|progress| {
+            progress.turned_away += readings;
+            progress.failure.get_or_insert(reason);
+        });
+    }
+}

@@ -1,0 +1,3 @@
+//! What Sluicegate does, without a word of HTTP, gRPC or SQL.
+
+pub mod ingest;
