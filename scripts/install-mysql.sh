@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Puts MySQL, which Debian stable and its images lack, into the cache directory. Prints nothing when it is there.
+#
+#   CACHE/mysql/root          Debian unstable with mysqld and its libraries
+#   CACHE/mysql/bin/mysqld    runs it as it is, without chroot; likewise mysql, the client
+#
+# The next run after `rm -rf CACHE/mysql` (as root) gets it anew.
+
+. "$(dirname "$0")/lib.sh"
+
+target="$SLUICEGATE_CACHE/mysql"
+
+# The programs need the libraries, and so the loader, of their own root. `exec` keeps the process id.
+write_wrapper() {
+    local name=$1 program=$2 arguments=$3
+    cat >"$4/bin/$name" <<WRAPPER
+#!/bin/sh
+root=\$(dirname "\$(dirname "\$(readlink -f "\$0")")")/root
+for loader in "\$root"/usr/lib/*-linux-gnu/ld-linux*.so.*; do break; done
+exec "\$loader" --inhibit-cache --library-path "\${loader%/*}" "\$root/$program" "\$@"$arguments
+WRAPPER
+    chmod 755 "$4/bin/$name"
+}
+
+install_mysql() {
+    local unfinished="$target.tmp"
+    need_packages debootstrap debian-archive-keyring ca-certificates
+    as_root rm -rf "$unfinished"
+    mkdir -p "$unfinished/bin"
+    # debootstrap is in sbin, which is not on everyone's PATH.
+    as_root env PATH="$PATH:/usr/sbin:/sbin" debootstrap --variant=minbase \
+        --include=mysql-server-core,mysql-client-core sid "$unfinished/root" >"$unfinished/debootstrap.log" 2>&1 ||
+        { tail -n 15 "$unfinished/debootstrap.log" >&2; fail "debootstrap failed; its log is $unfinished/debootstrap.log"; }
+    as_root rm -rf "$unfinished/root/var/cache/apt" "$unfinished/root/var/lib/apt/lists"
+    # Paths come last: --no-defaults has to stay the first argument.
+    # shellcheck disable=SC2016 # the wrapper expands it
+    write_wrapper mysqld usr/sbin/mysqld ' --basedir="$root/usr" --lc-messages-dir="$root/usr/share/mysql"' "$unfinished"
+    write_wrapper mysql usr/bin/mysql '' "$unfinished"
+    "$unfinished/bin/mysqld" --no-defaults --version >/dev/null || fail "the new mysqld does not run"
+    "$unfinished/bin/mysql" --no-defaults --version >/dev/null || fail "the new mysql does not run"
+    as_root rm -rf "$target"
+    mv "$unfinished" "$target"
+}
+
+mkdir -p "$SLUICEGATE_CACHE"
+exec {lock}>"$target.lock"
+flock "$lock" || fail "cannot lock $target.lock" # one installation at a time
+if ! [ -x "$target/bin/mysqld" ]; then
+    step "getting MySQL into $target" install_mysql
+fi

@@ -1,0 +1,103 @@
+# Functions that the scripts share. Source it: . "$(dirname "$0")/lib.sh"
+# shellcheck shell=bash
+
+set -euo pipefail
+
+# What is downloaded once and kept: today MySQL, in mysql/.
+# shellcheck disable=SC2034 # for the scripts that source this
+SLUICEGATE_CACHE="${SLUICEGATE_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/sluicegate}"
+MINIMUM_RUST_MINOR=88
+lib_started_s=$SECONDS
+lib_apt_updated=
+lib_step=
+trap lib_explain_exit EXIT
+
+# One line of progress, with the seconds since the script began.
+say() {
+    printf '[%4ds] %s\n' "$((SECONDS - lib_started_s))" "$*"
+}
+
+fail() {
+    printf '[%4ds] error: %s\n' "$((SECONDS - lib_started_s))" "$*" >&2
+    exit 1
+}
+
+# step NAME COMMAND...: runs it and says how long it took, or which step failed.
+step() {
+    local begun_s=$SECONDS
+    lib_step=$1
+    shift
+    say "$lib_step"
+    # Plainly, not before `||`: that would turn off `set -e` inside a function.
+    "$@"
+    say "$lib_step: done in $((SECONDS - begun_s)) s"
+    lib_step=
+}
+
+lib_explain_exit() {
+    local status=$?
+    if [ "$status" -ne 0 ] && [ -n "$lib_step" ]; then
+        printf '[%4ds] error: %s failed\n' "$((SECONDS - lib_started_s))" "$lib_step" >&2
+    fi
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        fail "this needs root: install sudo or run as root: $*"
+    fi
+}
+
+have_package() {
+    [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+update_package_lists() {
+    [ -n "$lib_apt_updated" ] && return
+    say "updating the package lists"
+    as_root apt-get update -qq
+    lib_apt_updated=1
+}
+
+# Installs the packages that are missing, and never removes one to make room.
+need_packages() {
+    local missing=() package
+    for package in "$@"; do
+        have_package "$package" || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    command -v apt-get >/dev/null || fail "install by hand, there is no apt-get here: ${missing[*]}"
+    update_package_lists
+    say "installing ${missing[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends --no-remove "${missing[@]}" >/dev/null
+}
+
+# The MariaDB programs without the system service: we only run private servers.
+need_mariadb() {
+    if [ -x /usr/sbin/mariadbd ] && command -v mariadb-install-db >/dev/null && command -v mariadb >/dev/null; then
+        return
+    fi
+    command -v apt-get >/dev/null || fail "install the MariaDB server by hand, there is no apt-get here"
+    update_package_lists
+    # Ubuntu before 24.04 has the version in the name.
+    local names server
+    names=$(apt-cache pkgnames mariadb-server-core)
+    server=$(sort -V <<<"$names" | grep -E '^mariadb-server-core(-[0-9.]+)?$' | head -n 1) || true
+    [ -n "$server" ] || fail "no package mariadb-server-core here: install a MariaDB server by hand"
+    need_packages "$server" "${server/server/client}"
+}
+
+need_cargo() {
+    # rustup puts it where a plain shell does not look.
+    command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
+    local version minor
+    version=$(cargo --version | cut -d' ' -f2)
+    minor=$(cut -d. -f2 <<<"$version")
+    [ "$minor" -ge "$MINIMUM_RUST_MINOR" ] ||
+        fail "cargo $version is too old: this needs 1.$MINIMUM_RUST_MINOR (rustup update)"
+}

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Installs what is missing, then runs every check and test, against real MariaDB and real MySQL.
+
+. "$(dirname "$0")/lib.sh"
+cd "$(dirname "$0")/.."
+
+need_packages build-essential pkg-config curl jq ca-certificates
+need_mariadb
+need_cargo
+step "MySQL" scripts/install-mysql.sh
+
+export SLUICEGATE_TEST_ENGINES=mariadb,mysql
+export SLUICEGATE_TEST_MYSQLD="$SLUICEGATE_CACHE/mysql/bin/mysqld"
+
+step "cargo fmt" cargo fmt --all --check
+step "cargo clippy" cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+step "cargo test" cargo test --quiet --workspace --all-features
+say "all checks and tests passed"
