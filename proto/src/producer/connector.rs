@@ -1,0 +1,218 @@
+//! Connects, opens the stream and starts calls.
+
+use std::{error::Error, time::Duration};
+
+use futures::{
+    FutureExt as _, StreamExt as _, TryFutureExt as _,
+    stream::{self, BoxStream},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use super::{
+    ProducerError,
+    backoff::Backoff,
+    builder::Settings,
+    error::{Verdict, judge},
+};
+use crate::v1::{
+    OpenStreamRequest, StreamAck, StreamHeader, StreamPosition, StreamReadingsRequest,
+    StreamReadingsResponse, sensor_service_client::SensorServiceClient,
+    stream_readings_request::Message,
+};
+
+/// Messages that wait between the window and the connection: one in the socket, one behind it.
+const MESSAGES_AHEAD: usize = 2;
+
+pub(super) type Client = SensorServiceClient<InterceptedService<Channel, Authorize>>;
+/// Acknowledgements of one call.
+pub(super) type Replies = BoxStream<'static, Result<StreamAck, Status>>;
+
+#[derive(Debug, Clone)]
+pub(super) struct Authorize(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Authorize {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request
+                .metadata_mut()
+                .insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// A connection, and where the stream stands; `None` for an anonymous one.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) client: Client,
+    pub(super) position: Option<StreamPosition>,
+}
+
+impl Opened {
+    pub(super) fn committed_seq(&self) -> u64 {
+        self.position.map_or(0, |position| position.committed_seq)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Connector {
+    endpoint: Endpoint,
+    authorize: Authorize,
+    stream_id: Option<String>,
+    acked: bool,
+    open_timeout: Duration,
+}
+
+impl Connector {
+    pub(super) fn new(settings: &Settings) -> Result<Self, ProducerError> {
+        let endpoint = Endpoint::from_shared(settings.target.clone()).map_err(|_| {
+            ProducerError::InvalidSetting {
+                setting: "target",
+                reason: format!(
+                    "{:?} is no address such as http://127.0.0.1:50051",
+                    settings.target
+                ),
+            }
+        })?;
+        let endpoint = endpoint
+            .connect_timeout(settings.connect_timeout)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(settings.keepalive)
+            .keep_alive_timeout(settings.keepalive)
+            .keep_alive_while_idle(true);
+        Ok(Self {
+            endpoint,
+            authorize: Authorize(settings.bearer_token.clone()),
+            stream_id: settings.stream_id.clone(),
+            acked: settings.acked,
+            open_timeout: settings.connect_timeout,
+        })
+    }
+
+    /// Opens the stream, on the connection of `client` or else on a new one.
+    pub(super) async fn open(&self, client: Option<Client>) -> Result<Opened, Status> {
+        timeout(self.open_timeout, self.open_untimed(client))
+            .await
+            .unwrap_or_else(|_| {
+                let waited_s = self.open_timeout.as_secs_f64();
+                Err(Status::deadline_exceeded(format!(
+                    "the stream was not opened within {waited_s:.1} s"
+                )))
+            })
+    }
+
+    async fn open_untimed(&self, client: Option<Client>) -> Result<Opened, Status> {
+        let mut client = match client {
+            Some(client) => client,
+            None => self.connect().await?,
+        };
+        let position = match &self.stream_id {
+            None => None,
+            Some(stream_id) => {
+                let request = OpenStreamRequest {
+                    stream_id: stream_id.clone(),
+                };
+                Some(client.open_stream(request).await?.into_inner())
+            }
+        };
+        Ok(Opened { client, position })
+    }
+
+    async fn connect(&self) -> Result<Client, Status> {
+        let channel = self.endpoint.connect().await.map_err(|error| {
+            // tonic says only "transport error"; the cause below it is what a person needs.
+            let mut cause: &dyn Error = &error;
+            while let Some(source) = cause.source() {
+                cause = source;
+            }
+            Status::unavailable(format!(
+                "cannot connect to {}: {cause}",
+                self.endpoint.uri()
+            ))
+        })?;
+        Ok(SensorServiceClient::with_interceptor(
+            channel,
+            self.authorize.clone(),
+        ))
+    }
+
+    /// Opens the stream for the first time, with another attempt for what may pass.
+    pub(super) async fn open_first(&self, settings: &Settings) -> Result<Opened, ProducerError> {
+        let patience = settings.give_up_after.unwrap_or(settings.connect_timeout);
+        let mut backoff = Backoff::new(settings.backoff_min, settings.backoff_max);
+        let started = Instant::now();
+        loop {
+            let status = match self.open(None).await {
+                Ok(opened) => return Ok(opened),
+                Err(status) => status,
+            };
+            if judge(&status) == Verdict::Final {
+                return Err(status.into());
+            }
+            let delay = backoff.next_delay();
+            if started.elapsed() + delay >= patience {
+                return Err(ProducerError::GaveUp {
+                    after: started.elapsed(),
+                    last: status.message().to_owned(),
+                });
+            }
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Starts a call with its header. The call runs while its replies are polled, so the caller sends and receives at
+    /// the same time and flow control in one direction cannot block the other.
+    pub(super) fn start_call(
+        &self,
+        opened: &Opened,
+    ) -> (mpsc::Sender<StreamReadingsRequest>, Replies) {
+        let (requests, receiver) = mpsc::channel(MESSAGES_AHEAD);
+        let header = opened.position.map(|position| StreamReadingsRequest {
+            message: Some(Message::Header(StreamHeader {
+                stream_id: self.stream_id.clone().unwrap_or_default(),
+                epoch: position.epoch,
+                first_seq: position.committed_seq + 1,
+            })),
+        });
+        let named = header.is_some();
+        let messages = stream::iter(header).chain(ReceiverStream::new(receiver));
+        let mut client = opened.client.clone();
+        let replies = if self.acked {
+            async move { client.stream_readings_acked(messages).await }
+                .map_ok(tonic::Response::into_inner)
+                .try_flatten_stream()
+                .boxed()
+        } else {
+            async move { client.stream_readings(messages).await }
+                .map_ok(move |response| summary_as_ack(response.into_inner(), named))
+                .into_stream()
+                .boxed()
+        };
+        (requests, replies)
+    }
+}
+
+/// The summary of a plain client-streaming call is the one ack of that call.
+fn summary_as_ack(summary: StreamReadingsResponse, named: bool) -> StreamAck {
+    StreamAck {
+        committed_seq: match named {
+            true => summary.committed_seq,
+            false => summary.received,
+        },
+        committed: summary.committed,
+        rejected: summary.rejected,
+        duplicate: summary.duplicate,
+        draining: false,
+        rejected_readings: summary.rejected_readings,
+    }
+}

@@ -1,0 +1,279 @@
+//! Turns batches into the messages of one call. A message stays below the limit of bytes, so one batch can become
+//! several messages; positions follow from the order.
+
+use std::collections::VecDeque;
+
+use prost::Message as _;
+use rustc_hash::FxHashMap;
+
+use super::{batch::Readings, series::SeriesTable};
+use crate::v1::{
+    ColumnBatch, SensorBatch, SensorReading, Series, StreamReadingsRequest,
+    stream_readings_request::Message,
+};
+
+/// The most bytes that one reading takes in a `ColumnBatch`: series index (5), value (8), time delta (10).
+pub(super) const COLUMNS_READING_BYTES: usize = 23;
+/// Tag and length in front of an embedded message.
+const EMBEDDED_BYTES: usize = 4;
+
+/// How readings travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encoding {
+    /// Packed columns and a dictionary of series: the fast form.
+    #[default]
+    Columns,
+    /// One message per reading, with its series spelled out every time.
+    Rows,
+}
+
+/// How a call spells its series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dictionary {
+    /// Every reading carries its series.
+    Rows,
+    /// A series is sent once per call.
+    PerCall,
+    /// Every message carries the series that it uses.
+    PerMessage,
+}
+
+#[derive(Debug)]
+pub(super) struct Encoder {
+    dictionary: Dictionary,
+    max_message_bytes: usize,
+    /// So many series of the producer's table are known to this call.
+    announced: u32,
+    messages: VecDeque<StreamReadingsRequest>,
+}
+
+impl Encoder {
+    pub(super) fn new(dictionary: Dictionary, max_message_bytes: usize) -> Self {
+        Self {
+            dictionary,
+            max_message_bytes,
+            announced: 0,
+            messages: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn has_messages(&self) -> bool {
+        !self.messages.is_empty()
+    }
+
+    pub(super) fn next_message(&mut self) -> Option<StreamReadingsRequest> {
+        self.messages.pop_front()
+    }
+
+    /// Appends the messages for these readings.
+    pub(super) fn encode(&mut self, readings: Readings<'_>, table: &SeriesTable) {
+        match self.dictionary {
+            Dictionary::Rows => self.encode_rows(readings, table),
+            Dictionary::PerCall => self.encode_with_call_dictionary(readings, table),
+            Dictionary::PerMessage => self.encode_with_own_dictionaries(readings, table),
+        }
+    }
+
+    fn emit(&mut self, message: Message) {
+        self.messages.push_back(StreamReadingsRequest {
+            message: Some(message),
+        });
+    }
+
+    fn encode_rows(&mut self, readings: Readings<'_>, table: &SeriesTable) {
+        let mut rows = Vec::with_capacity(readings.values.len());
+        let mut bytes = 0;
+        for i in 0..readings.values.len() {
+            let series = lookup(table, readings.series[i]);
+            let reading = SensorReading {
+                sensor_value: readings.values[i],
+                sensor_type: series.sensor_type.clone(),
+                id1: series.id1,
+                id2: series.id2.clone(),
+                timestamp_us: readings.timestamps_us[i],
+            };
+            let reading_bytes = reading.encoded_len() + EMBEDDED_BYTES;
+            if bytes + reading_bytes > self.max_message_bytes && !rows.is_empty() {
+                self.emit(rows_message(std::mem::take(&mut rows)));
+                bytes = 0;
+            }
+            bytes += reading_bytes;
+            rows.push(reading);
+        }
+        self.emit(rows_message(rows));
+    }
+
+    fn encode_with_call_dictionary(&mut self, readings: Readings<'_>, table: &SeriesTable) {
+        let needed = readings.series.iter().max().map_or(0, |max| max + 1);
+        let mut new_series = Vec::new();
+        let mut bytes = readings.values.len() * COLUMNS_READING_BYTES;
+        if needed > self.announced {
+            for series in table.range(self.announced, needed) {
+                let series_bytes = series.encoded_len() + EMBEDDED_BYTES;
+                // A dictionary that leaves no room for the readings goes ahead of them.
+                if bytes + series_bytes > self.max_message_bytes && !new_series.is_empty() {
+                    self.emit(Message::Columns(ColumnBatch {
+                        series: std::mem::take(&mut new_series),
+                        extend_dictionary: true,
+                        ..ColumnBatch::default()
+                    }));
+                    bytes = readings.values.len() * COLUMNS_READING_BYTES;
+                }
+                bytes += series_bytes;
+                new_series.push(series.clone());
+            }
+            self.announced = needed;
+        }
+        let mut start = 0;
+        while start < readings.values.len() {
+            let base = readings.timestamps_us[start];
+            let deltas: Vec<i64> = readings.timestamps_us[start..]
+                .iter()
+                // Times that are more than 2^63 microseconds apart need a base of their own.
+                .map_while(|time| time.checked_sub(base))
+                .collect();
+            let end = start + deltas.len();
+            self.emit(Message::Columns(ColumnBatch {
+                series: std::mem::take(&mut new_series),
+                extend_dictionary: true,
+                series_index: readings.series[start..end].to_vec(),
+                sensor_value: readings.values[start..end].to_vec(),
+                base_timestamp_us: base,
+                timestamp_delta_us: deltas,
+            }));
+            start = end;
+        }
+    }
+
+    fn encode_with_own_dictionaries(&mut self, readings: Readings<'_>, table: &SeriesTable) {
+        let mut local: FxHashMap<u32, u32> = FxHashMap::default();
+        let mut batch = ColumnBatch::default();
+        let mut bytes = 0;
+        for i in 0..readings.values.len() {
+            let time = readings.timestamps_us[i];
+            let series = lookup(table, readings.series[i]);
+            let series_bytes = match local.contains_key(&readings.series[i]) {
+                true => 0,
+                false => series.encoded_len() + EMBEDDED_BYTES,
+            };
+            let full = bytes + series_bytes + COLUMNS_READING_BYTES > self.max_message_bytes;
+            let apart = time.checked_sub(batch.base_timestamp_us).is_none();
+            if (full || apart) && !batch.sensor_value.is_empty() {
+                self.emit(Message::Columns(std::mem::take(&mut batch)));
+                local.clear();
+                bytes = 0;
+            }
+            if batch.sensor_value.is_empty() {
+                batch.base_timestamp_us = time;
+            }
+            let next = batch.series.len() as u32;
+            let index = *local.entry(readings.series[i]).or_insert_with(|| {
+                batch.series.push(series.clone());
+                bytes += series.encoded_len() + EMBEDDED_BYTES;
+                next
+            });
+            bytes += COLUMNS_READING_BYTES;
+            batch.series_index.push(index);
+            batch.sensor_value.push(readings.values[i]);
+            batch
+                .timestamp_delta_us
+                .push(time - batch.base_timestamp_us);
+        }
+        self.emit(Message::Columns(batch));
+    }
+}
+
+fn rows_message(readings: Vec<SensorReading>) -> Message {
+    Message::Rows(SensorBatch {
+        readings,
+        position: None,
+    })
+}
+
+fn lookup(table: &SeriesTable, index: u32) -> &Series {
+    // `push` refuses handles that the table does not hold.
+    table.get(index).expect("a reading has a registered series")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Reading = (Series, f64, i64);
+
+    /// Reads the messages as the service does.
+    fn decode(encoder: &mut Encoder, limit: Option<usize>) -> Vec<Reading> {
+        let mut dictionary: Vec<Series> = Vec::new();
+        let mut decoded = Vec::new();
+        while let Some(message) = encoder.next_message() {
+            if let Some(limit) = limit {
+                assert!(message.encoded_len() <= limit, "{}", message.encoded_len());
+            }
+            match message.message.expect("a message") {
+                Message::Header(_) => panic!("the encoder makes no header"),
+                Message::Rows(batch) => {
+                    decoded.extend(batch.readings.into_iter().map(|reading| {
+                        let series = Series {
+                            id1: reading.id1,
+                            id2: reading.id2,
+                            sensor_type: reading.sensor_type,
+                        };
+                        (series, reading.sensor_value, reading.timestamp_us)
+                    }));
+                }
+                Message::Columns(batch) => {
+                    if !batch.extend_dictionary {
+                        dictionary.clear();
+                    }
+                    dictionary.extend(batch.series);
+                    for i in 0..batch.sensor_value.len() {
+                        decoded.push((
+                            dictionary[batch.series_index[i] as usize].clone(),
+                            batch.sensor_value[i],
+                            batch.base_timestamp_us + batch.timestamp_delta_us[i],
+                        ));
+                    }
+                }
+            }
+        }
+        decoded
+    }
+
+    fn time() -> impl Strategy<Value = i64> {
+        prop_oneof![Just(i64::MIN), Just(i64::MAX), any::<i64>(), 0..1000_i64]
+    }
+
+    proptest! {
+        #[test]
+        fn every_form_says_what_was_pushed_in_messages_below_the_limit(
+            batches in prop::collection::vec(
+                prop::collection::vec((0..40_u32, -1e9..1e9_f64, time()), 1..100), 1..5),
+        ) {
+            let mut table = SeriesTable::default();
+            for i in 0..40 {
+                table.intern(i, &"x".repeat(i as usize), "temperature");
+            }
+            for dictionary in [Dictionary::Rows, Dictionary::PerCall, Dictionary::PerMessage] {
+                // Room for a full batch of columns, so that only the dictionary or the rows need a cut.
+                let limit = 100 * COLUMNS_READING_BYTES + 200;
+                let mut encoder = Encoder::new(dictionary, limit);
+                let mut expected = Vec::new();
+                for batch in &batches {
+                    let series: Vec<u32> = batch.iter().map(|reading| reading.0).collect();
+                    let values: Vec<f64> = batch.iter().map(|reading| reading.1).collect();
+                    let timestamps_us: Vec<i64> = batch.iter().map(|reading| reading.2).collect();
+                    encoder.encode(
+                        Readings { series: &series, values: &values, timestamps_us: &timestamps_us },
+                        &table,
+                    );
+                    for reading in batch {
+                        expected.push((lookup(&table, reading.0).clone(), reading.1, reading.2));
+                    }
+                }
+                prop_assert_eq!(decode(&mut encoder, Some(limit + 64)), expected);
+            }
+        }
+    }
+}

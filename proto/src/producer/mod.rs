@@ -1,0 +1,245 @@
+//! A producer that delivers readings exactly once, in order and without a gap.
+//!
+//! ```no_run
+//! use sluicegate_proto::producer::Producer;
+//!
+//! # async fn example() -> Result<(), sluicegate_proto::producer::ProducerError> {
+//! let mut producer = Producer::builder("http://127.0.0.1:50051")
+//!     .stream_id("gateway-7")
+//!     .connect()
+//!     .await?;
+//! let boiler = producer.series(7, "boiler", "temperature");
+//! producer.push(boiler, 71.5, 1_767_225_600_000_000).await?;
+//! producer.flush().await?; // from here on the reading is durable
+//! let summary = producer.close().await?;
+//! assert_eq!(summary.committed, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Readings go into a batch that is sent when it is full or its linger has passed. A batch is kept until the service
+//! has acknowledged it, which it does when the batch is committed. When a call breaks, the producer connects again,
+//! asks how far the stream is committed, and sends the rest again: nothing is lost and nothing is stored twice.
+//!
+//! What the producer keeps is in memory. A device that must survive its own restart keeps its readings until
+//! [`Progress::committed_seq`] has passed them, and starts again behind [`Producer::next_seq`] - 1, which after
+//! `connect` is the position that the service has.
+
+mod backoff;
+mod batch;
+mod builder;
+mod call;
+mod connector;
+mod delivery;
+mod encoder;
+mod error;
+mod progress;
+mod series;
+mod shared;
+mod window;
+
+use std::sync::Arc;
+
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::v1;
+use shared::{Pushed, Shared};
+
+pub use builder::ProducerBuilder;
+pub use encoder::Encoding;
+pub use error::ProducerError;
+pub use progress::{Progress, Summary};
+pub use series::SeriesHandle;
+
+/// Streams readings to the service and resumes after every failure. One producer is one stream.
+///
+/// Dropping it stops delivery at once; [`close`](Self::close) delivers what is left.
+#[derive(Debug)]
+pub struct Producer {
+    shared: Arc<Shared>,
+    series_count: u32,
+    progress: watch::Receiver<Progress>,
+    task: JoinHandle<Result<Summary, ProducerError>>,
+}
+
+impl Producer {
+    /// Settings for a producer that connects to `target`, such as `http://127.0.0.1:50051`.
+    pub fn builder(target: impl Into<String>) -> ProducerBuilder {
+        ProducerBuilder::new(target.into())
+    }
+
+    fn new(
+        shared: Arc<Shared>,
+        progress: watch::Receiver<Progress>,
+        task: JoinHandle<Result<Summary, ProducerError>>,
+    ) -> Self {
+        Self {
+            shared,
+            series_count: 0,
+            progress,
+            task,
+        }
+    }
+
+    /// Registers a series, or finds it. `id1` is 0 to 2147483647, the texts are 1 to 50 characters: the service
+    /// rejects readings of others.
+    ///
+    /// # Panics
+    /// With more than 4,294,967,294 series.
+    pub fn series(&mut self, id1: i32, id2: &str, sensor_type: &str) -> SeriesHandle {
+        let index = self.shared.intern(id1, id2, sensor_type);
+        self.series_count = self.series_count.max(index + 1);
+        SeriesHandle(index)
+    }
+
+    /// Takes a reading and returns its position in the stream. `timestamp_us` is in microseconds since the Unix epoch,
+    /// UTC. Waits while the unacknowledged limit is reached. A call that is cancelled has taken nothing.
+    ///
+    /// # Errors
+    /// When the handle is not from this producer, or the producer has ended.
+    #[inline]
+    pub async fn push(
+        &mut self,
+        series: SeriesHandle,
+        value: f64,
+        timestamp_us: i64,
+    ) -> Result<u64, ProducerError> {
+        self.check_handle(series)?;
+        let mut yielded = false;
+        loop {
+            match self.shared.push(series, value, timestamp_us, yielded)? {
+                Pushed::Taken { last_seq, .. } => return Ok(last_seq),
+                obstacle => self.wait_for(&obstacle).await,
+            }
+            yielded = true;
+        }
+    }
+
+    /// Takes columns of readings, in less time per reading than [`push`](Self::push), and returns the position of the
+    /// last one; without readings that is the position of the last reading so far. Waits while the unacknowledged limit
+    /// is reached. A call that is cancelled may have taken the beginning of the columns: compare
+    /// [`next_seq`](Self::next_seq).
+    ///
+    /// # Errors
+    /// When the columns differ in length or a handle is not from this producer, in which case nothing is taken; or when
+    /// the producer has ended.
+    pub async fn push_columns(
+        &mut self,
+        series: &[SeriesHandle],
+        values: &[f64],
+        timestamps_us: &[i64],
+    ) -> Result<u64, ProducerError> {
+        if series.len() != values.len() || values.len() != timestamps_us.len() {
+            return Err(ProducerError::UnequalColumns {
+                series: series.len(),
+                values: values.len(),
+                timestamps: timestamps_us.len(),
+            });
+        }
+        if let Some(highest) = series.iter().max_by_key(|handle| handle.0) {
+            self.check_handle(*highest)?;
+        }
+        let mut taken = 0;
+        let mut yielded = false;
+        while taken < values.len() {
+            let pushed = self.shared.push_columns(
+                &series[taken..],
+                &values[taken..],
+                &timestamps_us[taken..],
+                yielded,
+            )?;
+            yielded = match pushed {
+                Pushed::Taken { readings, last_seq } => {
+                    taken += readings;
+                    if taken == values.len() {
+                        return Ok(last_seq);
+                    }
+                    false
+                }
+                obstacle => {
+                    self.wait_for(&obstacle).await;
+                    true
+                }
+            };
+        }
+        Ok(self.next_seq() - 1)
+    }
+
+    /// Takes a reading in the form of the contract. Looks up its series every time: use [`series`](Self::series) and
+    /// [`push`](Self::push) where speed matters.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub async fn send(&mut self, reading: v1::SensorReading) -> Result<u64, ProducerError> {
+        let series = self.series(reading.id1, &reading.id2, &reading.sensor_type);
+        self.push(series, reading.sensor_value, reading.timestamp_us)
+            .await
+    }
+
+    /// The position that the next reading will have. After `connect` this is the position behind the last reading that
+    /// the service has of this stream.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.shared.next_seq()
+    }
+
+    /// Waits until everything so far is durable, and returns the position up to which it is.
+    ///
+    /// # Errors
+    /// When the producer has ended.
+    pub async fn flush(&mut self) -> Result<u64, ProducerError> {
+        let last_seq = self.shared.ask_to_flush()?;
+        self.progress
+            .wait_for(|progress| progress.committed_seq >= last_seq)
+            .await
+            .map_err(|_| self.shared.failure())?;
+        Ok(last_seq)
+    }
+
+    /// What is durable by now; `changed` on the receiver waits for more. The channel closes when the producer ends.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// The readings that the service rejected since the last call of this function, at most the last 1,000. Their
+    /// positions are those that `push` returned.
+    #[must_use]
+    pub fn take_rejected(&self) -> Vec<v1::RejectedReading> {
+        self.shared.take_rejected()
+    }
+
+    /// Delivers everything, ends the stream and returns the books.
+    ///
+    /// # Errors
+    /// When the producer has ended before everything was durable.
+    pub async fn close(mut self) -> Result<Summary, ProducerError> {
+        self.shared.ask_to_close();
+        match (&mut self.task).await {
+            Ok(result) => result,
+            Err(_) => Err(ProducerError::Stopped),
+        }
+    }
+
+    fn check_handle(&self, series: SeriesHandle) -> Result<(), ProducerError> {
+        match series.0 < self.series_count {
+            true => Ok(()),
+            false => Err(ProducerError::UnknownSeries { index: series.0 }),
+        }
+    }
+
+    async fn wait_for(&self, obstacle: &Pushed) {
+        match obstacle {
+            Pushed::Taken { .. } => {}
+            // On a runtime with one thread the delivering task runs only when we let it.
+            Pushed::Behind => tokio::task::yield_now().await,
+            Pushed::NoRoom => self.shared.room.notified().await,
+        }
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

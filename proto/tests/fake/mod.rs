@@ -1,0 +1,265 @@
+//! A model of the service's side of the contract: positions, epochs, dictionaries and acks, without a database. It
+//! breaks calls on purpose.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream::BoxStream};
+use sluicegate_proto::v1::{
+    BatchResponse, OpenStreamRequest, RejectedReading, SensorBatch, SensorReading, SensorResponse,
+    Series, StreamAck, StreamHeader, StreamPosition, StreamReadingsRequest, StreamReadingsResponse,
+    sensor_service_server::{SensorService, SensorServiceServer},
+    stream_readings_request::Message,
+};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+
+/// What the model has stored, and how it is to misbehave.
+#[derive(Debug, Default)]
+pub struct Model {
+    pub epoch: u64,
+    pub committed_seq: u64,
+    pub stored: Vec<SensorReading>,
+    pub calls: u64,
+    pub messages: u64,
+    /// Every so many messages: commit a part of the message, then break the call.
+    pub break_every: Option<u64>,
+    /// Every so many messages: say that the service drains.
+    pub drain_every: Option<u64>,
+    /// Leave acks out, except for the last of a call.
+    pub withhold_acks: bool,
+    /// Take no messages at all.
+    pub stalled: bool,
+    /// Refuse a dictionary of more series per call.
+    pub max_dictionary: Option<usize>,
+    /// Refuse every call with this code.
+    pub refuse: Option<tonic::Code>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Fake {
+    model: Arc<Mutex<Model>>,
+}
+
+/// The state of one call.
+#[derive(Default)]
+struct Call {
+    header: Option<StreamHeader>,
+    next_seq: u64,
+    dictionary: Vec<Series>,
+    ack: StreamAck,
+    rejected: Vec<RejectedReading>,
+}
+
+impl Fake {
+    pub fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap()
+    }
+
+    /// Serves on a free port until the test ends.
+    pub async fn serve(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = SensorServiceServer::new(self.clone());
+        tokio::spawn(
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(TcpListenerStream::new(listener)),
+        );
+        address
+    }
+
+    fn start_call(&self) -> Result<(), Status> {
+        let mut model = self.model();
+        model.calls += 1;
+        match model.refuse {
+            Some(code) => Err(Status::new(code, "refused on purpose")),
+            None => Ok(()),
+        }
+    }
+
+    /// True when the call is to end because the service drains.
+    async fn take(&self, call: &mut Call, message: StreamReadingsRequest) -> Result<bool, Status> {
+        while self.model().stalled {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let readings = match message.message.ok_or(Status::invalid_argument("empty"))? {
+            Message::Header(header) => {
+                call.next_seq = header.first_seq;
+                call.header = Some(header);
+                return Ok(false);
+            }
+            Message::Rows(batch) => batch.readings,
+            Message::Columns(batch) => {
+                if !batch.extend_dictionary {
+                    call.dictionary.clear();
+                }
+                call.dictionary.extend(batch.series);
+                if let Some(limit) = self.model().max_dictionary
+                    && call.dictionary.len() > limit
+                {
+                    return Err(Status::resource_exhausted("the dictionary is full"));
+                }
+                (0..batch.sensor_value.len())
+                    .map(|i| {
+                        let series = &call.dictionary[batch.series_index[i] as usize];
+                        SensorReading {
+                            sensor_value: batch.sensor_value[i],
+                            sensor_type: series.sensor_type.clone(),
+                            id1: series.id1,
+                            id2: series.id2.clone(),
+                            timestamp_us: batch.base_timestamp_us + batch.timestamp_delta_us[i],
+                        }
+                    })
+                    .collect()
+            }
+        };
+        let mut model = self.model();
+        model.messages += 1;
+        let due = |every: Option<u64>| every.is_some_and(|every| model.messages % every == 0);
+        let (breaks, drains) = (due(model.break_every), due(model.drain_every));
+        let keep = match breaks {
+            true => readings.len() / 2,
+            false => readings.len(),
+        };
+        for reading in readings.into_iter().take(keep) {
+            store(&mut model, call, reading)?;
+        }
+        match breaks {
+            true => Err(Status::unavailable("broken on purpose")),
+            false => Ok(drains),
+        }
+    }
+}
+
+fn store(model: &mut Model, call: &mut Call, reading: SensorReading) -> Result<(), Status> {
+    if let Some(header) = &call.header {
+        if header.epoch != model.epoch {
+            return Err(Status::aborted("fenced"));
+        }
+        let seq = call.next_seq;
+        call.next_seq += 1;
+        if seq > model.committed_seq + 1 {
+            return Err(Status::out_of_range("a gap"));
+        }
+        call.ack.committed_seq = model.committed_seq.max(seq);
+        if seq <= model.committed_seq {
+            call.ack.duplicate += 1;
+            return Ok(());
+        }
+        model.committed_seq = seq;
+    } else {
+        call.ack.committed_seq += 1;
+    }
+    if reading.sensor_value.is_nan() {
+        call.ack.rejected += 1;
+        call.rejected.push(RejectedReading {
+            seq: call.ack.committed_seq,
+            field: "sensor_value".to_owned(),
+            reason: "not a number".to_owned(),
+        });
+    } else {
+        call.ack.committed += 1;
+        model.stored.push(reading);
+    }
+    Ok(())
+}
+
+#[tonic::async_trait]
+impl SensorService for Fake {
+    type StreamReadingsAckedStream = BoxStream<'static, Result<StreamAck, Status>>;
+
+    async fn send_sensor_reading(
+        &self,
+        _: Request<SensorReading>,
+    ) -> Result<Response<SensorResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn send_sensor_batch(
+        &self,
+        _: Request<SensorBatch>,
+    ) -> Result<Response<BatchResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn stream_readings(
+        &self,
+        request: Request<Streaming<StreamReadingsRequest>>,
+    ) -> Result<Response<StreamReadingsResponse>, Status> {
+        self.start_call()?;
+        let mut messages = request.into_inner();
+        let mut call = Call::default();
+        while let Some(message) = messages.message().await? {
+            self.take(&mut call, message).await?;
+        }
+        Ok(Response::new(StreamReadingsResponse {
+            received: call.ack.committed + call.ack.rejected + call.ack.duplicate,
+            committed: call.ack.committed,
+            rejected: call.ack.rejected,
+            duplicate: call.ack.duplicate,
+            committed_seq: call.header.map_or(0, |_| call.ack.committed_seq),
+            rejected_readings: call.rejected,
+        }))
+    }
+
+    async fn stream_readings_acked(
+        &self,
+        request: Request<Streaming<StreamReadingsRequest>>,
+    ) -> Result<Response<Self::StreamReadingsAckedStream>, Status> {
+        self.start_call()?;
+        let mut messages = request.into_inner();
+        // Room for one ack: a producer that does not read acks while it sends would stand still.
+        let (acks, replies) = mpsc::channel(1);
+        let fake = self.clone();
+        tokio::spawn(async move {
+            let mut call = Call::default();
+            loop {
+                let message = match messages.message().await {
+                    Ok(Some(message)) => message,
+                    Ok(None) => {
+                        let _ = acks.send(Ok(call.ack)).await;
+                        return;
+                    }
+                    Err(_) => return,
+                };
+                let taken = fake.take(&mut call, message).await;
+                let draining = match taken {
+                    Ok(draining) => draining,
+                    Err(status) => {
+                        let _ = acks.send(Err(status)).await;
+                        return;
+                    }
+                };
+                if fake.model().withhold_acks && !draining {
+                    continue;
+                }
+                let ack = StreamAck {
+                    draining,
+                    rejected_readings: std::mem::take(&mut call.rejected),
+                    ..call.ack.clone()
+                };
+                if acks.send(Ok(ack)).await.is_err() || draining {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(replies).boxed()))
+    }
+
+    async fn open_stream(
+        &self,
+        _: Request<OpenStreamRequest>,
+    ) -> Result<Response<StreamPosition>, Status> {
+        let mut model = self.model();
+        model.epoch += 1;
+        Ok(Response::new(StreamPosition {
+            epoch: model.epoch,
+            committed_seq: model.committed_seq,
+        }))
+    }
+}
