@@ -58,7 +58,7 @@ async fn whatever_breaks_every_reading_is_stored_once_and_in_order() {
                 {
                     let mut model = fake.model();
                     model.break_every = Some(break_every);
-                    model.withhold_acks = break_every == 7;
+                    model.ack_every = (break_every == 7).then_some(3);
                     model.max_dictionary = (break_every == 3).then_some(10);
                 }
                 let mut producer = builder(&fake)

@@ -15,8 +15,8 @@ use sluicegate_proto::v1::{
     stream_readings_request::Message,
 };
 use tokio::{net::TcpListener, sync::mpsc};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
 /// What the model has stored, and how it is to misbehave.
 #[derive(Debug, Default)]
@@ -30,8 +30,8 @@ pub struct Model {
     pub break_every: Option<u64>,
     /// Every so many messages: say that the service drains.
     pub drain_every: Option<u64>,
-    /// Leave acks out, except for the last of a call.
-    pub withhold_acks: bool,
+    /// Ack only every so many messages, and when nothing comes.
+    pub ack_every: Option<u64>,
     /// Take no messages at all.
     pub stalled: bool,
     /// Refuse a dictionary of more series per call.
@@ -68,7 +68,7 @@ impl Fake {
         tokio::spawn(
             tonic::transport::Server::builder()
                 .add_service(service)
-                .serve_with_incoming(TcpListenerStream::new(listener)),
+                .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))),
         );
         address
     }
@@ -219,13 +219,18 @@ impl SensorService for Fake {
         tokio::spawn(async move {
             let mut call = Call::default();
             loop {
-                let message = match messages.message().await {
-                    Ok(Some(message)) => message,
-                    Ok(None) => {
+                let quiet = Duration::from_millis(5);
+                let message = match tokio::time::timeout(quiet, messages.message()).await {
+                    Err(_) => {
+                        let _ = acks.send(Ok(call.ack.clone())).await;
+                        continue;
+                    }
+                    Ok(Ok(Some(message))) => message,
+                    Ok(Ok(None)) => {
                         let _ = acks.send(Ok(call.ack)).await;
                         return;
                     }
-                    Err(_) => return,
+                    Ok(Err(_)) => return,
                 };
                 let taken = fake.take(&mut call, message).await;
                 let draining = match taken {
@@ -235,7 +240,13 @@ impl SensorService for Fake {
                         return;
                     }
                 };
-                if fake.model().withhold_acks && !draining {
+                let unacknowledged = {
+                    let model = fake.model();
+                    model
+                        .ack_every
+                        .is_some_and(|every| model.messages % every != 0)
+                };
+                if unacknowledged && !draining {
                     continue;
                 }
                 let ack = StreamAck {
