@@ -1,1 +1,12 @@
-//! The load generator as a library.
+//! The load generator of Sluicegate as a library: every command is a call that takes options and returns a report.
+
+pub mod cli;
+pub mod error;
+mod flags;
+mod follower;
+mod latency;
+mod pace;
+mod progress;
+pub mod replay;
+pub mod report;
+pub mod run;

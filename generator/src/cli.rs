@@ -1,0 +1,90 @@
+//! The command line: each command is one call into the library.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::{
+    error::Error,
+    replay::{self, ReplayOptions},
+    run::{self, RunOptions},
+};
+
+/// Drives Sluicegate with readings, measures it and checks its books.
+#[derive(Debug, Parser)]
+#[command(name = "sluicegen", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send generated readings and measure how long they take to become durable.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<RunOptions>),
+    /// Send the readings of a CSV file.
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(Box<ReplayOptions>),
+    /// Print a completion script, such as: sluicegen completions bash > /etc/bash_completion.d/sluicegen
+    Completions {
+        /// The shell to complete for.
+        shell: Shell,
+    },
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  As fast as the service takes them, for 30 seconds over 4 connections:
+    sluicegen run --duration 30s --connections 4
+  200,000 readings per second, with the report as JSON:
+    sluicegen run --rate 200000 --duration 1m --connections 2 --json
+  Single readings from 256 callers:
+    sluicegen run --mode unary --concurrency 256 --count 100000
+
+Exit status: 0 when every reading is accounted for, 1 when not or when the service is away, 2 for wrong flags.";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  One reading per line, with columns sensor_value, sensor_type, id1, id2, timestamp:
+    sluicegen replay readings.csv
+  One column per sensor type:
+    sluicegen replay weather.csv --wide --time-column date --id1 1 --id2 seattle
+
+Exit status: 0 when every reading is accounted for, 1 when not or when the service is away, 2 for wrong flags or a
+file that cannot be read; nothing is sent of such a file.";
+
+/// Does what the command line says.
+///
+/// # Errors
+/// When the command could not do its work; see [`Error::exit_code`].
+pub async fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
+    let (report, json) = match cli.command {
+        Command::Run(options) => {
+            let json = options.json;
+            (Box::pin(run::run(*options)).await?, json)
+        }
+        Command::Replay(options) => {
+            let json = options.json;
+            (Box::pin(replay::replay(*options)).await?, json)
+        }
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(shell, &mut command, "sluicegen", &mut std::io::stdout());
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    report.print(json)?;
+    Ok(report.exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,45 @@
+//! Why a command could not do its work.
+
+use std::process::ExitCode;
+
+use sluicegate_proto::producer::ProducerError;
+
+use crate::replay::CsvError;
+
+/// One sentence for the person at the terminal.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The input file cannot be used as it is.
+    #[error(transparent)]
+    Csv(#[from] CsvError),
+    /// Flags that do not go together.
+    #[error("{0}")]
+    Usage(String),
+    /// The service cannot be reached, or refused.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// The service cannot be reached by a unary call.
+    #[error("cannot connect to {target}: {reason}")]
+    Connect {
+        /// The address.
+        target: String,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// The report cannot be written.
+    #[error("cannot write the report: {0}")]
+    Report(String),
+}
+
+impl Error {
+    /// 2 for what the person can put right in the command or the file, 1 for everything else.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Csv(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Producer(ProducerError::InvalidSetting { .. }) => ExitCode::from(2),
+            Self::Producer(_) | Self::Connect { .. } | Self::Report(_) => ExitCode::from(1),
+        }
+    }
+}

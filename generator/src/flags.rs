@@ -1,0 +1,98 @@
+//! Values of flags that clap does not know how to read.
+
+use std::{str::FromStr, time::Duration};
+
+use chrono::{DateTime, FixedOffset};
+
+/// Readings per second, or as many as the service takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// So many per second, over all connections.
+    PerSecond(f64),
+    /// Back to back.
+    Max,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        match text.replace(['_', ','], "").parse::<f64>() {
+            Ok(rate) if (0.001..=1e8).contains(&rate) => Ok(Self::PerSecond(rate)),
+            _ => Err("expected readings per second, 0.001 to 100000000, or max".to_owned()),
+        }
+    }
+}
+
+/// `250ms`, `30s`, `5m` or `1h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a time such as 250ms, 30s, 5m or 1h".to_owned();
+    let unit_at = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(unit_at);
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let unit_s = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    match Duration::try_from_secs_f64(number * unit_s) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(wrong()),
+    }
+}
+
+/// Microseconds since the Unix epoch, from RFC 3339 or epoch milliseconds.
+pub(crate) fn instant_us(text: &str) -> Result<i64, String> {
+    let wrong =
+        || "expected RFC 3339 such as 2026-01-01T00:00:00Z, or epoch milliseconds".to_owned();
+    if let Ok(ms) = text.parse::<i64>() {
+        return ms.checked_mul(1_000).ok_or_else(wrong);
+    }
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.timestamp_micros())
+        .map_err(|_| wrong())
+}
+
+/// `+02:00`, `-08:00` or `Z`.
+pub(crate) fn utc_offset(text: &str) -> Result<FixedOffset, String> {
+    let text = if text == "Z" { "+00:00" } else { text };
+    FixedOffset::from_str(text).map_err(|_| "expected an offset such as +02:00".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_number_or_max() {
+        assert_eq!("max".parse(), Ok(Rate::Max));
+        assert_eq!("200_000".parse(), Ok(Rate::PerSecond(200_000.0)));
+        for wrong in ["", "0", "-1", "fast", "NaN"] {
+            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_duration_has_a_unit() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1_500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "30", "s", "-1s", "0s", "3 days"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_rfc_3339_or_epoch_milliseconds() {
+        assert_eq!(instant_us("1700000000123"), Ok(1_700_000_000_123_000));
+        assert_eq!(instant_us("1970-01-01T01:00:00.5+01:00"), Ok(500_000));
+        assert!(instant_us("yesterday").is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! The streaming modes: one producer per connection.
+
+use sluicegate_proto::producer::{Producer, ProducerError, SeriesHandle};
+use tokio::time::Instant;
+
+use super::{Driven, Mode, RunOptions, Share};
+use crate::{follower::Follower, pace::Pace};
+
+pub(super) async fn connect(
+    options: &RunOptions,
+    connection: u16,
+) -> Result<Producer, ProducerError> {
+    let prefix = options.stream_id.as_deref().unwrap_or("sluicegen");
+    let mut builder = Producer::builder(&options.target)
+        .stream_id(format!("{prefix}-{connection}"))
+        .encoding(options.encoding.into())
+        .acked(options.mode == Mode::StreamAcked)
+        .max_unacknowledged_bytes(options.unacknowledged_bytes);
+    if let Some(token) = &options.token {
+        builder = builder.bearer_token(token);
+    }
+    if let Some(readings) = options.batch_size {
+        builder = builder.max_batch_readings(readings as usize);
+    }
+    builder.connect().await
+}
+
+pub(super) async fn drive(mut share: Share, mut producer: Producer) -> Driven {
+    let follower = Follower::start(&producer, &share.counters);
+    let pushed = push_all(&mut share, &mut producer, &follower).await;
+    let last_sent = Instant::now();
+    let mut tally = follower.finish(producer, pushed).await;
+    for error in &mut tally.errors {
+        *error = format!("connection {}: {error}", share.connection);
+    }
+    Driven { tally, last_sent }
+}
+
+async fn push_all(
+    share: &mut Share,
+    producer: &mut Producer,
+    follower: &Follower,
+) -> Result<(), ProducerError> {
+    let handles: Vec<SeriesHandle> = share
+        .workload
+        .series()
+        .iter()
+        .map(|series| producer.series(series.id1, &series.id2, &series.sensor_type))
+        .collect();
+    let connections = share.options.connections.into();
+    let pace = Pace::start(share.options.rate, connections, u32::MAX);
+    let mut columns = Columns::default();
+    let mut sent = 0_u64;
+    loop {
+        let readings = share.until.allows(sent, pace.chunk());
+        if readings == 0 || !share.until.wait(&pace, readings).await {
+            return Ok(());
+        }
+        columns.clear();
+        for _ in 0..readings {
+            let made = share.workload.next();
+            columns.series.push(handles[made.series]);
+            columns.values.push(made.value);
+            columns.timestamps_us.push(made.timestamp_us);
+        }
+        let last_seq = producer
+            .push_columns(&columns.series, &columns.values, &columns.timestamps_us)
+            .await?;
+        sent += u64::from(readings);
+        let intended = pace.intended(sent).unwrap_or_else(Instant::now);
+        follower.sent(last_seq, readings, intended);
+    }
+}
+
+#[derive(Default)]
+struct Columns {
+    series: Vec<SeriesHandle>,
+    values: Vec<f64>,
+    timestamps_us: Vec<i64>,
+}
+
+impl Columns {
+    fn clear(&mut self) {
+        self.series.clear();
+        self.values.clear();
+        self.timestamps_us.clear();
+    }
+}
