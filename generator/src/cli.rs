@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use crate::{
     error::Error,
+    export::{self, ExportOptions},
     replay::{self, ReplayOptions},
     run::{self, RunOptions},
 };
@@ -27,6 +28,8 @@ enum Command {
     /// Send the readings of a CSV file.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<ReplayOptions>),
+    /// Write the readings of a run to files for LOAD DATA, to measure other ways of loading with.
+    Export(Box<ExportOptions>),
     /// Print a completion script, such as: sluicegen completions bash > /etc/bash_completion.d/sluicegen
     Completions {
         /// The shell to complete for.
@@ -68,6 +71,10 @@ pub async fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Command::Replay(options) => {
             let json = options.json;
             (Box::pin(replay::replay(*options)).await?, json)
+        }
+        Command::Export(options) => {
+            export::export(&options)?;
+            return Ok(ExitCode::SUCCESS);
         }
         Command::Completions { shell } => {
             let mut command = Cli::command();

@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod error;
+pub mod export;
 mod flags;
 mod follower;
 mod latency;

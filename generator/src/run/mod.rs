@@ -2,7 +2,7 @@
 
 mod calls;
 mod stream;
-mod workload;
+pub(crate) mod workload;
 
 use std::{sync::Arc, time::Duration};
 

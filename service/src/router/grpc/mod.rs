@@ -9,9 +9,8 @@ use std::{sync::Arc, time::Duration};
 
 use sluicegate_proto::{FILE_DESCRIPTOR_SET, v1::sensor_service_server::SensorServiceServer};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use self::sensor_service::SensorServiceImpl;
@@ -52,8 +51,7 @@ pub async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(config.max_concurrent_calls)
         .http2_keepalive_interval(Some(Duration::from_secs(config.keepalive_s)))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .tcp_nodelay(true);
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
     let mut router = server
         .add_service(health_service)
         .add_service(sensor_service);
@@ -62,8 +60,10 @@ pub async fn serve(
         (Ok(v1), Ok(v1alpha)) => router = router.add_service(v1).add_service(v1alpha),
         (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "no gRPC reflection"),
     }
+    // Without it every reply of a unary call would wait for the client's delayed TCP acknowledgement.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     router
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), draining.cancelled_owned())
+        .serve_with_incoming_shutdown(incoming, draining.cancelled_owned())
         .await
 }
 

@@ -1,0 +1,91 @@
+//! Writes a run's readings to files that LOAD DATA reads, one file per connection: what other ways of loading are
+//! measured with.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+};
+
+use chrono::DateTime;
+use clap::Args;
+
+use crate::{
+    error::Error,
+    run::{RunOptions, workload::Workload},
+};
+
+/// Settings of `sluicegen export`.
+#[derive(Debug, Clone, Args)]
+pub struct ExportOptions {
+    /// Folder for the files readings-0.tsv, readings-1.tsv and so on
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    #[command(flatten)]
+    run: RunOptions,
+}
+
+/// Writes the files: `id`, `id1`, `id2`, `sensor_type`, `sensor_value`, `ts` (UTC), separated by tabs.
+///
+/// # Errors
+/// When there is no `--count`, or a file cannot be written.
+pub fn export(options: &ExportOptions) -> Result<(), Error> {
+    let count = options.run.count.ok_or_else(|| {
+        Error::Usage("export needs --count: how many readings to write".to_owned())
+    })?;
+    let connections = u64::from(options.run.connections);
+    std::fs::create_dir_all(&options.out).map_err(|error| failed(options, &error))?;
+    for connection in 0..options.run.connections {
+        let share = share_of(count, connections, u64::from(connection));
+        write_file(options, connection, connections, share)
+            .map_err(|error| failed(options, &error))?;
+    }
+    Ok(())
+}
+
+/// As `run` divides its count: the first connections take the remainder.
+fn share_of(count: u64, connections: u64, connection: u64) -> u64 {
+    count / connections + u64::from(connection < count % connections)
+}
+
+fn write_file(
+    options: &ExportOptions,
+    connection: u16,
+    connections: u64,
+    readings: u64,
+) -> io::Result<()> {
+    let path = options.out.join(format!("readings-{connection}.tsv"));
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let mut workload = Workload::new(&options.run, connection);
+    let series: Vec<String> = workload
+        .series()
+        .iter()
+        .map(|one| format!("{}\t{}\t{}", one.id1, one.id2, one.sensor_type))
+        .collect();
+    for place in 0..readings {
+        let made = workload.next();
+        let id = place * connections + u64::from(connection) + 1;
+        let at = DateTime::from_timestamp_micros(made.timestamp_us).unwrap_or_default();
+        let at = at.format("%Y-%m-%d %H:%M:%S%.6f");
+        writeln!(file, "{id}\t{}\t{}\t{at}", series[made.series], made.value)?;
+    }
+    file.flush()
+}
+
+fn failed(options: &ExportOptions, error: &io::Error) -> Error {
+    Error::Usage(format!("{}: {error}", options.out.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up() {
+        let shares: Vec<u64> = (0..3)
+            .map(|connection| share_of(10, 3, connection))
+            .collect();
+        assert_eq!(shares, [4, 3, 3]);
+    }
+}

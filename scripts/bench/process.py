@@ -1,0 +1,75 @@
+"""What processes cost: CPU seconds and peak memory, read from /proc."""
+
+import os
+import subprocess
+import json
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def peak_mib(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+class Service:
+    """A running `sluicegate serve`; use it with `with`."""
+
+    def __init__(self, engine, database, folder, layout="partitioned", **settings):
+        self.folder = Path(folder)
+        ready = self.folder / "ready.json"
+        self.ready = ready
+        flags = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
+        self.command = [ROOT / "target/release/sluicegate", "serve", "--database-url", engine.url(database), "--layout",
+                        layout, "--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0", "--ready-file", ready, *flags]
+
+    def __enter__(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.ready.unlink(missing_ok=True)
+        self.log = open(self.folder / "service.log", "wb")
+        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log)
+        for _ in range(600):
+            if self.process.poll() is not None:
+                raise SystemExit(f"the service did not start: {(self.folder / 'service.log').read_text()}")
+            if self.ready.exists():
+                break
+            time.sleep(0.05)
+        else:
+            raise SystemExit("the service is not ready after 30 s")
+        addresses = json.loads(self.ready.read_text())
+        self.grpc = f"http://{addresses['grpc_addr']}"
+        self.rest = f"http://{addresses['rest_addr']}"
+        return self
+
+    def cpu(self):
+        return cpu_seconds(self.process.pid)
+
+    def peak(self):
+        return peak_mib(self.process.pid)
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def sluicegen(*flags, timeout=600):
+    """Runs the generator and returns its JSON report."""
+    command = [ROOT / "target/release/sluicegen", *map(str, flags)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    if done.returncode != 0:
+        raise SystemExit(f"sluicegen {' '.join(map(str, flags))}: {done.stderr.strip()} {done.stdout.strip()}")
+    return json.loads(done.stdout) if "--json" in flags else None
