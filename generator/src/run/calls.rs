@@ -20,7 +20,6 @@ use super::{Driven, Mode, RunOptions, Share, Until, workload::Workload};
 use crate::{error::Error, pace::Pace, progress::Counters, report::Tally};
 
 const DEFAULT_BATCH_SIZE: u32 = 1_000;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A full service stores nothing, so the call is safe to repeat; after so long it counts as failed.
 const FULL_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -43,7 +42,9 @@ pub(super) async fn connect(options: &RunOptions) -> Result<Client, Error> {
             options.target
         ))
     })?;
-    let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
+    let endpoint = endpoint
+        .connect_timeout(options.connect_timeout)
+        .tcp_nodelay(true);
     let channel = endpoint.connect().await.map_err(unreachable)?;
     Ok(SensorServiceClient::new(channel))
 }

@@ -118,6 +118,9 @@ pub struct RunOptions {
     /// Bytes of unacknowledged readings that a stream keeps before it waits.
     #[arg(long, value_name = "BYTES", default_value_t = 32 << 20)]
     pub unacknowledged_bytes: usize,
+    /// How long to try to connect at the start.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = flags::duration)]
+    pub connect_timeout: Duration,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,

@@ -20,28 +20,28 @@ use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming
 
 /// What the model has stored, and how it is to misbehave.
 #[derive(Debug, Default)]
-pub struct Model {
-    pub epoch: u64,
-    pub committed_seq: u64,
-    pub stored: Vec<SensorReading>,
-    pub calls: u64,
-    pub messages: u64,
+pub(crate) struct Model {
+    pub(crate) epoch: u64,
+    pub(crate) committed_seq: u64,
+    pub(crate) stored: Vec<SensorReading>,
+    pub(crate) calls: u64,
+    pub(crate) messages: u64,
     /// Every so many messages: commit a part of the message, then break the call.
-    pub break_every: Option<u64>,
+    pub(crate) break_every: Option<u64>,
     /// Every so many messages: say that the service drains.
-    pub drain_every: Option<u64>,
+    pub(crate) drain_every: Option<u64>,
     /// Ack only every so many messages, and when nothing comes.
-    pub ack_every: Option<u64>,
+    pub(crate) ack_every: Option<u64>,
     /// Take no messages at all.
-    pub stalled: bool,
+    pub(crate) stalled: bool,
     /// Refuse a dictionary of more series per call.
-    pub max_dictionary: Option<usize>,
+    pub(crate) max_dictionary: Option<usize>,
     /// Refuse every call with this code.
-    pub refuse: Option<tonic::Code>,
+    pub(crate) refuse: Option<tonic::Code>,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Fake {
+pub(crate) struct Fake {
     model: Arc<Mutex<Model>>,
 }
 
@@ -56,12 +56,12 @@ struct Call {
 }
 
 impl Fake {
-    pub fn model(&self) -> MutexGuard<'_, Model> {
+    pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap()
     }
 
     /// Serves on a free port until the test ends.
-    pub async fn serve(&self) -> SocketAddr {
+    pub(crate) async fn serve(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = SensorServiceServer::new(self.clone());
@@ -120,7 +120,8 @@ impl Fake {
         };
         let mut model = self.model();
         model.messages += 1;
-        let due = |every: Option<u64>| every.is_some_and(|every| model.messages % every == 0);
+        let due =
+            |every: Option<u64>| every.is_some_and(|every| model.messages.is_multiple_of(every));
         let (breaks, drains) = (due(model.break_every), due(model.drain_every));
         let keep = match breaks {
             true => readings.len() / 2,
@@ -175,16 +176,33 @@ impl SensorService for Fake {
 
     async fn send_sensor_reading(
         &self,
-        _: Request<SensorReading>,
+        request: Request<SensorReading>,
     ) -> Result<Response<SensorResponse>, Status> {
-        Err(Status::unimplemented("not needed"))
+        self.start_call()?;
+        let reading = request.into_inner();
+        if reading.sensor_value.is_nan() {
+            return Err(Status::invalid_argument("not a number"));
+        }
+        self.model().stored.push(reading);
+        Ok(Response::new(SensorResponse { committed: 1 }))
     }
 
     async fn send_sensor_batch(
         &self,
-        _: Request<SensorBatch>,
+        request: Request<SensorBatch>,
     ) -> Result<Response<BatchResponse>, Status> {
-        Err(Status::unimplemented("not needed"))
+        self.start_call()?;
+        let mut call = Call::default();
+        for reading in request.into_inner().readings {
+            store(&mut self.model(), &mut call, reading)?;
+        }
+        Ok(Response::new(BatchResponse {
+            received: call.ack.committed + call.ack.rejected,
+            committed: call.ack.committed,
+            rejected: call.ack.rejected,
+            rejected_readings: call.rejected,
+            ..BatchResponse::default()
+        }))
     }
 
     async fn stream_readings(
@@ -244,7 +262,7 @@ impl SensorService for Fake {
                     let model = fake.model();
                     model
                         .ack_every
-                        .is_some_and(|every| model.messages % every != 0)
+                        .is_some_and(|every| !model.messages.is_multiple_of(every))
                 };
                 if unacknowledged && !draining {
                     continue;
