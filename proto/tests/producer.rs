@@ -7,6 +7,7 @@ mod fake;
 use std::time::Duration;
 
 use fake::Fake;
+use rand::{SeedableRng as _, rngs::SmallRng};
 use sluicegate_proto::producer::{Encoding, Producer, ProducerBuilder, ProducerError};
 use tokio::time::timeout;
 use tonic::Code;
@@ -91,6 +92,39 @@ async fn whatever_breaks_every_reading_is_stored_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn random_breaks_and_drains_lose_nothing_and_store_nothing_twice() {
+    for seed in 0..20 {
+        let fake = Fake::default();
+        {
+            let mut model = fake.model();
+            model.chaos = Some(SmallRng::seed_from_u64(seed));
+            model.ack_every = Some(1 + seed % 4);
+        }
+        let builder = builder(&fake).await.stream_id("a").acked(seed % 3 != 0);
+        let mut producer = builder.connect().await.unwrap();
+        let run = async {
+            for part in 0..10 {
+                push_numbers(&mut producer, part * 300..(part + 1) * 300)
+                    .await
+                    .unwrap();
+                if part % 3 == 0 {
+                    producer.flush().await.unwrap();
+                    assert_stored_once_in_order(&fake, (part + 1) * 300);
+                }
+            }
+            producer.close().await.unwrap()
+        };
+        let summary = timeout(PATIENCE, run).await.unwrap();
+        assert_stored_once_in_order(&fake, 3_000);
+        assert_eq!(
+            (summary.received, summary.duplicate),
+            (3_000, 0),
+            "seed {seed}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_draining_call_is_replaced_and_nothing_is_lost() {
     let fake = Fake::default();
     fake.model().drain_every = Some(4);
@@ -131,7 +165,7 @@ async fn a_writer_that_comes_back_to_a_moved_stream_is_fenced() {
     producer.flush().await.unwrap();
     {
         let mut model = fake.model();
-        model.committed_seq += 1_000;
+        model.streams.get_mut("a").unwrap().committed_seq += 1_000;
         model.break_every = Some(1);
     }
     push_numbers(&mut producer, 10..20).await.unwrap();
@@ -145,7 +179,7 @@ async fn a_service_that_lost_acknowledged_readings_is_called_out() {
     let mut producer = builder(&fake).await.stream_id("a").connect().await.unwrap();
     push_numbers(&mut producer, 0..10).await.unwrap();
     producer.flush().await.unwrap();
-    fake.model().committed_seq = 3;
+    fake.model().streams.get_mut("a").unwrap().committed_seq = 3;
     push_numbers(&mut producer, 10..20).await.unwrap();
     let error = producer.close().await.unwrap_err();
     let ProducerError::PositionLost {

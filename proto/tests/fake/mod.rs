@@ -2,12 +2,14 @@
 //! breaks calls on purpose.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use futures::{StreamExt as _, stream::BoxStream};
+use rand::{Rng as _, rngs::SmallRng};
 use sluicegate_proto::v1::{
     BatchResponse, OpenStreamRequest, RejectedReading, SensorBatch, SensorReading, SensorResponse,
     Series, StreamAck, StreamHeader, StreamPosition, StreamReadingsRequest, StreamReadingsResponse,
@@ -16,13 +18,15 @@ use sluicegate_proto::v1::{
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
+use tonic::{Code, Request, Response, Status, Streaming, transport::server::TcpIncoming};
+
+/// The code of a break that ends the call as if all were well.
+const SILENT: Code = Code::Cancelled;
 
 /// What the model has stored, and how it is to misbehave.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
-    pub(crate) epoch: u64,
-    pub(crate) committed_seq: u64,
+    pub(crate) streams: HashMap<String, StreamPosition>,
     pub(crate) stored: Vec<SensorReading>,
     pub(crate) calls: u64,
     pub(crate) messages: u64,
@@ -30,6 +34,8 @@ pub(crate) struct Model {
     pub(crate) break_every: Option<u64>,
     /// Every so many messages: say that the service drains.
     pub(crate) drain_every: Option<u64>,
+    /// Break and drain at random.
+    pub(crate) chaos: Option<SmallRng>,
     /// Ack only every so many messages, and when nothing comes.
     pub(crate) ack_every: Option<u64>,
     /// Take no messages at all.
@@ -37,7 +43,7 @@ pub(crate) struct Model {
     /// Refuse a dictionary of more series per call.
     pub(crate) max_dictionary: Option<usize>,
     /// Refuse every call with this code.
-    pub(crate) refuse: Option<tonic::Code>,
+    pub(crate) refuse: Option<Code>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -122,16 +128,27 @@ impl Fake {
         model.messages += 1;
         let due =
             |every: Option<u64>| every.is_some_and(|every| model.messages.is_multiple_of(every));
-        let (breaks, drains) = (due(model.break_every), due(model.drain_every));
-        let keep = match breaks {
+        let (mut breaks, mut drains) = (due(model.break_every), due(model.drain_every));
+        let mut keep = match breaks {
             true => readings.len() / 2,
             false => readings.len(),
         };
+        let mut status = Status::unavailable("broken on purpose");
+        if let Some(random) = &mut model.chaos {
+            breaks = random.random_bool(0.2);
+            drains = !breaks && random.random_bool(0.1);
+            if breaks {
+                keep = random.random_range(0..=readings.len());
+                let codes = [Code::Unavailable, Code::Internal, Code::Unknown, SILENT];
+                let code = codes[random.random_range(0..codes.len())];
+                status = Status::new(code, "broken at random");
+            }
+        }
         for reading in readings.into_iter().take(keep) {
             store(&mut model, call, reading)?;
         }
         match breaks {
-            true => Err(Status::unavailable("broken on purpose")),
+            true => Err(status),
             false => Ok(drains),
         }
     }
@@ -139,20 +156,21 @@ impl Fake {
 
 fn store(model: &mut Model, call: &mut Call, reading: SensorReading) -> Result<(), Status> {
     if let Some(header) = &call.header {
-        if header.epoch != model.epoch {
+        let stream = model.streams.entry(header.stream_id.clone()).or_default();
+        if header.epoch != stream.epoch {
             return Err(Status::aborted("fenced"));
         }
         let seq = call.next_seq;
         call.next_seq += 1;
-        if seq > model.committed_seq + 1 {
+        if seq > stream.committed_seq + 1 {
             return Err(Status::out_of_range("a gap"));
         }
-        call.ack.committed_seq = model.committed_seq.max(seq);
-        if seq <= model.committed_seq {
+        call.ack.committed_seq = stream.committed_seq.max(seq);
+        if seq <= stream.committed_seq {
             call.ack.duplicate += 1;
             return Ok(());
         }
-        model.committed_seq = seq;
+        stream.committed_seq = seq;
     } else {
         call.ack.committed_seq += 1;
     }
@@ -254,7 +272,9 @@ impl SensorService for Fake {
                 let draining = match taken {
                     Ok(draining) => draining,
                     Err(status) => {
-                        let _ = acks.send(Err(status)).await;
+                        if status.code() != SILENT {
+                            let _ = acks.send(Err(status)).await;
+                        }
                         return;
                     }
                 };
@@ -282,13 +302,12 @@ impl SensorService for Fake {
 
     async fn open_stream(
         &self,
-        _: Request<OpenStreamRequest>,
+        request: Request<OpenStreamRequest>,
     ) -> Result<Response<StreamPosition>, Status> {
         let mut model = self.model();
-        model.epoch += 1;
-        Ok(Response::new(StreamPosition {
-            epoch: model.epoch,
-            committed_seq: model.committed_seq,
-        }))
+        let stream = model.streams.entry(request.into_inner().stream_id);
+        let stream = stream.or_default();
+        stream.epoch += 1;
+        Ok(Response::new(*stream))
     }
 }
