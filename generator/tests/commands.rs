@@ -84,6 +84,17 @@ async fn a_rated_run_keeps_its_rate_and_its_books_while_calls_break() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_connection_has_its_own_stream() {
+    let fake = Fake::default();
+    let report = run_against(&fake, "--count 10001 --connections 3 --stream-id s").await;
+    assert!(report.books.balance(), "{report:?}");
+    assert_eq!(report.books.committed, 10_001);
+    let model = fake.model();
+    let positions = ["s-0", "s-1", "s-2"].map(|name| model.streams[name].committed_seq);
+    assert_eq!(positions, [3_334, 3_334, 3_333]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_run_says_what_failed_and_still_balances() {
     let fake = Fake::default();
     fake.model().refuse = Some(tonic::Code::PermissionDenied);

@@ -1,7 +1,10 @@
 //! The unary modes: callers that wait for the reply before they send again.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,9 +26,23 @@ const DEFAULT_BATCH_SIZE: u32 = 1_000;
 /// A full service stores nothing, so the call is safe to repeat; after so long it counts as failed.
 const FULL_PATIENCE: Duration = Duration::from_secs(30);
 
+/// A connection, and the value of the `authorization` header.
+#[derive(Debug)]
+pub(super) struct Connection {
+    client: Client,
+    token: Option<MetadataValue<Ascii>>,
+}
+
 type Client = SensorServiceClient<Channel>;
 
-pub(super) async fn connect(options: &RunOptions) -> Result<Client, Error> {
+pub(super) async fn connect(options: &RunOptions) -> Result<Connection, Error> {
+    let token =
+        match &options.token {
+            None => None,
+            Some(token) => Some(format!("Bearer {token}").parse().map_err(|_| {
+                Error::Usage("--token must be visible ASCII characters".to_owned())
+            })?),
+        };
     let unreachable = |error: tonic::transport::Error| {
         let mut cause: &dyn std::error::Error = &error;
         while let Some(source) = cause.source() {
@@ -46,13 +63,18 @@ pub(super) async fn connect(options: &RunOptions) -> Result<Client, Error> {
         .connect_timeout(options.connect_timeout)
         .tcp_nodelay(true);
     let channel = endpoint.connect().await.map_err(unreachable)?;
-    Ok(SensorServiceClient::new(channel))
+    Ok(Connection {
+        client: SensorServiceClient::new(channel),
+        token,
+    })
 }
 
 /// What the callers of one connection share.
 #[derive(Debug)]
 struct Source {
     workload: Mutex<(Workload, u64)>,
+    /// Readings that the schedule has let go: callers do not get their turn in the order in which they asked.
+    let_go: AtomicU64,
     until: Until,
     pace: Pace,
     batch_size: u32,
@@ -61,28 +83,33 @@ struct Source {
     counters: Arc<Counters>,
 }
 
-pub(super) async fn drive(share: Share, client: Client) -> Driven {
+pub(super) async fn drive(share: Share, connection: Connection) -> Driven {
     let options = share.options;
     let batch_size = match options.mode {
         Mode::Batch => options.batch_size.unwrap_or(DEFAULT_BATCH_SIZE),
         Mode::Unary | Mode::Stream | Mode::StreamAcked => 1,
     };
     let connections = u32::from(options.connections);
-    let token = options.token.as_ref();
     let source = Arc::new(Source {
         workload: Mutex::new((share.workload, 0)),
+        let_go: AtomicU64::new(0),
         until: share.until,
         pace: Pace::start(options.rate, options.connections.into(), batch_size),
         batch_size,
         mode: options.mode,
-        token: token.and_then(|token| format!("Bearer {token}").parse().ok()),
+        token: connection.token,
         counters: share.counters,
     });
     let callers = (options.concurrency / connections
         + u32::from(u32::from(share.connection) < options.concurrency % connections))
     .max(1);
     let tasks: Vec<_> = (0..callers)
-        .map(|_| tokio::spawn(call_until_done(Arc::clone(&source), client.clone())))
+        .map(|_| {
+            tokio::spawn(call_until_done(
+                Arc::clone(&source),
+                connection.client.clone(),
+            ))
+        })
         .collect();
     let mut tally = Tally::new();
     let mut last_sent = Instant::now();
@@ -104,11 +131,12 @@ pub(super) async fn drive(share: Share, client: Client) -> Driven {
 async fn call_until_done(source: Arc<Source>, mut client: Client) -> Driven {
     let mut tally = Tally::new();
     let mut last_sent = Instant::now();
-    while let Some((readings, place)) = source.take() {
+    while let Some(readings) = source.take() {
         let count = readings.len() as u64;
         if !source.until.wait(&source.pace, readings.len() as u32).await {
             break;
         }
+        let place = source.let_go.fetch_add(count, Ordering::Relaxed) + count;
         last_sent = Instant::now();
         let intended = source.pace.intended(place).unwrap_or(last_sent);
         source.counters.add_sent(count);
@@ -162,8 +190,8 @@ async fn call_with_patience(
 }
 
 impl Source {
-    /// The readings of the next call, and the place of the last one among those of the connection.
-    fn take(&self) -> Option<(Vec<SensorReading>, u64)> {
+    /// The readings of the next call.
+    fn take(&self) -> Option<Vec<SensorReading>> {
         let mut guard = self.workload.lock().unwrap_or_else(PoisonError::into_inner);
         let (workload, taken) = &mut *guard;
         let count = self.until.allows(*taken, self.batch_size);
@@ -181,7 +209,7 @@ impl Source {
             })
             .collect();
         *taken += u64::from(count);
-        (count > 0).then_some((readings, *taken))
+        (count > 0).then_some(readings)
     }
 
     async fn call(
