@@ -94,7 +94,7 @@ need_mariadb() {
 need_cargo() {
     # rustup puts it where a plain shell does not look.
     command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
-    command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust with rustup"
     local version minor
     version=$(cargo --version | cut -d' ' -f2)
     minor=$(cut -d. -f2 <<<"$version")

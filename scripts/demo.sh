@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# The main job from nothing: installs what is missing, builds, starts the service with a private database, replays a
+# weather record, streams 1,000,000 generated readings, checks the books and prints a summary.
+#
+#   scripts/demo.sh          leaves nothing behind but the build
+#   scripts/demo.sh --keep   leaves the service running, for a look around
+
+. "$(dirname "$0")/lib.sh"
+cd "$(dirname "$0")/.."
+
+keep=
+case "${1:-}" in
+    "") ;;
+    --keep) keep=1 ;;
+    *) fail "unknown option $1: the only one is --keep" ;;
+esac
+
+GENERATED=1000000
+SAMPLE=generator/data/seattle-weather-hourly-normals.csv
+
+need_packages build-essential curl jq ca-certificates bsdextrautils
+need_mariadb
+need_cargo
+step "building (a cold build takes some minutes)" cargo build --quiet --release
+
+work=$(mktemp -d)
+service=
+clean_up() {
+    local status=$?
+    if [ -n "$service" ] && { [ -z "$keep" ] || [ "$status" -ne 0 ]; }; then
+        kill "$service" 2>/dev/null && wait "$service" 2>/dev/null || true
+    fi
+    if [ -z "$keep" ] || [ "$status" -ne 0 ]; then
+        [ "$status" -eq 0 ] || { [ -f "$work/service.log" ] && tail -n 20 "$work/service.log" >&2; }
+        rm -rf "$work"
+    fi
+    return "$status"
+}
+trap 'clean_up; lib_explain_exit' EXIT
+
+start_service() {
+    target/release/sluicegate serve --embedded-db="$work/data" --grpc-addr 127.0.0.1:0 --rest-addr 127.0.0.1:0 \
+        --ready-file "$work/ready.json" >"$work/service.log" 2>&1 &
+    service=$!
+    local waited
+    for ((waited = 0; waited < 600; waited++)); do
+        [ -f "$work/ready.json" ] && break
+        kill -0 "$service" 2>/dev/null || fail "the service did not start"
+        sleep 0.2
+    done
+    grpc=http://$(jq -r .grpc_addr "$work/ready.json")
+    rest=http://$(jq -r .rest_addr "$work/ready.json")
+}
+step "starting the service with its own database" start_service
+
+replay() {
+    target/release/sluicegen replay "$SAMPLE" --wide --time-column date --id1 1 --id2 seattle \
+        --target "$grpc" --stream-id seattle-weather --json >"$work/replay.json"
+}
+step "replaying $SAMPLE" replay
+
+stream() {
+    target/release/sluicegen run --target "$grpc" --mode stream-acked --connections 2 --series 10000 \
+        --count "$GENERATED" --json >"$work/full.json"
+    # At a twentieth of that rate, an acknowledgement is a matter of milliseconds.
+    local gentle
+    gentle=$(jq '(.rows_per_s / 20) | floor' "$work/full.json")
+    target/release/sluicegen run --target "$grpc" --mode stream-acked --connections 2 --series 10000 \
+        --rate "$gentle" --duration 3s --json >"$work/gentle.json"
+}
+step "streaming $GENERATED readings at full rate, then 3 seconds at a twentieth of it" stream
+
+check_books() {
+    local sent books stored
+    sent=$(jq -s 'map(.sent) | add' "$work/replay.json" "$work/full.json" "$work/gentle.json")
+    books=$(curl -fsS "$rest/readyz" | jq -c .books)
+    jq -e --argjson sent "$sent" \
+        '.received == $sent and .received == .committed + .rejected + .duplicate + .in_flight and .in_flight == 0' \
+        <<<"$books" >/dev/null || fail "the books do not balance: sent $sent, $books"
+    stored=$(mariadb --no-defaults --socket="$(find "$work/data" -name '*.sock' | head -n 1)" -uroot \
+        --batch --skip-column-names sluicegate -e 'SELECT COUNT(*) FROM sensor_readings')
+    [ "$stored" -eq "$(jq .committed <<<"$books")" ] || fail "the table holds $stored rows: $books"
+    [ "$(jq .sent "$work/replay.json")" -eq 26277 ] || fail "the weather record has 26277 readings"
+}
+step "checking the books: received = committed + rejected + duplicate, and COUNT(*)" check_books
+
+row() {
+    jq -r --arg name "$2" '[$name, .sent, .committed, .rejected, .duplicate, (.rows_per_s | floor),
+        (.ack_ms.p50 | tostring), (.ack_ms.p99 | tostring)] | @tsv' "$work/$1.json"
+}
+echo
+{
+    printf 'what\tsent\tcommitted\trejected\tduplicate\trows/s\tack p50 ms\tack p99 ms\n'
+    row replay "weather record"
+    row full "full rate"
+    row gentle "a twentieth"
+} | column -t -s "$(printf '\t')"
+echo
+say "the books balance: every acknowledged reading is in the table, once"
+if [ -n "$keep" ]; then
+    say "still running: gRPC $grpc, REST $rest, data in $work; stop it with: kill $service"
+fi
