@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Measures Sluicegate beside what one would otherwise use, in one run on one machine, and writes bench-results/.
+#
+#   scripts/bench.sh                        everything, 5 rounds
+#   scripts/bench.sh --quick                fewer readings, 3 rounds
+#   scripts/bench.sh --case NAME            one case (may be given more than once); --list names them
+#   scripts/bench.sh --engine mariadb       one engine (mariadb or mysql)
+
+. "$(dirname "$0")/lib.sh"
+cd "$(dirname "$0")/.."
+
+need_packages build-essential curl jq ca-certificates python3
+need_mariadb
+need_cargo
+step "MySQL" scripts/install-mysql.sh
+step "building" cargo build --quiet --release
+exec python3 scripts/bench/main.py "$@"

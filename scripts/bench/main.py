@@ -1,0 +1,72 @@
+"""Runs cases in rounds, so that each figure and its baseline share the machine's mood, and writes bench-results/."""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import report
+from cases import Rows, Unbalanced
+from engine import Engine
+from plan import CASES, Context
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer readings and 3 rounds instead of 5")
+    parser.add_argument("--case", action="append", choices=sorted(CASES), help="only this case")
+    parser.add_argument("--engine", action="append", choices=["mysql", "mariadb"], help="only this engine")
+    parser.add_argument("--rounds", type=int, help="rounds, instead of 5 (3 with --quick)")
+    parser.add_argument("--count", type=int, help="readings of a round, instead of 4000000 (1000000 with --quick)")
+    parser.add_argument("--list", action="store_true", help="name the cases and end")
+    return parser.parse_args()
+
+
+def say(text):
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+def run_case(name, context, rounds):
+    """All samples of a case, by figure. A step whose books do not balance has no figure."""
+    samples = {}
+    for number in range(rounds):
+        for step, measure in CASES[name].steps(context).items():
+            try:
+                sample = measure()
+            except Unbalanced as reason:
+                say(f"  {step}: NO FIGURE, {reason}")
+                continue
+            samples.setdefault(step, []).append(sample)
+            say(f"  round {number + 1}: {step}: " + report.brief(sample))
+    return samples
+
+
+def main():
+    arguments = parse()
+    if arguments.list:
+        for name, case in sorted(CASES.items()):
+            print(f"{name:16} {case.about}")
+        return
+    count = arguments.count or (1_000_000 if arguments.quick else 4_000_000)
+    rounds = arguments.rounds or (3 if arguments.quick else 5)
+    names = arguments.case or [name for name in CASES if CASES[name].in_quick or not arguments.quick]
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="sluicegate-bench-") as folder:
+        rows = Rows(count, 100_000, folder)
+        say(f"{count} readings of {rows.series} series into files")
+        rows.files()
+        for engine_name in arguments.engine or ["mysql", "mariadb"]:
+            with Engine(engine_name, Path(folder) / engine_name) as engine:
+                for name in names:
+                    case = CASES[name]
+                    say(f"{engine_name} {engine.version}: {name}, {case.about}")
+                    context = Context(engine, rows, Path(folder) / "service", arguments.quick)
+                    samples = run_case(name, context, rounds if case.repeated else 1)
+                    report.write_case(name, case, engine, samples, rows, arguments.quick)
+    report.write_summary()
+    say(f"bench-results/ written after {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Writes what was measured: a file for each case, a summary on top, and a table."""
+
+import json
+import platform
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "bench-results"
+
+
+def figure(sample, name):
+    """`ack_ms.p99` of a nested sample."""
+    for part in name.split("."):
+        sample = sample[part]
+    return sample
+
+
+def brief(sample):
+    parts = []
+    for key, value in sample.items():
+        if isinstance(value, float):
+            parts.append(f"{key} {value:,.0f}" if value >= 100 else f"{key} {value:.3g}")
+        elif isinstance(value, dict):
+            parts.append(f"{key} " + " ".join(f"{name} {number:.3g}" for name, number in value.items()))
+    return ", ".join(parts)
+
+
+def machine():
+    cpu = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")), platform.machine())
+    memory = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()
+                  if line.startswith("MemTotal"))
+    import os
+    return {"cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(memory / 2**20, 1), "kernel": platform.release()}
+
+
+def commit():
+    done = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True)
+    dirty = subprocess.run(["git", "-C", ROOT, "status", "--porcelain", "--", "service", "proto", "generator", "sql"],
+                           capture_output=True, text=True)
+    return done.stdout.strip() + ("+changes" if dirty.stdout.strip() else "")
+
+
+def spread(values):
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "rounds": len(values)}
+
+
+def figures_of(case, samples):
+    """Every figure of the case that could be measured, as median and spread over the rounds."""
+    found = {}
+    for step, baseline, key in case.ratios:
+        # Round by round: what the machine did in the meantime hit both.
+        pairs = list(zip(samples.get(step, []), samples.get(baseline, [])))
+        if pairs:
+            found[key] = spread([one["rows_per_s"] / other["rows_per_s"] for one, other in pairs])
+    for step, name, key in case.figures:
+        values = [figure(sample, name) for sample in samples.get(step, [])]
+        if values:
+            found[key] = spread(values)
+    return found
+
+
+def write_case(name, case, engine, samples, rows, quick):
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    known = json.loads(path.read_text()) if path.exists() else {"case": name, "engines": {}}
+    known["about"] = case.about
+    known["engines"][engine.name] = {
+        "commit": commit(),
+        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": f"scripts/bench.sh --case {name} --engine {engine.name}" + (" --quick" if quick else ""),
+        "machine": machine(),
+        "version": engine.version,
+        "settings": engine.settings,
+        "readings": rows.count,
+        "series": rows.series,
+        "figures": figures_of(case, samples),
+        "samples": samples,
+    }
+    path.write_text(json.dumps(known, indent=2) + "\n")
+
+
+def write_summary():
+    """Gathers the medians of every case that was ever measured here."""
+    summary = {"commit": commit(), "machine": machine(), "mysql": {}, "mariadb": {}}
+    rows = []
+    for path in sorted(RESULTS.glob("*.json")):
+        case = json.loads(path.read_text())
+        if "engines" not in case:
+            continue
+        for engine, result in case["engines"].items():
+            for key, value in result["figures"].items():
+                summary[engine][key] = round(value["median"], 4)
+                rows.append((key, engine, value))
+    (RESULTS / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_table(rows)
+
+
+def write_table(rows):
+    by_key = {}
+    for key, engine, value in rows:
+        by_key.setdefault(key, {})[engine] = value
+    lines = [
+        "# Benchmark results",
+        "",
+        "Written by `scripts/bench.sh`; not edited by hand. Each figure is the median of its rounds, with the smallest and",
+        "the largest in brackets; ratios are taken round by round. What was run, on what, and every sample stand in the",
+        "file of each case. How to read the names: `a/b` is the rate of `a` over that of `b`.",
+        "",
+        "| figure | MySQL | MariaDB |",
+        "|---|---|---|",
+    ]
+    for key in sorted(by_key):
+        cells = [cell(by_key[key].get(engine)) for engine in ("mysql", "mariadb")]
+        lines.append(f"| `{key}` | {cells[0]} | {cells[1]} |")
+    (RESULTS / "README.md").write_text("\n".join(lines) + "\n")
+
+
+def cell(value):
+    if value is None:
+        return ""
+    def text(number):
+        return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
+    return f"{text(value['median'])} ({text(value['min'])} to {text(value['max'])})"
