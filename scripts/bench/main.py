@@ -1,7 +1,6 @@
 """Runs cases in rounds, so that each figure and its baseline share the machine's mood, and writes bench-results/."""
 
 import argparse
-import statistics
 import tempfile
 import time
 from pathlib import Path

@@ -1,6 +1,7 @@
 """Writes what was measured: a file for each case, a summary on top, and a table."""
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -33,7 +34,6 @@ def machine():
                 if line.startswith("model name")), platform.machine())
     memory = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()
                   if line.startswith("MemTotal"))
-    import os
     return {"cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(memory / 2**20, 1), "kernel": platform.release()}
 
 

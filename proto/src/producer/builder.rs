@@ -10,6 +10,7 @@ use super::{
     connector::Connector,
     delivery::Delivery,
     encoder::COLUMNS_READING_BYTES,
+    progress::Books,
     shared::Shared,
 };
 
@@ -162,8 +163,8 @@ impl ProducerBuilder {
         let opened = connector.open_first(&settings).await?;
         let committed_seq = opened.committed_seq();
         let shared = Arc::new(Shared::new(&settings, committed_seq));
-        let (delivery, progress) =
-            Delivery::new(settings, connector, Arc::clone(&shared), committed_seq);
+        let books = Books::new(committed_seq, opened.rejected());
+        let (delivery, progress) = Delivery::new(settings, connector, Arc::clone(&shared), books);
         let task = tokio::spawn(delivery.run(opened));
         Ok(Producer::new(shared, progress, task))
     }

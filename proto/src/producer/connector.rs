@@ -62,6 +62,11 @@ impl Opened {
     pub(super) fn committed_seq(&self) -> u64 {
         self.position.map_or(0, |position| position.committed_seq)
     }
+
+    /// Readings of the stream that were ever rejected.
+    pub(super) fn rejected(&self) -> u64 {
+        self.position.map_or(0, |position| position.rejected)
+    }
 }
 
 #[derive(Debug)]

@@ -67,9 +67,9 @@ impl Delivery {
         settings: Arc<Settings>,
         connector: Connector,
         shared: Arc<Shared>,
-        committed_seq: u64,
+        books: Books,
     ) -> (Self, watch::Receiver<Progress>) {
-        let books = Books::new(committed_seq);
+        let committed_seq = books.total().committed_seq;
         let (progress, receiver) = watch::channel(books.total());
         let delivery = Self {
             backoff: Backoff::new(settings.backoff_min, settings.backoff_max),
@@ -155,7 +155,7 @@ impl Delivery {
                 // Somebody else wrote to the stream: our numbers mean other readings now.
                 return Err(Failure::Final(self.fenced()));
             }
-            self.books.recover(committed_seq);
+            self.books.recover(committed_seq, opened.rejected());
             self.settle(committed_seq);
         }
         Ok(opened)

@@ -8,8 +8,8 @@ use crate::v1;
 pub struct Progress {
     /// Everything up to and with this position is settled. An anonymous producer counts its own readings from 1.
     pub committed_seq: u64,
-    /// Readings that this producer sent and the service committed. Readings that a broken call had committed without
-    /// an ack are found out when the stream is opened again, and counted here.
+    /// Readings that this producer sent and the service committed. Readings that a broken call had settled without
+    /// an ack are found out when the stream is opened again.
     pub committed: u64,
     /// Readings that the service rejected.
     pub rejected: u64,
@@ -58,10 +58,12 @@ pub(super) struct Books {
     ended: Progress,
     /// Of the call that is open.
     current: Progress,
+    /// Readings of the stream that were rejected before this producer opened it.
+    rejected_before: u64,
 }
 
 impl Books {
-    pub(super) fn new(committed_seq: u64) -> Self {
+    pub(super) fn new(committed_seq: u64, rejected_before: u64) -> Self {
         let ended = Progress {
             committed_seq,
             ..Progress::default()
@@ -69,6 +71,7 @@ impl Books {
         Self {
             ended,
             current: Progress::default(),
+            rejected_before,
         }
     }
 
@@ -90,9 +93,14 @@ impl Books {
         self.current = Progress::default();
     }
 
-    /// The stream was opened again and is further than the last ack said: the difference was committed unseen.
-    pub(super) fn recover(&mut self, committed_seq: u64) {
-        self.ended.committed += committed_seq.saturating_sub(self.ended.committed_seq);
+    /// The stream was opened again and is further than the last ack said: the difference was settled unseen.
+    /// `rejected` is the stream's total.
+    pub(super) fn recover(&mut self, committed_seq: u64, rejected: u64) {
+        let unseen = committed_seq.saturating_sub(self.ended.committed_seq);
+        let ours = rejected.saturating_sub(self.rejected_before);
+        let unseen_rejected = ours.saturating_sub(self.ended.rejected).min(unseen);
+        self.ended.rejected += unseen_rejected;
+        self.ended.committed += unseen - unseen_rejected;
         self.ended.committed_seq = self.ended.committed_seq.max(committed_seq);
     }
 
@@ -113,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_books_balance_over_a_broken_call() {
-        let mut books = Books::new(100);
+        let mut books = Books::new(100, 40);
         let ack = |committed, rejected| v1::StreamAck {
             committed,
             rejected,
@@ -122,11 +130,11 @@ mod tests {
         books.acknowledge(&ack(5, 1), 106);
         books.acknowledge(&ack(9, 1), 110);
         books.end_call(true);
-        books.recover(115);
+        books.recover(115, 43);
         books.acknowledge(&ack(4, 1), 120);
         let summary = Summary::from(books.total());
         assert_eq!(summary.received, 20);
-        assert_eq!((summary.committed, summary.rejected), (18, 2));
+        assert_eq!((summary.committed, summary.rejected), (16, 4));
         assert_eq!((summary.committed_seq, summary.reconnects), (120, 1));
     }
 }

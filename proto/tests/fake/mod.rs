@@ -171,6 +171,7 @@ fn store(model: &mut Model, call: &mut Call, reading: SensorReading) -> Result<(
             return Ok(());
         }
         stream.committed_seq = seq;
+        stream.rejected += u64::from(reading.sensor_value.is_nan());
     } else {
         call.ack.committed_seq += 1;
     }

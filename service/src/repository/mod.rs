@@ -129,11 +129,19 @@ pub trait BatchLoader: Send {
     fn committed_batch(&self) -> Seq;
 }
 
+/// A stream that was taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenedStream {
+    pub position: StreamPosition,
+    /// Readings of the stream that were ever rejected.
+    pub rejected: u64,
+}
+
 /// The ledger of streams.
 #[async_trait]
 pub trait StreamLedger: Send + Sync {
     /// Takes a stream over: raises its epoch, which fences older writers, and says where it stands.
-    async fn open(&self, stream: &StreamId) -> Result<StreamPosition, RepositoryError>;
+    async fn open(&self, stream: &StreamId) -> Result<OpenedStream, RepositoryError>;
     /// Where a stream stands; None when it was never opened.
     async fn position(&self, stream: &StreamId) -> Result<Option<StreamPosition>, RepositoryError>;
 }

@@ -9,6 +9,7 @@ use crate::repository::RepositoryError;
 
 /// A server or a network that does not answer must not hold a lane for ever.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// The session's settings: whatever the server's defaults are, times are in UTC, a bad value is an error, and a
 /// transaction locks rows and never gaps.
@@ -39,6 +40,8 @@ impl Connector {
             .setup(SESSION.to_vec())
             .pool_opts(pool)
             .tcp_nodelay(true)
+            // A network that swallows everything must not look like a slow database for ever.
+            .tcp_keepalive(Some(TCP_KEEPALIVE))
             .into();
         Ok(Self { opts })
     }

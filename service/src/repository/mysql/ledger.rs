@@ -6,7 +6,7 @@ use mysql_async::{Conn, Pool, Value, prelude::Queryable as _};
 use super::error::explain;
 use crate::{
     model::{Epoch, Seq, StreamId, StreamPosition},
-    repository::{RepositoryError, StreamLedger},
+    repository::{OpenedStream, RepositoryError, StreamLedger},
 };
 
 pub(super) struct MySqlLedger {
@@ -21,7 +21,7 @@ impl MySqlLedger {
 
 #[async_trait]
 impl StreamLedger for MySqlLedger {
-    async fn open(&self, stream: &StreamId) -> Result<StreamPosition, RepositoryError> {
+    async fn open(&self, stream: &StreamId) -> Result<OpenedStream, RepositoryError> {
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
         take_over(&mut conn, stream).await
     }
@@ -49,23 +49,28 @@ fn position((epoch, committed_seq): (u64, u64)) -> StreamPosition {
 pub(super) async fn take_over(
     conn: &mut Conn,
     stream: &StreamId,
-) -> Result<StreamPosition, RepositoryError> {
+) -> Result<OpenedStream, RepositoryError> {
     let name = quote(stream.as_str());
     let raise = format!(
         "INSERT INTO ingest_streams (stream_id, epoch, created_at, updated_at) \
          VALUES ({name}, 1, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)) \
          ON DUPLICATE KEY UPDATE epoch = epoch + 1, updated_at = UTC_TIMESTAMP(6)"
     );
-    let read = format!("SELECT epoch, committed_seq FROM ingest_streams WHERE stream_id = {name}");
+    let read = format!(
+        "SELECT epoch, committed_seq, rejected FROM ingest_streams WHERE stream_id = {name}"
+    );
     let mut transaction = conn
         .start_transaction(mysql_async::TxOpts::default())
         .await
         .map_err(explain)?;
     transaction.query_drop(raise).await.map_err(explain)?;
-    let row: Option<(u64, u64)> = transaction.query_first(read).await.map_err(explain)?;
+    let row: Option<(u64, u64, u64)> = transaction.query_first(read).await.map_err(explain)?;
     transaction.commit().await.map_err(explain)?;
-    row.map(position)
-        .ok_or_else(|| RepositoryError::Other("the ledger row is gone".to_owned()))
+    row.map(|(epoch, committed_seq, rejected)| OpenedStream {
+        position: position((epoch, committed_seq)),
+        rejected,
+    })
+    .ok_or_else(|| RepositoryError::Other("the ledger row is gone".to_owned()))
 }
 
 /// A text as an SQL literal. The session's sql_mode leaves the backslash its meaning.

@@ -73,7 +73,7 @@ impl Loader {
         lane: StreamId,
     ) -> Result<Self, RepositoryError> {
         let mut conn = connector.connect().await?;
-        let position = take_over(&mut conn, &lane).await?;
+        let position = take_over(&mut conn, &lane).await?.position;
         Ok(Self {
             connector,
             table,

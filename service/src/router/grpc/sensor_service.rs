@@ -119,14 +119,15 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
     ) -> Result<Response<StreamPosition>, Status> {
         let stream = convert::stream_id(&request.into_inner().stream_id);
         let stream = stream.map_err(|e| of_error(&e))?;
-        let position = self
+        let opened = self
             .ingest
             .open_stream(&stream)
             .await
             .map_err(|e| of_error(&e))?;
         Ok(Response::new(StreamPosition {
-            epoch: position.epoch.0,
-            committed_seq: position.committed_seq.0,
+            epoch: opened.position.epoch.0,
+            committed_seq: opened.position.committed_seq.0,
+            rejected: opened.rejected,
         }))
     }
 }

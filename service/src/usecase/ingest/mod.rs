@@ -38,8 +38,8 @@ pub use self::{
     session::{Progress, RejectionNote},
 };
 use crate::{
-    model::{Epoch, Seq, StreamHeader, StreamId, StreamPosition},
-    repository::{IngestStorage, RepositoryError, StorageFacts, StreamLedger},
+    model::{Epoch, Seq, StreamHeader, StreamId},
+    repository::{IngestStorage, OpenedStream, RepositoryError, StorageFacts, StreamLedger},
 };
 
 /// Why readings were not taken or not stored.
@@ -197,7 +197,7 @@ impl Ingest {
     ///
     /// # Errors
     /// When the ledger cannot be read or written.
-    pub async fn open_stream(&self, stream: &StreamId) -> Result<StreamPosition, IngestError> {
+    pub async fn open_stream(&self, stream: &StreamId) -> Result<OpenedStream, IngestError> {
         Ok(self.ledger.open(stream).await?)
     }
 
