@@ -1,15 +1,18 @@
 //! The embedded database on every engine of this machine.
 //!
-//! `SLUICEGATE_TEST_ENGINES=mariadb,mysql` demands engines; by default those that are found are tested.
-//! `SLUICEGATE_TEST_MYSQLD` names the MySQL server; by default it is where `scripts/install-mysql.sh` puts it.
+//! `common/engines.rs` says which those are.
 
-use std::path::{Path, PathBuf};
+#[path = "common/engines.rs"]
+mod engines;
+
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use engines::{engines, small};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
-use sluicegate::embedded_db::{EmbeddedDb, EmbeddedDbError, EmbeddedDbOptions, Engine};
+use sluicegate::embedded_db::{EmbeddedDb, EmbeddedDbError, Engine};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -17,57 +20,6 @@ use tokio::time::{Instant, sleep};
 
 const ORPHAN_DIR: &str = "SLUICEGATE_TEST_ORPHAN_DIR";
 const ORPHAN_BINARY: &str = "SLUICEGATE_TEST_ORPHAN_BINARY";
-
-fn cached_mysqld() -> PathBuf {
-    let set = |name| std::env::var_os(name).map(PathBuf::from);
-    set("SLUICEGATE_TEST_MYSQLD").unwrap_or_else(|| {
-        set("SLUICEGATE_CACHE_DIR")
-            .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("sluicegate")))
-            .or_else(|| set("HOME").map(|home| home.join(".cache/sluicegate")))
-            .unwrap_or_default()
-            .join("mysql/bin/mysqld")
-    })
-}
-
-fn find_mariadbd() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain([PathBuf::from("/usr/sbin")])
-        .map(|dir| dir.join("mariadbd"))
-        .find(|binary| binary.is_file())
-}
-
-/// The engines to test and their servers; one that was demanded and is missing fails the test.
-fn engines() -> Vec<(Engine, PathBuf)> {
-    let mysqld = Some(cached_mysqld()).filter(|binary| binary.is_file());
-    let demanded = std::env::var("SLUICEGATE_TEST_ENGINES").ok();
-    let mut engines = Vec::new();
-    for (name, engine, binary) in [
-        ("mariadb", Engine::MariaDb, find_mariadbd()),
-        ("mysql", Engine::MySql, mysqld),
-    ] {
-        let is_demanded = demanded
-            .as_ref()
-            .map(|names| names.split(',').any(|each| each.trim() == name));
-        match (is_demanded, binary) {
-            (Some(false), _) | (None, None) => {}
-            (Some(true) | None, Some(binary)) => engines.push((engine, binary)),
-            (Some(true), None) => panic!("no server found for {name}: run scripts/test.sh"),
-        }
-    }
-    assert!(
-        !engines.is_empty(),
-        "no engine to test: run scripts/test.sh"
-    );
-    engines
-}
-
-fn small(data_dir: &Path, binary: &Path) -> EmbeddedDbOptions {
-    let mut options = EmbeddedDbOptions::new(data_dir);
-    options.binary = Some(binary.to_owned());
-    options.buffer_pool_bytes = Some(64 * 1024 * 1024);
-    options
-}
 
 async fn connect(url: &str) -> Conn {
     let opts = Opts::from_url(url).expect("the URL is valid");

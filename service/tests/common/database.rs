@@ -1,0 +1,302 @@
+//! One database server per engine and test process, and a schema of its own for each test.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use mysql_async::{Conn, Opts, OptsBuilder, Value, prelude::Queryable as _};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sluicegate::embedded_db::{EmbeddedDb, Engine};
+use sluicegate_proto::v1::SensorReading;
+use tempfile::TempDir;
+use tokio::{
+    runtime::Runtime,
+    sync::{Mutex, OnceCell},
+};
+
+use super::engines::{engines, small};
+
+/// Defaults that a careless administrator could have left: the service states everything itself, so that none of them
+/// may change what is stored.
+const HOSTILE_DEFAULTS: [&str; 4] = [
+    "--default-time-zone=-05:00",
+    "--sql-mode=NO_BACKSLASH_ESCAPES",
+    "--character-set-server=latin1",
+    "--collation-server=latin1_swedish_ci",
+];
+
+/// The servers outlive the runtime of any single test.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+static SHARED: [OnceCell<Arc<Server>>; 2] = [OnceCell::const_new(), OnceCell::const_new()];
+static NEXT_SCHEMA: AtomicU32 = AtomicU32::new(1);
+
+/// A private server.
+pub(crate) struct Server {
+    engine: Engine,
+    db: Arc<Mutex<EmbeddedDb>>,
+    socket: PathBuf,
+    tcp_port: u16,
+    _dir: TempDir,
+}
+
+impl Server {
+    async fn start(engine: Engine, binary: PathBuf, arguments: Vec<String>) -> Arc<Self> {
+        let started = RUNTIME.spawn(async move {
+            let dir = TempDir::new().expect("a directory");
+            let mut options = small(dir.path(), &binary);
+            options.tcp_port = Some(0);
+            options.extra_args = arguments;
+            let db = EmbeddedDb::start(options).await.expect("starts");
+            watch(&db, dir.path());
+            Arc::new(Self {
+                engine,
+                socket: db.socket().to_owned(),
+                tcp_port: db.tcp_port().expect("a port"),
+                db: Arc::new(Mutex::new(db)),
+                _dir: dir,
+            })
+        });
+        started.await.expect("the server starts")
+    }
+
+    /// A server that one test may reconfigure and kill; None when the engine is not selected.
+    pub(crate) async fn own(engine: Engine) -> Option<Arc<Self>> {
+        let binary = selected(engine)?;
+        Some(Self::start(engine, binary, Vec::new()).await)
+    }
+
+    /// SIGKILL: a crash.
+    pub(crate) async fn kill(&self) {
+        let db = self.db.clone();
+        let killed = RUNTIME.spawn(async move { db.lock().await.kill().await.expect("dies") });
+        killed.await.expect("killed");
+    }
+
+    pub(crate) async fn restart(&self) {
+        let db = self.db.clone();
+        let restarted = RUNTIME.spawn(async move {
+            let mut db = db.lock().await;
+            db.restart().await.expect("restarts");
+            let dir = db.data_dir().to_owned();
+            watch(&db, &dir);
+        });
+        restarted.await.expect("restarted");
+    }
+
+    /// An empty schema on this server.
+    pub(crate) async fn schema(self: &Arc<Self>) -> Database {
+        let name = format!("t_{}", NEXT_SCHEMA.fetch_add(1, Ordering::Relaxed));
+        let database = Database {
+            server: self.clone(),
+            name,
+        };
+        let opts = Opts::from_url(&database.url()).expect("a url");
+        let opts = OptsBuilder::from_opts(opts).db_name(None::<String>);
+        let mut conn = Conn::new(opts).await.expect("connects");
+        let create = format!("CREATE DATABASE {}", database.name);
+        conn.query_drop(create).await.expect("created");
+        database
+    }
+}
+
+fn selected(engine: Engine) -> Option<PathBuf> {
+    let found = engines().into_iter().find(|(each, _)| *each == engine);
+    found.map(|(_, binary)| binary)
+}
+
+/// Statics are not dropped: ends the server, and removes its directory, when this process is gone.
+fn watch(db: &EmbeddedDb, dir: &Path) {
+    const SCRIPT: &str = "while kill -0 $0 && kill -0 $1; do sleep 0.3; done
+        kill -0 $0 || { kill -9 $1; sleep 0.3; rm -rf \"$2\"; }";
+    let mut watchdog = Command::new("sh");
+    watchdog
+        .args(["-c", SCRIPT])
+        .arg(std::process::id().to_string())
+        .arg(db.pid().expect("it runs").to_string())
+        .arg(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    std::os::unix::process::CommandExt::process_group(&mut watchdog, 0);
+    watchdog.spawn().expect("sh runs");
+}
+
+/// A schema that belongs to one test.
+#[derive(Clone)]
+pub(crate) struct Database {
+    pub(crate) server: Arc<Server>,
+    name: String,
+}
+
+/// A row of `sensor_readings`.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) id: i64,
+    pub(crate) reading: SensorReading,
+}
+
+/// A row of `rejected_readings`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Quarantined {
+    pub(crate) stream_id: Option<String>,
+    pub(crate) seq: u64,
+    pub(crate) field: String,
+    pub(crate) reason: String,
+    pub(crate) sensor_value: String,
+    pub(crate) sensor_type: String,
+    pub(crate) id1: i32,
+    pub(crate) id2: String,
+    pub(crate) timestamp_us: i64,
+}
+
+impl Database {
+    /// A schema on the engine's shared server; None when the engine is not selected.
+    pub(crate) async fn create(engine: Engine) -> Option<Self> {
+        let binary = selected(engine)?;
+        let server = SHARED[engine as usize]
+            .get_or_init(|| {
+                let arguments = HOSTILE_DEFAULTS.map(str::to_owned).to_vec();
+                Server::start(engine, binary, arguments)
+            })
+            .await;
+        Some(server.schema().await)
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        self.server.engine
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As root, on the socket.
+    pub(crate) fn url(&self) -> String {
+        self.url_of("root")
+    }
+
+    /// As another user without a password, on the socket.
+    pub(crate) fn url_of(&self, user: &str) -> String {
+        let socket = self.server.socket.to_string_lossy();
+        let socket = utf8_percent_encode(&socket, NON_ALPHANUMERIC);
+        format!("mysql://{user}@localhost/{}?socket={socket}", self.name)
+    }
+
+    /// As root, through a TCP port of a proxy.
+    pub(crate) fn tcp_url(&self, port: u16) -> String {
+        let name = &self.name;
+        format!("mysql://root@127.0.0.1:{port}/{name}?prefer_socket=false")
+    }
+
+    /// The server's own TCP port.
+    pub(crate) fn tcp_port(&self) -> u16 {
+        self.server.tcp_port
+    }
+
+    /// A connection of the test's own, in UTC.
+    pub(crate) async fn connect(&self) -> Conn {
+        let opts = Opts::from_url(&self.url()).expect("a url");
+        let opts = OptsBuilder::from_opts(opts).setup(vec![
+            "SET time_zone = '+00:00'",
+            "SET sql_mode = 'STRICT_ALL_TABLES'",
+        ]);
+        Conn::new(opts).await.expect("connects")
+    }
+
+    /// Runs one statement.
+    pub(crate) async fn run(&self, sql: &str) {
+        let mut conn = self.connect().await;
+        conn.query_drop(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    pub(crate) async fn count(&self, table: &str) -> u64 {
+        let sql = format!("SELECT COUNT(*) FROM {table}");
+        let count: Option<u64> = self.connect().await.query_first(sql).await.expect("counts");
+        count.expect("a count")
+    }
+
+    /// Every stored reading in order of time and id, read over the binary protocol.
+    pub(crate) async fn stored(&self) -> Vec<Stored> {
+        let sql = "SELECT id, sensor_value, sensor_type, id1, id2, ts FROM sensor_readings ORDER BY ts, id";
+        type Row = (i64, f64, String, i32, String, Value);
+        let rows: Vec<Row> = self.connect().await.exec(sql, ()).await.expect("reads");
+        let stored = |(id, sensor_value, sensor_type, id1, id2, ts): Row| Stored {
+            id,
+            reading: SensorReading {
+                sensor_value,
+                sensor_type,
+                id1,
+                id2,
+                timestamp_us: microseconds(&ts),
+            },
+        };
+        rows.into_iter().map(stored).collect()
+    }
+
+    /// The quarantine, in order of position.
+    pub(crate) async fn quarantined(&self) -> Vec<Quarantined> {
+        let sql = "SELECT stream_id, seq, field, reason, sensor_value, sensor_type, id1, id2, timestamp_us \
+                   FROM rejected_readings ORDER BY stream_id, seq, id";
+        let quarantined = |row| {
+            let (stream_id, seq, field, reason, sensor_value, sensor_type, id1, id2, timestamp_us) =
+                row;
+            Quarantined {
+                stream_id,
+                seq,
+                field,
+                reason,
+                sensor_value,
+                sensor_type,
+                id1,
+                id2,
+                timestamp_us,
+            }
+        };
+        let mut conn = self.connect().await;
+        conn.exec_map(sql, (), quarantined).await.expect("reads")
+    }
+
+    /// The ledger agrees with the tables (P6), and every stream's position is the sum of its parts.
+    pub(crate) async fn assert_ledger_balances(&self) {
+        let sql = "SELECT (SELECT CAST(COALESCE(SUM(committed), 0) AS UNSIGNED) FROM ingest_streams), \
+                   (SELECT CAST(COALESCE(SUM(rejected), 0) AS UNSIGNED) FROM ingest_streams), \
+                   (SELECT COUNT(*) FROM sensor_readings), (SELECT COUNT(DISTINCT id) FROM sensor_readings), \
+                   (SELECT COUNT(*) FROM rejected_readings), \
+                   (SELECT COUNT(*) FROM ingest_streams WHERE stream_id NOT LIKE 'lane:%' \
+                    AND committed + rejected <> committed_seq)";
+        type Sums = (u64, u64, u64, u64, u64, u64);
+        let sums: Option<Sums> = self.connect().await.query_first(sql).await.expect("sums");
+        let (committed, rejected, rows, ids, quarantined, unbalanced) = sums.expect("a row");
+        assert_eq!(
+            committed, rows,
+            "committed in the ledger against rows stored"
+        );
+        assert_eq!(ids, rows, "ids are unique");
+        assert_eq!(
+            rejected, quarantined,
+            "rejected in the ledger against the quarantine"
+        );
+        assert_eq!(
+            unbalanced, 0,
+            "streams whose committed + rejected is not their position"
+        );
+    }
+}
+
+/// Microseconds since the Unix epoch of a date as the driver gives it.
+fn microseconds(value: &Value) -> i64 {
+    let &Value::Date(year, month, day, hour, minute, second, micro) = value else {
+        panic!("not a date: {value:?}");
+    };
+    let day = chrono::NaiveDate::from_ymd_opt(year.into(), month.into(), day.into());
+    let at =
+        day.and_then(|day| day.and_hms_micro_opt(hour.into(), minute.into(), second.into(), micro));
+    at.expect("a date").and_utc().timestamp_micros()
+}

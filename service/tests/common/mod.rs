@@ -1,0 +1,63 @@
+//! What the tests against real databases share.
+
+pub(crate) mod database;
+pub(crate) mod engines;
+pub(crate) mod http;
+pub(crate) mod readings;
+pub(crate) mod service;
+
+use std::{future::Future, time::Duration};
+
+use database::Database;
+use sluicegate::embedded_db::Engine;
+use tokio::time::{Instant, sleep};
+
+/// No test takes longer, servers that have to be started first not counted.
+const TEST_LIMIT: Duration = Duration::from_secs(60);
+/// How long a condition may take to come true.
+const CONDITION_LIMIT: Duration = Duration::from_secs(30);
+
+/// Turns each function into two tests, one on each engine: `mariadb::name` and `mysql::name`.
+macro_rules! on_each_engine {
+    ($($name:ident),* $(,)?) => {
+        mod mariadb {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                $crate::common::run(sluicegate::embedded_db::Engine::MariaDb, super::$name).await;
+            })*
+        }
+
+        mod mysql {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                $crate::common::run(sluicegate::embedded_db::Engine::MySql, super::$name).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_each_engine;
+
+/// Runs a test on a schema of its own. An engine that is not selected is left out.
+pub(crate) async fn run<F: Future<Output = ()>>(engine: Engine, test: impl FnOnce(Database) -> F) {
+    let Some(database) = Database::create(engine).await else {
+        eprintln!("{engine} is not selected: nothing was tested");
+        return;
+    };
+    bounded(Box::pin(test(database))).await;
+}
+
+/// Fails instead of hanging.
+pub(crate) async fn bounded<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(TEST_LIMIT, work)
+        .await
+        .expect("done within a minute")
+}
+
+/// Waits until the condition holds.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let give_up_at = Instant::now() + CONDITION_LIMIT;
+    while !holds().await {
+        assert!(Instant::now() < give_up_at, "waited in vain: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}

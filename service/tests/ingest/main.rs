@@ -1,0 +1,6 @@
+//! Ingestion through its front door, against real MariaDB and real MySQL. `common/engines.rs` says which those are.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod streams;
