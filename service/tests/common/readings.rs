@@ -7,6 +7,8 @@ use sluicegate_proto::v1::{
     StreamReadingsRequest, stream_readings_request::Message,
 };
 
+use super::database::Database;
+
 /// 2026-01-01T00:00:00Z.
 pub(crate) const BASE_US: i64 = 1_767_225_600_000_000;
 const SERIES: u64 = 7;
@@ -84,6 +86,12 @@ pub(crate) fn column_batch(numbers: Range<u64>) -> ColumnBatch {
         base_timestamp_us: BASE_US,
         timestamp_delta_us: numbers.map(|n| n as i64).collect(),
     }
+}
+
+/// Exactly the readings of these numbers are stored.
+pub(crate) async fn assert_stored(database: &Database, numbers: Range<u64>) {
+    let stored = database.stored().await;
+    assert_same(stored.iter().map(|row| &row.reading), &readings(numbers));
 }
 
 /// Everything about a reading, bit for bit.

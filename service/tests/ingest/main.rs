@@ -3,4 +3,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod crashes;
+mod lost_connections;
 mod streams;

@@ -7,7 +7,8 @@ use crate::common::{
     database::Database,
     on_each_engine,
     readings::{
-        assert_same, column_batch, columns, header, position, reading, readings, resume, rows,
+        assert_same, assert_stored, column_batch, columns, header, position, reading, readings,
+        resume, rows,
     },
     service::{AckedCall, Service},
 };
@@ -26,12 +27,6 @@ on_each_engine! {
     a_fenced_stream_does_not_hurt_another_in_the_same_batch,
     a_gap_is_out_of_range,
     a_stream_that_was_never_opened_is_refused,
-}
-
-async fn assert_stored(database: &Database, numbers: std::ops::Range<u64>) {
-    let stored = database.stored().await;
-    let sent = readings(numbers);
-    assert_same(stored.iter().map(|row| &row.reading), &sent);
 }
 
 async fn a_reading_is_committed_when_its_call_returns(database: Database) {
@@ -299,10 +294,8 @@ async fn a_fenced_stream_does_not_hurt_another_in_the_same_batch(database: Datab
     let mut fenced_call = AckedCall::resume(&mut client, "fenced", &fenced).await;
     let mut other_call = AckedCall::resume(&mut client, "other", &other).await;
     // The first acknowledgement says that the call has begun.
-    (
-        fenced_call.until_acked(0).await,
-        other_call.until_acked(0).await,
-    );
+    fenced_call.until_acked(0).await;
+    other_call.until_acked(0).await;
     service.open("fenced").await;
     fenced_call.send(rows(readings(1..11))).await;
     other_call.send(rows(readings(11..21))).await;

@@ -1,0 +1,107 @@
+//! The real program, for tests that kill it.
+
+use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    io::AsyncReadExt as _,
+    process::{Child, Command},
+    time::timeout,
+};
+
+use super::until;
+
+/// How long the program may take to end.
+const END_LIMIT: Duration = Duration::from_secs(40);
+
+/// A running `sluicegate serve`.
+pub(crate) struct Program {
+    child: Child,
+    pub(crate) grpc: SocketAddr,
+    _dir: TempDir,
+}
+
+/// How the program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// None when a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stderr: String,
+}
+
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) async fn end_of(mut command: Command) -> Ended {
+    let output = timeout(END_LIMIT, command.output())
+        .await
+        .expect("it ends")
+        .expect("it runs");
+    Ended {
+        code: output.status.code(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Program {
+    /// Starts the program on free ports and waits until it is ready.
+    pub(crate) async fn start(database_url: &str, arguments: &[&str]) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let ready_file = dir.path().join("ready.json");
+        let mut command = command(&["serve", "--database-url", database_url]);
+        command
+            .args(["--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0"])
+            .arg("--ready-file")
+            .arg(&ready_file)
+            .args(arguments);
+        let child = command.spawn().expect("it runs");
+        until("the program is ready", async || ready_file.exists()).await;
+        Self {
+            child,
+            grpc: grpc_addr(&ready_file),
+            _dir: dir,
+        }
+    }
+
+    /// SIGKILL: a crash.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("killed");
+    }
+
+    /// SIGTERM: asks it to end.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id as i32));
+        kill_process(pid.expect("it runs"), Signal::TERM).expect("sent");
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(mut self) -> Ended {
+        let mut stderr = String::new();
+        let mut pipe = self.child.stderr.take().expect("piped");
+        let reading = pipe.read_to_string(&mut stderr);
+        let read = timeout(END_LIMIT, reading).await.expect("it ends");
+        read.expect("readable");
+        let status = self.child.wait().await.expect("ended");
+        Ended {
+            code: status.code(),
+            stderr,
+        }
+    }
+}
+
+fn grpc_addr(ready_file: &Path) -> SocketAddr {
+    let text = std::fs::read_to_string(ready_file).expect("readable");
+    let ready: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let addr = ready["grpc_addr"].as_str().expect("an address");
+    addr.parse().expect("an address")
+}
