@@ -41,7 +41,8 @@ fn push_row(sql: &mut String, stream: Option<&StreamId>, rejection: &Rejection) 
         Value::from(rejection.seq.0),
         Value::from(rejection.fault.field().as_str()),
         Value::from(rejection.fault.to_string()),
-        Value::from(reading.sensor_value.to_string()),
+        // The shortest text that reads back the same: Display would spell f64::MAX out in 309 digits.
+        Value::from(format!("{:?}", reading.sensor_value)),
         Value::from(reading.series.sensor_type.as_str()),
         Value::from(reading.series.id1),
         Value::from(reading.series.id2.as_str()),
