@@ -217,11 +217,18 @@ impl Ingest {
         let (seat, was_here) = self
             .seats
             .take(header.as_ref().map(|header| &header.stream_id));
-        if let Some(header) = &header {
-            self.check_header(header, was_here).await?;
-        }
+        let durable = match &header {
+            Some(header) => self.check_header(header, was_here).await?,
+            None => Seq(0),
+        };
         let next_seq = header.as_ref().map_or(Seq(1), |header| header.first_seq);
-        let session = Session::new(header.as_ref(), seat, self.books.clone(), notes_limit);
+        let session = Session::new(
+            header.as_ref(),
+            durable,
+            seat,
+            self.books.clone(),
+            notes_limit,
+        );
         Ok(Inflow {
             ingest: self,
             progress: session.subscribe(),
@@ -231,8 +238,13 @@ impl Ingest {
         })
     }
 
-    /// Turns a misplaced writer away early. What decides is the same check inside the transaction.
-    async fn check_header(&self, header: &StreamHeader, was_here: bool) -> Result<(), IngestError> {
+    /// Turns a misplaced writer away early, and says up to where what comes before its readings is durable. What
+    /// decides is the same check inside the transaction.
+    async fn check_header(
+        &self,
+        header: &StreamHeader,
+        was_here: bool,
+    ) -> Result<Seq, IngestError> {
         if header.first_seq == Seq(0) {
             let reason = "first_seq counts from 1".to_owned();
             return Err(IngestError::Malformed {
@@ -258,7 +270,7 @@ impl Ingest {
                 committed_seq,
             });
         }
-        Ok(())
+        Ok(position.committed_seq.min(header.first_seq.before()))
     }
 
     /// Stores one lot of readings and returns once all of it is settled.

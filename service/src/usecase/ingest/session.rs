@@ -70,18 +70,19 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// `durable` is the position that may be acknowledged before anything is settled (P1).
     pub(super) fn new(
         header: Option<&StreamHeader>,
+        durable: Seq,
         seat: LaneSeat,
         books: Arc<Books>,
         notes_limit: usize,
     ) -> Arc<Self> {
-        let committed_seq = header.map_or(Seq(0), |header| header.first_seq.before());
         Arc::new(Self {
             number: NEXT_SESSION.fetch_add(1, Ordering::Relaxed),
             stream: header.map(|header| (header.stream_id.clone(), header.epoch)),
             progress: watch::Sender::new(Progress {
-                committed_seq,
+                committed_seq: durable,
                 ..Progress::default()
             }),
             books,
