@@ -11,9 +11,11 @@ use crate::repository::RepositoryError;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 
-/// The session's settings: whatever the server's defaults are, times are in UTC, a bad value is an error, and a
-/// transaction locks rows and never gaps.
-const SESSION: [&str; 4] = [
+/// The session's settings: whatever the server's defaults are, texts are UTF-8, times are in UTC, a bad value is an
+/// error, and a transaction locks rows and never gaps.
+const SESSION: [&str; 5] = [
+    // The driver's handshake says so too, but a pooled connection is reset, and MySQL then falls back to its default.
+    "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
     "SET time_zone = '+00:00'",
     "SET sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
