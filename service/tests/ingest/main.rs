@@ -3,6 +3,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod backpressure;
+mod bad_input;
+mod bad_readings;
 mod crashes;
 mod lost_connections;
 mod streams;
+mod timestamps;
+mod values;

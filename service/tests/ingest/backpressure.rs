@@ -1,0 +1,95 @@
+//! Memory is bounded (P4): past the budget a stream is slowed and a unary call is told to come back. Nothing is lost.
+
+use mysql_async::prelude::Queryable as _;
+use sluicegate_proto::v1::SensorBatch;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use crate::common::{
+    self,
+    database::Database,
+    on_each_engine,
+    readings::{assert_stored, column_batch, columns, readings, resume},
+    service::Service,
+};
+
+const BUDGET_BYTES: u64 = 1 << 20;
+const MESSAGE: u64 = 1_000;
+const READINGS: u64 = 200_000;
+
+on_each_engine! {
+    a_stream_waits_while_the_table_is_locked,
+    a_stream_waits_while_its_ledger_row_is_locked,
+}
+
+/// Streams far more than the budget holds while `lock` is held, and releases it once the budget is used up.
+async fn waits_and_goes_on(database: Database, lock: &str) {
+    let service = Service::start_with(&database, |settings| {
+        settings.ingest.budget_bytes = Some(BUDGET_BYTES as u32);
+        settings.ingest.lanes = Some(1);
+    })
+    .await;
+    let mut client = service.client().await;
+    let at = service.open("held-back").await;
+    let mut other = database.connect().await;
+    other.query_drop("SET autocommit = 0").await.expect("set");
+    other.query_drop(lock).await.expect("locked");
+
+    let first = resume("held-back", &at);
+    let batches = (0..READINGS / MESSAGE).map(|n| n * MESSAGE + 1);
+    let messages = batches.map(|from| columns(column_batch(from..from + MESSAGE)));
+    let messages = tokio_stream::iter([first].into_iter().chain(messages));
+    let mut streaming_client = client.clone();
+    let streaming = tokio::spawn(async move { streaming_client.stream_readings(messages).await });
+    common::until("the budget is used up", async || {
+        let readiness = service.readiness().await;
+        let used = readiness["in_flight_bytes"].as_u64().expect("a figure");
+        assert!(used <= BUDGET_BYTES, "never more than the budget");
+        used + 2 * MESSAGE * 40 > BUDGET_BYTES
+    })
+    .await;
+
+    let batch = SensorBatch {
+        readings: readings(1..1_001),
+        position: None,
+    };
+    let refused = client.send_sensor_batch(batch).await.expect_err("no room");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let retry = refused
+        .get_details_retry_info()
+        .expect("says when to retry");
+    assert!(retry.retry_delay.is_some());
+    let received = service.figure("received").await;
+    assert!(
+        received * 40 <= BUDGET_BYTES,
+        "{received} readings are held"
+    );
+    assert_eq!(
+        database.count("ingest_streams WHERE committed > 0").await,
+        0
+    );
+
+    other.query_drop("UNLOCK TABLES").await.expect("unlocked");
+    other.query_drop("ROLLBACK").await.expect("unlocked");
+    let reply = streaming
+        .await
+        .expect("no panic")
+        .expect("stored")
+        .into_inner();
+    assert_eq!((reply.committed, reply.committed_seq), (READINGS, READINGS));
+    assert_stored(&database, 1..READINGS + 1).await;
+    service.close().await;
+}
+
+async fn a_stream_waits_while_the_table_is_locked(database: Database) {
+    waits_and_goes_on(
+        database,
+        "LOCK TABLES sensor_readings WRITE, ingest_streams READ",
+    )
+    .await;
+}
+
+async fn a_stream_waits_while_its_ledger_row_is_locked(database: Database) {
+    let lock = "SELECT * FROM ingest_streams WHERE stream_id = 'held-back' FOR UPDATE";
+    waits_and_goes_on(database, lock).await;
+}
