@@ -356,31 +356,3 @@ async fn connect_gives_up_on_an_address_where_nobody_listens() {
         .unwrap_err();
     assert!(error.to_string().contains("refused"), "{error}");
 }
-
-/// Not a claim but a measurement: `cargo test --release --features producer -- --ignored --nocapture`.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "measures time"]
-async fn time_per_push() {
-    const COUNT: u32 = 1_000_000;
-    let fake = Fake::default();
-    fake.model().stalled = true;
-    for columns in [false, true] {
-        let builder = builder(&fake).await.stream_id("a");
-        let mut producer = builder.max_batch_readings(16_384).connect().await.unwrap();
-        let series = producer.series(1, "a", "temperature");
-        let started = std::time::Instant::now();
-        if columns {
-            for _ in 0..COUNT / 1_000 {
-                let (series, values, times) = ([series; 1_000], [1.0; 1_000], [2; 1_000]);
-                let pushed = producer.push_columns(&series, &values, &times).await;
-                pushed.unwrap();
-            }
-        } else {
-            for i in 0..COUNT {
-                producer.push(series, 1.0, i64::from(i)).await.unwrap();
-            }
-        }
-        let time = started.elapsed() / COUNT;
-        println!("columns: {columns}, {time:?} per reading");
-    }
-}

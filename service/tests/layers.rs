@@ -1,5 +1,7 @@
 //! Holds the direction of the arrows: router -> usecase -> traits of repository; model knows nobody.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
