@@ -16,7 +16,7 @@ use sluicegate_proto::v1::SensorReading;
 use tempfile::TempDir;
 use tokio::{
     runtime::Runtime,
-    sync::{Mutex, OnceCell},
+    sync::{Mutex, OnceCell, OwnedMutexGuard},
 };
 
 use super::engines::{engines, small};
@@ -33,6 +33,9 @@ const HOSTILE_DEFAULTS: [&str; 4] = [
 /// The servers outlive the runtime of any single test.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 static SHARED: [OnceCell<Arc<Server>>; 2] = [OnceCell::const_new(), OnceCell::const_new()];
+/// Those that tests may kill, one test at a time.
+static ALONE: [OnceCell<Arc<Mutex<Arc<Server>>>>; 2] =
+    [OnceCell::const_new(), OnceCell::const_new()];
 static NEXT_SCHEMA: AtomicU32 = AtomicU32::new(1);
 
 /// A private server.
@@ -64,10 +67,15 @@ impl Server {
         started.await.expect("the server starts")
     }
 
-    /// A server that one test may reconfigure and kill; None when the engine is not selected.
-    pub(crate) async fn own(engine: Engine) -> Option<Arc<Self>> {
+    /// A server that the caller may reconfigure and kill; None when the engine is not selected.
+    pub(crate) async fn alone(engine: Engine) -> Option<OwnedMutexGuard<Arc<Self>>> {
         let binary = selected(engine)?;
-        Some(Self::start(engine, binary, Vec::new()).await)
+        let server = ALONE[engine as usize]
+            .get_or_init(|| async {
+                Arc::new(Mutex::new(Self::start(engine, binary, Vec::new()).await))
+            })
+            .await;
+        Some(server.clone().lock_owned().await)
     }
 
     /// SIGKILL: a crash.

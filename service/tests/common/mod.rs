@@ -10,7 +10,7 @@ pub(crate) mod service;
 
 use std::{future::Future, time::Duration};
 
-use database::Database;
+use database::{Database, Server};
 use sluicegate::embedded_db::Engine;
 use tokio::time::{Instant, sleep};
 
@@ -22,22 +22,37 @@ const CONDITION_LIMIT: Duration = Duration::from_secs(30);
 /// Turns each function into two tests, one on each engine: `mariadb::name` and `mysql::name`.
 macro_rules! on_each_engine {
     ($($name:ident),* $(,)?) => {
+        $crate::common::engine_tests!(run: $($name),*);
+    };
+}
+pub(crate) use on_each_engine;
+
+/// As `on_each_engine`, for tests that kill or reconfigure the server: they have another one, and take turns.
+macro_rules! alone_on_each_engine {
+    ($($name:ident),* $(,)?) => {
+        $crate::common::engine_tests!(run_alone: $($name),*);
+    };
+}
+pub(crate) use alone_on_each_engine;
+
+macro_rules! engine_tests {
+    ($run:ident: $($name:ident),*) => {
         mod mariadb {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                $crate::common::run(sluicegate::embedded_db::Engine::MariaDb, super::$name).await;
+                $crate::common::$run(sluicegate::embedded_db::Engine::MariaDb, super::$name).await;
             })*
         }
 
         mod mysql {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                $crate::common::run(sluicegate::embedded_db::Engine::MySql, super::$name).await;
+                $crate::common::$run(sluicegate::embedded_db::Engine::MySql, super::$name).await;
             })*
         }
     };
 }
-pub(crate) use on_each_engine;
+pub(crate) use engine_tests;
 
 /// Runs a test on a schema of its own. An engine that is not selected is left out.
 pub(crate) async fn run<F: Future<Output = ()>>(engine: Engine, test: impl FnOnce(Database) -> F) {
@@ -48,8 +63,21 @@ pub(crate) async fn run<F: Future<Output = ()>>(engine: Engine, test: impl FnOnc
     bounded(Box::pin(test(database))).await;
 }
 
+/// Runs a test on a server that no other test uses meanwhile.
+pub(crate) async fn run_alone<F: Future<Output = ()>>(
+    engine: Engine,
+    test: impl FnOnce(Database) -> F,
+) {
+    let Some(server) = Server::alone(engine).await else {
+        eprintln!("{engine} is not selected: nothing was tested");
+        return;
+    };
+    let database = server.schema().await;
+    bounded(Box::pin(test(database))).await;
+}
+
 /// Fails instead of hanging.
-pub(crate) async fn bounded<T>(work: impl Future<Output = T>) -> T {
+async fn bounded<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(TEST_LIMIT, work)
         .await
         .expect("done within a minute")

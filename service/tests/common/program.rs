@@ -1,6 +1,6 @@
 //! The real program, for tests that kill it.
 
-use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
+use std::{net::SocketAddr, process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -19,6 +19,7 @@ const END_LIMIT: Duration = Duration::from_secs(40);
 pub(crate) struct Program {
     child: Child,
     pub(crate) grpc: SocketAddr,
+    pub(crate) rest: SocketAddr,
     _dir: TempDir,
 }
 
@@ -66,9 +67,16 @@ impl Program {
             .args(arguments);
         let child = command.spawn().expect("it runs");
         until("the program is ready", async || ready_file.exists()).await;
+        let text = std::fs::read_to_string(&ready_file).expect("readable");
+        let ready: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let addr = |name: &str| {
+            let addr = ready[name].as_str().expect("an address");
+            addr.parse().expect("an address")
+        };
         Self {
             child,
-            grpc: grpc_addr(&ready_file),
+            grpc: addr("grpc_addr"),
+            rest: addr("rest_addr"),
             _dir: dir,
         }
     }
@@ -97,11 +105,4 @@ impl Program {
             stderr,
         }
     }
-}
-
-fn grpc_addr(ready_file: &Path) -> SocketAddr {
-    let text = std::fs::read_to_string(ready_file).expect("readable");
-    let ready: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let addr = ready["grpc_addr"].as_str().expect("an address");
-    addr.parse().expect("an address")
 }

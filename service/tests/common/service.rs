@@ -136,19 +136,16 @@ impl Service {
     }
 
     /// Holds the service to its books and shuts it down.
-    pub(crate) async fn close(mut self) {
+    pub(crate) async fn close(self) {
         self.assert_books_balance().await;
-        self.closed = true;
         self.shutdown.draining.cancel();
-        let ended = (&mut self.running).await.expect("no panic");
-        ended.expect("ends well");
+        self.stopped().await.expect("ends well");
     }
 
-    /// For a service that cannot end well: returns why.
-    pub(crate) async fn ended(mut self) -> AppError {
+    /// Waits for the end of a service that was told to stop or cannot go on; for those that cannot be closed.
+    pub(crate) async fn stopped(mut self) -> Result<(), AppError> {
         self.closed = true;
-        let ended = (&mut self.running).await.expect("no panic");
-        ended.expect_err("does not end well")
+        (&mut self.running).await.expect("no panic")
     }
 }
 

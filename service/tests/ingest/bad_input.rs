@@ -293,7 +293,7 @@ async fn a_dictionary_that_does_not_fit_ends_its_call_only(database: Database) {
     })
     .await;
     let at = service.open("other").await;
-    let mut other = AckedCall::resume(&mut service.client().await, "other", &at).await;
+    let other = AckedCall::resume(&mut service.client().await, "other", &at).await;
     other.send(columns(column_batch(1..11))).await;
     let growing = (0..40).map(|n| {
         let mut batch = column_batch(1..2);

@@ -3,12 +3,11 @@
 
 use std::ops::ControlFlow;
 
-use sluicegate::embedded_db::Engine;
+use sluicegate_proto::v1::OpenStreamRequest;
 
 use crate::common::{
-    self,
-    database::{Database, Server},
-    on_each_engine,
+    self, alone_on_each_engine,
+    database::Database,
     program::Program,
     readings::{assert_stored, column_batch, columns},
     service::{AckedCall, Client, Service, connect, open},
@@ -18,8 +17,9 @@ const STREAM: &str = "survivor";
 const READINGS: u64 = 40_000;
 const MESSAGE: u64 = 250;
 
-on_each_engine! {
+alone_on_each_engine! {
     a_stream_goes_on_after_the_service_was_killed,
+    a_stream_outlives_crashes_of_the_database,
 }
 
 /// Sends what the stream lacks, and returns at its end, when the call fails, or when `watch` says so; with the last
@@ -95,63 +95,42 @@ async fn a_stream_goes_on_after_the_service_was_killed(database: Database) {
     service.close().await;
 }
 
-async fn survives_crashes_of_the_database(engine: Engine) {
-    let Some(server) = Server::own(engine).await else {
-        return;
-    };
-    let database = server.schema().await;
-    let crashing = async {
-        let service = Service::start(&database).await;
-        let mut client = service.client().await;
-        let at = service.open(STREAM).await;
-        let mut call = AckedCall::resume(&mut client, STREAM, &at).await;
-        let mut next = 1;
-        for _ in 0..2 {
-            for _ in 0..20 {
-                call.send(columns(column_batch(next..next + MESSAGE))).await;
-                next += MESSAGE;
-            }
-            let acked = call.until_acked(next - 10 * MESSAGE).await.committed_seq;
-            server.kill().await;
-            // What is sent while the database is away waits for it.
+async fn a_stream_outlives_crashes_of_the_database(database: Database) {
+    let service = Service::start(&database).await;
+    let mut client = service.client().await;
+    let at = service.open(STREAM).await;
+    let mut call = AckedCall::resume(&mut client, STREAM, &at).await;
+    let mut next = 1;
+    for _ in 0..2 {
+        for _ in 0..20 {
             call.send(columns(column_batch(next..next + MESSAGE))).await;
             next += MESSAGE;
-            server.restart().await;
-            assert!(
-                database.count("sensor_readings").await >= acked,
-                "acknowledged is committed"
-            );
-            call.until_acked(next - 1).await;
         }
-        assert_eq!(call.finish().await.committed_seq, next - 1);
-        assert_stored(&database, 1..next).await;
-        // Pooled connections recover as well.
-        common::until("the ledger answers", async || {
-            let request = sluicegate_proto::v1::OpenStreamRequest {
-                stream_id: "another".to_owned(),
-            };
-            client.clone().open_stream(request).await.is_ok()
-        })
-        .await;
+        let acked = call.until_acked(next - 10 * MESSAGE).await.committed_seq;
+        database.server.kill().await;
+        // What is sent while the database is away waits for it.
+        call.send(columns(column_batch(next..next + MESSAGE))).await;
+        next += MESSAGE;
+        database.server.restart().await;
         assert!(
-            service.figure("retries").await > 0,
-            "loads were tried again"
+            database.count("sensor_readings").await >= acked,
+            "acknowledged is committed"
         );
-        service.close().await;
-    };
-    common::bounded(Box::pin(crashing)).await;
-}
-
-mod of_the_database {
-    use super::*;
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_stream_outlives_crashes_of_mariadb() {
-        survives_crashes_of_the_database(Engine::MariaDb).await;
+        call.until_acked(next - 1).await;
     }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_stream_outlives_crashes_of_mysql() {
-        survives_crashes_of_the_database(Engine::MySql).await;
-    }
+    assert_eq!(call.finish().await.committed_seq, next - 1);
+    assert_stored(&database, 1..next).await;
+    // Pooled connections recover as well.
+    common::until("the ledger answers", async || {
+        let stream_id = "another".to_owned();
+        let mut client = client.clone();
+        client
+            .open_stream(OpenStreamRequest { stream_id })
+            .await
+            .is_ok()
+    })
+    .await;
+    let retries = service.figure("retries").await;
+    assert!(retries > 0, "loads were tried again");
+    service.close().await;
 }

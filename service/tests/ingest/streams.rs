@@ -269,7 +269,7 @@ async fn a_fenced_writer_is_aborted_and_the_new_one_commits(database: Database) 
     let new = service.open("fenced").await;
     assert!(new.epoch > old.epoch);
     assert_eq!(new.committed_seq, 10);
-    let mut new_call = AckedCall::resume(&mut client, "fenced", &new).await;
+    let new_call = AckedCall::resume(&mut client, "fenced", &new).await;
     old_call.send(rows(readings(11..21))).await;
     assert_eq!(old_call.failure().await.code(), Code::Aborted);
     new_call.send(rows(readings(11..31))).await;

@@ -1,0 +1,119 @@
+//! The same streams into every layout, lane and batch size.
+
+use sluicegate::{config::Settings, repository::mysql::Layout};
+use sluicegate_proto::v1::SensorReading;
+
+use crate::common::{
+    database::Database,
+    on_each_engine,
+    readings::{BASE_US, assert_same, assert_stored, column_batch, columns, reading, resume, rows},
+    service::{AckedCall, Service},
+};
+
+on_each_engine! {
+    every_layout_stores_the_same_with_ids_that_grow,
+    many_streams_share_one_lane,
+    a_message_larger_than_a_batch_is_stored,
+    readings_out_of_order_are_stored_in_order_of_time,
+}
+
+async fn every_layout_stores_the_same_with_ids_that_grow(database: Database) {
+    for (layout, name) in [
+        (Layout::Seed, "seed"),
+        (Layout::Partitioned, "partitioned"),
+        (Layout::Hashed, "hashed"),
+    ] {
+        let database = database.server.schema().await;
+        let with_layout = |settings: &mut Settings| settings.layout = Some(layout);
+        let mut stored_before = 0;
+        let mut last_id = 0;
+        for restart in 0..2_u64 {
+            let service = Service::start_with(&database, with_layout).await;
+            assert_eq!(service.readiness().await["storage"]["layout"], name);
+            let at = service.open("layout").await;
+            let mut call = AckedCall::resume(&mut service.client().await, "layout", &at).await;
+            for step in 0..10 {
+                let second = restart * 10 + step;
+                // Whole seconds, which every layout can hold.
+                let timestamp_us = BASE_US + second as i64 * 1_000_000;
+                let of = |n| SensorReading {
+                    timestamp_us,
+                    ..reading(n)
+                };
+                let first = at.committed_seq + step * 100 + 1;
+                call.send(rows((first..first + 100).map(of).collect()))
+                    .await;
+                call.until_acked(first + 99).await;
+            }
+            call.finish().await;
+            service.close().await;
+            let stored = database.stored().await;
+            assert_eq!(stored.len() as u64, (restart + 1) * 1_000);
+            for row in &stored[stored_before..] {
+                assert!(
+                    row.id > last_id,
+                    "{name}: ids grow with time, also over a restart"
+                );
+                last_id = row.id;
+            }
+            stored_before = stored.len();
+        }
+        let values = database
+            .stored()
+            .await
+            .into_iter()
+            .map(|row| row.reading.sensor_value as u64);
+        assert!(values.eq(1..2_001), "{name}: in order and gap-free");
+    }
+}
+
+async fn many_streams_share_one_lane(database: Database) {
+    let service = Service::start_with(&database, |settings| settings.ingest.lanes = Some(1)).await;
+    let mut calls = Vec::new();
+    for stream in 0..5_u64 {
+        let name = format!("stream-{stream}");
+        let at = service.open(&name).await;
+        calls.push(AckedCall::resume(&mut service.client().await, &name, &at).await);
+    }
+    for step in 0..20 {
+        for (stream, call) in (0..).zip(&calls) {
+            let first = stream * 2_000 + step * 100 + 1;
+            call.send(columns(column_batch(first..first + 100))).await;
+        }
+    }
+    for call in calls {
+        let last = call.finish().await;
+        assert_eq!((last.committed, last.committed_seq), (2_000, 2_000));
+    }
+    assert_stored(&database, 1..10_001).await;
+    service.close().await;
+}
+
+async fn a_message_larger_than_a_batch_is_stored(database: Database) {
+    let service = Service::start_with(&database, |settings| {
+        settings.ingest.max_batch_rows = Some(10);
+        settings.ingest.linger_ms = Some(0);
+    })
+    .await;
+    let at = service.open("large").await;
+    let messages = (0..20).map(|n| columns(column_batch(n * 500 + 1..n * 500 + 501)));
+    let messages = [resume("large", &at)].into_iter().chain(messages);
+    let messages = tokio_stream::iter(messages.collect::<Vec<_>>());
+    let reply = service.client().await.stream_readings(messages).await;
+    assert_eq!(reply.expect("stored").into_inner().committed_seq, 10_000);
+    assert_stored(&database, 1..10_001).await;
+    service.close().await;
+}
+
+async fn readings_out_of_order_are_stored_in_order_of_time(database: Database) {
+    let service = Service::start(&database).await;
+    // 7,919 is prime to the count, so that every number comes once.
+    let shuffled: Vec<_> = (0..5_000).map(|n| reading(n * 7_919 % 5_000 + 1)).collect();
+    let message = tokio_stream::iter([rows(shuffled.clone())]);
+    let reply = service.client().await.stream_readings(message).await;
+    assert_eq!(reply.expect("stored").into_inner().committed, 5_000);
+    let stored = database.stored().await;
+    assert!(stored.is_sorted_by_key(|row| row.id), "ids follow the time");
+    assert_same(stored.iter().map(|row| &row.reading), &shuffled);
+    service.close().await;
+}

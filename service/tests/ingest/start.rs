@@ -1,0 +1,137 @@
+//! What the service finds in its database at start: it refuses with one sentence that says what to change.
+
+use crate::common::{
+    database::Database,
+    on_each_engine,
+    readings::reading,
+    service::{Service, connect},
+};
+
+on_each_engine! {
+    a_user_who_may_not_write_is_refused,
+    a_column_that_takes_different_ids_for_equal_is_refused,
+    a_missing_table_is_refused,
+    a_database_that_does_not_exist_is_refused,
+    a_database_that_does_not_answer_is_given_up,
+    a_second_start_changes_nothing,
+    of_two_services_with_one_name_the_older_ends,
+}
+
+/// The sentence with which the service refuses to start on tables that are there already.
+async fn refusal(database: &Database, url: Option<String>) -> String {
+    let started = Service::try_start(database, |settings| {
+        settings.migrate = Some(false);
+        if url.is_some() {
+            settings.database_url = url;
+        }
+    })
+    .await;
+    match started {
+        Err(sentence) => sentence,
+        Ok(_) => panic!("the service starts"),
+    }
+}
+
+async fn a_user_who_may_not_write_is_refused(database: Database) {
+    Service::start(&database).await.close().await;
+    let user = format!("user_of_{}", database.name());
+    let schema = database.name();
+    database.run(&format!("CREATE USER {user}@localhost")).await;
+    for (granted, missing) in [
+        ("SELECT", ["INSERT", "UPDATE"].as_slice()),
+        ("INSERT, UPDATE", &["DELETE"]),
+    ] {
+        let grant = format!("GRANT {granted} ON {schema}.* TO {user}@localhost");
+        database.run(&grant).await;
+        let sentence = refusal(&database, Some(database.url_of(&user))).await;
+        assert!(sentence.contains("refuses access"), "{sentence}");
+        assert!(
+            missing.iter().any(|privilege| sentence.contains(privilege)),
+            "{sentence}"
+        );
+    }
+    let grant = format!("GRANT DELETE ON {schema}.* TO {user}@localhost");
+    database.run(&grant).await;
+    let url = database.url_of(&user);
+    let service = Service::start_with(&database, |settings| {
+        settings.migrate = Some(false);
+        settings.database_url = Some(url);
+    })
+    .await;
+    let reply = service.client().await.send_sensor_reading(reading(1)).await;
+    assert_eq!(reply.expect("stored").into_inner().committed, 1);
+    service.close().await;
+}
+
+async fn a_column_that_takes_different_ids_for_equal_is_refused(database: Database) {
+    Service::start(&database).await.close().await;
+    for column in ["id2", "sensor_type"] {
+        let with = |collation: &str| {
+            format!(
+                "ALTER TABLE sensor_readings MODIFY {column} VARCHAR(50) CHARACTER SET utf8mb4 \
+                 COLLATE {collation} NOT NULL"
+            )
+        };
+        database.run(&with("utf8mb4_general_ci")).await;
+        let sentence = refusal(&database, None).await;
+        assert!(sentence.contains(column), "{sentence}");
+        assert!(sentence.contains("utf8mb4_bin"), "{sentence}");
+        database.run(&with("utf8mb4_bin")).await;
+    }
+    Service::start(&database).await.close().await;
+}
+
+async fn a_missing_table_is_refused(database: Database) {
+    let sentence = refusal(&database, None).await;
+    assert!(sentence.contains("sluicegate migrate"), "{sentence}");
+}
+
+async fn a_database_that_does_not_exist_is_refused(database: Database) {
+    let url = database.url().replace(database.name(), "no_such_schema");
+    let sentence = refusal(&database, Some(url)).await;
+    assert!(sentence.contains("no_such_schema"), "{sentence}");
+}
+
+async fn a_database_that_does_not_answer_is_given_up(database: Database) {
+    let url = "mysql://root@127.0.0.1:1/nowhere".to_owned();
+    let started = Service::try_start(&database, |settings| {
+        settings.database_url = Some(url);
+        settings.connect_deadline_s = Some(1);
+    });
+    let sentence = started.await.err().expect("refused");
+    assert!(sentence.starts_with("gave up after 1 s"), "{sentence}");
+}
+
+async fn a_second_start_changes_nothing(database: Database) {
+    for n in 1..=3 {
+        let service = Service::start(&database).await;
+        let reply = service.client().await.send_sensor_reading(reading(n)).await;
+        assert_eq!(reply.expect("stored").into_inner().committed, 1);
+        service.close().await;
+    }
+    assert_eq!(database.count("sensor_readings").await, 3);
+    assert_eq!(database.count("schema_migrations").await, 1);
+}
+
+async fn of_two_services_with_one_name_the_older_ends(database: Database) {
+    let named = |settings: &mut sluicegate::config::Settings| {
+        settings.instance = Some("twin".to_owned());
+        settings.shutdown_deadline_s = Some(1);
+    };
+    let older = Service::start_with(&database, named).await;
+    let mut client = older.client().await;
+    client
+        .send_sensor_reading(reading(1))
+        .await
+        .expect("stored");
+    let newer = Service::start_with(&database, named).await;
+    let grpc = newer.grpc;
+    let refused = tokio::spawn(async move { client.send_sensor_reading(reading(2)).await });
+    let ended = older.stopped().await.expect_err("cannot go on");
+    assert_eq!(ended.to_string(), "a lane cannot go on: see the log");
+    refused.abort();
+    let reply = connect(grpc).await.send_sensor_reading(reading(3)).await;
+    assert_eq!(reply.expect("stored").into_inner().committed, 1);
+    assert_eq!(database.count("sensor_readings").await, 2);
+    newer.close().await;
+}
