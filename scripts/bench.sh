@@ -13,5 +13,5 @@ need_packages build-essential curl jq ca-certificates python3
 need_mariadb
 need_cargo
 step "MySQL" scripts/install-mysql.sh
-step "building" cargo build --quiet --release
+step "building" cargo build --quiet --release --bins --examples
 exec python3 scripts/bench/main.py "$@"

@@ -1,10 +1,11 @@
 """The ways of storing the same readings. Each returns a sample: rows per second, and what it cost."""
 
+import json
 import subprocess
 import time
 from pathlib import Path
 
-from process import Service, cpu_seconds, sluicegen
+from process import ROOT, Service, cpu_seconds, sluicegen
 
 COLUMNS = {
     "partitioned": "(id, id1, id2, sensor_type, sensor_value, ts)",
@@ -23,7 +24,25 @@ class Rows:
 
     def __init__(self, count, series, folder, parts=2, start_time="2026-01-01T00:00:00Z", seed=1):
         self.count, self.series, self.parts, self.start_time, self.seed = count, series, parts, start_time, seed
-        self.folder = Path(folder) / f"rows-{count}-{series}-{parts}"
+        self.parent = Path(folder)
+        self.folder = self.parent / f"rows-{count}-{series}-{parts}-{start_time.replace(':', '')}"
+
+    def _with(self, **changes):
+        values = {"count": self.count, "series": self.series, "parts": self.parts, "start_time": self.start_time,
+                  "seed": self.seed, **changes}
+        return Rows(folder=self.parent, **values)
+
+    def in_parts(self, parts):
+        return self._with(parts=parts)
+
+    def with_series(self, series):
+        return self._with(series=series)
+
+    def with_count(self, count):
+        return self._with(count=count)
+
+    def starting(self, start_time):
+        return self._with(start_time=start_time)
 
     def flags(self, count=None):
         return ["--count", count or self.count, "--series", self.series, "--seed", self.seed, "--start-time",
@@ -41,13 +60,14 @@ def expect(engine, schema, count):
         raise Unbalanced(f"{stored} rows stored, {count} sent")
 
 
-def file_load(engine, rows, layout="partitioned"):
+def file_load(engine, rows, layout="partitioned", fresh=True):
     """One client for each file, LOAD DATA LOCAL INFILE, in order of arrival."""
-    schema = engine.fresh_schema(layout)
+    schema = engine.fresh_schema(layout) if fresh else "bench"
     files = rows.files()
     for file in files:
         file.read_bytes()  # into the page cache: the baseline does not pay for the disk
-    engine.ready()
+    if fresh:
+        engine.ready()
     before = cpu_seconds(engine.process.pid)
     began = time.monotonic()
     clients = [
@@ -60,8 +80,46 @@ def file_load(engine, rows, layout="partitioned"):
         raise Unbalanced("a client failed")
     seconds = time.monotonic() - began
     database_cpu = cpu_seconds(engine.process.pid) - before
-    expect(engine, schema, rows.count)
+    if fresh:
+        expect(engine, schema, rows.count)
     return {"rows_per_s": rows.count / seconds, "database_cpu_us": database_cpu * 1e6 / rows.count}
+
+
+def import_tool(engine, rows, layout="partitioned", threads=2):
+    """The engine's own import program, one thread for each file."""
+    schema = engine.fresh_schema(layout)
+    # It takes the table's name from the file's: a folder of links, one for each file.
+    folder = rows.folder / "import"
+    links = []
+    for number, file in enumerate(rows.files()):
+        link = folder / str(number) / "sensor_readings.tsv"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(file)
+        links.append(str(link))
+    engine.ready()
+    began = time.monotonic()
+    columns = COLUMNS[layout].strip("()").replace(" ", "")
+    command = [str(engine.importer), "--no-defaults", f"--socket={engine.socket}", "-uroot", "--local", "--silent",
+               "--default-character-set=utf8mb4", f"--use-threads={threads}", f"--columns={columns}", schema, *links]
+    if subprocess.run(command).returncode != 0:
+        raise Unbalanced("the import program failed")
+    seconds = time.monotonic() - began
+    expect(engine, schema, rows.count)
+    return {"rows_per_s": rows.count / seconds}
+
+
+def insert(engine, rows, form, connections, count, layout="seed"):
+    """INSERT statements: one reading each, autocommitted, or 1,000 each."""
+    schema = engine.fresh_schema(layout)
+    engine.ready()
+    command = [ROOT / "target/release/examples/insert_baseline", engine.url(schema), rows.files()[0], form,
+               str(connections), str(count)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Unbalanced(done.stderr.strip())
+    expect(engine, schema, count)
+    return {"rows_per_s": count / json.loads(done.stdout)["seconds"]}
 
 
 def through_service(engine, rows, folder, mode="stream", encoding="columns", layout="partitioned", count=None,
@@ -86,3 +144,55 @@ def through_service(engine, rows, folder, mode="stream", encoding="columns", lay
             "service_peak_rss_mib": service.peak(),
             "ack_ms": report["ack_ms"],
         }
+
+
+def mib_per_million_rows(engine, count):
+    """Size on disk of the table and its indexes."""
+    text = engine.sql(
+        "SELECT SUM(FILE_SIZE) FROM information_schema.INNODB_TABLESPACES WHERE NAME LIKE 'bench/sensor_readings%'"
+        if engine.name == "mysql"
+        else "SELECT SUM(FILE_SIZE) FROM information_schema.INNODB_SYS_TABLESPACES WHERE NAME LIKE 'bench/sensor_readings%'"
+    )
+    return float(text) / 2**20 / (count / 1e6)
+
+
+def growth_steps(engine, rows, folder, steps):
+    """Steps of one table that grows: first files into `seed`, then through the service into `partitioned`."""
+    last = {}
+    # 25 s of event time a step, so that the steps follow each other.
+    start = lambda number: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_767_225_600 + 3_600 * number))
+
+    def seed(number):
+        def measure():
+            if number == 1:
+                engine.fresh_schema("seed")
+                engine.ready()
+            step = rows.starting(start(number))
+            sample = file_load(engine, step, "seed", fresh=False)
+            for file in step.files():
+                file.unlink()
+            step.folder.rmdir()
+            expect(engine, "bench", rows.count * number)
+            return sample
+        return measure
+
+    def service(number):
+        def measure():
+            if number == 1:
+                engine.fresh_schema("partitioned")
+                engine.ready()
+                last["service"] = Service(engine, "bench", folder, "partitioned").__enter__()
+            report = sluicegen("run", "--target", last["service"].grpc, "--mode", "stream", "--json",
+                               *rows.starting(start(number)).flags())
+            if number == steps:
+                last["service"].__exit__()
+            expect(engine, "bench", rows.count * number)
+            return {"rows_per_s": report["rows_per_s"]}
+        return measure
+
+    result = {}
+    for number in range(1, steps + 1):
+        result[f"growth-seed-{number}"] = seed(number)
+    for number in range(1, steps + 1):
+        result[f"growth-{number}"] = service(number)
+    return result

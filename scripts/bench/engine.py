@@ -42,6 +42,7 @@ class Engine:
         self.folder = Path(folder)
         self.socket = self.folder / "db.sock"
         self.server, self.client = programs(name)
+        self.importer = "mariadb-import" if name == "mariadb" else self.client.with_name("mysqlimport")
         self.settings = {**SETTINGS, **OF_ENGINE[name]}
         self.process = None
 

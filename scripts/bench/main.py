@@ -38,6 +38,11 @@ def run_case(name, context, rounds):
                 continue
             samples.setdefault(step, []).append(sample)
             say(f"  round {number + 1}: {step}: " + report.brief(sample))
+    # A table that grows has its figures in numbered steps; the ratios ask for the first and the last.
+    for kind in ("growth", "growth-seed"):
+        steps = sorted(step for step in samples if step.rsplit("-", 1)[0] == kind and step[-1].isdigit())
+        if steps:
+            samples[f"{kind}-first"], samples[f"{kind}-last"] = samples[steps[0]], samples[steps[-1]]
     return samples
 
 

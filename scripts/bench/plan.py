@@ -35,26 +35,59 @@ def streaming(context, **options):
     return lambda: cases.through_service(context.engine, context.rows, context.folder, **options)
 
 
+def files(context, layout="partitioned", parts=2):
+    rows = context.rows.in_parts(parts)
+    return lambda: cases.file_load(context.engine, rows, layout)
+
+
+def small(context, full, quick):
+    """Readings of a slow way: enough for some seconds."""
+    return quick if context.quick else full
+
+
 def stream_columns(context):
     return {
-        "file-load": lambda: cases.file_load(context.engine, context.rows),
+        "file-load": files(context),
         "stream-columns": streaming(context),
-        "seed-file-load": lambda: cases.file_load(context.engine, context.rows, "seed"),
+        "seed-file-load": files(context, "seed"),
     }
 
 
 def stream_rows(context):
-    return {
-        "file-load": lambda: cases.file_load(context.engine, context.rows),
-        "stream-rows": streaming(context, encoding="rows"),
-    }
+    return {"file-load": files(context), "stream-rows": streaming(context, encoding="rows")}
 
 
 def stream_acked(context):
+    return {"file-load": files(context), "stream-acked": streaming(context, mode="stream-acked")}
+
+
+def file_load(context):
     return {
-        "file-load": lambda: cases.file_load(context.engine, context.rows),
-        "stream-acked": streaming(context, mode="stream-acked"),
+        "file-load-1": files(context, parts=1),
+        "file-load-2": files(context, parts=2),
+        "file-load-4": files(context, parts=4),
+        "import-tool": lambda: cases.import_tool(context.engine, context.rows),
     }
+
+
+def inserts(context):
+    """One reading at a time: a plain server's INSERTs beside unary calls; and what streaming makes of the same rows."""
+    one, many = small(context, 60_000, 30_000), small(context, 1_000_000, 300_000)
+    insert = lambda form, connections, count: lambda: cases.insert(context.engine, context.rows, form, connections, count)
+    unary = ["--concurrency", "64", "--connections", "2"]
+    return {
+        "insert-row": insert("rows", 64, one),
+        "unary": streaming(context, mode="unary", layout="seed", count=one, flags=unary),
+        "insert-multi": insert("multi", 2, many),
+        "stream-columns": streaming(context),
+    }
+
+
+def batches(context):
+    count = small(context, 1_000_000, 300_000)
+    def batch(size):
+        return streaming(context, mode="batch", count=count, flags=["--batch-size", size, "--concurrency", 32])
+    return {"batch-100": batch(100), "batch-1000": batch(1_000)}
 
 
 def latency(context):
@@ -78,6 +111,40 @@ def latency(context):
     return {"full-rate": at_full_rate, **shares}
 
 
+def layouts(context):
+    def of(layout):
+        def measure():
+            sample = streaming(context, layout=layout)()
+            return {**sample, "mib_per_million_rows": cases.mib_per_million_rows(context.engine, context.rows.count)}
+        return measure
+    return {f"layout-{layout}": of(layout) for layout in ("partitioned", "hashed", "seed")}
+
+
+def lanes(context):
+    return {f"lanes-{count}": streaming(context, ingest_lanes=count) for count in (1, 2, 4)}
+
+
+def order(context):
+    series = {f"series-{count}": lambda count=count: cases.through_service(
+        context.engine, context.rows.with_series(count), context.folder) for count in (1_000, 100_000, 1_000_000)}
+    return {"in-order": streaming(context), **series}
+
+
+def growth(context):
+    steps = 6
+    rows = context.rows.with_count(context.rows.count if context.quick else 5_000_000)
+    return cases.growth_steps(context.engine, rows, context.folder, steps)
+
+
+def ack_figures(share):
+    return [(f"latency-{share}", f"ack_ms.{quantile}", f"latency-{share}.{quantile}_ms")
+            for quantile in ("p50", "p90", "p99", "p999")]
+
+
+def rates(*steps):
+    return [(step, "rows_per_s", f"{step}.rows_per_s") for step in steps]
+
+
 CASES = {
     "stream-columns": Case(
         "client streaming in columns beside two clients with LOAD DATA from files",
@@ -87,9 +154,7 @@ CASES = {
             ("stream-columns", "seed-file-load", "stream-columns/seed-file-load"),
         ],
         figures=[
-            ("file-load", "rows_per_s", "file-load.rows_per_s"),
-            ("seed-file-load", "rows_per_s", "seed-file-load.rows_per_s"),
-            ("stream-columns", "rows_per_s", "stream-columns.rows_per_s"),
+            *rates("file-load", "seed-file-load", "stream-columns"),
             ("stream-columns", "service_cpu_us", "service.cpu_us_per_reading.columns"),
             ("stream-columns", "generator_cpu_us", "generator.cpu_us_per_reading.columns"),
             ("stream-columns", "database_cpu_us", "database.cpu_us_per_reading.columns"),
@@ -97,27 +162,78 @@ CASES = {
         ],
     ),
     "stream-rows": Case(
-        "client streaming, one message field per reading",
+        "client streaming, a message field for each reading",
         stream_rows,
         ratios=[("stream-rows", "file-load", "stream-rows/file-load")],
-        figures=[
-            ("stream-rows", "rows_per_s", "stream-rows.rows_per_s"),
-            ("stream-rows", "service_cpu_us", "service.cpu_us_per_reading.rows"),
-        ],
+        figures=[*rates("stream-rows"), ("stream-rows", "service_cpu_us", "service.cpu_us_per_reading.rows")],
     ),
     "stream-acked": Case(
         "bidirectional streaming in columns",
         stream_acked,
         ratios=[("stream-acked", "file-load", "stream-acked/file-load")],
-        figures=[("stream-acked", "rows_per_s", "stream-acked.rows_per_s")],
+        figures=rates("stream-acked"),
+    ),
+    "file-load": Case(
+        "LOAD DATA LOCAL INFILE by 1, 2 and 4 clients, and the engine's import program with 2 threads",
+        file_load,
+        figures=rates("file-load-1", "file-load-2", "file-load-4", "import-tool"),
+        in_quick=False,
+    ),
+    "inserts": Case(
+        "one autocommitted INSERT per reading over 64 connections, 64 unary callers, INSERTs of 1,000, all into seed",
+        inserts,
+        ratios=[
+            ("unary", "insert-row", "unary/insert-row"),
+            ("stream-columns", "insert-row", "stream-columns/insert-row"),
+            ("stream-columns", "insert-multi", "stream-columns/insert-multi"),
+        ],
+        figures=rates("insert-row", "insert-multi", "unary"),
+    ),
+    "batches": Case(
+        "unary calls of 100 and of 1,000 readings, 32 callers",
+        batches,
+        figures=rates("batch-100", "batch-1000"),
     ),
     "latency": Case(
         "from the intended send time to the durable acknowledgement, open loop, at shares of the full rate",
         latency,
+        figures=[figure for share in (5, 10, 50, 90) for figure in ack_figures(share)],
+    ),
+    "layouts": Case(
+        "the three layouts of the table",
+        layouts,
         figures=[
-            (f"latency-{share}", f"ack_ms.{quantile}", f"latency-{share}.{quantile}_ms")
-            for share in (5, 10, 50, 90)
-            for quantile in ("p50", "p99", "p999")
+            *rates("layout-partitioned", "layout-hashed", "layout-seed"),
+            *[(f"layout-{layout}", "mib_per_million_rows", f"layout-{layout}.mib_per_million_rows")
+              for layout in ("partitioned", "hashed", "seed")],
         ],
+    ),
+    "lanes": Case(
+        "1, 2 and 4 lanes",
+        lanes,
+        ratios=[("lanes-2", "lanes-1", "lanes-2/lanes-1"), ("lanes-4", "lanes-2", "lanes-4/lanes-2")],
+        figures=rates("lanes-1", "lanes-2", "lanes-4"),
+        in_quick=False,
+    ),
+    "order": Case(
+        "1,000, 100,000 and 1,000,000 series",
+        order,
+        figures=[*rates("series-1000", "series-100000", "series-1000000"),
+                 ("series-1000000", "service_peak_rss_mib", "series-1000000.service_peak_rss_mib")],
+        in_quick=False,
+    ),
+    "growth": Case(
+        "30,000,000 readings in steps of 5,000,000: files into seed, and through the service into partitioned",
+        growth,
+        ratios=[
+            ("growth-last", "growth-first", "growth.last/first"),
+            ("growth-last", "growth-seed-last", "growth.last/seed-last"),
+        ],
+        figures=[
+            *[(f"growth-{number}", "rows_per_s", f"growth.{number}.rows_per_s") for number in range(1, 7)],
+            *[(f"growth-seed-{number}", "rows_per_s", f"growth.seed-{number}.rows_per_s") for number in range(1, 7)],
+        ],
+        repeated=False,
+        in_quick=False,
     ),
 }

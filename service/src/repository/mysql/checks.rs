@@ -13,8 +13,8 @@ pub(super) struct Server {
 /// Reads the server settings that ingestion depends on.
 pub(super) async fn server(conn: &mut Conn) -> Result<Server, RepositoryError> {
     let sql = "SELECT VERSION(), @@GLOBAL.local_infile, @@GLOBAL.max_allowed_packet, \
-               @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog, @@GLOBAL.read_only";
-    type Settings = (String, bool, u64, u64, bool, u64, bool);
+               @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog, CONCAT(@@GLOBAL.read_only)";
+    type Settings = (String, bool, u64, u64, bool, u64, String);
     let row: Option<Settings> = conn.query_first(sql).await.map_err(explain)?;
     let Some((version, local_infile, max_packet, flush, log_bin, sync_binlog, read_only)) = row
     else {
@@ -35,9 +35,11 @@ pub(super) async fn server(conn: &mut Conn) -> Result<Server, RepositoryError> {
             4 * CHUNK_BYTES
         )));
     }
-    if read_only {
+    // A number on some versions, a word on others.
+    if !matches!(read_only.as_str(), "0" | "OFF") {
         tracing::warn!("the server is read-only: readings wait until it is not");
     }
+    expect_utc(conn).await?;
     let full = flush == 1 && (!log_bin || sync_binlog == 1);
     let durability = if full {
         Durability::Full
@@ -48,6 +50,22 @@ pub(super) async fn server(conn: &mut Conn) -> Result<Server, RepositoryError> {
         version,
         durability,
     })
+}
+
+/// The session was set to UTC. A proxy that shares connections may have dropped that.
+async fn expect_utc(conn: &mut Conn) -> Result<(), RepositoryError> {
+    let offset: Option<i64> = conn
+        .query_first("SELECT TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(), NOW())")
+        .await
+        .map_err(explain)?;
+    if offset == Some(0) {
+        return Ok(());
+    }
+    Err(RepositoryError::Setup(
+        "the session is not in UTC although SET time_zone = '+00:00' was sent: let the proxy in front of the database \
+         pass session settings through, or connect to the database itself"
+            .to_owned(),
+    ))
 }
 
 /// Runs every kind of statement that ingestion needs, on no rows, and rolls back: a privilege that is missing shows
