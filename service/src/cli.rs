@@ -75,7 +75,7 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Telemetry(_) => 2,
+            Self::Config(_) | Self::Telemetry(_) | Self::App(AppError::Config(_)) => 2,
             Self::App(_) | Self::Output(_) => 1,
         }
     }
