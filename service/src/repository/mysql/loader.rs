@@ -9,8 +9,8 @@
 //! COMMIT
 //! ```
 //!
-//! The lane's own ledger row answers "did my COMMIT happen?": the next attempt begins with the same locking read, which
-//! waits for the lost connection's transaction to end, and finds the batch's number there or not.
+//! The lane's own ledger row answers "did my COMMIT happen?": the next attempt ends the lost connection, begins with the
+//! same locking read, which waits for that connection's transaction to end, and finds the batch's number there or not.
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +26,7 @@ use mysql_async::{Conn, prelude::Queryable as _};
 use tracing::{debug, warn};
 
 use super::{
+    claim,
     connection::Connector,
     error::explain,
     ids::IdBlock,
@@ -73,6 +74,7 @@ impl Loader {
         lane: StreamId,
     ) -> Result<Self, RepositoryError> {
         let mut conn = connector.connect().await?;
+        claim::take(&mut conn, &lane).await?;
         let position = take_over(&mut conn, &lane).await?.position;
         Ok(Self {
             connector,
@@ -272,7 +274,11 @@ impl BatchLoader for Loader {
     ) -> Result<Vec<PartOutcome>, RepositoryError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
-            None => self.connector.connect().await?,
+            None => {
+                let mut conn = self.connector.connect().await?;
+                claim::take(&mut conn, &self.lane).await?;
+                conn
+            }
         };
         let result = self.attempt(&mut conn, &batch).await;
         match &result {

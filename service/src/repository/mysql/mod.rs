@@ -1,6 +1,7 @@
 //! The traits of `repository` over MySQL and MariaDB. Nothing outside of this folder speaks SQL.
 
 mod checks;
+mod claim;
 mod connection;
 mod error;
 mod ids;
