@@ -17,6 +17,9 @@ pub(crate) enum Fault {
     AfterCommit,
     /// The COMMIT itself is lost.
     BeforeCommit,
+    /// The COMMIT is lost and the database does not hear of it: its side of the connection stays open, with the
+    /// transaction's locks.
+    BeforeCommitUnheard,
     /// After so many bytes of a LOAD and what follows it, the statement itself not counted.
     InsideLoad(u64),
 }
@@ -30,6 +33,8 @@ pub(crate) struct Proxy {
     pub(crate) port: u16,
     armed: Arc<Mutex<Option<Fault>>>,
     cuts: Arc<AtomicU64>,
+    /// Connections to the database that stay open although their client is gone.
+    unheard: Arc<tokio::sync::Mutex<Vec<TcpStream>>>,
 }
 
 impl Proxy {
@@ -40,6 +45,7 @@ impl Proxy {
             port: listener.local_addr().expect("bound").port(),
             armed: Arc::default(),
             cuts: Arc::default(),
+            unheard: Arc::default(),
         };
         let accepting = proxy.clone();
         tokio::spawn(async move {
@@ -102,6 +108,10 @@ impl Proxy {
                             to_database.write_all(&packet).await?;
                             read_replies(&mut from_database).await?;
                         }
+                        if fault == Fault::BeforeCommitUnheard {
+                            let unheard = from_database.into_inner().reunite(to_database);
+                            self.unheard.lock().await.extend(unheard);
+                        }
                         return self.cut();
                     }
                     if let Some(sent) = &mut loading
@@ -139,7 +149,7 @@ impl Proxy {
 }
 
 fn is_about_commit(fault: Fault) -> bool {
-    matches!(fault, Fault::AfterCommit | Fault::BeforeCommit)
+    !matches!(fault, Fault::InsideLoad(_))
 }
 
 fn falls_into(fault: Fault, sent: u64, packet_bytes: usize) -> bool {

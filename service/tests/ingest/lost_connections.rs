@@ -16,6 +16,7 @@ const ROWS: u64 = 2_000;
 on_each_engine! {
     a_commit_whose_reply_is_lost_is_stored_once,
     a_commit_that_is_lost_is_stored_once,
+    a_connection_whose_end_the_database_does_not_notice_holds_nothing_up,
     an_anonymous_commit_whose_reply_is_lost_is_stored_once,
     a_load_that_is_cut_anywhere_leaves_whole_batches_only,
 }
@@ -67,6 +68,10 @@ async fn a_commit_whose_reply_is_lost_is_stored_once(database: Database) {
 
 async fn a_commit_that_is_lost_is_stored_once(database: Database) {
     stores_each_batch_once(&database, true, &[Fault::BeforeCommit; 3]).await;
+}
+
+async fn a_connection_whose_end_the_database_does_not_notice_holds_nothing_up(database: Database) {
+    stores_each_batch_once(&database, true, &[Fault::BeforeCommitUnheard; 2]).await;
 }
 
 async fn an_anonymous_commit_whose_reply_is_lost_is_stored_once(database: Database) {
