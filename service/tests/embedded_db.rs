@@ -12,7 +12,7 @@ use std::time::Duration;
 use engines::{engines, small};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
-use sluicegate::embedded_db::{EmbeddedDb, EmbeddedDbError, Engine};
+use sluicegate::embedded_db::{EmbeddedDb, EmbeddedDbError};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;

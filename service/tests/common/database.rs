@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU32, Ordering},
@@ -15,6 +15,7 @@ use sluicegate::embedded_db::{EmbeddedDb, Engine};
 use sluicegate_proto::v1::SensorReading;
 use tempfile::TempDir;
 use tokio::{
+    process::Command,
     runtime::Runtime,
     sync::{Mutex, OnceCell, OwnedMutexGuard},
 };
@@ -129,8 +130,8 @@ fn watch(db: &EmbeddedDb, dir: &Path) {
         .arg(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    std::os::unix::process::CommandExt::process_group(&mut watchdog, 0);
+        .stderr(Stdio::null())
+        .process_group(0);
     watchdog.spawn().expect("sh runs");
 }
 

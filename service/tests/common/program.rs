@@ -65,8 +65,11 @@ impl Program {
             .arg("--ready-file")
             .arg(&ready_file)
             .args(arguments);
-        let child = command.spawn().expect("it runs");
-        until("the program is ready", async || ready_file.exists()).await;
+        let mut child = command.spawn().expect("it runs");
+        tokio::select! {
+            () = until("the program is ready", async || ready_file.exists()) => {}
+            ended = child.wait() => panic!("the program does not start: {ended:?}"),
+        }
         let text = std::fs::read_to_string(&ready_file).expect("readable");
         let ready: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         let addr = |name: &str| {
