@@ -51,7 +51,7 @@ impl ProducerBuilder {
                 encoding: Encoding::Columns,
                 acked: true,
                 max_batch_readings: 16_384,
-                max_message_bytes: 1 << 20,
+                max_message_bytes: 256 << 10,
                 linger: Duration::from_millis(5),
                 max_unacknowledged_bytes: 32 << 20,
                 backoff_min: Duration::from_millis(50),
@@ -106,7 +106,7 @@ impl ProducerBuilder {
         self
     }
 
-    /// Bytes that a message may take, 4,096 to 4,194,304; 1 MiB by default. The service refuses more than 4 MiB.
+    /// Bytes that a message may take, 4,096 to 4,194,304; 256 KiB by default. The service refuses more than 4 MiB.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_message_bytes = bytes;
         self

@@ -22,11 +22,32 @@ impl MySqlLedger {
 #[async_trait]
 impl StreamLedger for MySqlLedger {
     async fn open(&self, stream: &StreamId) -> Result<OpenedStream, RepositoryError> {
+        match self.try_open(stream).await {
+            Err(RepositoryError::Unreachable(_)) => self.try_open(stream).await,
+            settled => settled,
+        }
+    }
+
+    async fn position(&self, stream: &StreamId) -> Result<Option<StreamPosition>, RepositoryError> {
+        match self.try_position(stream).await {
+            Err(RepositoryError::Unreachable(_)) => self.try_position(stream).await,
+            settled => settled,
+        }
+    }
+}
+
+/// Each call is tried a second time on a new connection: a restart of the database leaves dead ones in the pool. Both
+/// may run twice: an epoch that is raised by 2 fences as well.
+impl MySqlLedger {
+    async fn try_open(&self, stream: &StreamId) -> Result<OpenedStream, RepositoryError> {
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
         take_over(&mut conn, stream).await
     }
 
-    async fn position(&self, stream: &StreamId) -> Result<Option<StreamPosition>, RepositoryError> {
+    async fn try_position(
+        &self,
+        stream: &StreamId,
+    ) -> Result<Option<StreamPosition>, RepositoryError> {
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
         let sql = "SELECT epoch, committed_seq FROM ingest_streams WHERE stream_id = ?";
         let row: Option<(u64, u64)> = conn

@@ -10,6 +10,8 @@ use crate::{
 
 /// Statements stay well below every server's max_allowed_packet; one reading cannot be longer than a message.
 const STATEMENT_BYTES: usize = 1 << 20;
+/// Longest text that is kept as it was sent; escaping may double it.
+const TEXT_BYTES: usize = 1 << 20;
 const COLUMNS: &str = "INSERT INTO rejected_readings (stream_id, seq, field, reason, sensor_value, sensor_type, id1, \
                        id2, timestamp_us, rejected_at) VALUES ";
 
@@ -43,9 +45,9 @@ fn push_row(sql: &mut String, stream: Option<&StreamId>, rejection: &Rejection) 
         Value::from(rejection.fault.to_string()),
         // The shortest text that reads back the same: Display would spell f64::MAX out in 309 digits.
         Value::from(format!("{:?}", reading.sensor_value)),
-        Value::from(reading.series.sensor_type.as_str()),
+        Value::from(kept(&reading.series.sensor_type)),
         Value::from(reading.series.id1),
-        Value::from(reading.series.id2.as_str()),
+        Value::from(kept(&reading.series.id2)),
         Value::from(reading.timestamp_us),
     ];
     sql.push('(');
@@ -54,6 +56,13 @@ fn push_row(sql: &mut String, stream: Option<&StreamId>, rejection: &Rejection) 
         sql.push(',');
     }
     sql.push_str("UTC_TIMESTAMP(6))");
+}
+
+/// The beginning of a text that no statement and no column could hold whole.
+fn kept(text: &str) -> &str {
+    let mut ends = (0..=text.len().min(TEXT_BYTES)).rev();
+    let end = ends.find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or_default()]
 }
 
 #[cfg(test)]

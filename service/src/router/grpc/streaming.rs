@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream::BoxStream};
 use sluicegate_proto::v1::{StreamAck, StreamReadingsRequest, stream_readings_request::Message};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -147,13 +147,30 @@ pub(super) async fn store(ingest: &Ingest, mut feed: Feed) -> Result<Summary, St
     let mut inflow = ingest.begin(header).await.map_err(|e| of_error(&e))?;
     let end = match end {
         Some(end) => end,
-        None => feed.pour(first, &mut inflow).await?,
+        None => {
+            let progress = inflow.progress();
+            tokio::select! {
+                end = feed.pour(first, &mut inflow) => end?,
+                failure = failure(progress) => return Err(of_error(&failure)),
+            }
+        }
     };
     let summary = inflow.finish().await.map_err(|e| of_error(&e))?;
     match end {
         End::Finished => Ok(summary),
         // The end of this stream was not the producer's: it must not take the summary for all of it.
         End::Draining => Err(of_error(&IngestError::Draining)),
+    }
+}
+
+/// Resolves when the session can go no further: its producer need not send on to hear of it.
+async fn failure(mut progress: watch::Receiver<Progress>) -> IngestError {
+    match progress
+        .wait_for(|progress| progress.failure.is_some())
+        .await
+    {
+        Ok(progress) => progress.failure.clone().unwrap_or(IngestError::Draining),
+        Err(_) => IngestError::Draining,
     }
 }
 

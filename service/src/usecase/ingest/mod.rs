@@ -442,9 +442,13 @@ impl Inflow<'_> {
         let received = self.received;
         let settled = self
             .progress
-            .wait_for(|progress| progress.settled() >= received)
-            .await;
-        let progress = settled.map_err(|_| IngestError::Draining)?.clone();
+            .wait_for(|progress| progress.settled() >= received);
+        let progress = tokio::select! {
+            settled = settled => settled.map_err(|_| IngestError::Draining)?.clone(),
+            () = self.ingest.failed.cancelled() => {
+                return Err(IngestError::Storage("a lane cannot go on".to_owned()));
+            }
+        };
         if let Some(failure) = progress.failure {
             return Err(failure);
         }
