@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import chart
+
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench-results"
 
@@ -96,7 +98,39 @@ def write_summary():
                 summary[engine][key] = round(value["median"], 4)
                 rows.append((key, engine, value))
     (RESULTS / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_charts(summary)
     write_table(rows)
+
+
+# What the charts show: (figure, label), from the slowest way to the fastest.
+THROUGHPUT = [
+    ("insert-row.rows_per_s", "INSERT per reading, 64 connections"),
+    ("unary.rows_per_s", "Sluicegate, unary, 64 callers"),
+    ("insert-multi.rows_per_s", "INSERTs of 1,000 readings"),
+    ("batch-1000.rows_per_s", "Sluicegate, batches of 1,000"),
+    ("seed-file-load.rows_per_s", "LOAD DATA from files, seed"),
+    ("file-load.rows_per_s", "LOAD DATA from files, partitioned"),
+    ("stream-rows.rows_per_s", "Sluicegate, stream of rows"),
+    ("stream-columns.rows_per_s", "Sluicegate, stream of columns"),
+]
+GROWTH = [(f"growth.{kind}{step}.rows_per_s", f"{label}, {step * 5 - 5} to {step * 5} M")
+          for kind, label in (("seed-", "LOAD DATA, seed"), ("", "Sluicegate, partitioned")) for step in range(1, 7)]
+
+
+def write_charts(summary):
+    charts = [("throughput", "Readings per second, durable", THROUGHPUT),
+              ("growth", "Readings per second as the table grows", GROWTH)]
+    for name, title, figures in charts:
+        rows = []
+        for key, label in figures:
+            values = {engine: summary[engine][key] for engine in ("mysql", "mariadb") if key in summary[engine]}
+            if values:
+                rows.append((label, values))
+        path = RESULTS / f"{name}.svg"
+        if rows:
+            path.write_text(chart.bars(title, rows))
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_table(rows):
@@ -109,6 +143,8 @@ def write_table(rows):
         "Written by `scripts/bench.sh`; not edited by hand. Each figure is the median of its rounds, with the smallest and",
         "the largest in brackets; ratios are taken round by round. What was run, on what, and every sample stand in the",
         "file of each case. How to read the names: `a/b` is the rate of `a` over that of `b`.",
+        "",
+        *[f"![{path.stem}]({path.name})" for path in sorted(RESULTS.glob("*.svg"))],
         "",
         "| figure | MySQL | MariaDB |",
         "|---|---|---|",
