@@ -10,6 +10,8 @@ mod ledger;
 mod loader;
 mod migrations;
 mod plan;
+#[cfg(test)]
+mod plan_model;
 mod quarantine;
 mod table;
 
