@@ -4,8 +4,15 @@ mod limits;
 mod position;
 mod reading;
 mod rejection;
+mod selection;
+mod stored;
 
 pub use limits::{Limits, TimestampRange};
 pub use position::{Epoch, Seq, StreamHeader, StreamId, StreamIdError, StreamPosition};
 pub use reading::{Reading, Series};
 pub use rejection::{Fault, Field, Rejection};
+pub use selection::{IdPair, Order, Place, ReadingKey, Selection, TimeRange};
+pub use stored::{
+    Bucket, BucketKey, BucketWidth, Change, Latest, QuarantineKey, QuarantineOf, Quarantined,
+    StoredReading, StreamStanding,
+};

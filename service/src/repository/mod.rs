@@ -1,11 +1,14 @@
 //! What the use cases need from storage, as traits. `mysql` implements them; nothing else speaks SQL.
 
 pub mod mysql;
+mod readings;
 
 use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use serde::Serialize;
+
+pub use self::readings::{AggregateQuery, LedgerReader, ReadingStore, Stretch};
 
 use crate::model::{Epoch, Limits, Reading, Rejection, Seq, StreamId, StreamPosition};
 

@@ -11,6 +11,9 @@ use crate::repository::RepositoryError;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// Longest run of a statement of management, seconds.
+const STATEMENT_LIMIT_S: u32 = 60;
+
 /// The session's settings: whatever the server's defaults are, texts are UTF-8, times are in UTC, a bad value is an
 /// error, and a transaction locks rows and never gaps.
 const SESSION: [&str; 5] = [
@@ -57,5 +60,24 @@ impl Connector {
 
     pub(super) fn pool(&self) -> Pool {
         Pool::new(self.opts.clone())
+    }
+
+    /// A pool for queries and changes from REST: no statement runs for ever, and a connection keeps its prepared
+    /// statements when it goes back.
+    pub(super) fn management_pool(&self, server_version: &str) -> Pool {
+        let limit = if server_version.contains("MariaDB") {
+            format!("SET max_statement_time = {STATEMENT_LIMIT_S}")
+        } else {
+            format!("SET max_execution_time = {}", STATEMENT_LIMIT_S * 1000)
+        };
+        let mut setup: Vec<_> = SESSION.map(str::to_owned).to_vec();
+        setup.push(limit);
+        let pool = self.opts.pool_opts().clone().with_reset_connection(false);
+        let opts = OptsBuilder::from_opts(self.opts.clone())
+            .setup(setup)
+            .pool_opts(pool)
+            // An UPDATE then tells how many rows it found, not how many became different.
+            .client_found_rows(true);
+        Pool::new(opts)
     }
 }

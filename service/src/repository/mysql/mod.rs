@@ -1,18 +1,24 @@
 //! The traits of `repository` over MySQL and MariaDB. Nothing outside of this folder speaks SQL.
 
+mod aggregate;
 mod checks;
 mod claim;
 mod connection;
 mod error;
 mod ids;
+mod indexes;
 mod infile;
+mod instant;
 mod ledger;
+mod ledger_reader;
 mod loader;
 mod migrations;
 mod plan;
 #[cfg(test)]
 mod plan_model;
 mod quarantine;
+mod readings;
+mod statement;
 mod table;
 
 use std::{sync::Arc, time::Duration};
@@ -23,9 +29,13 @@ use tracing::{info, warn};
 
 pub use self::migrations::Layout;
 use self::{
-    connection::Connector, error::explain, ledger::MySqlLedger, loader::Loader, table::Table,
+    connection::Connector, error::explain, indexes::Indexes, ledger::MySqlLedger,
+    ledger_reader::MySqlLedgerReader, loader::Loader, readings::MySqlReadings, table::Table,
 };
-use super::{BatchLoader, Durability, IngestStorage, RepositoryError, StorageFacts, StreamLedger};
+use super::{
+    BatchLoader, Durability, IngestStorage, LedgerReader, ReadingStore, RepositoryError,
+    StorageFacts, StreamLedger,
+};
 use crate::model::StreamId;
 
 /// How to reach the database and what to do at start.
@@ -43,7 +53,10 @@ pub struct DatabaseSettings {
 pub struct MySqlStorage {
     connector: Connector,
     pool: Pool,
+    /// For management: apart, so that queries never wait for the ledger or it for them.
+    management: Pool,
     table: Arc<Table>,
+    indexes: Indexes,
     facts: StorageFacts,
     instance: String,
 }
@@ -74,6 +87,7 @@ impl MySqlStorage {
         let server = checks::server(&mut conn).await?;
         let table = Table::read(&mut conn).await?;
         checks::can_write(&mut conn, &table).await?;
+        let indexes = Indexes::read(&mut conn).await?;
         let _ = conn.disconnect().await;
         let facts = StorageFacts {
             server_version: server.version,
@@ -84,19 +98,41 @@ impl MySqlStorage {
             limits: table.limits,
         };
         report(&facts);
+        report_missing(&indexes);
         let pool = connector.pool();
+        let management = connector.management_pool(&facts.server_version);
         Ok(Self {
             connector,
             pool,
+            management,
+            indexes,
             table: Arc::new(table),
             facts,
             instance: settings.instance.clone(),
         })
     }
 
+    /// The stored readings, for management.
+    #[must_use]
+    pub fn readings(&self) -> Arc<dyn ReadingStore> {
+        let pool = self.management.clone();
+        Arc::new(MySqlReadings::new(
+            pool,
+            self.facts.limits,
+            self.indexes.clone(),
+        ))
+    }
+
+    /// The ledger and the quarantine, to look at.
+    #[must_use]
+    pub fn ledger_reader(&self) -> Arc<dyn LedgerReader> {
+        Arc::new(MySqlLedgerReader::new(self.management.clone()))
+    }
+
     /// Closes idle connections.
     pub async fn close(self) {
         let _ = self.pool.disconnect().await;
+        let _ = self.management.disconnect().await;
     }
 }
 
@@ -117,6 +153,17 @@ fn report(facts: &StorageFacts) {
             decimals = facts.timestamp_decimals,
             "the table holds less than microseconds: timestamps are cut to its precision"
         );
+    }
+}
+
+fn report_missing(indexes: &Indexes) {
+    for (index, columns) in [(&indexes.time, "(ts)"), (&indexes.ids, "(id1, id2, ts)")] {
+        if index.is_none() {
+            warn!(
+                columns,
+                "no index of sensor_readings begins with these: queries will be slow"
+            );
+        }
     }
 }
 

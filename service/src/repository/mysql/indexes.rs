@@ -1,0 +1,75 @@
+//! Which indexes the readings table has, by what they begin with. Their names are the administrator's.
+
+use std::collections::BTreeMap;
+
+use mysql_async::{Conn, prelude::Queryable as _};
+
+use super::error::explain;
+use crate::repository::RepositoryError;
+
+/// The indexes that queries are told to use: the optimizer's own guess changes with its statistics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Indexes {
+    /// Begins with (ts).
+    pub(super) time: Option<String>,
+    /// Begins with (id1, id2, ts) or, on `hashed`, with (id_hash, ts).
+    pub(super) ids: Option<String>,
+    /// Whether `ids` is by hash.
+    pub(super) by_hash: bool,
+}
+
+impl Indexes {
+    pub(super) async fn read(conn: &mut Conn) -> Result<Self, RepositoryError> {
+        let sql = "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS \
+                   WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' \
+                   ORDER BY INDEX_NAME, SEQ_IN_INDEX";
+        let rows: Vec<(String, String)> = conn.query(sql).await.map_err(explain)?;
+        let mut indexes = BTreeMap::<String, Vec<String>>::new();
+        for (index, column) in rows {
+            indexes
+                .entry(index)
+                .or_default()
+                .push(column.to_ascii_lowercase());
+        }
+        Ok(Self::choose(&indexes))
+    }
+
+    fn choose(indexes: &BTreeMap<String, Vec<String>>) -> Self {
+        let beginning = |columns: &[&str]| {
+            let mut fitting = indexes.iter().filter(|(_, of)| {
+                of.len() >= columns.len() && of.iter().zip(columns).all(|(a, b)| a == b)
+            });
+            fitting.next().map(|(name, _)| name.clone())
+        };
+        let hash = beginning(&["id_hash", "ts"]);
+        Self {
+            time: beginning(&["ts"]),
+            by_hash: hash.is_some(),
+            ids: hash.or_else(|| beginning(&["id1", "id2", "ts"])),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn indexes(all: &[(&str, &[&str])]) -> Indexes {
+        let all = all.iter().map(|(name, columns)| {
+            let columns = columns.iter().map(|&column| column.to_owned()).collect();
+            ((*name).to_owned(), columns)
+        });
+        Indexes::choose(&all.collect())
+    }
+
+    #[test]
+    fn an_index_is_chosen_by_what_it_begins_with() {
+        let partitioned = indexes(&[("PRIMARY", &["ts", "id"]), ("k", &["id1", "id2", "ts"])]);
+        assert_eq!(partitioned.time.as_deref(), Some("PRIMARY"));
+        assert_eq!(partitioned.ids.as_deref(), Some("k"));
+        let hashed = indexes(&[("PRIMARY", &["ts", "id"]), ("h", &["id_hash", "ts"])]);
+        assert_eq!((hashed.ids.as_deref(), hashed.by_hash), (Some("h"), true));
+        let bare = indexes(&[("PRIMARY", &["id"]), ("short", &["id1", "id2"])]);
+        assert_eq!(bare, Indexes::default());
+    }
+}

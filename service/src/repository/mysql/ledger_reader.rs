@@ -1,0 +1,156 @@
+//! The ledger and the quarantine, to look at.
+
+use async_trait::async_trait;
+use mysql_async::{Pool, Row, Value, prelude::Queryable as _};
+
+use super::{
+    error::explain,
+    instant,
+    readings::{connection, unexpected},
+    statement::Statement,
+};
+use crate::{
+    model::{Epoch, QuarantineKey, QuarantineOf, Quarantined, Seq, Series, StreamStanding},
+    repository::{LedgerReader, RepositoryError},
+};
+
+const STREAM_COLUMNS: &str = "SELECT stream_id, epoch, committed_seq, committed, rejected, duplicate, created_at, \
+                              updated_at FROM ingest_streams WHERE ";
+const QUARANTINE_COLUMNS: &str = "SELECT id, stream_id, seq, field, reason, sensor_value, sensor_type, id1, id2, \
+                                  timestamp_us, rejected_at FROM rejected_readings WHERE ";
+
+pub(super) struct MySqlLedgerReader {
+    pool: Pool,
+}
+
+impl MySqlLedgerReader {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    async fn rows<T>(
+        &self,
+        statement: Statement,
+        row: impl Fn(Row) -> Option<T>,
+    ) -> Result<Vec<T>, RepositoryError> {
+        let mut conn = connection(&self.pool).await?;
+        let rows: Vec<Row> = conn
+            .exec(statement.sql, statement.params)
+            .await
+            .map_err(explain)?;
+        let rows = rows
+            .into_iter()
+            .map(|each| row(each).ok_or_else(unexpected));
+        rows.collect()
+    }
+}
+
+fn standing(row: Row) -> Option<StreamStanding> {
+    type Columns = (String, u64, u64, u64, u64, u64, Value, Value);
+    let columns = mysql_async::from_row_opt::<Columns>(row).ok()?;
+    let (stream_id, epoch, committed_seq, committed, rejected, duplicate, created, updated) =
+        columns;
+    Some(StreamStanding {
+        stream_id,
+        epoch: Epoch(epoch),
+        committed_seq: Seq(committed_seq),
+        committed,
+        rejected,
+        duplicate,
+        created_us: instant::from_value(&created)?,
+        updated_us: instant::from_value(&updated)?,
+    })
+}
+
+fn quarantined(row: Row) -> Option<Quarantined> {
+    type Columns = (
+        u64,
+        Option<String>,
+        u64,
+        String,
+        String,
+        String,
+        String,
+        i32,
+        String,
+        i64,
+        Value,
+    );
+    let columns = mysql_async::from_row_opt::<Columns>(row).ok()?;
+    let (id, stream_id, seq, field, reason, sensor_value, sensor_type, id1, id2, timestamp_us, at) =
+        columns;
+    Some(Quarantined {
+        id,
+        stream_id,
+        seq: Seq(seq),
+        field,
+        reason,
+        sensor_value,
+        series: Series {
+            id1,
+            id2,
+            sensor_type,
+        },
+        timestamp_us,
+        rejected_us: instant::from_value(&at)?,
+    })
+}
+
+#[async_trait]
+impl LedgerReader for MySqlLedgerReader {
+    async fn streams(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<StreamStanding>, RepositoryError> {
+        let mut statement = Statement::new(STREAM_COLUMNS);
+        statement.push(
+            "stream_id > ? ORDER BY stream_id LIMIT ?",
+            [after.unwrap_or_default().into(), limit.into()],
+        );
+        self.rows(statement, standing).await
+    }
+
+    async fn stream(&self, stream_id: &str) -> Result<Option<StreamStanding>, RepositoryError> {
+        let mut statement = Statement::new(STREAM_COLUMNS);
+        statement.push(
+            "stream_id = ? AND LENGTH(stream_id) = ?",
+            [stream_id.into(), stream_id.len().into()],
+        );
+        Ok(self.rows(statement, standing).await?.pop())
+    }
+
+    async fn quarantine(
+        &self,
+        of: &QuarantineOf,
+        after: Option<QuarantineKey>,
+        limit: usize,
+    ) -> Result<Vec<Quarantined>, RepositoryError> {
+        let mut statement = Statement::new(QUARANTINE_COLUMNS);
+        let after = after.unwrap_or(QuarantineKey { seq: 0, id: 0 });
+        if *of == QuarantineOf::Everyone {
+            statement.push(
+                "id > ? ORDER BY id LIMIT ?",
+                [after.id.into(), limit.into()],
+            );
+            return self.rows(statement, quarantined).await;
+        }
+        match of {
+            QuarantineOf::Stream(stream) => statement.push(
+                "stream_id = ? AND LENGTH(stream_id) = ?",
+                [stream.as_str().into(), stream.len().into()],
+            ),
+            _ => statement.push("stream_id IS NULL", []),
+        };
+        statement.push(
+            " AND ((seq = ? AND id > ?) OR seq > ?) ORDER BY seq, id LIMIT ?",
+            [
+                after.seq.into(),
+                after.id.into(),
+                after.seq.into(),
+                limit.into(),
+            ],
+        );
+        self.rows(statement, quarantined).await
+    }
+}
