@@ -1,3 +1,4 @@
 //! What Sluicegate does, without a word of HTTP, gRPC or SQL.
 
 pub mod ingest;
+pub mod manage;
