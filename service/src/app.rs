@@ -12,7 +12,7 @@ use crate::{
     repository::{RepositoryError, mysql::MySqlStorage},
     router::{grpc, rest},
     shutdown::Shutdown,
-    usecase::ingest::Ingest,
+    usecase::{ingest::Ingest, manage::Manage},
 };
 
 /// Why the service did not start, or did not end well.
@@ -136,7 +136,9 @@ async fn serve(
         }
     }
     let storage = Arc::new(MySqlStorage::open(&settings).await?);
+    let (readings, ledger) = (storage.readings(), storage.ledger_reader());
     let ingest = Arc::new(Ingest::start(config.ingest_settings(), storage, &shutdown.tasks).await?);
+    let manage = Arc::new(Manage::new(readings, ledger, ingest.clone()));
 
     let addresses = Addresses::of(&listeners)?;
     let draining = &shutdown.draining;
@@ -146,7 +148,9 @@ async fn serve(
     });
     let rest = tokio::spawn(rest::serve(
         listeners.rest,
+        manage,
         ingest.clone(),
+        config.rest.clone(),
         draining.clone(),
     ));
     info!(grpc = %addresses.grpc_addr, rest = %addresses.rest_addr, instance = config.instance, "ready");

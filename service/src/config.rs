@@ -10,6 +10,7 @@ use std::{
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use warp::http::uri::Authority;
 
 use crate::{
     repository::mysql::{DatabaseSettings, Layout},
@@ -104,6 +105,9 @@ pub struct Settings {
 
     #[command(flatten)]
     pub ingest: IngestOverrides,
+
+    #[command(flatten)]
+    pub rest: RestOverrides,
 }
 
 /// Settings under `grpc:`.
@@ -196,6 +200,20 @@ pub struct IngestOverrides {
     pub commit_deadline_ms: Option<u64>,
 }
 
+/// Settings under `rest:`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RestOverrides {
+    /// Origins whose pages may use REST, as in https://dash.example, or * for all; separated by commas [default: none]
+    #[arg(
+        long = "rest-cors-origins",
+        env = "SLUICEGATE_REST_CORS_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub cors_origins: Option<Vec<String>>,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
@@ -235,6 +253,7 @@ pub struct Config {
     pub log_format: LogFormat,
     pub grpc: GrpcConfig,
     pub ingest: IngestConfig,
+    pub rest: RestConfig,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -243,6 +262,12 @@ pub struct GrpcConfig {
     pub max_concurrent_calls: u32,
     pub idle_limit_s: u64,
     pub keepalive_s: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct RestConfig {
+    /// Empty: none but pages of the service itself.
+    pub cors_origins: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -353,6 +378,13 @@ impl Config {
                     .or(file_ingest.commit_deadline_ms)
                     .unwrap_or(30_000),
             },
+            rest: RestConfig {
+                cors_origins: given
+                    .rest
+                    .cors_origins
+                    .or(file.rest.cors_origins)
+                    .unwrap_or_default(),
+            },
         })
     }
 
@@ -432,6 +464,20 @@ impl Config {
             3_600_000,
             "1 to 3600000",
         )?;
+        let origin_fits = |origin: &String| {
+            let host = origin
+                .split_once("://")
+                .map(|(scheme, host)| (scheme, host.parse()));
+            let fits = matches!(host, Some(("http" | "https", Ok(Authority { .. }))));
+            origin == "*" || fits
+        };
+        if let Some(origin) = self.rest.cors_origins.iter().find(|it| !origin_fits(it)) {
+            return Err(ConfigError::Value {
+                key: "rest.cors_origins",
+                value: format!("{origin:?}"),
+                must: "http://HOST[:PORT], https://HOST[:PORT] or *, each",
+            });
+        }
         if self.instance.is_empty()
             || self.instance.len() > 64
             || self.instance.contains(char::is_control)

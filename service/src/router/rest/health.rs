@@ -1,63 +1,96 @@
-//! `/healthz`, `/readyz`, `/version`.
+//! `/healthz`, `/readyz`, `/version`, `/metrics`.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
-use warp::{Filter, Reply, http::StatusCode, reply};
+use utoipa::ToSchema;
+use warp::http::StatusCode;
 
-use crate::{
-    repository::StorageFacts,
-    usecase::ingest::{Figures, Ingest},
+use super::{
+    Context,
+    answer::{Answer, JSON},
+    metrics,
+    problem::Problem,
+    request::Request,
 };
+use crate::{repository::StorageFacts, usecase::ingest::Figures};
 
-#[derive(Serialize)]
-struct Readiness<'a> {
+/// Whether the service is ready, and what it holds
+#[derive(Serialize, ToSchema)]
+pub(super) struct Readiness<'a> {
+    /// Whether the database answers and the service is not draining
     ready: bool,
+    /// Whether the database answers
+    database: bool,
+    /// Whether the service is on its way down
     draining: bool,
+    #[schema(value_type = Object)]
     storage: &'a StorageFacts,
-    /// Age of the oldest reading that is not committed, milliseconds.
+    /// Age of the oldest reading that is not committed, milliseconds
     lag_ms: u64,
-    /// Memory that readings in flight take, bytes.
+    /// Memory that readings in flight take, bytes
     in_flight_bytes: u64,
+    #[schema(value_type = Object)]
     books: Figures,
 }
 
-pub(super) fn routes(
-    ingest: Arc<Ingest>,
-    draining: CancellationToken,
-) -> impl Filter<Extract = (impl Reply,), Error = warp::Rejection> + Clone {
-    let healthz = warp::path!("healthz").and(warp::get()).map(|| "ok\n");
-    let version = warp::path!("version").and(warp::get()).map(|| {
-        reply::json(&serde_json::json!({
-            "name": env!("CARGO_PKG_NAME"),
-            "version": env!("CARGO_PKG_VERSION"),
-        }))
-    });
-    let readyz = warp::path!("readyz")
-        .and(warp::get())
-        .and_then(move || readiness(ingest.clone(), draining.clone()));
-    healthz.or(version).or(readyz)
+/// Whether the process is alive.
+#[utoipa::path(get, path = "/healthz", tag = "service",
+    responses((status = 200, description = "Alive", body = String, content_type = "text/plain")))]
+pub(super) async fn healthz(_: Arc<Context>, _: Request) -> Result<Answer, Problem> {
+    Ok(Answer::whole(
+        StatusCode::OK,
+        "text/plain; charset=utf-8",
+        "ok\n",
+    ))
 }
 
-async fn readiness(
-    ingest: Arc<Ingest>,
-    draining: CancellationToken,
-) -> Result<impl Reply, Infallible> {
+/// Name and version of the program.
+#[utoipa::path(get, path = "/version", tag = "service",
+    responses((status = 200, description = "Name and version", body = Object)))]
+pub(super) async fn version(_: Arc<Context>, _: Request) -> Result<Answer, Problem> {
+    let version = serde_json::json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    Ok(Answer::whole(StatusCode::OK, JSON, version.to_string()))
+}
+
+/// Whether the service takes readings now, with the state of the database, the durability of an acknowledgement, the
+/// lag and the books.
+#[utoipa::path(get, path = "/readyz", tag = "service",
+    responses((status = 200, description = "Ready", body = Readiness<'static>),
+        (status = 503, description = "Draining, or the database does not answer", body = Readiness<'static>)))]
+pub(super) async fn readyz(context: Arc<Context>, _: Request) -> Result<Answer, Problem> {
+    let ingest = &context.ingest;
     let database = ingest.database_answers().await;
-    let draining = draining.is_cancelled();
+    let draining = context.draining.is_cancelled();
     let readiness = Readiness {
         ready: database && !draining,
+        database,
         draining,
         storage: ingest.facts(),
         lag_ms: ingest.lag().as_millis() as u64,
         in_flight_bytes: ingest.used_bytes(),
         books: ingest.figures(),
     };
-    let status = if readiness.ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let status = match readiness.ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    Ok(reply::with_status(reply::json(&readiness), status))
+    let body = serde_json::to_vec(&readiness).unwrap_or_default();
+    Ok(Answer::whole(status, JSON, body))
+}
+
+/// Figures for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "service",
+    responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain")))]
+pub(super) async fn metrics(context: Arc<Context>, _: Request) -> Result<Answer, Problem> {
+    let text = metrics::render(
+        &context.ingest.figures(),
+        context.ingest.used_bytes(),
+        context.ingest.lag(),
+        context.draining.is_cancelled(),
+    );
+    Ok(Answer::whole(StatusCode::OK, metrics::CONTENT_TYPE, text))
 }

@@ -1,18 +1,57 @@
-//! The REST door. For now: is it alive, is it ready, which version.
+//! The REST door: query string and JSON in, one use case, JSON, NDJSON, CSV or a problem document out.
 
+mod analysis;
+mod answer;
+mod changes;
+mod cors;
+mod cursor;
+mod docs;
+mod export;
+mod format;
 mod health;
+mod metrics;
+mod params;
+mod problem;
+mod readings;
+mod request;
+mod routes;
+mod selection;
 mod server;
+mod streams;
+mod time;
+mod views;
 
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use warp::Filter as _;
 
-use crate::usecase::ingest::Ingest;
+pub use self::docs::openapi_json;
+use crate::{
+    config::RestConfig,
+    usecase::{ingest::Ingest, manage::Manage},
+};
+
+/// What handlers work with.
+struct Context {
+    manage: Arc<Manage>,
+    ingest: Arc<Ingest>,
+    draining: CancellationToken,
+}
 
 /// Serves REST until `draining`, then until the requests that are open have ended.
-pub async fn serve(listener: TcpListener, ingest: Arc<Ingest>, draining: CancellationToken) {
-    let routes = health::routes(ingest, draining.clone()).with(warp::log("sluicegate::rest"));
+pub async fn serve(
+    listener: TcpListener,
+    manage: Arc<Manage>,
+    ingest: Arc<Ingest>,
+    config: RestConfig,
+    draining: CancellationToken,
+) {
+    let context = Arc::new(Context {
+        manage,
+        ingest,
+        draining: draining.clone(),
+    });
+    let routes = cors::around(routes::all(&context), &config.cors_origins);
     server::serve(listener, warp::service(routes), draining).await;
 }

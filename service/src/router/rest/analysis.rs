@@ -1,0 +1,64 @@
+//! `/sensor/latest` and `/sensor/aggregate`.
+
+use std::sync::Arc;
+
+use super::{
+    Context,
+    answer::Answer,
+    cursor,
+    docs::{ByIds, ByTimeMaybeIds, CursorPaging, QueryProblems, Width},
+    params::{Params, invalid, missing},
+    problem::Problem,
+    request::Request,
+    selection::{self, By},
+    time::parse_width,
+    views::{BucketsView, LatestReadingsView},
+};
+use crate::{model::BucketWidth, repository::AggregateQuery};
+
+/// The newest reading of each id pair.
+#[utoipa::path(get, path = "/sensor/latest", tag = "analysis", params(ByIds),
+    responses((status = 200, description = "One entry per pair", body = LatestReadingsView), QueryProblems))]
+pub(super) async fn latest(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
+    let names = By::Ids.names(&[]);
+    let params = Params::parse(&request.query, &names)?;
+    let selection = selection::selection(&params, By::Ids)?;
+    let pairs = selection.pairs.unwrap_or_default();
+    let sensor_type = selection.sensor_type.as_deref();
+    let latest = context.manage.latest(pairs, sensor_type).await?;
+    Ok(Answer::json(&LatestReadingsView::from(latest)))
+}
+
+/// Count, min, max, avg, first and last per time bucket and series.
+#[utoipa::path(get, path = "/sensor/aggregate", tag = "analysis", params(ByTimeMaybeIds, Width, CursorPaging),
+    responses((status = 200, description = "Buckets that hold readings", body = BucketsView), QueryProblems))]
+pub(super) async fn aggregate(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
+    let by = By::TimeMaybeIds;
+    let names = by.names(&["bucket", "limit", "cursor"]);
+    let params = Params::parse(&request.query, &names)?;
+    let selection = selection::selection(&params, by)?;
+    let width = bucket_width(&params)?;
+    let fingerprint = cursor::fingerprint(&(by, &selection, width));
+    let cursor = params.get("cursor")?;
+    let query = AggregateQuery {
+        selection,
+        width,
+        after: cursor
+            .map(|cursor| cursor::decode(fingerprint, &cursor))
+            .transpose()?,
+        limit: selection::limit(&params)?,
+    };
+    let page = context.manage.aggregate(query).await?;
+    Ok(Answer::json(&BucketsView {
+        next_cursor: page.next.map(|key| cursor::encode(fingerprint, &key)),
+        buckets: page.items.into_iter().map(Into::into).collect(),
+    }))
+}
+
+fn bucket_width(params: &Params<'_>) -> Result<BucketWidth, Problem> {
+    let must = "a whole number of s, m, h or d from 1s to 30d, as in 5m";
+    let text = params
+        .get("bucket")?
+        .ok_or_else(|| missing("bucket", &format!("give {must}")))?;
+    parse_width(&text).ok_or_else(|| invalid("bucket", &text, must))
+}

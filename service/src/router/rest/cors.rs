@@ -1,0 +1,56 @@
+//! Cross-origin requests, for the origins that are configured; none by default.
+
+use warp::{
+    Filter as _, Rejection,
+    filters::{BoxedFilter, cors::CorsForbidden},
+    http::{HeaderMap, Method},
+    reply::Response,
+};
+
+use super::{
+    answer::{request_id, respond},
+    problem::{Kind, Problem},
+};
+
+/// Seconds for which a browser may keep the permission.
+const MAX_AGE_S: u32 = 600;
+
+pub(super) fn around(
+    routes: BoxedFilter<(Response,)>,
+    origins: &[String],
+) -> BoxedFilter<(Response,)> {
+    if origins.is_empty() {
+        return routes;
+    }
+    let cors = warp::cors()
+        .allow_methods([Method::GET, Method::HEAD, Method::PUT, Method::DELETE])
+        .allow_headers([
+            "accept",
+            "authorization",
+            "content-type",
+            "if-none-match",
+            "x-request-id",
+        ])
+        .expose_headers(["etag", "x-request-id"])
+        .max_age(MAX_AGE_S);
+    let cors = if origins.iter().any(|origin| origin == "*") {
+        cors.allow_any_origin()
+    } else {
+        cors.allow_origins(origins.iter().map(String::as_str))
+    };
+    let refused = |rejection: Rejection| async move {
+        rejection.find::<CorsForbidden>().ok_or_else(warp::reject)?;
+        let detail =
+            "This origin, method or header is not allowed: see the setting rest.cors_origins.";
+        let problem = Problem::new(Kind::CrossOriginRefused, detail);
+        let headers = HeaderMap::new();
+        let id = request_id(&headers);
+        Ok::<_, Rejection>(respond(Err(problem), &Method::GET, &headers, &id))
+    };
+    routes
+        .with(cors.build())
+        .map(warp::Reply::into_response)
+        .recover(refused)
+        .unify()
+        .boxed()
+}

@@ -1,0 +1,116 @@
+//! Query strings, strictly: a parameter that is unknown or given twice is an error and never silently left out.
+
+use percent_encoding::percent_decode_str;
+
+use super::problem::{Kind, Problem};
+
+/// The parameters of a request; values are decoded when they are asked for.
+#[derive(Debug)]
+pub(super) struct Params<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Params<'a> {
+    /// Splits a query string.
+    pub(super) fn parse(query: &'a str, known: &[&'a str]) -> Result<Self, Problem> {
+        let mut params = Vec::<(&str, &str)>::new();
+        for piece in query.split('&').filter(|piece| !piece.is_empty()) {
+            let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+            let name = decode(name).unwrap_or_else(|| name.to_owned());
+            let Some(&name) = known.iter().find(|&&each| each == name) else {
+                return Err(unknown(&name, known));
+            };
+            if params.iter().any(|&(each, _)| each == name) {
+                return Err(Problem::of(
+                    name,
+                    Kind::RepeatedParameter,
+                    format!(
+                        "Give {name} once; several values are separated by commas where a list is taken."
+                    ),
+                ));
+            }
+            params.push((name, value));
+        }
+        Ok(Self(params))
+    }
+
+    fn raw(&self, name: &str) -> Option<&'a str> {
+        let found = self.0.iter().find(|&&(each, _)| each == name);
+        found.map(|&(_, value)| value)
+    }
+
+    /// A value, decoded; an empty one is an error.
+    pub(super) fn get(&self, name: &str) -> Result<Option<String>, Problem> {
+        self.raw(name).map(|raw| value(name, raw)).transpose()
+    }
+
+    /// A list; a comma inside of a value is written %2C.
+    pub(super) fn list(&self, name: &str) -> Result<Option<Vec<String>>, Problem> {
+        let raw = self.raw(name);
+        raw.map(|raw| raw.split(',').map(|each| value(name, each)).collect())
+            .transpose()
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.get(name)?.as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => Err(invalid(name, other, "true or false")),
+        }
+    }
+}
+
+fn decode(raw: &str) -> Option<String> {
+    let spaced = raw.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().ok()?;
+    Some(decoded.into_owned())
+}
+
+fn value(name: &str, raw: &str) -> Result<String, Problem> {
+    if raw.is_empty() {
+        let detail = format!("{name} has no value: give one or leave the parameter out.");
+        return Err(Problem::of(name, Kind::InvalidParameter, detail));
+    }
+    decode(raw).ok_or_else(|| {
+        let detail = format!("{name} is not UTF-8 behind its percent signs.");
+        Problem::of(name, Kind::InvalidParameter, detail)
+    })
+}
+
+fn unknown(name: &str, known: &[&str]) -> Problem {
+    let known = match known {
+        [] => "this path takes none".to_owned(),
+        known => format!("this path takes {}", known.join(", ")),
+    };
+    let shown = shorten(name);
+    Problem::of(
+        &shown,
+        Kind::UnknownParameter,
+        format!("{shown} is not a parameter here: {known}."),
+    )
+}
+
+pub(super) fn invalid(name: &str, value: &str, must: &str) -> Problem {
+    let value = shorten(value);
+    Problem::of(
+        name,
+        Kind::InvalidParameter,
+        format!("{name} is {value:?}, but must be {must}."),
+    )
+}
+
+pub(super) fn missing(name: &str, why: &str) -> Problem {
+    Problem::of(
+        name,
+        Kind::MissingParameter,
+        format!("{name} is missing: {why}."),
+    )
+}
+
+/// What a client sent, short enough to be quoted.
+fn shorten(text: &str) -> String {
+    const QUOTED_CHARS: usize = 60;
+    let mut short: String = text.chars().take(QUOTED_CHARS).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}

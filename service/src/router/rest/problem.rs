@@ -1,0 +1,239 @@
+//! Errors as RFC 9457 problem documents: one sentence that a person can act on, never a driver's text.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use warp::http::StatusCode;
+
+use crate::{model::Fault, repository::RepositoryError, usecase::manage::ChangeError};
+
+/// What went wrong, as far as programs have to tell it apart. The names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    InvalidParameter,
+    MissingParameter,
+    UnknownParameter,
+    RepeatedParameter,
+    InvalidCursor,
+    MalformedBody,
+    NotFound,
+    MethodNotAllowed,
+    NotAcceptable,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    InvalidChange,
+    CrossOriginRefused,
+    DatabaseUnavailable,
+    Internal,
+}
+
+impl Kind {
+    fn parts(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Self::InvalidParameter => (
+                "urn:sluicegate:problem:invalid-parameter",
+                StatusCode::BAD_REQUEST,
+                "A parameter has no usable value",
+            ),
+            Self::MissingParameter => (
+                "urn:sluicegate:problem:missing-parameter",
+                StatusCode::BAD_REQUEST,
+                "A parameter is missing",
+            ),
+            Self::UnknownParameter => (
+                "urn:sluicegate:problem:unknown-parameter",
+                StatusCode::BAD_REQUEST,
+                "A parameter is not known here",
+            ),
+            Self::RepeatedParameter => (
+                "urn:sluicegate:problem:repeated-parameter",
+                StatusCode::BAD_REQUEST,
+                "A parameter is given more than once",
+            ),
+            Self::InvalidCursor => (
+                "urn:sluicegate:problem:invalid-cursor",
+                StatusCode::BAD_REQUEST,
+                "The cursor cannot be used here",
+            ),
+            Self::MalformedBody => (
+                "urn:sluicegate:problem:malformed-body",
+                StatusCode::BAD_REQUEST,
+                "The body is not JSON",
+            ),
+            Self::NotFound => (
+                "urn:sluicegate:problem:not-found",
+                StatusCode::NOT_FOUND,
+                "There is nothing here",
+            ),
+            Self::MethodNotAllowed => (
+                "urn:sluicegate:problem:method-not-allowed",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "The method is not allowed here",
+            ),
+            Self::NotAcceptable => (
+                "urn:sluicegate:problem:not-acceptable",
+                StatusCode::NOT_ACCEPTABLE,
+                "The formats asked for are not offered",
+            ),
+            Self::BodyTooLarge => (
+                "urn:sluicegate:problem:body-too-large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The body is too large",
+            ),
+            Self::UnsupportedMediaType => (
+                "urn:sluicegate:problem:unsupported-media-type",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The body has another format than JSON",
+            ),
+            Self::InvalidChange => (
+                "urn:sluicegate:problem:invalid-change",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The new values cannot be stored",
+            ),
+            Self::CrossOriginRefused => (
+                "urn:sluicegate:problem:cross-origin-refused",
+                StatusCode::FORBIDDEN,
+                "Pages of this origin may not use the API",
+            ),
+            Self::DatabaseUnavailable => (
+                "urn:sluicegate:problem:database-unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The database is not available",
+            ),
+            Self::Internal => (
+                "urn:sluicegate:problem:internal",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The service cannot answer",
+            ),
+        }
+    }
+}
+
+/// An error on its way to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) kind: Kind,
+    pub(super) detail: String,
+    pub(super) parameter: Option<String>,
+    /// For 405: the methods that are allowed.
+    pub(super) allow: Option<String>,
+}
+
+/// A problem document.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemDocument<'a> {
+    /// Stable name of the kind of problem
+    #[serde(rename = "type")]
+    #[schema(example = "urn:sluicegate:problem:invalid-parameter")]
+    kind: &'a str,
+    /// The kind of problem in words
+    #[schema(example = "A parameter has no usable value")]
+    title: &'a str,
+    /// The HTTP status
+    #[schema(example = 400)]
+    status: u16,
+    /// What to do about it
+    #[schema(example = "limit is 0, but must be 1 to 10000.")]
+    detail: &'a str,
+    /// The parameter or field that is wrong
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "limit")]
+    parameter: Option<&'a str>,
+    /// Also in the header x-request-id and in the service's log
+    #[schema(example = "5f0c6b1e9a7d4c23")]
+    request_id: &'a str,
+}
+
+impl Problem {
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            parameter: None,
+            allow: None,
+        }
+    }
+
+    /// A problem with one parameter or field.
+    pub(super) fn of(parameter: &str, kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            parameter: Some(parameter.to_owned()),
+            ..Self::new(kind, detail)
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.kind.parts().1
+    }
+
+    pub(super) fn document(&self, request_id: &str) -> Vec<u8> {
+        let (kind, status, title) = self.kind.parts();
+        let document = ProblemDocument {
+            kind,
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            parameter: self.parameter.as_deref(),
+            request_id,
+        };
+        serde_json::to_vec(&document).unwrap_or_default()
+    }
+}
+
+impl From<RepositoryError> for Problem {
+    fn from(error: RepositoryError) -> Self {
+        let (kind, detail) = match &error {
+            RepositoryError::Unreachable(_) => (
+                Kind::DatabaseUnavailable,
+                "The database does not answer: try again in a moment.",
+            ),
+            RepositoryError::Contention(_) => (
+                Kind::DatabaseUnavailable,
+                "The database is busy or the request took too long: try again, or select less.",
+            ),
+            RepositoryError::NotWritable(_) => (
+                Kind::DatabaseUnavailable,
+                "The database refuses changes at the moment: try again later.",
+            ),
+            RepositoryError::Data(_)
+            | RepositoryError::LaneFenced { .. }
+            | RepositoryError::Setup(_)
+            | RepositoryError::Other(_) => (
+                Kind::Internal,
+                "The database cannot answer this: look for the request id in the service's log.",
+            ),
+        };
+        tracing::warn!(%error, "a request failed at the database");
+        Self::new(kind, detail)
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Nothing => Self::new(
+                Kind::InvalidChange,
+                "The body has to hold sensor_value, sensor_type or both.",
+            ),
+            ChangeError::Invalid(fault) => Self::from_fault(&fault),
+            ChangeError::Storage { done, source } => {
+                let mut problem = Self::from(source);
+                if done > 0 {
+                    let settled = format!(" {done} readings were changed before that.");
+                    problem.detail.push_str(&settled);
+                }
+                problem
+            }
+        }
+    }
+}
+
+impl Problem {
+    fn from_fault(fault: &Fault) -> Self {
+        Self::of(
+            fault.field().as_str(),
+            Kind::InvalidChange,
+            format!("{fault}."),
+        )
+    }
+}

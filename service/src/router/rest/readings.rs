@@ -1,0 +1,77 @@
+//! `/sensor/time`, `/sensor/ids`, `/sensor/ids-time`: queries and exports.
+
+use std::sync::Arc;
+
+use super::{
+    Context,
+    answer::Answer,
+    cursor,
+    docs::{ByIds, ByIdsTime, ByTime, Paging, QueryProblems},
+    export,
+    format::Format,
+    params::Params,
+    problem::{Problem, ProblemDocument},
+    request::Request,
+    selection::{self, By},
+    views::ReadingsView,
+};
+use crate::model::Place;
+
+const PAGING: [&str; 4] = ["limit", "order", "cursor", "format"];
+
+/// Readings of a stretch of time, ordered by time.
+#[utoipa::path(get, path = "/sensor/time", tag = "readings", params(ByTime, Paging),
+    responses((status = 200, description = "Readings; as NDJSON or CSV all of them, streamed",
+        content((ReadingsView = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
+        QueryProblems, (status = 406, body = ProblemDocument<'static>, content_type = "application/problem+json",
+        description = "None of the formats asked for is offered")))]
+pub(super) async fn by_time(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
+    query(context, request, By::Time).await
+}
+
+/// All readings of id pairs, pair by pair, each ordered by time.
+#[utoipa::path(get, path = "/sensor/ids", tag = "readings", params(ByIds, Paging),
+    responses((status = 200, description = "Readings; as NDJSON or CSV all of them, streamed",
+        content((ReadingsView = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
+        QueryProblems, (status = 406, body = ProblemDocument<'static>, content_type = "application/problem+json",
+        description = "None of the formats asked for is offered")))]
+pub(super) async fn by_ids(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
+    query(context, request, By::Ids).await
+}
+
+/// Readings of id pairs in a stretch of time, pair by pair, each ordered by time.
+#[utoipa::path(get, path = "/sensor/ids-time", tag = "readings", params(ByIdsTime, Paging),
+    responses((status = 200, description = "Readings; as NDJSON or CSV all of them, streamed",
+        content((ReadingsView = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
+        QueryProblems, (status = 406, body = ProblemDocument<'static>, content_type = "application/problem+json",
+        description = "None of the formats asked for is offered")))]
+pub(super) async fn by_ids_time(
+    context: Arc<Context>,
+    request: Request,
+) -> Result<Answer, Problem> {
+    query(context, request, By::IdsTime).await
+}
+
+async fn query(context: Arc<Context>, request: Request, by: By) -> Result<Answer, Problem> {
+    let names = by.names(&PAGING);
+    let params = Params::parse(&request.query, &names)?;
+    let selected = selection::selection(&params, by)?;
+    let order = selection::order(&params)?;
+    let fingerprint = cursor::fingerprint(&(by, &selected, order));
+    let from = params.get("cursor")?;
+    let from = from.map_or(Ok(Place::default()), |it| cursor::decode(fingerprint, &it))?;
+    let format = Format::of(&request, &params)?;
+    if format == Format::Json {
+        let limit = selection::limit(&params)?;
+        let page = context.manage.page(&selected, order, from, limit).await?;
+        let cursor = |place: &Place| cursor::encode(fingerprint, place);
+        return Ok(Answer::json(&ReadingsView::new(page, cursor)));
+    }
+    let limit = selection::any_limit(&params)?;
+    let manage = context.manage.clone();
+    let pages = manage.export(selected, order, from, limit).await?;
+    Ok(match format {
+        Format::Csv => Answer::pieces("text/csv; charset=utf-8", export::csv(pages)),
+        _ => Answer::pieces("application/x-ndjson", export::ndjson(pages)),
+    })
+}

@@ -1,0 +1,101 @@
+//! A request as handlers see it.
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+use warp::http::{HeaderMap, header};
+
+use super::{
+    problem::{Kind, Problem},
+    routes::BodyStream,
+};
+
+/// Bodies hold two values: more than this is a mistake.
+const BODY_LIMIT_BYTES: usize = 64 << 10;
+
+pub(super) struct Request {
+    /// What stands behind the question mark.
+    pub(super) query: String,
+    pub(super) headers: HeaderMap,
+    /// The variable segments of the path, as sent.
+    pub(super) segments: Vec<String>,
+    pub(super) body: BodyStream,
+}
+
+impl Request {
+    /// The variable segment of the path, decoded.
+    pub(super) fn segment(&self) -> Result<String, Problem> {
+        let raw = self.segments.first().map_or("", String::as_str);
+        let decoded = percent_decode_str(raw).decode_utf8();
+        decoded.map(Into::into).map_err(|_| {
+            Problem::of(
+                "id",
+                Kind::InvalidParameter,
+                "The last part of the path is not UTF-8 behind its percent signs.",
+            )
+        })
+    }
+
+    pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as JSON.
+    pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        let media_type = self.header(header::CONTENT_TYPE).unwrap_or_default();
+        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(Problem::new(
+                Kind::UnsupportedMediaType,
+                "Send the body as JSON, with Content-Type: application/json.",
+            ));
+        }
+        let body = self.bytes().await?;
+        // In two steps, to tell what is not JSON from what is other JSON than expected.
+        let value: serde_json::Value = serde_json::from_slice(&body).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let detail = format!("The body is not JSON: see line {line}, column {column}.");
+            Problem::new(Kind::MalformedBody, detail)
+        })?;
+        if !value.is_object() {
+            return Err(Problem::new(
+                Kind::InvalidChange,
+                "The body has to be a JSON object.",
+            ));
+        }
+        // What is given twice in an object, and what is unknown, shows only here.
+        serde_json::from_slice(&body).map_err(|error| {
+            Problem::new(
+                Kind::InvalidChange,
+                format!("The body does not fit: {error}."),
+            )
+        })
+    }
+
+    async fn bytes(&mut self) -> Result<Bytes, Problem> {
+        let too_large = || {
+            let detail = format!("The body may have {BODY_LIMIT_BYTES} bytes.");
+            Problem::new(Kind::BodyTooLarge, detail)
+        };
+        let announced = self.header(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > BODY_LIMIT_BYTES) {
+            return Err(too_large());
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.body.next().await {
+            let chunk = chunk.map_err(|_| {
+                Problem::new(
+                    Kind::MalformedBody,
+                    "The body ended before it was complete.",
+                )
+            })?;
+            if body.len() + chunk.len() > BODY_LIMIT_BYTES {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+}

@@ -1,0 +1,231 @@
+//! Every route in one table, and the warp filters that are made of it.
+
+use std::{pin::Pin, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, future::BoxFuture};
+use warp::{
+    Buf, Filter as _,
+    filters::BoxedFilter,
+    http::{HeaderMap, Method},
+    path::FullPath,
+    reply::Response,
+};
+
+use super::{
+    Context, analysis,
+    answer::{Answer, request_id, respond},
+    changes, docs, health,
+    problem::{Kind, Problem},
+    readings,
+    request::Request,
+    streams,
+};
+
+pub(super) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
+type Handler = fn(Arc<Context>, Request) -> BoxFuture<'static, Result<Answer, Problem>>;
+
+/// Paths stand at the root and below this.
+const PREFIX: [&str; 2] = ["api", "v1"];
+
+/// A door: parse, call one use case, map the answer.
+struct Route {
+    method: Method,
+    /// With `{name}` for a variable segment.
+    path: &'static str,
+    handler: Handler,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal => $handler:path,)*) => {
+        [$(Route {
+            method: Method::$method,
+            path: $path,
+            handler: |context, request| Box::pin($handler(context, request)),
+        },)*]
+    };
+}
+
+static ROUTES: [Route; 22] = routes! {
+    GET "/sensor/time" => readings::by_time,
+    GET "/sensor/ids" => readings::by_ids,
+    GET "/sensor/ids-time" => readings::by_ids_time,
+    GET "/sensor/latest" => analysis::latest,
+    GET "/sensor/aggregate" => analysis::aggregate,
+    DELETE "/sensor/delete/time" => changes::delete_by_time,
+    DELETE "/sensor/delete/ids" => changes::delete_by_ids,
+    DELETE "/sensor/delete/ids-time" => changes::delete_by_ids_time,
+    PUT "/sensor/update/time" => changes::update_by_time,
+    PUT "/sensor/update/ids" => changes::update_by_ids,
+    PUT "/sensor/update/ids-time" => changes::update_by_ids_time,
+    GET "/streams" => streams::all,
+    GET "/streams/{id}" => streams::one,
+    GET "/streams/{id}/rejections" => streams::rejections_of_one,
+    GET "/rejections" => streams::rejections,
+    GET "/healthz" => health::healthz,
+    GET "/readyz" => health::readyz,
+    GET "/version" => health::version,
+    GET "/metrics" => health::metrics,
+    GET "/openapi.json" => docs::openapi,
+    GET "/swagger" => docs::swagger,
+    GET "/swagger/swagger-ui/{file}" => docs::swagger_file,
+};
+
+/// Answers everything: what no route takes gets a problem document too.
+pub(super) fn all(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
+    let mut routes = warp::any()
+        .and_then(|| async { Err::<Response, _>(warp::reject()) })
+        .boxed();
+    for route in &ROUTES {
+        for prefix in [&[][..], &PREFIX] {
+            let path = path_filter(prefix, route.path);
+            let filter = route_filter(route, path, context.clone());
+            routes = routes.or(filter).unify().boxed();
+        }
+    }
+    let rest = warp::path::full()
+        .and(warp::method())
+        .and(warp::header::headers_cloned())
+        .map(|path: FullPath, method: Method, headers: HeaderMap| {
+            let problem = no_route(path.as_str(), &method);
+            respond(Err(problem), &method, &headers, &request_id(&headers))
+        });
+    routes.or(rest).unify().boxed()
+}
+
+/// Takes a path and hands its variable segments over.
+fn path_filter(prefix: &[&'static str], path: &'static str) -> BoxedFilter<(Vec<String>,)> {
+    let mut filter = warp::any().map(Vec::new).boxed();
+    for &segment in prefix {
+        filter = filter.and(warp::path(segment)).boxed();
+    }
+    for segment in path.split('/').skip(1) {
+        filter = if segment.starts_with('{') {
+            let append = |mut segments: Vec<String>, segment: String| {
+                segments.push(segment);
+                segments
+            };
+            filter.and(warp::path::param()).map(append).boxed()
+        } else {
+            filter.and(warp::path(segment)).boxed()
+        };
+    }
+    filter.and(warp::path::end()).boxed()
+}
+
+fn route_filter(
+    route: &'static Route,
+    path: BoxedFilter<(Vec<String>,)>,
+    context: Arc<Context>,
+) -> BoxedFilter<(Response,)> {
+    let method = warp::method().and_then(move |method: Method| async move {
+        // A HEAD is a GET of which hyper leaves the body out.
+        let fits =
+            method == route.method || (method == Method::HEAD && route.method == Method::GET);
+        fits.then_some(method).ok_or_else(warp::reject)
+    });
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    path.and(method)
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |segments, method, query, headers, body| {
+            let request = Request {
+                query,
+                headers,
+                segments,
+                body: whole_chunks(body),
+            };
+            answer(route, context.clone(), method, request)
+        })
+        .boxed()
+}
+
+fn whole_chunks(
+    body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + 'static,
+) -> BodyStream {
+    fn whole(mut chunk: impl Buf) -> Bytes {
+        chunk.copy_to_bytes(chunk.remaining())
+    }
+    Box::pin(body.map(|chunk| chunk.map(whole)))
+}
+
+async fn answer(
+    route: &'static Route,
+    context: Arc<Context>,
+    method: Method,
+    request: Request,
+) -> Response {
+    let begun = Instant::now();
+    let headers = request.headers.clone();
+    let id = request_id(&headers);
+    let answer = (route.handler)(context, request).await;
+    let response = respond(answer, &method, &headers, &id);
+    tracing::debug!(
+        request_id = id,
+        %method,
+        path = route.path,
+        status = response.status().as_u16(),
+        ms = begun.elapsed().as_millis() as u64,
+        "answered"
+    );
+    response
+}
+
+fn no_route(path: &str, method: &Method) -> Problem {
+    let prefix = format!("/{}", PREFIX.join("/"));
+    let path = path.strip_prefix(&prefix).unwrap_or(path);
+    let matches = |route: &&Route| {
+        let (mut given, mut own) = (path.split('/'), route.path.split('/'));
+        loop {
+            match (given.next(), own.next()) {
+                (None, None) => return true,
+                (Some(given), Some(own))
+                    if own == given || (own.starts_with('{') && !given.is_empty()) => {}
+                _ => return false,
+            }
+        }
+    };
+    let Some(route) = ROUTES.iter().find(matches) else {
+        let detail = "No such path: /swagger shows all that there are.";
+        return Problem::new(Kind::NotFound, detail);
+    };
+    let allow = match route.method {
+        Method::GET => "GET, HEAD".to_owned(),
+        ref method => method.to_string(),
+    };
+    Problem {
+        allow: Some(allow.clone()),
+        ..Problem::new(
+            Kind::MethodNotAllowed,
+            format!("This path takes {allow}, not {method}."),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_document_and_the_router_know_the_same_routes() {
+        let document: serde_json::Value = serde_json::from_str(docs::openapi_json()).expect("JSON");
+        let documented: BTreeSet<_> = document["paths"]
+            .as_object()
+            .expect("paths")
+            .iter()
+            .flat_map(|(path, operations)| {
+                let operations = operations.as_object().expect("operations");
+                let operations = operations.keys().map(|method| method.to_uppercase());
+                operations.map(|method| (method, path.clone()))
+            })
+            .collect();
+        let routed: BTreeSet<_> = ROUTES
+            .iter()
+            .map(|route| (route.method.to_string(), route.path.to_owned()))
+            .collect();
+        assert_eq!(documented, routed);
+    }
+}

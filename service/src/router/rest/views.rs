@@ -1,0 +1,315 @@
+//! What the API shows, as JSON and in the OpenAPI document.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::time::format_instant;
+use crate::{
+    model::{Bucket, Change, Latest, Quarantined, StoredReading, StreamStanding},
+    usecase::manage::Page,
+};
+
+/// A stored reading
+#[derive(Serialize, ToSchema)]
+#[schema(as = Reading)]
+pub(super) struct ReadingView {
+    /// Given by the service, unique
+    #[schema(example = 1_000_042)]
+    id: i64,
+    #[schema(example = 0)]
+    id1: i32,
+    #[schema(example = "A")]
+    id2: String,
+    #[schema(example = "temperature")]
+    sensor_type: String,
+    #[schema(example = 21.5)]
+    sensor_value: f64,
+    /// RFC 3339, UTC, microseconds
+    #[schema(example = "2026-01-31T12:00:00.000000Z")]
+    timestamp: String,
+    /// Microseconds since the Unix epoch
+    #[schema(example = 1_769_860_800_000_000_i64)]
+    timestamp_us: i64,
+}
+
+impl From<StoredReading> for ReadingView {
+    fn from(stored: StoredReading) -> Self {
+        let reading = stored.reading;
+        Self {
+            id: stored.id,
+            id1: reading.series.id1,
+            id2: reading.series.id2,
+            sensor_type: reading.series.sensor_type,
+            sensor_value: reading.sensor_value,
+            timestamp: format_instant(reading.timestamp_us),
+            timestamp_us: reading.timestamp_us,
+        }
+    }
+}
+
+/// A page of readings
+#[derive(Serialize, ToSchema)]
+#[schema(as = Readings)]
+pub(super) struct ReadingsView {
+    readings: Vec<ReadingView>,
+    /// Readings of this page
+    #[schema(example = 1)]
+    count: usize,
+    /// Give it as `cursor` to get the next page; null on the last one
+    #[schema(example = "AZy2...")]
+    next_cursor: Option<String>,
+}
+
+impl ReadingsView {
+    pub(super) fn new<P>(page: Page<StoredReading, P>, cursor: impl Fn(&P) -> String) -> Self {
+        Self {
+            count: page.items.len(),
+            next_cursor: page.next.as_ref().map(cursor),
+            readings: page.items.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// The newest reading of each pair
+#[derive(Serialize, ToSchema)]
+#[schema(as = LatestReadings)]
+pub(super) struct LatestReadingsView {
+    /// In the order of the pairs
+    latest: Vec<LatestView>,
+}
+
+/// The newest reading of a pair
+#[derive(Serialize, ToSchema)]
+#[schema(as = Latest)]
+struct LatestView {
+    #[schema(example = 0)]
+    id1: i32,
+    #[schema(example = "A")]
+    id2: String,
+    /// null when the pair has none
+    reading: Option<ReadingView>,
+}
+
+impl From<Vec<Latest>> for LatestReadingsView {
+    fn from(latest: Vec<Latest>) -> Self {
+        let view = |latest: Latest| LatestView {
+            id1: latest.pair.id1,
+            id2: latest.pair.id2,
+            reading: latest.reading.map(Into::into),
+        };
+        Self {
+            latest: latest.into_iter().map(view).collect(),
+        }
+    }
+}
+
+/// Figures of one series in one time bucket
+#[derive(Serialize, ToSchema)]
+#[schema(as = Bucket)]
+pub(super) struct BucketView {
+    /// Start of the bucket, RFC 3339, UTC
+    #[schema(example = "2026-01-31T12:00:00.000000Z")]
+    bucket: String,
+    /// Start of the bucket, microseconds since the Unix epoch
+    #[schema(example = 1_769_860_800_000_000_i64)]
+    bucket_us: i64,
+    #[schema(example = 0)]
+    id1: i32,
+    #[schema(example = "A")]
+    id2: String,
+    #[schema(example = "temperature")]
+    sensor_type: String,
+    /// Readings in the bucket
+    #[schema(example = 60)]
+    count: u64,
+    #[schema(example = 20.0)]
+    min: f64,
+    #[schema(example = 22.0)]
+    max: f64,
+    /// null when the sum exceeds what a double holds
+    #[schema(example = 21.0, nullable)]
+    avg: f64,
+    /// Value of the earliest reading
+    #[schema(example = 20.0)]
+    first: f64,
+    /// Value of the newest reading
+    #[schema(example = 22.0)]
+    last: f64,
+}
+
+impl From<Bucket> for BucketView {
+    fn from(bucket: Bucket) -> Self {
+        Self {
+            bucket: format_instant(bucket.start_us),
+            bucket_us: bucket.start_us,
+            id1: bucket.series.id1,
+            id2: bucket.series.id2,
+            sensor_type: bucket.series.sensor_type,
+            count: bucket.count,
+            min: bucket.min,
+            max: bucket.max,
+            avg: bucket.avg,
+            first: bucket.first,
+            last: bucket.last,
+        }
+    }
+}
+
+/// A page of buckets, ordered by time and series
+#[derive(Serialize, ToSchema)]
+#[schema(as = Buckets)]
+pub(super) struct BucketsView {
+    pub(super) buckets: Vec<BucketView>,
+    /// Give it as `cursor` to get the next page; null on the last one
+    pub(super) next_cursor: Option<String>,
+}
+
+/// Where a stream stands
+#[derive(Serialize, ToSchema)]
+#[schema(as = Stream)]
+pub(super) struct StreamView {
+    #[schema(example = "gateway-7")]
+    stream_id: String,
+    /// `stream`, or `lane` for a row that the service keeps of one of its own lanes, which counts anonymous readings
+    #[schema(example = "stream")]
+    kind: &'static str,
+    /// Raised each time the stream is opened
+    #[schema(example = 3)]
+    epoch: u64,
+    /// Position of the last reading that is settled; for a lane, the number of its last batch
+    #[schema(example = 120_000)]
+    committed_seq: u64,
+    #[schema(example = 119_998)]
+    committed: u64,
+    #[schema(example = 2)]
+    rejected: u64,
+    #[schema(example = 0)]
+    duplicate: u64,
+    #[schema(example = "2026-01-31T12:00:00.000000Z")]
+    created_at: String,
+    #[schema(example = "2026-01-31T12:30:00.000000Z")]
+    updated_at: String,
+}
+
+impl From<StreamStanding> for StreamView {
+    fn from(stream: StreamStanding) -> Self {
+        let is_lane = stream.stream_id.starts_with("lane:");
+        Self {
+            kind: if is_lane { "lane" } else { "stream" },
+            stream_id: stream.stream_id,
+            epoch: stream.epoch.0,
+            committed_seq: stream.committed_seq.0,
+            committed: stream.committed,
+            rejected: stream.rejected,
+            duplicate: stream.duplicate,
+            created_at: format_instant(stream.created_us),
+            updated_at: format_instant(stream.updated_us),
+        }
+    }
+}
+
+/// A page of the ledger
+#[derive(Serialize, ToSchema)]
+#[schema(as = Streams)]
+pub(super) struct StreamsView {
+    pub(super) streams: Vec<StreamView>,
+    /// Give it as `cursor` to get the next page; null on the last one
+    pub(super) next_cursor: Option<String>,
+}
+
+/// A reading that was not stored, as it was sent
+#[derive(Serialize, ToSchema)]
+#[schema(as = Rejection)]
+pub(super) struct RejectionView {
+    #[schema(example = 17)]
+    id: u64,
+    /// null for a reading of an anonymous call
+    #[schema(example = "gateway-7")]
+    stream_id: Option<String>,
+    /// Position in its stream or call, from 1
+    #[schema(example = 4711)]
+    seq: u64,
+    /// The field that is wrong
+    #[schema(example = "sensor_value")]
+    field: String,
+    #[schema(example = "sensor_value is not a finite number")]
+    reason: String,
+    #[schema(example = 0)]
+    id1: i32,
+    #[schema(example = "A")]
+    id2: String,
+    #[schema(example = "temperature")]
+    sensor_type: String,
+    /// As text, because NaN and the infinities have no number in JSON
+    #[schema(example = "NaN")]
+    sensor_value: String,
+    #[schema(example = 1_769_860_800_000_000_i64)]
+    timestamp_us: i64,
+    #[schema(example = "2026-01-31T12:00:00.000000Z")]
+    rejected_at: String,
+}
+
+impl From<Quarantined> for RejectionView {
+    fn from(reading: Quarantined) -> Self {
+        Self {
+            id: reading.id,
+            stream_id: reading.stream_id,
+            seq: reading.seq.0,
+            field: reading.field,
+            reason: reading.reason,
+            id1: reading.series.id1,
+            id2: reading.series.id2,
+            sensor_type: reading.series.sensor_type,
+            sensor_value: reading.sensor_value,
+            timestamp_us: reading.timestamp_us,
+            rejected_at: format_instant(reading.rejected_us),
+        }
+    }
+}
+
+/// A page of the quarantine
+#[derive(Serialize, ToSchema)]
+#[schema(as = Rejections)]
+pub(super) struct RejectionsView {
+    pub(super) rejections: Vec<RejectionView>,
+    /// Give it as `cursor` to get the next page; null on the last one
+    pub(super) next_cursor: Option<String>,
+}
+
+/// How many readings were deleted, or would be
+#[derive(Serialize, ToSchema)]
+pub(super) struct Deleted {
+    #[schema(example = 3)]
+    pub(super) deleted_count: u64,
+    /// Whether they were only counted
+    pub(super) dry_run: bool,
+}
+
+/// How many readings were changed
+#[derive(Serialize, ToSchema)]
+pub(super) struct Updated {
+    /// Those that were selected, also where the value was the same before
+    #[schema(example = 3)]
+    pub(super) updated_count: u64,
+}
+
+/// New values, either or both
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewValues {
+    /// A finite number
+    #[schema(example = 21.5)]
+    sensor_value: Option<f64>,
+    /// 1 to 50 characters
+    #[schema(example = "temperature")]
+    sensor_type: Option<String>,
+}
+
+impl From<NewValues> for Change {
+    fn from(values: NewValues) -> Self {
+        Self {
+            sensor_value: values.sensor_value,
+            sensor_type: values.sensor_type,
+        }
+    }
+}
