@@ -84,6 +84,14 @@ check_books() {
 }
 step "checking the books: received = committed + rejected + duplicate, and COUNT(*)" check_books
 
+query() {
+    local day=from_time=2010-07-01T00:00:00Z\&to_time=2010-07-02T00:00:00Z
+    curl -fsS "$rest/api/v1/sensor/aggregate?$day&id1=1&id2=seattle&bucket=1d" >"$work/aggregate.json"
+    curl -fsS "$rest/api/v1/sensor/ids-time?$day&id1=1&id2=seattle&sensor_type=temperature&limit=100" >"$work/day.json"
+    [ "$(jq .count "$work/day.json")" -eq 24 ] || fail "the first of July has 24 hourly temperatures"
+}
+step "asking REST for one day" query
+
 row() {
     jq -r --arg name "$2" '[$name, .sent, .committed, .rejected, .duplicate, (.rows_per_s | floor),
         (.ack_ms.p50 | tostring), (.ack_ms.p99 | tostring)] | @tsv' "$work/$1.json"
@@ -96,7 +104,9 @@ echo
     row gentle "a twentieth"
 } | column -t -s "$(printf '\t')"
 echo
+jq -r '.buckets[] | "on 2010-07-01 \(.sensor_type): \(.count) readings, \(.min) to \(.max)"' "$work/aggregate.json"
+echo
 say "the books balance: every acknowledged reading is in the table, once"
 if [ -n "$keep" ]; then
-    say "still running: gRPC $grpc, REST $rest, data in $work; stop it with: kill $service"
+    say "still running: gRPC $grpc, REST $rest (Swagger UI at $rest/swagger), data in $work; stop it with: kill $service"
 fi

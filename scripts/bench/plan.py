@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Callable
 
 import cases
+import rest
 from engine import Engine
 
 
@@ -136,6 +137,10 @@ def growth(context):
     return cases.growth_steps(context.engine, rows, context.folder, steps)
 
 
+def rest_queries(context):
+    return {"rest": lambda: rest.measure(context.engine, context.rows, context.folder, context.quick)}
+
+
 def ack_figures(share):
     return [(f"latency-{share}", f"ack_ms.{quantile}", f"latency-{share}.{quantile}_ms")
             for quantile in ("p50", "p90", "p99", "p999")]
@@ -220,6 +225,15 @@ CASES = {
         order,
         figures=[*rates("series-1000", "series-100000", "series-1000000"),
                  ("series-1000000", "service_peak_rss_mib", "series-1000000.service_peak_rss_mib")],
+        in_quick=False,
+    ),
+    "rest": Case(
+        "questions over REST on 10,000,000 readings, and an export of all of them",
+        rest_queries,
+        figures=[("rest", name, f"rest.{name}") for name in (
+            "page_by_time_ms", "page_by_ids_time_ms", "latest_100_ms", "first_page_ms", "last_page_ms",
+            "export_rows_per_s", "export_growth_mib")],
+        repeated=False,
         in_quick=False,
     ),
     "growth": Case(

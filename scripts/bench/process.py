@@ -15,9 +15,9 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
-def peak_mib(pid):
+def memory_mib(pid, name):
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
+        if line.startswith(name):
             return int(line.split()[1]) / 1024
     return 0.0
 
@@ -55,7 +55,10 @@ class Service:
         return cpu_seconds(self.process.pid)
 
     def peak(self):
-        return peak_mib(self.process.pid)
+        return memory_mib(self.process.pid, "VmHWM")
+
+    def resident(self):
+        return memory_mib(self.process.pid, "VmRSS")
 
     def __exit__(self, *_):
         self.process.terminate()

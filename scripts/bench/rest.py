@@ -1,0 +1,94 @@
+"""What questions cost over REST: the median time from request to last byte, on a table of 10,000,000 readings."""
+
+import http.client
+import json
+import statistics
+import time
+import urllib.parse
+
+from cases import Unbalanced, expect
+from process import Service, sluicegen
+
+READINGS = 10_000_000
+STEP_US = 5  # event time between readings of a run at full rate
+START_S = 1_767_225_600  # 2026-01-01T00:00:00Z
+
+
+def ask(connection, path, accept="application/json"):
+    began = time.perf_counter()
+    connection.request("GET", path, headers={"Accept": accept})
+    answer = connection.getresponse()
+    body = answer.read()
+    if answer.status != 200:
+        raise Unbalanced(f"{path}: {answer.status} {body[:200]}")
+    return (time.perf_counter() - began) * 1000, body
+
+
+def path(route, **parameters):
+    return f"/api/v1/sensor/{route}?{urllib.parse.urlencode(parameters, safe=',')}"
+
+
+def series_id(number):
+    return number // 1_000, f"sensor-{number:06}"
+
+
+def at(seconds):
+    return int((START_S + seconds) * 1000)
+
+
+def median_ms(connection, paths):
+    return statistics.median(ask(connection, one)[0] for one in paths)
+
+
+def last_page_ms(connection, first):
+    """Follows the cursors of a query to its end: the time of the first page and of the last full one."""
+    times, cursor = [], None
+    for _ in range(200):
+        took, body = ask(connection, first + (f"&cursor={cursor}" if cursor else ""))
+        page = json.loads(body)
+        cursor = page.get("next_cursor")
+        if not cursor:
+            break
+        times.append(took)
+    return statistics.median(times[:5]), statistics.median(times[-5:])
+
+
+def measure(engine, rows, folder, quick):
+    readings = 1_000_000 if quick else READINGS
+    rows = rows.with_count(readings)
+    schema = engine.fresh_schema("partitioned")
+    with Service(engine, schema, folder) as service:
+        sluicegen("run", "--target", service.grpc, "--mode", "stream", "--json", *rows.flags())
+        expect(engine, schema, readings)
+        engine.ready()
+        connection = http.client.HTTPConnection(service.rest.removeprefix("http://"), timeout=120)
+        span = readings * STEP_US / 1e6
+        starts = [span * place / 50 for place in range(50)]
+        ids = lambda number: dict(zip(("id1", "id2"), series_id(number)))
+        all_time = {"from_time": at(0), "to_time": at(span + 1)}
+        pairs = [series_id(number * 997 % rows.series) for number in range(100)]
+        latest = path("latest", id1=",".join(str(one) for one, _ in pairs), id2=",".join(two for _, two in pairs))
+        first, last = last_page_ms(connection, path("time", limit=1000, from_time=at(0), to_time=at(min(span, 0.5))))
+        sample = {
+            "page_by_time_ms": median_ms(
+                connection, [path("time", limit=1000, from_time=at(start), to_time=at(span + 1)) for start in starts]),
+            "page_by_ids_time_ms": median_ms(
+                connection, [path("ids-time", limit=1000, **ids(number * 1_999 % rows.series), **all_time)
+                             for number in range(50)]),
+            "latest_100_ms": median_ms(connection, [latest] * 20),
+            "first_page_ms": first,
+            "last_page_ms": last,
+        }
+        before = service.resident()
+        began = time.monotonic()
+        connection.request("GET", path("time", **all_time), headers={"Accept": "application/x-ndjson"})
+        answer = connection.getresponse()
+        lines, peak = 0, before
+        while chunk := answer.read(1 << 20):
+            lines += chunk.count(b"\n")
+            peak = max(peak, service.resident())
+        if lines != readings:
+            raise Unbalanced(f"the export has {lines} of {readings} readings")
+        sample["export_rows_per_s"] = lines / (time.monotonic() - began)
+        sample["export_growth_mib"] = float(peak - before)
+        return sample
