@@ -6,6 +6,7 @@ mod reading;
 mod rejection;
 mod selection;
 mod stored;
+mod time_span;
 
 pub use limits::{Limits, TimestampRange};
 pub use position::{Epoch, Seq, StreamHeader, StreamId, StreamIdError, StreamPosition};
@@ -16,3 +17,4 @@ pub use stored::{
     Bucket, BucketKey, BucketWidth, Change, Latest, QuarantineKey, QuarantineOf, Quarantined,
     StoredReading, StreamStanding,
 };
+pub use time_span::TimeSpan;

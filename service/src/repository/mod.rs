@@ -1,6 +1,7 @@
 //! What the use cases need from storage, as traits. `mysql` implements them; nothing else speaks SQL.
 
 pub mod mysql;
+mod partitions;
 mod readings;
 
 use std::{ops::Range, sync::Arc};
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 pub use self::readings::{AggregateQuery, LedgerReader, ReadingStore, Stretch};
 
+pub use self::partitions::{Partition, PartitionChange, PartitionPass, PartitionStore, Split};
 use crate::model::{Epoch, Limits, Reading, Rejection, Seq, StreamId, StreamPosition};
 
 /// What can go wrong with storage. Messages are for people; no driver's text reaches a producer.

@@ -13,6 +13,7 @@ mod ledger;
 mod ledger_reader;
 mod loader;
 mod migrations;
+mod partitions;
 mod plan;
 #[cfg(test)]
 mod plan_model;
@@ -29,12 +30,19 @@ use tracing::{info, warn};
 
 pub use self::migrations::Layout;
 use self::{
-    connection::Connector, error::explain, indexes::Indexes, ledger::MySqlLedger,
-    ledger_reader::MySqlLedgerReader, loader::Loader, readings::MySqlReadings, table::Table,
+    connection::Connector,
+    error::explain,
+    indexes::Indexes,
+    ledger::MySqlLedger,
+    ledger_reader::MySqlLedgerReader,
+    loader::Loader,
+    partitions::MySqlPartitions,
+    readings::MySqlReadings,
+    table::{Table, TableLayout},
 };
 use super::{
-    BatchLoader, Durability, IngestStorage, LedgerReader, ReadingStore, RepositoryError,
-    StorageFacts, StreamLedger,
+    BatchLoader, Durability, IngestStorage, LedgerReader, PartitionStore, ReadingStore,
+    RepositoryError, StorageFacts, StreamLedger,
 };
 use crate::model::StreamId;
 
@@ -127,6 +135,17 @@ impl MySqlStorage {
     #[must_use]
     pub fn ledger_reader(&self) -> Arc<dyn LedgerReader> {
         Arc::new(MySqlLedgerReader::new(self.management.clone()))
+    }
+
+    /// The partitions of the readings table; None for a layout that has none.
+    #[must_use]
+    pub fn partitions(&self) -> Option<Arc<dyn PartitionStore>> {
+        match self.table.layout {
+            TableLayout::Seed => None,
+            TableLayout::Partitioned | TableLayout::Hashed => {
+                Some(Arc::new(MySqlPartitions::new(self.pool.clone())))
+            }
+        }
     }
 
     /// Closes idle connections.

@@ -1,0 +1,251 @@
+//! Partitions of `sensor_readings`: RANGE COLUMNS (ts), the last one without an upper bound.
+
+use async_trait::async_trait;
+use chrono::{DateTime, NaiveDateTime};
+use mysql_async::{Conn, Pool, prelude::Queryable as _};
+
+use super::{error::explain, ledger::quote};
+use crate::repository::{
+    Partition, PartitionChange, PartitionPass, PartitionStore, RepositoryError, Split,
+};
+
+const READ: &str = "SELECT PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION, \
+    CAST(TABLE_ROWS AS UNSIGNED), CAST(DATA_LENGTH + INDEX_LENGTH AS UNSIGNED) FROM information_schema.PARTITIONS \
+    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' ORDER BY PARTITION_ORDINAL_POSITION";
+/// MySQL's own copy of the row estimates is up to a day old. MariaDB has none, and does not know the variable.
+const FRESH_ESTIMATES: &str = "SET SESSION information_schema_stats_expiry = 0";
+// A lock's name has at most 64 characters, a database's too.
+const LOCK: &str = "SELECT GET_LOCK(CONCAT('sluicegate.partitions.', MD5(DATABASE())), 0)";
+const UNLOCK: &str = "DO RELEASE_LOCK(CONCAT('sluicegate.partitions.', MD5(DATABASE())))";
+const TIMESTAMP: &str = "SELECT DATE_FORMAT(ts, '%Y-%m-%d %H:%i:%s.%f') FROM sensor_readings";
+
+/// Hands out passes over a pool.
+pub(super) struct MySqlPartitions {
+    pool: Pool,
+}
+
+impl MySqlPartitions {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+}
+
+#[async_trait]
+impl PartitionStore for MySqlPartitions {
+    async fn begin(&self) -> Result<Option<Box<dyn PartitionPass>>, RepositoryError> {
+        let mut conn = self.pool.get_conn().await.map_err(explain)?;
+        let locked: Option<Option<u8>> = conn.query_first(LOCK).await.map_err(explain)?;
+        if locked.flatten() != Some(1) {
+            return Ok(None);
+        }
+        let _ = conn.query_drop(FRESH_ESTIMATES).await;
+        Ok(Some(Box::new(Pass { conn })))
+    }
+}
+
+/// Holds the named lock. The pool resets the session when the connection comes back, which frees the lock.
+struct Pass {
+    conn: Conn,
+}
+
+#[async_trait]
+impl PartitionPass for Pass {
+    async fn partitions(&mut self) -> Result<Vec<Partition>, RepositoryError> {
+        type Row = (
+            Option<String>,
+            Option<String>,
+            Option<String>,
+            Option<String>,
+            Option<u64>,
+            Option<u64>,
+        );
+        let rows: Vec<Row> = self.conn.query(READ).await.map_err(explain)?;
+        let mut partitions = Vec::with_capacity(rows.len());
+        for (name, method, expression, bound, rows, bytes) in rows {
+            let (Some(name), Some(bound)) = (name, bound) else {
+                return Err(not_ours());
+            };
+            let by_time = expression.is_some_and(|text| text.replace('`', "") == "ts");
+            if method.as_deref() != Some("RANGE COLUMNS") || !by_time {
+                return Err(not_ours());
+            }
+            partitions.push(Partition {
+                name,
+                upper_us: read_bound(&bound)?,
+                rows: rows.unwrap_or_default(),
+                bytes: bytes.unwrap_or_default(),
+            });
+        }
+        match partitions.last() {
+            Some(last) if last.upper_us.is_none() => Ok(partitions),
+            _ => Err(not_ours()),
+        }
+    }
+
+    async fn newest_before(&mut self, end_us: i64) -> Result<Option<i64>, RepositoryError> {
+        let end = literal(end_us);
+        let sql = format!("{TIMESTAMP} WHERE ts < {end} ORDER BY ts DESC LIMIT 1");
+        self.timestamp(&sql).await
+    }
+
+    async fn oldest_from(&mut self, start_us: Option<i64>) -> Result<Option<i64>, RepositoryError> {
+        let from = start_us.map_or(String::new(), |start_us| {
+            format!("WHERE ts >= {}", literal(start_us))
+        });
+        self.timestamp(&format!("{TIMESTAMP} {from} ORDER BY ts LIMIT 1"))
+            .await
+    }
+
+    async fn count_up_to(&mut self, partition: &str, limit: u64) -> Result<u64, RepositoryError> {
+        let sql = format!(
+            "SELECT COUNT(*) FROM (SELECT ts FROM sensor_readings PARTITION ({}) LIMIT {limit}) AS counted",
+            identifier(partition)
+        );
+        let count: Option<u64> = self.conn.query_first(sql).await.map_err(explain)?;
+        Ok(count.unwrap_or_default())
+    }
+
+    async fn buffer_pool_bytes(&mut self) -> Result<u64, RepositoryError> {
+        let sql = "SELECT @@GLOBAL.innodb_buffer_pool_size";
+        let bytes: Option<u64> = self.conn.query_first(sql).await.map_err(explain)?;
+        bytes.ok_or_else(|| {
+            RepositoryError::Other("the server does not tell its settings".to_owned())
+        })
+    }
+
+    /// While an ALTER waits for transactions that run, new ones queue behind it: it must not wait for long.
+    async fn alter(
+        &mut self,
+        change: &PartitionChange,
+        patience_s: u32,
+    ) -> Result<(), RepositoryError> {
+        let sql = match change {
+            PartitionChange::Split(split) => split_statement(self.find(&split.name).await?, split),
+            PartitionChange::Drop(names) => drop_statement(names),
+        };
+        let patience = format!("SET SESSION lock_wait_timeout = {patience_s}");
+        self.conn.query_drop(patience).await.map_err(explain)?;
+        tracing::debug!(sql, "altering");
+        self.conn.query_drop(sql).await.map_err(explain)
+    }
+
+    async fn end(mut self: Box<Self>) {
+        // Where this fails the connection is gone, and the lock with it.
+        let _ = self.conn.query_drop(UNLOCK).await;
+    }
+}
+
+impl Pass {
+    async fn timestamp(&mut self, sql: &str) -> Result<Option<i64>, RepositoryError> {
+        let text: Option<String> = self.conn.query_first(sql).await.map_err(explain)?;
+        text.map(|text| parse(&text)).transpose()
+    }
+
+    async fn find(&mut self, name: &str) -> Result<Partition, RepositoryError> {
+        let partitions = self.partitions().await?;
+        let found = partitions.into_iter().find(|each| each.name == name);
+        found.ok_or_else(|| {
+            let reason = format!("the partition {name} is gone: somebody else alters the table");
+            RepositoryError::Other(reason)
+        })
+    }
+}
+
+fn drop_statement(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| identifier(name)).collect();
+    format!(
+        "ALTER TABLE sensor_readings DROP PARTITION {}",
+        names.join(", ")
+    )
+}
+
+fn split_statement(whole: Partition, split: &Split) -> String {
+    let pieces = split.bounds_us.iter().map(|&bound_us| {
+        let bound = literal(bound_us);
+        format!("PARTITION {} VALUES LESS THAN ({bound})", name(bound_us))
+    });
+    let bound = whole.upper_us.map_or("MAXVALUE".to_owned(), literal);
+    let whole = identifier(&whole.name);
+    let last = format!("PARTITION {whole} VALUES LESS THAN ({bound})");
+    let pieces: Vec<String> = pieces.chain([last]).collect();
+    format!(
+        "ALTER TABLE sensor_readings REORGANIZE PARTITION {whole} INTO ({})",
+        pieces.join(", ")
+    )
+}
+
+/// A partition is named by its upper bound in UTC.
+fn name(upper_us: i64) -> String {
+    at(upper_us).format("p%Y%m%d_%H%M%S").to_string()
+}
+
+fn literal(timestamp_us: i64) -> String {
+    quote(&at(timestamp_us).format("%Y-%m-%d %H:%M:%S%.6f").to_string())
+}
+
+fn at(timestamp_us: i64) -> NaiveDateTime {
+    DateTime::from_timestamp_micros(timestamp_us)
+        .unwrap_or_default()
+        .naive_utc()
+}
+
+fn identifier(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+fn read_bound(description: &str) -> Result<Option<i64>, RepositoryError> {
+    match description {
+        "MAXVALUE" => Ok(None),
+        text => parse(text.trim_matches('\'')).map(Some),
+    }
+}
+
+fn parse(text: &str) -> Result<i64, RepositoryError> {
+    NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f")
+        .map(|at| at.and_utc().timestamp_micros())
+        .map_err(|_| RepositoryError::Other(format!("{text:?} is not a point in time")))
+}
+
+fn not_ours() -> RepositoryError {
+    RepositoryError::Setup(
+        "sensor_readings is not partitioned by RANGE COLUMNS (ts) with a last partition below MAXVALUE: alter it, or \
+         set partitions.enabled to false"
+            .to_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE_US: i64 = 1_767_225_600_000_000;
+
+    #[test]
+    fn a_split_keeps_the_name_and_the_bound_of_its_last_piece() {
+        let whole = Partition {
+            name: "p_rest".to_owned(),
+            upper_us: None,
+            rows: 0,
+            bytes: 0,
+        };
+        let split = Split {
+            name: "p_rest".to_owned(),
+            bounds_us: vec![BASE_US, BASE_US + 60_000_000],
+        };
+        assert_eq!(
+            split_statement(whole, &split),
+            "ALTER TABLE sensor_readings REORGANIZE PARTITION `p_rest` INTO (\
+             PARTITION p20260101_000000 VALUES LESS THAN ('2026-01-01 00:00:00.000000'), \
+             PARTITION p20260101_000100 VALUES LESS THAN ('2026-01-01 00:01:00.000000'), \
+             PARTITION `p_rest` VALUES LESS THAN (MAXVALUE))"
+        );
+    }
+
+    #[test]
+    fn a_bound_reads_back_as_it_was_written() {
+        assert_eq!(read_bound("MAXVALUE").unwrap(), None);
+        assert_eq!(read_bound(&literal(BASE_US)).unwrap(), Some(BASE_US));
+        assert_eq!(read_bound("'2026-01-01 00:00:00'").unwrap(), Some(BASE_US));
+        assert!(read_bound("12").is_err());
+    }
+}
