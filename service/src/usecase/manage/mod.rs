@@ -1,8 +1,10 @@
-//! Management of what is stored: queries, exports, changes, the ledger and the quarantine.
+//! Management of what is stored: queries, exports, changes, the ledger, the quarantine, partitions and retention.
 
 mod changes;
 mod pace;
+pub mod partitions;
 mod queries;
+mod retention;
 
 use std::sync::Arc;
 

@@ -1,0 +1,434 @@
+//! The partition manager: makes partitions before their readings come, gives readings in the catch-all a partition of
+//! their own, and drops what has outlived the retention.
+//!
+//! To alter the table takes a lock that waits for the transactions that run, and new ones queue behind it. So an ALTER
+//! is rare, mostly on empty partitions, and gives up soon: ingestion must not wait for it.
+
+mod plan;
+mod rate;
+mod width;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::{SecondsFormat, Utc};
+use rand::Rng as _;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+pub use self::width::WidthSetting;
+use self::{
+    plan::{Front, PARTITIONS_MAX},
+    rate::RateMeter,
+};
+use super::retention;
+pub use super::retention::Retention;
+use crate::{
+    model::TimeSpan,
+    repository::{
+        Partition, PartitionChange, PartitionPass, PartitionStore, RepositoryError, Split,
+    },
+};
+
+/// Readings further in the future stay in the catch-all: most such clocks are wrong.
+const FUTURE_US: i64 = TimeSpan::DAY.us();
+/// After so long without newer readings, partitions for now are made no narrower than [`IDLE_WIDTH`].
+const IDLE_US: i64 = TimeSpan::minutes(60).us();
+const IDLE_WIDTH: TimeSpan = TimeSpan::minutes(15);
+/// How long each attempt to alter waits for transactions that run.
+const PATIENCE_S: [u32; 3] = [1, 2, 3];
+/// Between attempts, for the lanes to catch up.
+const ATTEMPT_PAUSE_MS: std::ops::Range<u64> = 200..800;
+/// Longest pause between passes when the table cannot be altered, in intervals.
+const BACKOFF_MAX: u32 = 6;
+/// Up to here readings in the catch-all are counted one by one, beyond they are estimated.
+const COUNTED_ROWS: u64 = 100_000;
+
+/// What the manager does. Defaults and meaning stand with the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionSettings {
+    pub width: WidthSetting,
+    /// Share of the buffer pool that the newest partition may take.
+    pub buffer_pool_share: f64,
+    pub retention: Option<TimeSpan>,
+    pub interval: Duration,
+}
+
+/// What the last pass of this instance found and all of its passes did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PartitionFigures {
+    pub partitions: u64,
+    /// Partitions after the one that receives.
+    pub ahead: u64,
+    /// Width of new partitions, seconds.
+    pub width_s: u64,
+    /// Readings in the catch-all; estimated beyond 100,000.
+    pub catch_all_rows: u64,
+    /// Readings moved out of the catch-all since start; estimated beyond 100,000.
+    pub rehomed_rows: u64,
+    /// Partitions dropped by retention since start.
+    pub dropped: u64,
+    /// Readings in them, an estimate.
+    pub dropped_rows: u64,
+    /// When the last pass of this instance ended well, RFC 3339.
+    pub last_pass: Option<String>,
+    /// Why the last pass did not end well.
+    pub failure: Option<String>,
+}
+
+/// What became of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassOutcome {
+    Done,
+    /// Another instance is at it.
+    Skipped,
+}
+
+/// Keeps the partitions of one database. Several instances may do so at once.
+pub struct PartitionManager {
+    store: Arc<dyn PartitionStore>,
+    settings: PartitionSettings,
+    figures: Mutex<PartitionFigures>,
+    gauge: Mutex<Gauge>,
+}
+
+/// What a pass remembers for the next one.
+struct Gauge {
+    meter: RateMeter,
+    width: TimeSpan,
+}
+
+impl PartitionManager {
+    #[must_use]
+    pub fn new(store: Arc<dyn PartitionStore>, settings: PartitionSettings) -> Self {
+        let gauge = Gauge {
+            meter: RateMeter::default(),
+            width: TimeSpan::MINUTE,
+        };
+        Self {
+            store,
+            settings,
+            figures: Mutex::default(),
+            gauge: Mutex::new(gauge),
+        }
+    }
+
+    #[must_use]
+    pub fn figures(&self) -> PartitionFigures {
+        lock(&self.figures).clone()
+    }
+
+    /// Makes a pass at each interval until `draining`.
+    pub async fn run(self: Arc<Self>, draining: CancellationToken) {
+        let mut failures = 0_u32;
+        loop {
+            let intervals = 2_u32.saturating_pow(failures).min(BACKOFF_MAX);
+            // Instances that started together do not stay together.
+            let jitter = rand::rng().random_range(0.9..1.1);
+            let pause = (self.settings.interval * intervals).mul_f64(jitter);
+            let pass = async {
+                tokio::time::sleep(pause).await;
+                self.pass().await
+            };
+            // A pass that is cut short does no harm: the database ends the statement, or has not begun it.
+            let ended = tokio::select! {
+                () = draining.cancelled() => return,
+                ended = pass => ended,
+            };
+            failures = match ended {
+                Ok(_) => 0,
+                Err(_) => failures.saturating_add(1),
+            };
+        }
+    }
+
+    /// Looks once and does what is due. Errors are logged and kept in the figures as well.
+    ///
+    /// # Errors
+    /// When the database does not answer, refuses, or is too busy to be altered; the next pass tries again.
+    pub async fn pass(&self) -> Result<PassOutcome, RepositoryError> {
+        self.pass_at(Utc::now().timestamp_micros()).await
+    }
+
+    /// A pass as if it were `now_us`, microseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// As for [`PartitionManager::pass`].
+    pub async fn pass_at(&self, now_us: i64) -> Result<PassOutcome, RepositoryError> {
+        let ended = self.locked_pass(now_us).await;
+        let mut figures = lock(&self.figures);
+        match &ended {
+            Ok(_) => figures.failure = None,
+            Err(reason) => {
+                let reason = reason.to_string();
+                warn!(reason, "the partitions could not be seen to");
+                figures.failure = Some(reason);
+            }
+        }
+        ended
+    }
+
+    async fn locked_pass(&self, now_us: i64) -> Result<PassOutcome, RepositoryError> {
+        let Some(mut pass) = self.store.begin().await? else {
+            debug!("another instance sees to the partitions");
+            return Ok(PassOutcome::Skipped);
+        };
+        let ended = self.work(pass.as_mut(), now_us).await;
+        pass.end().await;
+        ended.map(|()| PassOutcome::Done)
+    }
+
+    async fn work(&self, pass: &mut dyn PartitionPass, now_us: i64) -> Result<(), RepositoryError> {
+        let partitions = pass.partitions().await?;
+        let newest = match pass.newest_before(now_us + FUTURE_US).await? {
+            Some(at_us) => Some(front(pass, &partitions, at_us).await?),
+            None => None,
+        };
+        let width = self.width(pass, &partitions, newest).await?;
+        let made = self.cover(pass, &partitions, newest, width, now_us).await;
+        // Retention frees space even when nothing can be made.
+        let dropped = self.retain(pass, newest, now_us).await;
+        let at_us = newest.map_or(now_us, |newest| newest.at_us);
+        self.report(pass, at_us, width).await?;
+        made.and(dropped)
+    }
+
+    async fn width(
+        &self,
+        pass: &mut dyn PartitionPass,
+        partitions: &[Partition],
+        newest: Option<Front>,
+    ) -> Result<TimeSpan, RepositoryError> {
+        let pool_bytes = pass.buffer_pool_bytes().await?;
+        let mut gauge = lock(&self.gauge);
+        let rate = newest.and_then(|newest| gauge.meter.observe(partitions, newest));
+        let fitting = match self.settings.width {
+            WidthSetting::Fixed(width) => width,
+            WidthSetting::Auto => width::fitting(
+                rate,
+                width::bytes_per_row(partitions),
+                pool_bytes as f64 * self.settings.buffer_pool_share,
+                gauge.width,
+            ),
+        };
+        if fitting != gauge.width {
+            let rows_per_s = rate.map(f64::round);
+            info!(width = %fitting, before = %gauge.width, rows_per_s, "partitions get another width");
+            gauge.width = fitting;
+        }
+        let width = width::within_limit(fitting, partitions.len());
+        if width != fitting {
+            warn!(partitions = partitions.len(), limit = PARTITIONS_MAX, asked = %fitting, %width,
+                "there are many partitions, so new ones are wider: set partitions.retention or partitions.width");
+        }
+        Ok(width)
+    }
+
+    /// Makes partitions where readings arrive: at the newest reading, and at now.
+    async fn cover(
+        &self,
+        pass: &mut dyn PartitionPass,
+        partitions: &[Partition],
+        newest: Option<Front>,
+        width: TimeSpan,
+        now_us: i64,
+    ) -> Result<(), RepositoryError> {
+        let mut known = partitions.to_vec();
+        let idle = newest.is_none_or(|newest| newest.at_us < now_us - IDLE_US);
+        let had_readings = newest.is_some();
+        let width_now = match self.settings.width {
+            WidthSetting::Auto if idle && had_readings => width.max(IDLE_WIDTH),
+            _ => width,
+        };
+        let mut fronts = vec![(now_us, width_now)];
+        fronts.extend(newest.map(|newest| (newest.at_us, width)));
+        fronts.sort_by_key(|&(at_us, _)| at_us);
+        for (at_us, width) in fronts {
+            let front = front(pass, &known, at_us).await?;
+            for split in plan::cover(&known, front, width) {
+                known = self.make(pass, &known, split, width, now_us).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Divides one partition, unless that would take too long or make too many.
+    async fn make(
+        &self,
+        pass: &mut dyn PartitionPass,
+        known: &[Partition],
+        mut split: Split,
+        width: TimeSpan,
+        now_us: i64,
+    ) -> Result<Vec<Partition>, RepositoryError> {
+        if known.len() + split.bounds_us.len() > PARTITIONS_MAX {
+            return Err(RepositoryError::Setup(format!(
+                "there are {} partitions and no more than {PARTITIONS_MAX} are made, so readings go into the catch-all: \
+                 set partitions.retention, or a wider partitions.width",
+                known.len()
+            )));
+        }
+        let Some(whole) = known.iter().find(|each| each.name == split.name) else {
+            return Ok(known.to_vec());
+        };
+        let rows = count(pass, whole).await?;
+        if whole.upper_us.is_none() {
+            self.announce(pass, &mut split, rows, width, now_us).await?;
+        }
+        let began = tokio::time::Instant::now();
+        patiently(pass, &PartitionChange::Split(split.clone())).await?;
+        let left = count(pass, whole).await?;
+        info!(
+            partition = split.name,
+            pieces = split.bounds_us.len(),
+            %width,
+            rows,
+            rows_left = left,
+            took_ms = began.elapsed().as_millis() as u64,
+            "partitions made"
+        );
+        if whole.upper_us.is_none() {
+            lock(&self.figures).rehomed_rows += rows.saturating_sub(left);
+        }
+        Ok(plan::divided(known, &split))
+    }
+
+    /// Before the catch-all is divided: says what is going to be moved, and fences off what would be in the way again.
+    async fn announce(
+        &self,
+        pass: &mut dyn PartitionPass,
+        split: &mut Split,
+        rows: u64,
+        width: TimeSpan,
+        now_us: i64,
+    ) -> Result<(), RepositoryError> {
+        if rows == 0 {
+            return Ok(());
+        }
+        info!(
+            rows,
+            "the catch-all has readings: those that are not of a far future get partitions; ingestion waits meanwhile"
+        );
+        if rows > plan::COPY_ROWS_MAX
+            && let Some(far_us) = pass.oldest_from(Some(now_us + FUTURE_US)).await?
+        {
+            plan::fence(split, far_us, width);
+        }
+        Ok(())
+    }
+
+    async fn retain(
+        &self,
+        pass: &mut dyn PartitionPass,
+        newest: Option<Front>,
+        now_us: i64,
+    ) -> Result<(), RepositoryError> {
+        let Some(retention) = self.settings.retention else {
+            return Ok(());
+        };
+        let cutoff_us = now_us - retention.us();
+        let partitions = pass.partitions().await?;
+        let newest_us = newest.map(|newest| newest.at_us);
+        for lot in retention::outdated(&partitions, cutoff_us, newest_us) {
+            let names: Vec<String> = lot.iter().map(|each| each.name.clone()).collect();
+            let rows: u64 = lot.iter().map(|each| each.rows).sum();
+            let began = tokio::time::Instant::now();
+            patiently(pass, &PartitionChange::Drop(names.clone())).await?;
+            info!(
+                partitions = names.join(" "),
+                rows_about = rows,
+                %retention,
+                took_ms = began.elapsed().as_millis() as u64,
+                "partitions dropped"
+            );
+            let mut figures = lock(&self.figures);
+            figures.dropped += names.len() as u64;
+            figures.dropped_rows += rows;
+        }
+        Ok(())
+    }
+
+    async fn report(
+        &self,
+        pass: &mut dyn PartitionPass,
+        at_us: i64,
+        width: TimeSpan,
+    ) -> Result<(), RepositoryError> {
+        let partitions = pass.partitions().await?;
+        let catch_all_rows = match partitions.last() {
+            Some(catch_all) => count(pass, catch_all).await?,
+            None => 0,
+        };
+        // The catch-all is not one that was made ahead.
+        let ahead = partitions.len() - 1;
+        let ahead = ahead.saturating_sub(plan::holder(&partitions, at_us) + 1);
+        let mut figures = lock(&self.figures);
+        if catch_all_rows > figures.catch_all_rows {
+            let before = figures.catch_all_rows;
+            warn!(
+                rows = catch_all_rows,
+                before, "readings of a far future stay in the catch-all"
+            );
+        }
+        figures.partitions = partitions.len() as u64;
+        figures.ahead = ahead as u64;
+        figures.width_s = width.seconds();
+        figures.catch_all_rows = catch_all_rows;
+        figures.last_pass = Some(Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true));
+        Ok(())
+    }
+}
+
+async fn front(
+    pass: &mut dyn PartitionPass,
+    partitions: &[Partition],
+    at_us: i64,
+) -> Result<Front, RepositoryError> {
+    let receiving = plan::holder(partitions, at_us);
+    let oldest_us = pass
+        .oldest_from(plan::lower_us(partitions, receiving))
+        .await?;
+    Ok(Front { at_us, oldest_us })
+}
+
+async fn count(
+    pass: &mut dyn PartitionPass,
+    partition: &Partition,
+) -> Result<u64, RepositoryError> {
+    let counted = pass.count_up_to(&partition.name, COUNTED_ROWS).await?;
+    if counted < COUNTED_ROWS {
+        return Ok(counted);
+    }
+    let partitions = pass.partitions().await?;
+    let now = partitions.iter().find(|each| each.name == partition.name);
+    Ok(now.map_or(counted, |each| each.rows.max(counted)))
+}
+
+/// Tries to alter the table, with a pause between attempts in which the lanes catch up.
+async fn patiently(
+    pass: &mut dyn PartitionPass,
+    change: &PartitionChange,
+) -> Result<(), RepositoryError> {
+    let (last, first) = (
+        PATIENCE_S[PATIENCE_S.len() - 1],
+        &PATIENCE_S[..PATIENCE_S.len() - 1],
+    );
+    for &patience_s in first {
+        match pass.alter(change, patience_s).await {
+            Err(RepositoryError::Contention(reason)) => {
+                debug!(reason, patience_s, "the table is busy");
+            }
+            ended => return ended,
+        }
+        let pause = rand::rng().random_range(ATTEMPT_PAUSE_MS);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+    pass.alter(change, last).await
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
