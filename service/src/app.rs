@@ -12,7 +12,10 @@ use crate::{
     repository::{RepositoryError, mysql::MySqlStorage},
     router::{grpc, rest},
     shutdown::Shutdown,
-    usecase::{ingest::Ingest, manage::Manage},
+    usecase::{
+        ingest::Ingest,
+        manage::{Manage, partitions::PartitionManager},
+    },
 };
 
 /// Why the service did not start, or did not end well.
@@ -137,6 +140,13 @@ async fn serve(
     }
     let storage = Arc::new(MySqlStorage::open(&settings).await?);
     let (readings, ledger) = (storage.readings(), storage.ledger_reader());
+    let partitions = partition_manager(config, &storage)?;
+    if let Some(manager) = &partitions {
+        // So that a fresh table has its partitions before the first reading. It says itself what went wrong.
+        let _ = manager.pass().await;
+        let running = manager.clone().run(shutdown.draining.clone());
+        shutdown.tasks.spawn(running);
+    }
     let ingest = Arc::new(Ingest::start(config.ingest_settings(), storage, &shutdown.tasks).await?);
     let manage = Arc::new(Manage::new(readings, ledger, ingest.clone()));
 
@@ -150,6 +160,7 @@ async fn serve(
         listeners.rest,
         manage,
         ingest.clone(),
+        partitions,
         config.rest.clone(),
         draining.clone(),
     ));
@@ -175,6 +186,26 @@ async fn serve(
             info!(books = ?ingest.figures(), "drained");
             Ok(grpc_ended?)
         }
+    }
+}
+
+/// The manager of the table's partitions, unless it has none or they are to be left alone.
+fn partition_manager(
+    config: &Config,
+    storage: &MySqlStorage,
+) -> Result<Option<Arc<PartitionManager>>, AppError> {
+    let Some(settings) = config.partitions.settings() else {
+        return Ok(None);
+    };
+    match storage.partitions() {
+        Some(store) => Ok(Some(Arc::new(PartitionManager::new(store, settings)))),
+        None if settings.retention.is_some() => Err(ConfigError::Value {
+            key: "partitions.retention",
+            value: config.partitions.retention.to_string(),
+            must: "none on the layout seed, which has no partitions to drop",
+        }
+        .into()),
+        None => Ok(None),
     }
 }
 

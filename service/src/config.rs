@@ -13,8 +13,12 @@ use serde::{Deserialize, Serialize};
 use warp::http::uri::Authority;
 
 use crate::{
+    model::TimeSpan,
     repository::mysql::{DatabaseSettings, Layout},
-    usecase::ingest::IngestSettings,
+    usecase::{
+        ingest::IngestSettings,
+        manage::partitions::{PartitionSettings, Retention, WidthSetting},
+    },
 };
 
 /// A setting that cannot be used. One sentence, with where it stands.
@@ -108,6 +112,9 @@ pub struct Settings {
 
     #[command(flatten)]
     pub rest: RestOverrides,
+
+    #[command(flatten)]
+    pub partitions: PartitionOverrides,
 }
 
 /// Settings under `grpc:`.
@@ -214,6 +221,51 @@ pub struct RestOverrides {
     pub cors_origins: Option<Vec<String>>,
 }
 
+/// Settings under `partitions:`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PartitionOverrides {
+    /// Whether to make partitions ahead and drop old ones; not on the layout seed, which has none [default: true]
+    #[arg(
+        long = "partitions-enabled",
+        env = "SLUICEGATE_PARTITIONS_ENABLED",
+        value_name = "BOOL"
+    )]
+    pub enabled: Option<bool>,
+
+    /// Time that one partition holds: auto, or whole minutes such as 15m, 1h or 1d; for new partitions [default: auto]
+    #[arg(
+        long = "partitions-width",
+        env = "SLUICEGATE_PARTITIONS_WIDTH",
+        value_name = "auto|TIME"
+    )]
+    pub width: Option<WidthSetting>,
+
+    /// Share of the InnoDB buffer pool that the newest partition may take, for the width auto [default: 0.25]
+    #[arg(
+        long = "partitions-buffer-pool-share",
+        env = "SLUICEGATE_PARTITIONS_BUFFER_POOL_SHARE",
+        value_name = "SHARE"
+    )]
+    pub buffer_pool_share: Option<f64>,
+
+    /// Drops partitions that are older, such as 30d; none keeps all; not on the layout seed [default: none]
+    #[arg(
+        long = "partitions-retention",
+        env = "SLUICEGATE_PARTITIONS_RETENTION",
+        value_name = "none|TIME"
+    )]
+    pub retention: Option<Retention>,
+
+    /// Pause between looks at the partitions, seconds; 1 to 60 [default: 10]
+    #[arg(
+        long = "partitions-interval-s",
+        env = "SLUICEGATE_PARTITIONS_INTERVAL_S",
+        value_name = "SECONDS"
+    )]
+    pub interval_s: Option<u64>,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
@@ -254,6 +306,7 @@ pub struct Config {
     pub grpc: GrpcConfig,
     pub ingest: IngestConfig,
     pub rest: RestConfig,
+    pub partitions: PartitionConfig,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -278,6 +331,15 @@ pub struct IngestConfig {
     pub budget_bytes: u32,
     pub dictionary_bytes: usize,
     pub commit_deadline_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct PartitionConfig {
+    pub enabled: bool,
+    pub width: WidthSetting,
+    pub buffer_pool_share: f64,
+    pub retention: Retention,
+    pub interval_s: u64,
 }
 
 impl Config {
@@ -313,6 +375,7 @@ impl Config {
         };
         let (grpc, file_grpc) = (given.grpc, file.grpc);
         let (ingest, file_ingest) = (given.ingest, file.ingest);
+        let (partitions, file_partitions) = (given.partitions, file.partitions);
         Ok(Self {
             database,
             database_url: url.as_deref().map(mask_password),
@@ -384,6 +447,28 @@ impl Config {
                     .cors_origins
                     .or(file.rest.cors_origins)
                     .unwrap_or_default(),
+            },
+            partitions: PartitionConfig {
+                enabled: partitions
+                    .enabled
+                    .or(file_partitions.enabled)
+                    .unwrap_or(true),
+                width: partitions
+                    .width
+                    .or(file_partitions.width)
+                    .unwrap_or_default(),
+                buffer_pool_share: partitions
+                    .buffer_pool_share
+                    .or(file_partitions.buffer_pool_share)
+                    .unwrap_or(0.25),
+                retention: partitions
+                    .retention
+                    .or(file_partitions.retention)
+                    .unwrap_or_default(),
+                interval_s: partitions
+                    .interval_s
+                    .or(file_partitions.interval_s)
+                    .unwrap_or(10),
             },
         })
     }
@@ -478,6 +563,7 @@ impl Config {
                 must: "http://HOST[:PORT], https://HOST[:PORT] or *, each",
             });
         }
+        self.partitions.check()?;
         if self.instance.is_empty()
             || self.instance.len() > 64
             || self.instance.contains(char::is_control)
@@ -511,6 +597,46 @@ impl Config {
             dictionary_bytes: self.ingest.dictionary_bytes,
             commit_deadline: Duration::from_millis(self.ingest.commit_deadline_ms),
         }
+    }
+}
+
+impl PartitionConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let refused = |key, value, must| Err(ConfigError::Value { key, value, must });
+        if !(1..=60).contains(&self.interval_s) {
+            let value = self.interval_s.to_string();
+            return refused("partitions.interval_s", value, "1 to 60");
+        }
+        if !(0.01..=1.0).contains(&self.buffer_pool_share) {
+            let value = self.buffer_pool_share.to_string();
+            return refused("partitions.buffer_pool_share", value, "0.01 to 1");
+        }
+        match (self.retention, self.width) {
+            (Retention(Some(_)), _) if !self.enabled => {
+                let must = "none while partitions.enabled is false";
+                refused("partitions.retention", self.retention.to_string(), must)
+            }
+            (Retention(Some(retention)), WidthSetting::Fixed(width)) if retention < width => {
+                let must = "at least partitions.width";
+                refused("partitions.retention", retention.to_string(), must)
+            }
+            (Retention(Some(retention)), _) if retention < TimeSpan::MINUTE => {
+                let must = "at least 1m";
+                refused("partitions.retention", retention.to_string(), must)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What to do with partitions; None to leave them alone.
+    #[must_use]
+    pub fn settings(&self) -> Option<PartitionSettings> {
+        self.enabled.then_some(PartitionSettings {
+            width: self.width,
+            buffer_pool_share: self.buffer_pool_share,
+            retention: self.retention.0,
+            interval: Duration::from_secs(self.interval_s),
+        })
     }
 }
 
@@ -619,6 +745,26 @@ mod tests {
         given.ingest.lanes = Some(0);
         let text = Config::resolve(given, None).unwrap_err().to_string();
         assert_eq!(text, "ingest.lanes is 0, but must be 1 to 64");
+    }
+
+    #[test]
+    fn partitions_are_set_in_words_that_people_use() {
+        let yaml = file("partitions:\n  width: 15m\n  retention: 30d\n");
+        let config = Config::resolve(Settings::default(), Some(yaml.path())).unwrap();
+        let shown = serde_norway::to_string(&config.partitions).unwrap();
+        assert_eq!(
+            shown,
+            "enabled: true\nwidth: 15m\nbuffer_pool_share: 0.25\nretention: 30d\ninterval_s: 10\n"
+        );
+        let yaml = file("partitions:\n  width: 20s\n");
+        let error = Config::resolve(Settings::default(), Some(yaml.path())).unwrap_err();
+        assert!(error.to_string().contains("1m to 1d"), "{error}");
+        let yaml = file("partitions:\n  width: 6h\n  retention: 1h\n");
+        let error = Config::resolve(Settings::default(), Some(yaml.path())).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "partitions.retention is 1h, but must be at least partitions.width"
+        );
     }
 
     #[test]

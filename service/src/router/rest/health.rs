@@ -13,7 +13,10 @@ use super::{
     problem::Problem,
     request::Request,
 };
-use crate::{repository::StorageFacts, usecase::ingest::Figures};
+use crate::{
+    repository::StorageFacts,
+    usecase::{ingest::Figures, manage::partitions::PartitionFigures},
+};
 
 /// Whether the service is ready, and what it holds
 #[derive(Serialize, ToSchema)]
@@ -32,6 +35,10 @@ pub(super) struct Readiness<'a> {
     in_flight_bytes: u64,
     #[schema(value_type = Object)]
     books: Figures,
+    /// Left out where nobody manages partitions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    partitions: Option<PartitionFigures>,
 }
 
 /// Whether the process is alive.
@@ -73,6 +80,7 @@ pub(super) async fn readyz(context: Arc<Context>, _: Request) -> Result<Answer, 
         lag_ms: ingest.lag().as_millis() as u64,
         in_flight_bytes: ingest.used_bytes(),
         books: ingest.figures(),
+        partitions: context.partitions.as_ref().map(|manager| manager.figures()),
     };
     let status = match readiness.ready {
         true => StatusCode::OK,

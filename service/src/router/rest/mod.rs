@@ -29,13 +29,18 @@ use tokio_util::sync::CancellationToken;
 pub use self::docs::openapi_json;
 use crate::{
     config::RestConfig,
-    usecase::{ingest::Ingest, manage::Manage},
+    usecase::{
+        ingest::Ingest,
+        manage::{Manage, partitions::PartitionManager},
+    },
 };
 
 /// What handlers work with.
 struct Context {
     manage: Arc<Manage>,
     ingest: Arc<Ingest>,
+    /// None where nobody manages partitions.
+    partitions: Option<Arc<PartitionManager>>,
     draining: CancellationToken,
 }
 
@@ -44,12 +49,14 @@ pub async fn serve(
     listener: TcpListener,
     manage: Arc<Manage>,
     ingest: Arc<Ingest>,
+    partitions: Option<Arc<PartitionManager>>,
     config: RestConfig,
     draining: CancellationToken,
 ) {
     let context = Arc::new(Context {
         manage,
         ingest,
+        partitions,
         draining: draining.clone(),
     });
     let routes = cors::around(routes::all(&context), &config.cors_origins);
