@@ -143,7 +143,10 @@ async fn serve(
     let partitions = partition_manager(config, &storage)?;
     if let Some(manager) = &partitions {
         // So that a fresh table has its partitions before the first reading. It says itself what went wrong.
-        let _ = manager.pass().await;
+        tokio::select! {
+            () = shutdown.draining.cancelled() => {}
+            _ = manager.pass() => {}
+        }
         let running = manager.clone().run(shutdown.draining.clone());
         shutdown.tasks.spawn(running);
     }

@@ -14,9 +14,11 @@ const READ: &str = "SELECT PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSIO
     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' ORDER BY PARTITION_ORDINAL_POSITION";
 /// MySQL's own copy of the row estimates is up to a day old. MariaDB has none, and does not know the variable.
 const FRESH_ESTIMATES: &str = "SET SESSION information_schema_stats_expiry = 0";
-// A lock's name has at most 64 characters, a database's too.
-const LOCK: &str = "SELECT GET_LOCK(CONCAT('sluicegate.partitions.', MD5(DATABASE())), 0)";
-const UNLOCK: &str = "DO RELEASE_LOCK(CONCAT('sluicegate.partitions.', MD5(DATABASE())))";
+/// A lock's name has at most 64 characters, and a database's too. MySQL 9 has no MD5.
+const LOCK: &str =
+    "SELECT GET_LOCK(CONCAT('sluicegate.partitions.', LEFT(SHA2(DATABASE(), 256), 40)), 0)";
+const UNLOCK: &str =
+    "DO RELEASE_LOCK(CONCAT('sluicegate.partitions.', LEFT(SHA2(DATABASE(), 256), 40)))";
 const TIMESTAMP: &str = "SELECT DATE_FORMAT(ts, '%Y-%m-%d %H:%i:%s.%f') FROM sensor_readings";
 
 /// Hands out passes over a pool.

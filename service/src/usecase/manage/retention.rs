@@ -82,7 +82,7 @@ pub(super) fn outdated(
     lots
 }
 
-fn ends_by(partition: &Partition, at_us: i64) -> bool {
+pub(super) fn ends_by(partition: &Partition, at_us: i64) -> bool {
     partition.upper_us.is_some_and(|upper_us| upper_us <= at_us)
 }
 

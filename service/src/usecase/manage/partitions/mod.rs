@@ -38,8 +38,11 @@ const FUTURE_US: i64 = TimeSpan::DAY.us();
 /// After so long without newer readings, partitions for now are made no narrower than [`IDLE_WIDTH`].
 const IDLE_US: i64 = TimeSpan::minutes(60).us();
 const IDLE_WIDTH: TimeSpan = TimeSpan::minutes(15);
-/// How long each attempt to alter waits for transactions that run.
-const PATIENCE_S: [u32; 3] = [1, 2, 3];
+/// How long each attempt to alter waits for transactions that run, seconds. New ones queue behind it, and MariaDB waits
+/// twice as long as it is told: once to alter, once to take back what it had begun.
+const PATIENCE_S: [u32; 3] = [1, 1, 2];
+/// Where a pass was in vain, a reader may hold the table for long: the next one tries once, with one of these in turn.
+const SINGLE_PATIENCE_S: [u32; 3] = [1, 2, 3];
 /// Between attempts, for the lanes to catch up.
 const ATTEMPT_PAUSE_MS: std::ops::Range<u64> = 200..800;
 /// Longest pause between passes when the table cannot be altered, in intervals.
@@ -99,6 +102,8 @@ pub struct PartitionManager {
 struct Gauge {
     meter: RateMeter,
     width: TimeSpan,
+    /// Passes in a row that could not alter the table or reach it.
+    failures: u32,
 }
 
 impl PartitionManager {
@@ -107,6 +112,7 @@ impl PartitionManager {
         let gauge = Gauge {
             meter: RateMeter::default(),
             width: TimeSpan::MINUTE,
+            failures: 0,
         };
         Self {
             store,
@@ -123,25 +129,22 @@ impl PartitionManager {
 
     /// Makes a pass at each interval until `draining`.
     pub async fn run(self: Arc<Self>, draining: CancellationToken) {
-        let mut failures = 0_u32;
         loop {
+            let failures = lock(&self.gauge).failures;
             let intervals = 2_u32.saturating_pow(failures).min(BACKOFF_MAX);
             // Instances that started together do not stay together.
             let jitter = rand::rng().random_range(0.9..1.1);
             let pause = (self.settings.interval * intervals).mul_f64(jitter);
             let pass = async {
                 tokio::time::sleep(pause).await;
-                self.pass().await
+                // It keeps its failure for the next one and for the figures.
+                let _ = self.pass().await;
             };
             // A pass that is cut short does no harm: the database ends the statement, or has not begun it.
-            let ended = tokio::select! {
+            tokio::select! {
                 () = draining.cancelled() => return,
-                ended = pass => ended,
-            };
-            failures = match ended {
-                Ok(_) => 0,
-                Err(_) => failures.saturating_add(1),
-            };
+                () = pass => {}
+            }
         }
     }
 
@@ -159,15 +162,16 @@ impl PartitionManager {
     /// As for [`PartitionManager::pass`].
     pub async fn pass_at(&self, now_us: i64) -> Result<PassOutcome, RepositoryError> {
         let ended = self.locked_pass(now_us).await;
-        let mut figures = lock(&self.figures);
-        match &ended {
-            Ok(_) => figures.failure = None,
-            Err(reason) => {
-                let reason = reason.to_string();
+        let failure = ended.as_ref().err().map(ToString::to_string);
+        let mut gauge = lock(&self.gauge);
+        gauge.failures = match &failure {
+            None => 0,
+            Some(reason) => {
                 warn!(reason, "the partitions could not be seen to");
-                figures.failure = Some(reason);
+                gauge.failures.saturating_add(1)
             }
-        }
+        };
+        lock(&self.figures).failure = failure;
         ended
     }
 
@@ -279,7 +283,8 @@ impl PartitionManager {
             self.announce(pass, &mut split, rows, width, now_us).await?;
         }
         let began = tokio::time::Instant::now();
-        patiently(pass, &PartitionChange::Split(split.clone())).await?;
+        self.alter(pass, &PartitionChange::Split(split.clone()))
+            .await?;
         let left = count(pass, whole).await?;
         info!(
             partition = split.name,
@@ -320,6 +325,36 @@ impl PartitionManager {
         Ok(())
     }
 
+    /// Tries to alter the table, with pauses in which the lanes catch up.
+    async fn alter(
+        &self,
+        pass: &mut dyn PartitionPass,
+        change: &PartitionChange,
+    ) -> Result<(), RepositoryError> {
+        let failures = lock(&self.gauge).failures as usize;
+        let single = SINGLE_PATIENCE_S[failures.saturating_sub(1) % SINGLE_PATIENCE_S.len()];
+        let attempts = if failures == 0 {
+            PATIENCE_S.as_slice()
+        } else {
+            &[single]
+        };
+        let mut ended = Ok(());
+        for (attempt, &patience_s) in attempts.iter().enumerate() {
+            if attempt > 0 {
+                let pause = rand::rng().random_range(ATTEMPT_PAUSE_MS);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            ended = pass.alter(change, patience_s).await;
+            match &ended {
+                Err(RepositoryError::Contention(reason)) => {
+                    debug!(reason, patience_s, "the table is busy");
+                }
+                _ => break,
+            }
+        }
+        ended
+    }
+
     async fn retain(
         &self,
         pass: &mut dyn PartitionPass,
@@ -330,13 +365,23 @@ impl PartitionManager {
             return Ok(());
         };
         let cutoff_us = now_us - retention.us();
-        let partitions = pass.partitions().await?;
+        let mut partitions = pass.partitions().await?;
+        for old in partitions
+            .iter_mut()
+            .filter(|each| retention::ends_by(each, cutoff_us))
+        {
+            // What was divided lately has no estimate yet.
+            old.rows = old
+                .rows
+                .max(pass.count_up_to(&old.name, COUNTED_ROWS).await?);
+        }
         let newest_us = newest.map(|newest| newest.at_us);
         for lot in retention::outdated(&partitions, cutoff_us, newest_us) {
             let names: Vec<String> = lot.iter().map(|each| each.name.clone()).collect();
             let rows: u64 = lot.iter().map(|each| each.rows).sum();
             let began = tokio::time::Instant::now();
-            patiently(pass, &PartitionChange::Drop(names.clone())).await?;
+            self.alter(pass, &PartitionChange::Drop(names.clone()))
+                .await?;
             info!(
                 partitions = names.join(" "),
                 rows_about = rows,
@@ -405,28 +450,6 @@ async fn count(
     let partitions = pass.partitions().await?;
     let now = partitions.iter().find(|each| each.name == partition.name);
     Ok(now.map_or(counted, |each| each.rows.max(counted)))
-}
-
-/// Tries to alter the table, with a pause between attempts in which the lanes catch up.
-async fn patiently(
-    pass: &mut dyn PartitionPass,
-    change: &PartitionChange,
-) -> Result<(), RepositoryError> {
-    let (last, first) = (
-        PATIENCE_S[PATIENCE_S.len() - 1],
-        &PATIENCE_S[..PATIENCE_S.len() - 1],
-    );
-    for &patience_s in first {
-        match pass.alter(change, patience_s).await {
-            Err(RepositoryError::Contention(reason)) => {
-                debug!(reason, patience_s, "the table is busy");
-            }
-            ended => return ended,
-        }
-        let pause = rand::rng().random_range(ATTEMPT_PAUSE_MS);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-    }
-    pass.alter(change, last).await
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,0 +1,394 @@
+//! The partition manager, against real MariaDB and real MySQL. `common/engines.rs` says which those are.
+
+#[path = "common/mod.rs"]
+#[allow(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    reason = "shared with tests that need more of it"
+)]
+mod common;
+
+use std::{sync::Arc, time::Duration};
+
+use mysql_async::prelude::Queryable as _;
+use sluicegate::{
+    config::PartitionConfig,
+    repository::{
+        RepositoryError,
+        mysql::{DatabaseSettings, Layout, MySqlStorage},
+    },
+    usecase::manage::partitions::{PartitionManager, PartitionSettings, PassOutcome},
+};
+use sluicegate_proto::v1::SensorReading;
+use tokio::time::Instant;
+
+use common::{
+    database::Database,
+    on_each_engine, readings,
+    service::{AckedCall, Service},
+    until,
+};
+
+on_each_engine! {
+    partitions_are_made_ahead_on_a_fresh_table,
+    readings_in_the_catch_all_get_partitions,
+    readings_of_an_unmanaged_table_get_partitions,
+    a_crowd_from_the_far_future_is_not_copied_again,
+    history_that_streams_in_gets_partitions,
+    the_width_follows_the_rate,
+    retention_drops_exactly_the_old,
+    two_managers_at_once_do_no_harm,
+    a_transaction_that_runs_on_is_not_waited_for,
+    a_stream_goes_on_while_partitions_are_made_and_dropped,
+    the_layout_seed_has_no_partitions_to_drop,
+}
+
+const MINUTE_US: i64 = 60_000_000;
+const DAY_US: i64 = 86_400_000_000;
+/// 2026-06-01T12:00:30Z.
+const NOW_US: i64 = 1_780_315_230_000_000;
+const NOON: &str = "2026-06-01 12:00:00";
+
+async fn storage(database: &Database, layout: Layout) -> MySqlStorage {
+    let settings = DatabaseSettings {
+        url: database.url(),
+        connect_deadline: Duration::from_secs(10),
+        instance: "test".to_owned(),
+    };
+    MySqlStorage::migrate(&settings, layout)
+        .await
+        .expect("migrates");
+    MySqlStorage::open(&settings).await.expect("opens")
+}
+
+fn minutely() -> PartitionSettings {
+    settings("1m", "none")
+}
+
+fn settings(width: &str, retention: &str) -> PartitionSettings {
+    let config = PartitionConfig {
+        enabled: true,
+        width: width.parse().expect("a width"),
+        buffer_pool_share: 0.25,
+        retention: retention.parse().expect("a retention"),
+        interval_s: 10,
+    };
+    config.settings().expect("enabled")
+}
+
+async fn manager(database: &Database, settings: PartitionSettings) -> PartitionManager {
+    let storage = storage(database, Layout::Partitioned).await;
+    let partitions = storage.partitions().expect("it has partitions");
+    PartitionManager::new(partitions, settings)
+}
+
+/// Name and upper bound of each partition, in order.
+async fn partitions(database: &Database) -> Vec<(String, String)> {
+    let sql = "SELECT PARTITION_NAME, PARTITION_DESCRIPTION FROM information_schema.PARTITIONS \
+               WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' ORDER BY PARTITION_ORDINAL_POSITION";
+    let mut conn = database.connect().await;
+    conn.query(sql).await.expect("reads")
+}
+
+async fn names(database: &Database) -> Vec<String> {
+    let partitions = partitions(database).await;
+    partitions.into_iter().map(|(name, _)| name).collect()
+}
+
+async fn count_in(database: &Database, partition: &str) -> u64 {
+    database
+        .count(&format!("sensor_readings PARTITION ({partition})"))
+        .await
+}
+
+/// Number and sum of the ids: what no move may change.
+async fn inventory(database: &Database) -> (u64, u64) {
+    let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(id), 0) AS UNSIGNED) FROM sensor_readings";
+    let mut conn = database.connect().await;
+    conn.query_first(sql).await.expect("reads").expect("a row")
+}
+
+/// Stores `count` readings from `from` on, `step` apart; ids begin at `first_id`.
+async fn store(database: &Database, first_id: u32, count: u32, from: &str, step: &str) {
+    const DIGITS: &str = "(SELECT 0 d UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 \
+                          UNION SELECT 6 UNION SELECT 7 UNION SELECT 8 UNION SELECT 9)";
+    let sql = format!(
+        "INSERT INTO sensor_readings (id, sensor_value, sensor_type, id1, id2, ts) \
+         SELECT {first_id} + n, n, 't', n % 7, CONCAT('s', n % 50), '{from}' + INTERVAL n * ({step}) MICROSECOND FROM \
+         (SELECT a.d + 10 * b.d + 100 * c.d + 1000 * d.d + 10000 * e.d + 100000 * f.d AS n FROM {DIGITS} a, {DIGITS} b, \
+          {DIGITS} c, {DIGITS} d, {DIGITS} e, {DIGITS} f) AS numbers WHERE n < {count}"
+    );
+    database.run(&sql).await;
+}
+
+async fn partitions_are_made_ahead_on_a_fresh_table(database: Database) {
+    let storage = storage(&database, Layout::Hashed).await;
+    let store = storage.partitions().expect("it has partitions");
+    let manager = PartitionManager::new(store, minutely());
+    let passed = manager.pass_at(NOW_US).await.expect("passes");
+    assert_eq!(passed, PassOutcome::Done);
+    let made = partitions(&database).await;
+    assert_eq!(made[0].0, "p20260601_120000");
+    assert!(made[0].1.contains(NOON), "{made:?}");
+    assert_eq!(made[1].0, "p20260601_120100");
+    assert_eq!(made[9].0, "p20260601_120900");
+    assert_eq!(made[10], ("p_rest".to_owned(), "MAXVALUE".to_owned()));
+    let figures = manager.figures();
+    assert_eq!((figures.partitions, figures.ahead), (11, 8));
+    assert_eq!((figures.width_s, figures.failure), (60, None));
+    assert!(figures.last_pass.is_some());
+
+    manager
+        .pass_at(NOW_US + 4 * MINUTE_US)
+        .await
+        .expect("passes");
+    assert_eq!(partitions(&database).await, made, "enough are ahead");
+    manager
+        .pass_at(NOW_US + 5 * MINUTE_US)
+        .await
+        .expect("passes");
+    assert_eq!(manager.figures().ahead, 8);
+}
+
+async fn readings_in_the_catch_all_get_partitions(database: Database) {
+    let manager = manager(&database, minutely()).await;
+    manager.pass_at(NOW_US).await.expect("passes");
+    // Beyond the partitions that are there; and clocks that are wrong.
+    store(&database, 1, 20_000, "2026-06-01 12:00:10", "50000").await;
+    store(&database, 50_001, 3, "9999-01-01", "1").await;
+    store(&database, 60_001, 2, "2500-01-01", "1").await;
+    let before = inventory(&database).await;
+    let in_catch_all = count_in(&database, "p_rest").await;
+    assert!(in_catch_all > 5_000, "{in_catch_all}");
+
+    manager
+        .pass_at(NOW_US + 10 * MINUTE_US)
+        .await
+        .expect("passes");
+    assert_eq!(inventory(&database).await, before);
+    assert_eq!(count_in(&database, "p_rest").await, 5);
+    let figures = manager.figures();
+    assert_eq!(figures.catch_all_rows, 5);
+    assert_eq!(figures.rehomed_rows, in_catch_all - 5);
+    assert!(figures.partitions < 40, "{figures:?}");
+    // A reading lies where its time says: in the partition named by the next minute.
+    assert_eq!(count_in(&database, "p20260601_121000").await, 1_200);
+}
+
+async fn readings_of_an_unmanaged_table_get_partitions(database: Database) {
+    let manager = manager(&database, minutely()).await;
+    // 40 days, all in the only partition.
+    store(&database, 1, 20_000, "2026-04-22", "172800000").await;
+    let before = inventory(&database).await;
+    assert_eq!(names(&database).await, ["p_rest"]);
+    manager.pass_at(NOW_US).await.expect("passes");
+    assert_eq!(inventory(&database).await, before);
+    assert_eq!(count_in(&database, "p_rest").await, 0);
+    let figures = manager.figures();
+    assert_eq!(figures.rehomed_rows, 20_000);
+    assert!(figures.partitions < 120, "{figures:?}");
+}
+
+async fn a_crowd_from_the_far_future_is_not_copied_again(database: Database) {
+    let manager = manager(&database, minutely()).await;
+    store(&database, 1, 600_000, "2199-01-01", "1").await;
+    manager.pass_at(NOW_US).await.expect("passes");
+    assert!(
+        names(&database)
+            .await
+            .contains(&"p21990101_000000".to_owned())
+    );
+    let before = inventory(&database).await;
+    let began = Instant::now();
+    manager
+        .pass_at(NOW_US + 6 * MINUTE_US)
+        .await
+        .expect("passes");
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(inventory(&database).await, before);
+    assert!(manager.figures().ahead >= 8);
+}
+
+async fn history_that_streams_in_gets_partitions(database: Database) {
+    let manager = manager(&database, settings("1h", "none")).await;
+    manager.pass_at(NOW_US).await.expect("passes");
+    store(&database, 1, 10_000, "2010-01-01 00:30:00", "360000").await;
+    manager.pass_at(NOW_US).await.expect("passes");
+    let names = names(&database).await;
+    for name in ["p20100101_010000", "p20100101_020000", "p20260601_130000"] {
+        assert!(names.contains(&name.to_owned()), "{names:?}");
+    }
+    assert_eq!(inventory(&database).await.0, 10_000);
+    let made = names.len();
+    manager.pass_at(NOW_US).await.expect("passes");
+    assert_eq!(manager.figures().partitions as usize, made);
+}
+
+async fn the_width_follows_the_rate(database: Database) {
+    let manager = manager(&database, settings("auto", "none")).await;
+    manager.pass_at(NOW_US).await.expect("passes");
+    assert_eq!(
+        manager.figures().width_s,
+        60,
+        "narrow while nothing is known"
+    );
+    // A reading each tenth of a second.
+    store(&database, 1, 300, NOON, "100000").await;
+    manager.pass_at(NOW_US).await.expect("passes");
+    assert_eq!(manager.figures().width_s, 3_600);
+    // 50,000 a second.
+    store(&database, 100_001, 500_000, "2026-06-01 12:00:30", "20").await;
+    manager.pass_at(NOW_US + 10_000_000).await.expect("passes");
+    assert_eq!(manager.figures().width_s, 60);
+    let (before, narrow) = (partitions(&database).await, 500_300);
+    manager.pass_at(NOW_US + 20_000_000).await.expect("passes");
+    assert_eq!(partitions(&database).await, before);
+    assert_eq!(inventory(&database).await.0, narrow);
+}
+
+async fn retention_drops_exactly_the_old(database: Database) {
+    let manager = manager(&database, settings("1d", "30d")).await;
+    // Each noon of 60 days up to the last of May, and one far ahead.
+    store(&database, 1, 60, "2026-04-02 12:00:00", "86400000000").await;
+    store(&database, 1_001, 1, "9999-01-01", "1").await;
+    manager.pass_at(NOW_US).await.expect("passes");
+    // 30 days before now lies in the partition of 2 May, which stays.
+    let stored = database.stored().await;
+    let oldest = stored[0].reading.timestamp_us;
+    assert_eq!(oldest, NOW_US - 30_000_000 - 30 * DAY_US);
+    assert_eq!(stored.len(), 30 + 1);
+    let figures = manager.figures();
+    assert_eq!((figures.dropped, figures.dropped_rows), (31, 30));
+    assert_eq!(figures.catch_all_rows, 1);
+    manager.pass_at(NOW_US + DAY_US).await.expect("passes");
+    assert_eq!(manager.figures().dropped, 32);
+}
+
+async fn two_managers_at_once_do_no_harm(database: Database) {
+    let managers = [
+        manager(&database, settings("1m", "10m")).await,
+        manager(&database, settings("1m", "10m")).await,
+    ];
+    store(&database, 1, 10_000, "2026-06-01 11:55:00", "50000").await;
+    let mut done = 0;
+    for round in 0..8 {
+        let at = NOW_US + round * 3 * MINUTE_US;
+        let (left, right) = tokio::join!(managers[0].pass_at(at), managers[1].pass_at(at));
+        done += [left, right]
+            .into_iter()
+            .filter(|each| each.as_ref().expect("passes") == &PassOutcome::Done)
+            .count();
+        let partitions = partitions(&database).await;
+        let bounds: Vec<_> = partitions.iter().map(|(_, bound)| bound).collect();
+        assert!(
+            bounds.windows(2).all(|pair| pair[0] < pair[1]),
+            "{bounds:?}"
+        );
+    }
+    assert!(done >= 8, "{done}");
+}
+
+async fn a_transaction_that_runs_on_is_not_waited_for(database: Database) {
+    let manager = Arc::new(manager(&database, minutely()).await);
+    let mut reader = database.connect().await;
+    reader
+        .query_drop("START TRANSACTION")
+        .await
+        .expect("begins");
+    reader
+        .query_drop("SELECT COUNT(*) FROM sensor_readings")
+        .await
+        .expect("reads");
+    let passing = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.pass_at(NOW_US).await }
+    });
+    let mut slowest = Duration::ZERO;
+    let mut stored = 0;
+    while !passing.is_finished() {
+        let began = Instant::now();
+        store(&database, stored, 1, NOON, "1").await;
+        slowest = slowest.max(began.elapsed());
+        stored += 1;
+    }
+    let ended = passing.await.expect("no panic");
+    assert!(
+        matches!(ended, Err(RepositoryError::Contention(_))),
+        "{ended:?}"
+    );
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    assert!(manager.figures().failure.is_some());
+
+    reader.query_drop("COMMIT").await.expect("ends");
+    manager.pass_at(NOW_US).await.expect("passes");
+    assert_eq!(manager.figures().failure, None);
+    assert_eq!(inventory(&database).await.0, u64::from(stored));
+}
+
+/// Readings of one message, and the time between two of them: the stream's clock runs two hundred times too fast, so
+/// that it leaves its partitions behind and overtakes those ahead.
+const MESSAGE: u64 = 2_000;
+const STEP_US: i64 = 10_000;
+
+async fn a_stream_goes_on_while_partitions_are_made_and_dropped(database: Database) {
+    let start_us = chrono::Utc::now().timestamp_micros();
+    drop(manager(&database, minutely()).await);
+    let old = chrono::DateTime::from_timestamp_micros(start_us - DAY_US).expect("a time");
+    let old = old.format("%Y-%m-%d %H:%M:%S").to_string();
+    store(&database, 900_000_000, 3_000, &old, "1000000").await;
+    let service = Service::start_with(&database, |settings| {
+        settings.partitions.width = Some("1m".parse().expect("a width"));
+        settings.partitions.retention = Some("2h".parse().expect("a retention"));
+        settings.partitions.interval_s = Some(1);
+    })
+    .await;
+    let mut client = service.client().await;
+    let at = service.open("gate").await;
+    let mut call = AckedCall::resume(&mut client, "gate", &at).await;
+    let made = |n: u64| SensorReading {
+        timestamp_us: start_us + n as i64 * STEP_US,
+        ..readings::reading(n)
+    };
+    let until_us = Instant::now() + Duration::from_secs(12);
+    let (mut sent, mut slowest) = (0, Duration::ZERO);
+    while Instant::now() < until_us {
+        let began = Instant::now();
+        let message = (sent..sent + MESSAGE).map(made).collect();
+        call.send(readings::rows(message)).await;
+        sent += MESSAGE;
+        call.until_acked(sent).await;
+        slowest = slowest.max(began.elapsed());
+    }
+    call.finish().await;
+    let dropped =
+        || async { service.readiness().await["partitions"]["dropped"].as_u64() > Some(0) };
+    until("the old partitions are dropped", dropped).await;
+    let partitions = service.readiness().await["partitions"].clone();
+    println!("{sent} readings, slowest acknowledgement {slowest:?}: {partitions}");
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+
+    // All there, each once, and nothing of the old.
+    let stored = database.stored().await;
+    let stored = stored.iter().map(|each| &each.reading);
+    let all: Vec<_> = (0..sent).map(made).collect();
+    readings::assert_same(stored, &all);
+    service.close().await;
+}
+
+async fn the_layout_seed_has_no_partitions_to_drop(database: Database) {
+    let refused = Service::try_start(&database, |settings| {
+        settings.layout = Some(Layout::Seed);
+        settings.partitions.retention = Some("30d".parse().expect("a retention"));
+    })
+    .await;
+    let sentence = refused.err().expect("refuses");
+    assert_eq!(
+        sentence,
+        "partitions.retention is 30d, but must be none on the layout seed, which has no partitions to drop"
+    );
+    let service = Service::start(&database).await;
+    assert!(service.readiness().await["partitions"].is_null());
+    service.close().await;
+}
