@@ -47,8 +47,8 @@ const SINGLE_PATIENCE_S: [u32; 3] = [1, 2, 3];
 const ATTEMPT_PAUSE_MS: std::ops::Range<u64> = 200..800;
 /// Longest pause between passes when the table cannot be altered, in intervals.
 const BACKOFF_MAX: u32 = 6;
-/// Up to here readings in the catch-all are counted one by one, beyond they are estimated.
-const COUNTED_ROWS: u64 = 100_000;
+/// Up to here readings in a partition are counted one by one, beyond they are estimated.
+const COUNTED_ROWS: u64 = plan::COPY_ROWS_MAX + 1;
 
 /// What the manager does. Defaults and meaning stand with the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -68,13 +68,13 @@ pub struct PartitionFigures {
     pub ahead: u64,
     /// Width of new partitions, seconds.
     pub width_s: u64,
-    /// Readings in the catch-all; estimated beyond 100,000.
+    /// Readings in the catch-all; estimated beyond 500,000.
     pub catch_all_rows: u64,
-    /// Readings moved out of the catch-all since start; estimated beyond 100,000.
+    /// Readings moved out of the catch-all since start; estimated beyond 500,000.
     pub rehomed_rows: u64,
     /// Partitions dropped by retention since start.
     pub dropped: u64,
-    /// Readings in them, an estimate.
+    /// Readings in them, counted up to 500,000 in each and estimated beyond.
     pub dropped_rows: u64,
     /// When the last pass of this instance ended well, RFC 3339.
     pub last_pass: Option<String>,
@@ -279,6 +279,13 @@ impl PartitionManager {
             return Ok(known.to_vec());
         };
         let rows = count(pass, whole).await?;
+        if plan::copies_too_much(known, &split.name, rows) {
+            debug!(
+                partition = split.name,
+                rows, "too many readings to divide it"
+            );
+            return Ok(known.to_vec());
+        }
         if whole.upper_us.is_none() {
             self.announce(pass, &mut split, rows, width, now_us).await?;
         }
@@ -383,7 +390,9 @@ impl PartitionManager {
             self.alter(pass, &PartitionChange::Drop(names.clone()))
                 .await?;
             info!(
-                partitions = names.join(" "),
+                partitions = names.len(),
+                first = names.first(),
+                last = names.last(),
                 rows_about = rows,
                 %retention,
                 took_ms = began.elapsed().as_millis() as u64,
@@ -439,6 +448,8 @@ async fn front(
     Ok(Front { at_us, oldest_us })
 }
 
+/// The readings in a partition: counted as long as that is quick, estimated beyond. Right after a partition was divided
+/// the estimate may be nothing, so the count is the least.
 async fn count(
     pass: &mut dyn PartitionPass,
     partition: &Partition,

@@ -94,6 +94,12 @@ fn may_copy(partitions: &[Partition], index: usize) -> bool {
     is_gap(partitions, index) || partitions[index].rows <= COPY_ROWS_MAX
 }
 
+/// Whether a partition turned out to have more rows than its estimate, so that to divide it would take too long.
+pub(super) fn copies_too_much(partitions: &[Partition], name: &str, rows: u64) -> bool {
+    let index = partitions.iter().position(|each| each.name == name);
+    index.is_some_and(|index| !is_gap(partitions, index) && rows > COPY_ROWS_MAX)
+}
+
 /// The catch-all, or a partition far wider than any that is made for readings.
 fn is_gap(partitions: &[Partition], index: usize) -> bool {
     match (lower_us(partitions, index), partitions[index].upper_us) {
