@@ -10,6 +10,7 @@ use crate::{
     export::{self, ExportOptions},
     replay::{self, ReplayOptions},
     run::{self, RunOptions},
+    verify::{self, VerifyOptions},
 };
 
 /// Drives Sluicegate with readings, measures it and checks its books.
@@ -28,6 +29,9 @@ enum Command {
     /// Send the readings of a CSV file.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<ReplayOptions>),
+    /// Reconcile the journals of runs with the database: lost, duplicated, altered and unexpected readings.
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(Box<VerifyOptions>),
     /// Write the readings of a run to files for LOAD DATA, to measure other ways of loading with.
     Export(Box<ExportOptions>),
     /// Print a completion script, such as: sluicegen completions bash > /etc/bash_completion.d/sluicegen
@@ -45,8 +49,24 @@ Examples:
     sluicegen run --rate 200000 --duration 1m --connections 2 --json
   Single readings from 256 callers:
     sluicegen run --mode unary --concurrency 256 --count 100000
+  Weighted types with values of their own, some readings late, sent twice or bad, and a journal to verify with:
+    sluicegen run --types temperature:3=normal:20:5,rain=uniform:0:10 --late 0.01 --duplicates 0.001 --bad 0.0001 \\
+      --journal run.journal
 
 Exit status: 0 when every reading is accounted for, 1 when not or when the service is away, 2 for wrong flags.";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  A run with a journal, and whether the service has stored it:
+    sluicegen run --count 1000000 --journal run.journal
+    sluicegen verify --journal run.journal --rest http://127.0.0.1:8080
+  Two runs that shared series and time, against the table itself:
+    sluicegen verify --journal one.journal two.journal --database-url mysql://root@127.0.0.1/sluicegate
+
+Readings without an acknowledgement, as after a crash, may be stored or not.
+
+Exit status: 0 when nothing is lost, duplicated, altered or unexpected, 1 when something is or the database cannot be
+read, 2 for wrong flags or a file that is no journal.";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:
@@ -71,6 +91,11 @@ pub async fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Command::Replay(options) => {
             let json = options.json;
             (Box::pin(replay::replay(*options)).await?, json)
+        }
+        Command::Verify(options) => {
+            let report = Box::pin(verify::verify(&options)).await?;
+            report.print(options.json)?;
+            return Ok(report.exit_code());
         }
         Command::Export(options) => {
             export::export(&options)?;

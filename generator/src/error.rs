@@ -27,6 +27,9 @@ pub enum Error {
         /// What the operating system said.
         reason: String,
     },
+    /// The readings in the database cannot be read.
+    #[error("{0}")]
+    Database(String),
     /// The report cannot be written.
     #[error("cannot write the report: {0}")]
     Report(String),
@@ -39,7 +42,9 @@ impl Error {
         match self {
             Self::Csv(_) | Self::Usage(_) => ExitCode::from(2),
             Self::Producer(ProducerError::InvalidSetting { .. }) => ExitCode::from(2),
-            Self::Producer(_) | Self::Connect { .. } | Self::Report(_) => ExitCode::from(1),
+            Self::Producer(_) | Self::Connect { .. } | Self::Database(_) | Self::Report(_) => {
+                ExitCode::from(1)
+            }
         }
     }
 }

@@ -12,7 +12,8 @@ use clap::Args;
 
 use crate::{
     error::Error,
-    run::{RunOptions, workload::Workload},
+    run::RunOptions,
+    workload::{Workload, WorkloadSpec},
 };
 
 /// Settings of `sluicegen export`.
@@ -34,12 +35,18 @@ pub fn export(options: &ExportOptions) -> Result<(), Error> {
     let count = options.run.count.ok_or_else(|| {
         Error::Usage("export needs --count: how many readings to write".to_owned())
     })?;
+    let patterns = options.run.patterns.resolve()?;
+    if patterns.bad > 0.0 {
+        return Err(Error::Usage(
+            "bad readings cannot be exported: leave out --bad".to_owned(),
+        ));
+    }
+    let spec = options.run.workload(patterns);
     let connections = u64::from(options.run.connections);
     std::fs::create_dir_all(&options.out).map_err(|error| failed(options, &error))?;
     for connection in 0..options.run.connections {
         let share = share_of(count, connections, u64::from(connection));
-        write_file(options, connection, connections, share)
-            .map_err(|error| failed(options, &error))?;
+        write_file(options, &spec, connection, share).map_err(|error| failed(options, &error))?;
     }
     Ok(())
 }
@@ -51,13 +58,13 @@ fn share_of(count: u64, connections: u64, connection: u64) -> u64 {
 
 fn write_file(
     options: &ExportOptions,
+    spec: &WorkloadSpec,
     connection: u16,
-    connections: u64,
     readings: u64,
 ) -> io::Result<()> {
     let path = options.out.join(format!("readings-{connection}.tsv"));
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let mut workload = Workload::new(&options.run, connection);
+    let mut workload = Workload::new(spec, connection);
     let series: Vec<String> = workload
         .series()
         .iter()
@@ -65,7 +72,7 @@ fn write_file(
         .collect();
     for place in 0..readings {
         let made = workload.next();
-        let id = place * connections + u64::from(connection) + 1;
+        let id = place * u64::from(spec.connections) + u64::from(connection) + 1;
         let at = DateTime::from_timestamp_micros(made.timestamp_us).unwrap_or_default();
         let at = at.format("%Y-%m-%d %H:%M:%S%.6f");
         writeln!(file, "{id}\t{}\t{}\t{at}", series[made.series], made.value)?;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    io::{self, Write},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -9,16 +10,24 @@ use std::{
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
+use crate::progress::Counters;
+
 /// Three digits, whatever the range.
 const DIGITS: u8 = 3;
 
 /// Latencies in microseconds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Latencies(Histogram<u64>);
 
-impl Latencies {
-    pub(crate) fn new() -> Self {
+impl Default for Latencies {
+    fn default() -> Self {
         Self(Histogram::new(DIGITS).expect("three digits are within the histogram's range"))
+    }
+}
+
+impl Latencies {
+    pub(crate) fn len(&self) -> u64 {
+        self.0.len()
     }
 
     pub(crate) fn record(&mut self, latency: Duration, readings: u64) {
@@ -31,9 +40,38 @@ impl Latencies {
         }
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
-        // Both have the same digits and grow by themselves.
-        let _ = self.0.add(&other.0);
+    pub(crate) fn clear(&mut self) {
+        self.0.reset();
+    }
+
+    /// The whole distribution in milliseconds, in the text form that HdrHistogram's own tools write and plot.
+    pub(crate) fn write(&self, mut to: impl Write) -> io::Result<()> {
+        let ms = |value_us: f64| value_us / 1_000.0;
+        writeln!(
+            to,
+            "{:>12} {:>14} {:>10} {:>14}\n",
+            "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
+        )?;
+        let mut total = 0;
+        for step in self.0.iter_quantiles(5) {
+            total += step.count_since_last_iteration();
+            let (value, quantile) = (ms(step.value_iterated_to() as f64), step.quantile());
+            write!(to, "{value:>12.3} {quantile:>14.12} {total:>10}")?;
+            match quantile < 1.0 {
+                true => writeln!(to, " {:>14.2}", 1.0 / (1.0 - quantile))?,
+                false => writeln!(to)?,
+            }
+        }
+        let (mean, deviation) = (ms(self.0.mean()), ms(self.0.stdev()));
+        writeln!(
+            to,
+            "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]"
+        )?;
+        writeln!(
+            to,
+            "#[Max     = {:>12.3}, Total count    = {total:>12}]",
+            self.max_ms()
+        )
     }
 
     /// The latency below which this share of readings lies, in milliseconds.
@@ -69,7 +107,7 @@ impl Waiting {
     }
 
     /// Everything up to `committed_seq` is durable now.
-    pub(crate) fn acknowledge(&self, committed_seq: u64, latencies: &mut Latencies) {
+    pub(crate) fn acknowledge(&self, committed_seq: u64, counters: &Counters) {
         let now = Instant::now();
         let mut points = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(point) = points.front().copied()
@@ -77,7 +115,7 @@ impl Waiting {
         {
             points.pop_front();
             let latency = now.saturating_duration_since(point.intended);
-            latencies.record(latency, point.readings);
+            counters.record(latency, point.readings);
         }
     }
 }
@@ -89,12 +127,28 @@ mod tests {
     #[test]
     fn a_chunk_counts_once_all_of_it_is_durable_and_with_its_weight() {
         let waiting = Waiting::default();
-        let mut latencies = Latencies::new();
+        let counters = Counters::default();
         waiting.add(10, 10, Instant::now());
         waiting.add(20, 10, Instant::now());
-        waiting.acknowledge(19, &mut latencies);
-        assert_eq!(latencies.0.len(), 10);
-        waiting.acknowledge(20, &mut latencies);
-        assert_eq!(latencies.0.len(), 20);
+        waiting.acknowledge(19, &counters);
+        assert_eq!(counters.latencies().len(), 10);
+        waiting.acknowledge(20, &counters);
+        assert_eq!(counters.latencies().len(), 20);
+    }
+
+    #[test]
+    fn the_distribution_is_written_whole() {
+        let mut latencies = Latencies::default();
+        for ms in 1..=1_000 {
+            latencies.record(Duration::from_millis(ms), 1);
+        }
+        let mut text = Vec::new();
+        latencies.write(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(
+            text.lines()
+                .any(|line| line.contains("1.000000000000") && line.contains("1000"))
+        );
+        assert!(text.ends_with("Total count    =         1000]\n"), "{text}");
     }
 }

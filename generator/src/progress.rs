@@ -1,40 +1,109 @@
-//! What a command tells while it works: a bar on a terminal, a line now and then elsewhere.
+//! What a command counts while it works, and how it shows it: a live view on a terminal, a line now and then elsewhere.
 
 use std::{
     io::IsTerminal as _,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::latency::Latencies;
 
 const REDRAW: Duration = Duration::from_millis(200);
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
+/// Rates of so many looks back are drawn on a terminal.
+const HISTORY: usize = 40;
 
 /// Counts over all connections. Relaxed: they are shown, not reckoned with.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    /// Calls, or chunks handed to a stream.
+    pub(crate) requests: AtomicU64,
     pub(crate) sent: AtomicU64,
-    pub(crate) durable: AtomicU64,
-    /// Set by Ctrl-C: send no more, wait for the acks and report.
-    pub(crate) stop: AtomicBool,
+    /// Settled: committed, rejected or known before.
+    pub(crate) settled: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) reconnects: AtomicU64,
+    latencies: Mutex<Both>,
+    /// The last thing that went wrong.
+    trouble: Mutex<Option<String>>,
+    /// Send no more, wait for the acks and report.
+    pub(crate) stop: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Both {
+    all: Latencies,
+    /// Since the last look.
+    recent: Latencies,
 }
 
 impl Counters {
     pub(crate) fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.is_cancelled()
     }
 
     pub(crate) fn add_sent(&self, readings: u64) {
-        self.sent.fetch_add(readings, Ordering::Relaxed);
+        self.requests.fetch_add(1, Relaxed);
+        self.sent.fetch_add(readings, Relaxed);
     }
 
-    pub(crate) fn add_durable(&self, readings: u64) {
-        self.durable.fetch_add(readings, Ordering::Relaxed);
+    /// So many readings are settled, and some of them were rejected.
+    pub(crate) fn acknowledged(&self, settled: u64, rejected: u64) {
+        self.settled.fetch_add(settled, Relaxed);
+        self.rejected.fetch_add(rejected, Relaxed);
+    }
+
+    pub(crate) fn add_failed(&self, readings: u64) {
+        self.failed.fetch_add(readings, Relaxed);
+    }
+
+    pub(crate) fn add_reconnects(&self, calls: u64) {
+        self.reconnects.fetch_add(calls, Relaxed);
+    }
+
+    pub(crate) fn note(&self, trouble: &str) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble.to_owned());
+    }
+
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn record(&self, latency: Duration, readings: u64) {
+        let mut both = self.both();
+        both.all.record(latency, readings);
+        both.recent.record(latency, readings);
+    }
+
+    /// All latencies so far.
+    pub(crate) fn latencies(&self) -> Latencies {
+        self.both().all.clone()
+    }
+
+    /// Milliseconds of the median and the slowest since the last call; `None` when nothing was acknowledged.
+    fn take_recent_ms(&self) -> Option<(f64, f64)> {
+        let mut both = self.both();
+        let recent =
+            (both.recent.len() > 0).then(|| (both.recent.quantile_ms(0.5), both.recent.max_ms()));
+        both.recent.clear();
+        recent
+    }
+
+    fn both(&self) -> MutexGuard<'_, Both> {
+        self.latencies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,9 +136,9 @@ fn new_bar(count: Option<u64>) -> ProgressBar {
     let (bar, template) = match count {
         Some(count) => (
             ProgressBar::new(count),
-            "{bar:30} {percent:>3}% {msg} [{elapsed}, {eta} left]",
+            "{bar:30} {percent:>3}% [{elapsed}, {eta} left]\n{msg}",
         ),
-        None => (ProgressBar::new_spinner(), "{spinner} {msg} [{elapsed}]"),
+        None => (ProgressBar::new_spinner(), "{spinner} [{elapsed}]\n{msg}"),
     };
     // The template is fixed and without colours, so that NO_COLOR holds by itself.
     if let Ok(style) = ProgressStyle::with_template(template) {
@@ -82,23 +151,53 @@ async fn show(counters: Arc<Counters>, bar: Option<ProgressBar>) {
     let started = Instant::now();
     let every = if bar.is_some() { REDRAW } else { PLAIN_EVERY };
     let mut ticks = tokio::time::interval_at(started + every, every);
+    let mut before = (started, 0);
+    let mut rates = Vec::new();
+    let mut latencies = Vec::new();
     loop {
         ticks.tick().await;
-        let durable = counters.durable.load(Ordering::Relaxed);
-        let text = format!(
-            "{} sent, {} durable, {}/s",
-            HumanCount(counters.sent.load(Ordering::Relaxed)),
-            HumanCount(durable),
-            HumanCount((durable as f64 / started.elapsed().as_secs_f64()) as u64),
+        let (now, settled) = (Instant::now(), counters.settled.load(Relaxed));
+        let rate = (settled - before.1) as f64 / (now - before.0).as_secs_f64();
+        before = (now, settled);
+        let recent = counters.take_recent_ms();
+        let latency = recent.map_or_else(
+            || "no ack".to_owned(),
+            |(p50, max)| format!("ack p50 {p50:.1} ms, max {max:.1} ms"),
         );
-        match &bar {
-            Some(bar) => {
-                bar.set_position(durable);
-                bar.set_message(text);
-            }
-            None => eprintln!("{text}"),
-        }
+        let text = format!(
+            "{} sent, {} durable, {}/s, {latency}",
+            HumanCount(counters.sent.load(Relaxed)),
+            HumanCount(settled),
+            HumanCount(rate as u64),
+        );
+        let Some(bar) = &bar else {
+            eprintln!("{text}");
+            continue;
+        };
+        keep(&mut rates, rate);
+        keep(&mut latencies, recent.map_or(0.0, |(_, max)| max));
+        bar.set_position(settled);
+        bar.set_message(format!(
+            "{text}\nrate {}\nack  {}",
+            spark(&rates),
+            spark(&latencies)
+        ));
     }
+}
+
+fn keep(history: &mut Vec<f64>, value: f64) {
+    if history.len() == HISTORY {
+        history.remove(0);
+    }
+    history.push(value);
+}
+
+/// A line of small bars, the highest of which is the largest value.
+fn spark(values: &[f64]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let most = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    let bar = |value: &f64| BARS[((value / most * 7.0).round() as usize).min(7)];
+    values.iter().map(bar).collect()
 }
 
 /// Sets the stop flag at the first Ctrl-C; the second one ends the process as usual.
@@ -106,11 +205,22 @@ pub(crate) fn stop_at_ctrl_c(counters: &Arc<Counters>) -> JoinHandle<()> {
     let counters = Arc::clone(counters);
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            counters.stop.store(true, Ordering::Relaxed);
+            counters.stop.cancel();
             eprintln!("stopping: waiting for acknowledgements, press again to give up");
         }
         if tokio::signal::ctrl_c().await.is_ok() {
             std::process::exit(130);
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_bar_is_the_largest_value() {
+        assert_eq!(spark(&[0.0, 50.0, 100.0]), "▁▅█");
+        assert_eq!(spark(&[0.0, 0.0]), "▁▁");
+    }
 }

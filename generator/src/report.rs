@@ -5,21 +5,21 @@ use std::{process::ExitCode, time::Duration};
 use comfy_table::{CellAlignment, Table};
 use indicatif::HumanCount;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{error::Error, latency::Latencies};
 
 /// What one connection, or all of them together, did.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) books: Books,
     pub(crate) reconnects: u64,
-    pub(crate) latencies: Latencies,
     /// What ended connections early.
     pub(crate) errors: Vec<String>,
 }
 
 /// Where every reading went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Books {
     /// Readings that the generator handed over.
     pub sent: u64,
@@ -45,15 +45,6 @@ impl Books {
 }
 
 impl Tally {
-    pub(crate) fn new() -> Self {
-        Self {
-            books: Books::default(),
-            reconnects: 0,
-            latencies: Latencies::new(),
-            errors: Vec::new(),
-        }
-    }
-
     pub(crate) fn merge(&mut self, other: Self) {
         let (books, others) = (&mut self.books, other.books);
         books.sent += others.sent;
@@ -63,13 +54,12 @@ impl Tally {
         books.duplicate += others.duplicate;
         books.failed += others.failed;
         self.reconnects += other.reconnects;
-        self.latencies.merge(&other.latencies);
         self.errors.extend(other.errors);
     }
 }
 
 /// Times to the durable ack in milliseconds.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct AckMs {
     /// Half of all readings.
     pub p50: f64,
@@ -83,8 +73,20 @@ pub struct AckMs {
     pub max: f64,
 }
 
+impl AckMs {
+    pub(crate) fn of(latencies: &Latencies) -> Self {
+        Self {
+            p50: latencies.quantile_ms(0.5),
+            p90: latencies.quantile_ms(0.9),
+            p99: latencies.quantile_ms(0.99),
+            p999: latencies.quantile_ms(0.999),
+            max: latencies.max_ms(),
+        }
+    }
+}
+
 /// The result of `run` and `replay`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Report {
     /// The kind of call: `stream`, `stream-acked`, `batch` or `unary`.
     pub mode: String,
@@ -104,6 +106,8 @@ pub struct Report {
     pub rows_per_s: f64,
     /// Readings handed over per second, from the first to the last one.
     pub sent_per_s: f64,
+    /// What `--rate` asked for; null for max.
+    pub target_per_s: Option<f64>,
     /// From the intended send time to the durable ack.
     pub ack_ms: AckMs,
     /// CPU time of the generator per reading, in microseconds; null where the system does not tell.
@@ -113,12 +117,17 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(mode: String, connections: usize, tally: Tally, times: &Times) -> Self {
+    pub(crate) fn new(
+        mode: String,
+        connections: usize,
+        tally: Tally,
+        latencies: &Latencies,
+        times: &Times,
+    ) -> Self {
         let per_second = |readings: u64, time: Duration| match time.as_secs_f64() {
             0.0 => 0.0,
             seconds => readings as f64 / seconds,
         };
-        let latencies = &tally.latencies;
         Self {
             mode,
             connections,
@@ -128,13 +137,8 @@ impl Report {
             seconds: times.total.as_secs_f64(),
             rows_per_s: per_second(tally.books.committed, times.total),
             sent_per_s: per_second(tally.books.sent, times.sending),
-            ack_ms: AckMs {
-                p50: latencies.quantile_ms(0.5),
-                p90: latencies.quantile_ms(0.9),
-                p99: latencies.quantile_ms(0.99),
-                p999: latencies.quantile_ms(0.999),
-                max: latencies.max_ms(),
-            },
+            target_per_s: None,
+            ack_ms: AckMs::of(latencies),
             cpu_us_per_reading: times
                 .cpu
                 .map(|cpu| cpu.as_secs_f64() * 1e6 / tally.books.sent.max(1) as f64),
@@ -182,6 +186,11 @@ impl Report {
         ];
         if let Some(skipped) = self.skipped {
             rows.push(("empty cells", count(skipped)));
+        }
+        if let Some(target) = self.target_per_s {
+            let share = self.sent_per_s / target * 100.0;
+            let text = format!("{} of {} ({share:.2} %)", self.sent_per_s as u64, target);
+            rows.push(("sent/s of target", text));
         }
         rows.extend([
             ("reconnects", count(self.reconnects)),

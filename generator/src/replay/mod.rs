@@ -154,7 +154,11 @@ pub async fn replay(options: ReplayOptions) -> Result<Report, Error> {
     drop(display);
     stop.abort();
     let (tally, times) = outcome?;
-    let mut report = Report::new("stream-acked".to_owned(), 1, tally, &times);
+    let latencies = counters.latencies();
+    let mut report = Report::new("stream-acked".to_owned(), 1, tally, &latencies, &times);
+    if let Rate::PerSecond(rate) = options.rate {
+        report.target_per_s = Some(rate);
+    }
     report.skipped = Some(skipped);
     Ok(report)
 }
@@ -166,7 +170,7 @@ async fn send(
 ) -> Result<(Tally, Times), Error> {
     let cpu_before = process_cpu();
     let started = Instant::now();
-    let follower = Follower::start(&producer, counters);
+    let follower = Follower::start(&producer, counters, None);
     let pushed = match push_all(options, &mut producer, counters, &follower).await {
         Ok(()) => Ok(()),
         Err(Error::Producer(error)) => Err(error),
@@ -191,18 +195,19 @@ async fn push_all(
     counters: &Counters,
     follower: &Follower,
 ) -> Result<(), Error> {
-    let pace = Pace::start(options.rate, 1, 1);
+    let pace = Pace::fixed(options.rate, 1, 1);
     // A named stream that is there already goes on where it stopped.
     let done = usize::try_from(producer.next_seq() - 1).unwrap_or(usize::MAX);
-    let mut sent = 0;
     for reading in options.open()?.skip(done) {
         if counters.stopped() {
             break;
         }
-        pace.wait(1).await;
+        let intended = tokio::select! {
+            intended = pace.wait(1) => intended.unwrap_or_else(Instant::now),
+            () = counters.stop.cancelled() => break,
+        };
         let seq = producer.send(reading?).await?;
-        sent += 1;
-        follower.sent(seq, 1, pace.intended(sent).unwrap_or_else(Instant::now));
+        follower.sent(seq, 1, intended);
     }
     Ok(())
 }

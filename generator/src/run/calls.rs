@@ -1,10 +1,7 @@
 //! The unary modes: callers that wait for the reply before they send again.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -19,8 +16,13 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{Driven, Mode, RunOptions, Share, Until, workload::Workload};
-use crate::{error::Error, pace::Pace, progress::Counters, report::Tally};
+use super::{Driven, Mode, RunOptions, Share, Source, Until};
+use crate::{
+    error::Error,
+    journal::{Acks, Log},
+    pace::Pace,
+    report::Tally,
+};
 
 const DEFAULT_BATCH_SIZE: u32 = 1_000;
 /// A full service stores nothing, so the call is safe to repeat; after so long it counts as failed.
@@ -28,7 +30,7 @@ const FULL_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection, and the value of the `authorization` header.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     client: Client,
     token: Option<MetadataValue<Ascii>>,
 }
@@ -71,47 +73,55 @@ pub(super) async fn connect(options: &RunOptions) -> Result<Connection, Error> {
 
 /// What the callers of one connection share.
 #[derive(Debug)]
-struct Source {
-    workload: Mutex<(Workload, u64)>,
-    /// Readings that the schedule has let go: callers do not get their turn in the order in which they asked.
-    let_go: AtomicU64,
+struct Shared {
+    source: Mutex<Source>,
+    /// Readings that callers have taken upon themselves.
+    taken: Mutex<u64>,
     until: Until,
     pace: Pace,
     batch_size: u32,
     mode: Mode,
     token: Option<MetadataValue<Ascii>>,
-    counters: Arc<Counters>,
+    timeout: Option<Duration>,
+    acks: Option<Acks>,
+}
+
+/// The readings of one call, and the position of the first.
+struct Call {
+    first: u64,
+    readings: Vec<SensorReading>,
 }
 
 pub(super) async fn drive(share: Share, connection: Connection) -> Driven {
-    let options = share.options;
+    let options = &share.load.options;
     let batch_size = match options.mode {
         Mode::Batch => options.batch_size.unwrap_or(DEFAULT_BATCH_SIZE),
         Mode::Unary | Mode::Stream | Mode::StreamAcked => 1,
     };
     let connections = u32::from(options.connections);
-    let source = Arc::new(Source {
-        workload: Mutex::new((share.workload, 0)),
-        let_go: AtomicU64::new(0),
-        until: share.until,
-        pace: Pace::start(options.rate, options.connections.into(), batch_size),
-        batch_size,
-        mode: options.mode,
-        token: connection.token,
-        counters: share.counters,
-    });
     let callers = (options.concurrency / connections
         + u32::from(u32::from(share.connection) < options.concurrency % connections))
     .max(1);
+    let shared = Arc::new(Shared {
+        acks: share.source.log.as_ref().map(Log::acks),
+        source: Mutex::new(share.source),
+        taken: Mutex::new(0),
+        until: share.until,
+        pace: share.load.pace(batch_size),
+        batch_size,
+        mode: options.mode,
+        token: connection.token,
+        timeout: options.call_timeout,
+    });
     let tasks: Vec<_> = (0..callers)
         .map(|_| {
             tokio::spawn(call_until_done(
-                Arc::clone(&source),
+                Arc::clone(&shared),
                 connection.client.clone(),
             ))
         })
         .collect();
-    let mut tally = Tally::new();
+    let mut tally = Tally::default();
     let mut last_sent = Instant::now();
     for task in tasks {
         match task.await {
@@ -122,42 +132,51 @@ pub(super) async fn drive(share: Share, connection: Connection) -> Driven {
             Err(error) => tally.errors.push(format!("a caller was lost: {error}")),
         }
     }
+    shared.source().end();
     // Every caller tells of the same trouble: one of a kind is enough.
     tally.errors.sort();
     tally.errors.dedup();
     Driven { tally, last_sent }
 }
 
-async fn call_until_done(source: Arc<Source>, mut client: Client) -> Driven {
-    let mut tally = Tally::new();
+async fn call_until_done(shared: Arc<Shared>, mut client: Client) -> Driven {
+    let mut tally = Tally::default();
     let mut last_sent = Instant::now();
-    while let Some(readings) = source.take() {
-        let count = readings.len() as u64;
-        if !source.until.wait(&source.pace, readings.len() as u32).await {
+    let counters = &shared.until.counters;
+    while let Some(count) = shared.reserve() {
+        let Some(intended) = shared.until.wait(&shared.pace, count).await else {
             break;
-        }
-        let place = source.let_go.fetch_add(count, Ordering::Relaxed) + count;
+        };
+        let Some(call) = shared.make(count) else {
+            break;
+        };
+        let count = u64::from(count);
         last_sent = Instant::now();
-        let intended = source.pace.intended(place).unwrap_or(last_sent);
-        source.counters.add_sent(count);
+        counters.add_sent(count);
         tally.books.sent += count;
-        match call_with_patience(&source, &mut client, &readings).await {
+        match call_with_patience(&shared, &mut client, &call.readings).await {
             Ok(reply) => {
                 tally.books.received += reply.received;
                 tally.books.committed += reply.committed;
                 tally.books.rejected += reply.rejected;
                 tally.books.duplicate += reply.duplicate;
-                tally.latencies.record(intended.elapsed(), count);
-                source.counters.add_durable(count);
+                counters.record(intended.elapsed(), count);
+                let positions: Vec<u64> =
+                    reply.rejected_readings.iter().map(|one| one.seq).collect();
+                shared.settled(&call, reply.rejected, &positions);
             }
             // A reading that is refused for itself is not a failure of the service.
-            Err(status) if status.code() == Code::InvalidArgument && source.mode == Mode::Unary => {
+            Err(status) if status.code() == Code::InvalidArgument && shared.mode == Mode::Unary => {
                 tally.books.received += 1;
                 tally.books.rejected += 1;
+                counters.note(&format!("rejected: {}", status.message()));
+                shared.settled(&call, 1, &[1]);
             }
             Err(status) => {
                 tally.books.failed += count;
+                counters.add_failed(count);
                 let error = format!("{:?}: {}", status.code(), status.message());
+                counters.note(&error);
                 if !tally.errors.contains(&error) && tally.errors.len() < 10 {
                     tally.errors.push(error);
                 }
@@ -171,13 +190,13 @@ async fn call_until_done(source: Arc<Source>, mut client: Client) -> Driven {
 
 /// Calls again while the service says that it is full.
 async fn call_with_patience(
-    source: &Source,
+    shared: &Shared,
     client: &mut Client,
     readings: &[SensorReading],
 ) -> Result<BatchResponse, Status> {
     let started = Instant::now();
     loop {
-        let status = match source.call(client, readings).await {
+        let status = match shared.call(client, readings).await {
             Ok(reply) => return Ok(reply),
             Err(status) => status,
         };
@@ -189,27 +208,47 @@ async fn call_with_patience(
     }
 }
 
-impl Source {
-    /// The readings of the next call.
-    fn take(&self) -> Option<Vec<SensorReading>> {
-        let mut guard = self.workload.lock().unwrap_or_else(PoisonError::into_inner);
-        let (workload, taken) = &mut *guard;
+impl Shared {
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Readings of the next call; `None` when there is none.
+    fn reserve(&self) -> Option<u32> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = self.until.allows(*taken, self.batch_size);
-        let readings: Vec<_> = (0..count)
-            .map(|_| {
-                let made = workload.next();
-                let series = &workload.series()[made.series];
-                SensorReading {
-                    sensor_value: made.value,
-                    sensor_type: series.sensor_type.clone(),
-                    id1: series.id1,
-                    id2: series.id2.clone(),
-                    timestamp_us: made.timestamp_us,
-                }
-            })
-            .collect();
         *taken += u64::from(count);
-        (count > 0).then_some(readings)
+        (count > 0).then_some(count)
+    }
+
+    /// `None` when the journal cannot be written.
+    fn make(&self, count: u32) -> Option<Call> {
+        let mut source = self.source();
+        let first = source.position + 1;
+        let mut readings = Vec::with_capacity(count as usize);
+        let may_send = source.make(count, self.pace.rate(), |workload, made| {
+            let series = &workload.series()[made.series];
+            readings.push(SensorReading {
+                sensor_value: made.value,
+                sensor_type: series.sensor_type.clone(),
+                id1: series.id1,
+                id2: series.id2.clone(),
+                timestamp_us: made.timestamp_us,
+            });
+        });
+        may_send.then_some(Call { first, readings })
+    }
+
+    /// A call was answered; `positions` of rejected readings count from 1 in the call.
+    fn settled(&self, call: &Call, rejected: u64, positions: &[u64]) {
+        let count = call.readings.len() as u64;
+        self.until.counters.acknowledged(count, rejected);
+        if let Some(acks) = &self.acks {
+            if !positions.is_empty() {
+                acks.rejected(positions.iter().map(|position| call.first + position - 1));
+            }
+            acks.range(call.first, call.first + count - 1);
+        }
     }
 
     async fn call(
@@ -240,6 +279,9 @@ impl Source {
 
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
+        if let Some(timeout) = self.timeout {
+            request.set_timeout(timeout);
+        }
         if let Some(token) = &self.token {
             request
                 .metadata_mut()

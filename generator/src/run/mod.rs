@@ -1,32 +1,44 @@
 //! `sluicegen run`: one load run.
 
 mod calls;
+mod load;
 mod stream;
-pub(crate) mod workload;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use futures::future::try_join_all;
 use rand::Rng as _;
-use sluicegate_proto::producer::Encoding;
-use tokio::time::{Instant, timeout_at};
+use serde::{Deserialize, Serialize};
+use sluicegate_proto::producer::{Encoding, Producer};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use utoipa::ToSchema;
 
 pub use crate::flags::Rate;
 use crate::{
     error::Error,
     flags,
-    pace::Pace,
+    journal::{Header, Writer},
+    latency::Latencies,
+    pace::step_us,
+    patterns::{PatternFlags, Patterns},
     progress::{Counters, Display, stop_at_ctrl_c},
     report::{Report, Tally, Times, process_cpu},
+    workload::WorkloadSpec,
 };
-pub use workload::Values;
-use workload::Workload;
+pub(crate) use load::{Driven, Load, Share, Source, Until};
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 
 /// The kind of call that carries the readings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Client streaming: durable when the call ends.
     Stream,
@@ -39,7 +51,8 @@ pub enum Mode {
 }
 
 /// How streamed readings are encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum EncodingFlag {
     /// Packed columns and a dictionary of series.
     Columns,
@@ -86,23 +99,8 @@ pub struct RunOptions {
     /// Connections, each with its own stream.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub connections: u16,
-    /// Different series.
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
-    pub series: u32,
-    /// Sensor types, given to the series in turn.
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "temperature,humidity,pressure"
-    )]
-    pub types: Vec<String>,
-    /// How values come about.
-    #[arg(long, value_enum, default_value_t = Values::Walk)]
-    pub values: Values,
-    /// The same seed makes the same readings.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
+    #[command(flatten)]
+    pub patterns: PatternFlags,
     /// Timestamp of the first reading, RFC 3339 or epoch milliseconds [default: now].
     #[arg(long, value_name = "TIME", value_parser = flags::instant_us)]
     pub start_time: Option<i64>,
@@ -118,113 +116,132 @@ pub struct RunOptions {
     /// Bytes of unacknowledged readings that a stream keeps before it waits.
     #[arg(long, value_name = "BYTES", default_value_t = 32 << 20)]
     pub unacknowledged_bytes: usize,
+    /// Longest time of one call with --mode unary and batch.
+    #[arg(long, value_name = "TIME", value_parser = flags::duration)]
+    pub call_timeout: Option<Duration>,
     /// How long to try to connect at the start.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = flags::duration)]
     pub connect_timeout: Duration,
+    /// Keep a journal of what was sent and acknowledged in a new file, for sluicegen verify.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+    /// Write the full histogram of the ack times, in the text form of HdrHistogram.
+    #[arg(long, value_name = "FILE")]
+    pub hdr: Option<PathBuf>,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// When one connection stops sending.
-#[derive(Debug, Clone)]
-pub(crate) struct Until {
-    /// Readings of this connection.
-    count: u64,
-    deadline: Option<Instant>,
-    counters: Arc<Counters>,
-}
-
-impl Until {
-    /// How many of `wanted` readings may still be sent after `sent`.
-    pub(crate) fn allows(&self, sent: u64, wanted: u32) -> u32 {
-        let late = self
-            .deadline
-            .is_some_and(|deadline| Instant::now() >= deadline);
-        if late || self.counters.stopped() {
-            return 0;
-        }
-        u32::try_from(self.count.saturating_sub(sent)).map_or(wanted, |left| left.min(wanted))
-    }
-
-    /// Waits for the schedule; false when the end comes first.
-    pub(crate) async fn wait(&self, pace: &Pace, readings: u32) -> bool {
-        match self.deadline {
-            None => {
-                pace.wait(readings).await;
-                true
-            }
-            Some(deadline) => timeout_at(deadline, pace.wait(readings)).await.is_ok(),
-        }
-    }
-}
-
-/// What one connection has to do.
-#[derive(Debug)]
-pub(crate) struct Share {
-    pub(crate) options: Arc<RunOptions>,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) workload: Workload,
-    pub(crate) until: Until,
-    /// From 0.
-    pub(crate) connection: u16,
-}
-
-/// What one connection did.
-#[derive(Debug)]
-pub(crate) struct Driven {
-    pub(crate) tally: Tally,
-    /// When its last reading was handed over.
-    pub(crate) last_sent: Instant,
-}
-
 /// Runs the load and waits until all of it is settled.
 ///
 /// # Errors
-/// When the service cannot be reached at the start. What goes wrong later is in the report.
+/// When the options do not fit or the service cannot be reached at the start. What goes wrong later is in the report.
 pub async fn run(options: RunOptions) -> Result<Report, Error> {
-    if options
-        .types
-        .iter()
-        .any(|sensor_type| sensor_type.is_empty())
-    {
-        return Err(Error::Usage("--types has an empty name".to_owned()));
-    }
-    let options = Arc::new(named(options));
     let counters = Arc::new(Counters::default());
     let stop = stop_at_ctrl_c(&counters);
+    let report = Box::pin(run_counted(options, &counters, true)).await;
+    stop.abort();
+    report
+}
+
+/// As [`run`], with counters that others may look at, and a stop flag that they may set.
+pub(crate) async fn run_counted(
+    options: RunOptions,
+    counters: &Arc<Counters>,
+    show: bool,
+) -> Result<Report, Error> {
+    let patterns = options.patterns.resolve()?;
+    let options = Arc::new(named(options));
+    let spec = Arc::new(options.workload(patterns));
+    let mut load = Load {
+        rates: watch::channel(options.rate).1,
+        counters: Arc::clone(counters),
+        journal: None,
+        live: false,
+        options,
+        spec,
+    };
+    let connected = connect(&load.options).await?;
+    if let Some(path) = &load.options.journal {
+        load.journal = Some(Writer::create(path, &load.header())?);
+    }
+    let display = show.then(|| Display::start(counters, load.options.count));
+    let (mut tally, times) = measure(&load, connected).await;
+    drop(display);
+    tally
+        .errors
+        .extend(load.journal.and_then(|journal| journal.failure()));
+    let latencies = counters.latencies();
+    if let Some(path) = &load.options.hdr {
+        write_histogram(path, &latencies)?;
+    }
+    let connections = load.options.connections.into();
+    let mut report = Report::new(
+        load.options.mode.name(),
+        connections,
+        tally,
+        &latencies,
+        &times,
+    );
+    if let Rate::PerSecond(rate) = load.options.rate {
+        report.target_per_s = Some(rate);
+    }
+    Ok(report)
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+impl RunOptions {
+    /// What the readings depend on.
+    pub(crate) fn workload(&self, patterns: Patterns) -> WorkloadSpec {
+        WorkloadSpec {
+            patterns,
+            connections: self.connections,
+            start_us: self.start_time.unwrap_or_default(),
+            step_us: step_us(self.rate),
+        }
+    }
+}
+
+impl Load {
+    pub(crate) fn header(&self) -> Header {
+        let stream_id = self.options.stream_id.clone().unwrap_or_default();
+        Header::new(
+            self.options.mode.name(),
+            stream_id,
+            WorkloadSpec::clone(&self.spec),
+        )
+    }
+}
+
+/// The connections of a load.
+pub(crate) enum Connected {
+    Streams(Vec<Producer>),
+    Calls(Vec<calls::Connection>),
+}
+
+pub(crate) async fn connect(options: &RunOptions) -> Result<Connected, Error> {
     let connections = 0..options.connections;
-    let (tally, times) = match options.mode {
+    Ok(match options.mode {
         Mode::Stream | Mode::StreamAcked => {
-            let producers = connections.map(|connection| stream::connect(&options, connection));
-            let producers = try_join_all(producers).await?;
-            let shares = shares(&options, &counters);
-            measure(
-                &options,
-                &counters,
-                shares.zip(producers).map(|(s, p)| stream::drive(s, p)),
-            )
-            .await
+            let producers = connections.map(|connection| stream::connect(options, connection));
+            Connected::Streams(try_join_all(producers).await?)
         }
         Mode::Batch | Mode::Unary => {
-            let clients = try_join_all(connections.map(|_| calls::connect(&options))).await?;
-            let shares = shares(&options, &counters);
-            measure(
-                &options,
-                &counters,
-                shares.zip(clients).map(|(s, c)| calls::drive(s, c)),
-            )
-            .await
+            let clients = connections.map(|_| calls::connect(options));
+            Connected::Calls(try_join_all(clients).await?)
         }
-    };
-    stop.abort();
-    let mode = options.mode.to_possible_value();
-    let mode = mode.map_or_else(String::new, |mode| mode.get_name().to_owned());
-    Ok(Report::new(mode, options.connections.into(), tally, &times))
+    })
 }
 
 /// Fills in what has no fixed default.
-fn named(mut options: RunOptions) -> RunOptions {
+pub(crate) fn named(mut options: RunOptions) -> RunOptions {
     if options.count.is_none() && options.duration.is_none() {
         options.duration = Some(DEFAULT_DURATION);
     }
@@ -237,42 +254,22 @@ fn named(mut options: RunOptions) -> RunOptions {
     options
 }
 
-fn shares(
-    options: &Arc<RunOptions>,
-    counters: &Arc<Counters>,
-) -> impl Iterator<Item = Share> + use<> {
-    let connections = u64::from(options.connections);
-    let deadline = options.duration.map(|duration| Instant::now() + duration);
-    let (options, counters) = (Arc::clone(options), Arc::clone(counters));
-    (0..options.connections).map(move |connection| Share {
-        workload: Workload::new(&options, connection),
-        until: Until {
-            count: options.count.map_or(u64::MAX, |count| {
-                count / connections + u64::from(u64::from(connection) < count % connections)
-            }),
-            deadline,
-            counters: Arc::clone(&counters),
-        },
-        options: Arc::clone(&options),
-        counters: Arc::clone(&counters),
-        connection,
-    })
-}
-
 /// Runs all connections at once and adds them up.
-async fn measure<F>(
-    options: &RunOptions,
-    counters: &Arc<Counters>,
-    connections: impl Iterator<Item = F>,
-) -> (Tally, Times)
-where
-    F: Future<Output = Driven> + Send + 'static,
-{
-    let display = Display::start(counters, options.count);
+pub(crate) async fn measure(load: &Load, connected: Connected) -> (Tally, Times) {
     let cpu_before = process_cpu();
     let started = Instant::now();
-    let tasks: Vec<_> = connections.map(tokio::spawn).collect();
-    let mut tally = Tally::new();
+    let shares = load.shares();
+    let tasks: Vec<JoinHandle<Driven>> = match connected {
+        Connected::Streams(producers) => shares
+            .zip(producers)
+            .map(|(share, producer)| tokio::spawn(stream::drive(share, producer)))
+            .collect(),
+        Connected::Calls(clients) => shares
+            .zip(clients)
+            .map(|(share, client)| tokio::spawn(calls::drive(share, client)))
+            .collect(),
+    };
+    let mut tally = Tally::default();
     let mut last_sent = started;
     for task in tasks {
         match task.await {
@@ -290,6 +287,12 @@ where
             .zip(cpu_before)
             .map(|(now, before)| now - before),
     };
-    drop(display);
     (tally, times)
+}
+
+fn write_histogram(path: &Path, latencies: &Latencies) -> Result<(), Error> {
+    File::create(path)
+        .map(BufWriter::new)
+        .and_then(|mut file| latencies.write(&mut file).and_then(|()| file.flush()))
+        .map_err(|error| Error::Report(format!("{}: {error}", path.display())))
 }

@@ -4,7 +4,7 @@ use sluicegate_proto::producer::{Producer, ProducerError, SeriesHandle};
 use tokio::time::Instant;
 
 use super::{Driven, Mode, RunOptions, Share};
-use crate::{follower::Follower, pace::Pace};
+use crate::follower::Follower;
 
 pub(super) async fn connect(
     options: &RunOptions,
@@ -27,9 +27,10 @@ pub(super) async fn connect(
 }
 
 pub(super) async fn drive(mut share: Share, mut producer: Producer) -> Driven {
-    let follower = Follower::start(&producer, &share.counters);
+    let follower = Follower::start(&producer, &share.until.counters, share.source.log.as_ref());
     let pushed = push_all(&mut share, &mut producer, &follower).await;
     let last_sent = Instant::now();
+    share.source.end();
     let mut tally = follower.finish(producer, pushed).await;
     for error in &mut tally.errors {
         *error = format!("connection {}: {error}", share.connection);
@@ -42,34 +43,37 @@ async fn push_all(
     producer: &mut Producer,
     follower: &Follower,
 ) -> Result<(), ProducerError> {
-    let handles: Vec<SeriesHandle> = share
+    let (source, until) = (&mut share.source, &share.until);
+    let handles: Vec<SeriesHandle> = source
         .workload
         .series()
         .iter()
         .map(|series| producer.series(series.id1, &series.id2, &series.sensor_type))
         .collect();
-    let connections = share.options.connections.into();
-    let pace = Pace::start(share.options.rate, connections, u32::MAX);
+    let pace = share.load.pace(u32::MAX);
     let mut columns = Columns::default();
-    let mut sent = 0_u64;
     loop {
-        let readings = share.until.allows(sent, pace.chunk());
-        if readings == 0 || !share.until.wait(&pace, readings).await {
+        let readings = until.allows(source.position, pace.chunk());
+        if readings == 0 {
             return Ok(());
         }
+        let Some(intended) = until.wait(&pace, readings).await else {
+            return Ok(());
+        };
         columns.clear();
-        for _ in 0..readings {
-            let made = share.workload.next();
+        let may_send = source.make(readings, pace.rate(), |_, made| {
             columns.series.push(handles[made.series]);
             columns.values.push(made.value);
             columns.timestamps_us.push(made.timestamp_us);
+        });
+        if !may_send {
+            return Ok(());
         }
         let last_seq = producer
             .push_columns(&columns.series, &columns.values, &columns.timestamps_us)
             .await?;
-        sent += u64::from(readings);
-        let intended = pace.intended(sent).unwrap_or_else(Instant::now);
         follower.sent(last_seq, readings, intended);
+        follower.note_rejected(producer);
     }
 }
 

@@ -1,0 +1,143 @@
+//! `sluicegen verify`: holds the database to what the journals of runs say.
+//!
+//! Readings are made again from the journal. Both sides are first summed up by slices of time, in a hash that does not
+//! depend on the order; only slices whose sums differ are compared reading by reading. So neither side is ever in memory
+//! as a whole, and nothing is sorted on disk.
+
+mod compare;
+mod report;
+mod rows;
+mod rows_mysql;
+mod rows_rest;
+mod slices;
+
+use std::{path::PathBuf, time::Instant};
+
+use clap::Args;
+
+pub use self::report::{Example, Verdict, VerifyReport};
+use self::{
+    compare::{Comparison, Ids},
+    rows::Table,
+    slices::Slices,
+};
+use crate::{
+    error::Error,
+    journal::{Entry, Fate, Journal},
+};
+
+/// Readings and rows that are compared in memory at a time.
+const COMPARED_AT_ONCE: u64 = 1_000_000;
+
+/// Which journals, and where the readings should be.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyOptions {
+    /// A journal of sluicegen run --journal; give all journals of runs that share series and time.
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    pub journal: Vec<PathBuf>,
+    /// The management API of the service.
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080",
+        env = "SLUICEGEN_REST",
+        conflicts_with = "database_url"
+    )]
+    pub rest: String,
+    /// Sent as `authorization: Bearer TOKEN` with --rest.
+    #[arg(long, env = "SLUICEGEN_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Read the table directly: mysql://user:password@host:3306/database
+    #[arg(long, value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reconciles the journals with the database.
+///
+/// # Errors
+/// When a journal cannot be used, or the database cannot be read.
+pub async fn verify(options: &VerifyOptions) -> Result<VerifyReport, Error> {
+    let started = Instant::now();
+    let journals = options
+        .journal
+        .iter()
+        .map(|path| Journal::read(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut table = Table::open(options).await?;
+    let mut report = VerifyReport::new(&journals);
+    let sent = Sent {
+        journals,
+        unit_us: table.unit_us(),
+    };
+    if let Some(range) = sent.range(&mut report) {
+        let mut ids = Ids::of(&sent.journals);
+        let mut slices = sent.sum_up(range);
+        let pass = table.each(slices.from_us(), slices.to_us(), |row| {
+            if ids.pair(row.id1, row.id2).is_some() {
+                report.found += 1;
+                slices.found(row);
+            }
+        });
+        pass.await?;
+        for part in slices.differing(COMPARED_AT_ONCE) {
+            let mut comparison = Comparison::new(&mut ids, &part);
+            sent.each(|entry, at_us| {
+                if part.contains_time(at_us) {
+                    comparison.sent(entry, at_us);
+                }
+            });
+            for (from_us, to_us) in part.ranges() {
+                table
+                    .each(from_us, to_us, |row| comparison.found(row))
+                    .await?;
+            }
+            comparison.judge(&mut report);
+        }
+    }
+    report.finish(started.elapsed());
+    Ok(report)
+}
+
+/// The readings that count: all but the rejected ones, with times as the table can hold them.
+struct Sent {
+    journals: Vec<Journal>,
+    unit_us: i64,
+}
+
+impl Sent {
+    fn each(&self, mut take: impl FnMut(&Entry<'_>, i64)) {
+        for journal in &self.journals {
+            journal.each(|entry| {
+                if entry.fate != Fate::Rejected && !entry.made.bad {
+                    let at_us = entry.made.timestamp_us;
+                    take(entry, at_us - at_us.rem_euclid(self.unit_us));
+                }
+            });
+        }
+    }
+
+    /// First and last time, where there is anything; and the books.
+    fn range(&self, report: &mut VerifyReport) -> Option<(i64, i64)> {
+        for journal in &self.journals {
+            journal.each(|entry| report.count(entry));
+        }
+        let mut range: Option<(i64, i64)> = None;
+        self.each(|_, at_us| {
+            let (first, last) = range.get_or_insert((at_us, at_us));
+            *first = at_us.min(*first);
+            *last = at_us.max(*last);
+        });
+        range
+    }
+
+    fn sum_up(&self, (first_us, last_us): (i64, i64)) -> Slices {
+        let mut readings = 0;
+        self.each(|_, _| readings += 1);
+        let mut slices = Slices::new(first_us, last_us, self.unit_us, readings);
+        self.each(|entry, at_us| slices.sent(entry, at_us));
+        slices
+    }
+}

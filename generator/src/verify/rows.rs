@@ -1,0 +1,52 @@
+//! The rows of the table, through the service or directly.
+
+use super::{VerifyOptions, rows_mysql::MySqlTable, rows_rest::RestTable};
+use crate::error::Error;
+
+/// A row, as far as it matters here.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    pub(super) id1: i32,
+    pub(super) id2: &'a str,
+    pub(super) sensor_type: &'a str,
+    pub(super) value: f64,
+    pub(super) timestamp_us: i64,
+}
+
+/// Where the rows come from.
+#[derive(Debug)]
+pub(super) enum Table {
+    Rest(RestTable),
+    MySql(Box<MySqlTable>),
+}
+
+impl Table {
+    pub(super) async fn open(options: &VerifyOptions) -> Result<Self, Error> {
+        Ok(match &options.database_url {
+            Some(url) => Self::MySql(Box::new(MySqlTable::open(url).await?)),
+            None => Self::Rest(RestTable::open(&options.rest, options.token.as_deref()).await?),
+        })
+    }
+
+    /// The smallest difference of times that the table can hold.
+    pub(super) fn unit_us(&self) -> i64 {
+        let decimals = match self {
+            Self::Rest(table) => table.decimals,
+            Self::MySql(table) => table.decimals,
+        };
+        10_i64.pow(6_u32.saturating_sub(decimals))
+    }
+
+    /// Calls `take` with every row from `from_us` up to and without `to_us`.
+    pub(super) async fn each(
+        &mut self,
+        from_us: i64,
+        to_us: i64,
+        take: impl FnMut(Row<'_>),
+    ) -> Result<(), Error> {
+        match self {
+            Self::Rest(table) => table.each(from_us, to_us, take).await,
+            Self::MySql(table) => table.each(from_us, to_us, take).await,
+        }
+    }
+}

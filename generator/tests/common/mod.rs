@@ -1,0 +1,95 @@
+//! A service in this process on a database of its own, for one test.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable as _};
+use sluicegate::{
+    app::{self, AppError, Listeners},
+    config::{Config, Settings},
+    embedded_db::{EmbeddedDb, EmbeddedDbOptions},
+    shutdown::Shutdown,
+};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+/// The service, its database, and a directory for files of the test.
+pub(crate) struct Stack {
+    pub(crate) grpc: SocketAddr,
+    shutdown: Shutdown,
+    service: JoinHandle<Result<(), AppError>>,
+    database: EmbeddedDb,
+    directory: TempDir,
+}
+
+impl Stack {
+    pub(crate) async fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        let mut options = EmbeddedDbOptions::new(directory.path().join("database"));
+        options.buffer_pool_bytes = Some(64 << 20);
+        let database = EmbeddedDb::start(options).await.unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut settings = Settings {
+            database_url: Some(database.url()),
+            grpc_addr: Some(any),
+            rest_addr: Some(any),
+            ..Settings::default()
+        };
+        settings.ingest.lanes = Some(2);
+        let config = Config::resolve(settings, None).unwrap();
+        let listeners = Listeners::bind(&config).await.unwrap();
+        let grpc = listeners.grpc.local_addr().unwrap();
+        let shutdown = Shutdown::new(Duration::from_secs(30));
+        let service = tokio::spawn(app::run(listeners, config, shutdown.clone()));
+        let stack = Self {
+            grpc,
+            shutdown,
+            service,
+            database,
+            directory,
+        };
+        // The table comes with the service's start.
+        for _ in 0..600 {
+            let sql = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_NAME = 'ingest_streams'";
+            if stack.ask(sql).await == 1 && tokio::net::TcpStream::connect(grpc).await.is_ok() {
+                return stack;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the service does not start");
+    }
+
+    pub(crate) fn target(&self) -> String {
+        format!("http://{}", self.grpc)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.database.url()
+    }
+
+    /// A path for a file of this test.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    async fn connect(&self) -> Conn {
+        let opts = OptsBuilder::from_opts(Opts::from_url(&self.url()).unwrap())
+            .setup(vec!["SET time_zone = '+00:00'"]);
+        Conn::new(opts).await.unwrap()
+    }
+
+    pub(crate) async fn run(&self, sql: &str) {
+        self.connect().await.query_drop(sql).await.unwrap();
+    }
+
+    /// The number that a query returns.
+    pub(crate) async fn ask(&self, sql: &str) -> u64 {
+        let answer: Option<u64> = self.connect().await.query_first(sql).await.unwrap();
+        answer.unwrap()
+    }
+
+    pub(crate) async fn close(mut self) {
+        self.shutdown.draining.cancel();
+        self.service.await.unwrap().unwrap();
+        self.database.stop().await.unwrap();
+    }
+}
