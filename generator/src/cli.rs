@@ -8,8 +8,10 @@ use clap_complete::Shell;
 use crate::{
     error::Error,
     export::{self, ExportOptions},
+    fleet::{self, FleetOptions},
     replay::{self, ReplayOptions},
     run::{self, RunOptions},
+    serve::{self, ServeOptions},
     verify::{self, VerifyOptions},
 };
 
@@ -29,6 +31,12 @@ enum Command {
     /// Send the readings of a CSV file.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<ReplayOptions>),
+    /// Serve a generator that is told what to do over REST.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Box<ServeOptions>),
+    /// Drive many generators at once.
+    #[command(after_help = FLEET_EXAMPLES)]
+    Fleet(Box<FleetOptions>),
     /// Reconcile the journals of runs with the database: lost, duplicated, altered and unexpected readings.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Box<VerifyOptions>),
@@ -54,6 +62,32 @@ Examples:
       --journal run.journal
 
 Exit status: 0 when every reading is accounted for, 1 when not or when the service is away, 2 for wrong flags.";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  A generator on port 9000 that waits for its start, and its start:
+    sluicegen serve --target http://127.0.0.1:50051 --rate 5000
+    curl -X POST http://127.0.0.1:9000/api/v1/start
+  Twice as fast, at once:
+    curl -X POST http://127.0.0.1:9000/api/v1/frequency -d '{\"rate\":10000}'
+
+The API is described at http://127.0.0.1:9000/swagger/swagger-ui/index.html.
+
+Exit status: 0 when it was told to end, 1 when it cannot listen, 2 for wrong flags.";
+
+const FLEET_EXAMPLES: &str = "\
+Examples:
+  Ten generators on ports 9000 to 9009, their start, their figures, and their end:
+    sluicegen fleet up --count 10 -- --target http://127.0.0.1:50051 --rate 2000
+    sluicegen fleet start
+    sluicegen fleet frequency --rate 500
+    sluicegen fleet stats --watch
+    sluicegen fleet stop
+    sluicegen fleet down
+  Generators on other machines:
+    sluicegen fleet --endpoints lab-1:9000,lab-2:9000-9003,@fleet.txt stats --json
+
+Exit status: 0 when all generators did it, 1 when one did not (the others still do), 2 for wrong flags.";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
@@ -97,6 +131,11 @@ pub async fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
             report.print(options.json)?;
             return Ok(report.exit_code());
         }
+        Command::Serve(options) => {
+            Box::pin(serve::serve(&options)).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Fleet(options) => return Box::pin(fleet::fleet(&options)).await,
         Command::Export(options) => {
             export::export(&options)?;
             return Ok(ExitCode::SUCCESS);

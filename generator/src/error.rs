@@ -27,6 +27,17 @@ pub enum Error {
         /// What the operating system said.
         reason: String,
     },
+    /// The address of `serve` is not to be had.
+    #[error("cannot listen on {addr}: {reason}")]
+    Listen {
+        /// The address.
+        addr: std::net::SocketAddr,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// Local generators cannot be started or stopped.
+    #[error("{0}")]
+    Fleet(String),
     /// The readings in the database cannot be read.
     #[error("{0}")]
     Database(String),
@@ -42,9 +53,12 @@ impl Error {
         match self {
             Self::Csv(_) | Self::Usage(_) => ExitCode::from(2),
             Self::Producer(ProducerError::InvalidSetting { .. }) => ExitCode::from(2),
-            Self::Producer(_) | Self::Connect { .. } | Self::Database(_) | Self::Report(_) => {
-                ExitCode::from(1)
-            }
+            Self::Producer(_)
+            | Self::Connect { .. }
+            | Self::Listen { .. }
+            | Self::Fleet(_)
+            | Self::Database(_)
+            | Self::Report(_) => ExitCode::from(1),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use chrono::{DateTime, FixedOffset};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Readings per second, or as many as the service takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -11,6 +12,44 @@ pub enum Rate {
     PerSecond(f64),
     /// Back to back.
     Max,
+}
+
+impl Rate {
+    /// `None` without a limit.
+    #[must_use]
+    pub fn per_second(self) -> Option<f64> {
+        match self {
+            Self::PerSecond(rate) => Some(rate),
+            Self::Max => None,
+        }
+    }
+}
+
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::PerSecond(rate) => serializer.serialize_f64(*rate),
+            Self::Max => serializer.serialize_str("max"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Number(f64),
+            Text(String),
+            Other(serde::de::IgnoredAny),
+        }
+        let text = match Form::deserialize(deserializer)? {
+            Form::Number(number) => number.to_string(),
+            Form::Text(text) => text,
+            Form::Other(_) => String::new(),
+        };
+        text.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 impl FromStr for Rate {

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use comfy_table::{CellAlignment, Table};
 use indicatif::HumanCount;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{error::Error, latency::Latencies};
@@ -19,7 +19,7 @@ pub(crate) struct Tally {
 }
 
 /// Where every reading went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Books {
     /// Readings that the generator handed over.
     pub sent: u64,
@@ -59,7 +59,7 @@ impl Tally {
 }
 
 /// Times to the durable ack in milliseconds.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AckMs {
     /// Half of all readings.
     pub p50: f64,
@@ -86,7 +86,7 @@ impl AckMs {
 }
 
 /// The result of `run` and `replay`.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// The kind of call: `stream`, `stream-acked`, `batch` or `unary`.
     pub mode: String,

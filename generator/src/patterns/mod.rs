@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use self::{
     ids::{Id1Set, Id2Set},
@@ -23,7 +24,7 @@ use crate::{error::Error, flags};
 const MAX_SERIES: usize = 10_000_000;
 
 /// Everything that decides which readings are made. The keys of the YAML file are these names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Patterns {
     /// The same seed makes the same readings.
@@ -32,17 +33,21 @@ pub struct Patterns {
     pub series: u32,
     /// Values of id1. Every id1 goes with every id2 and every type.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "0..9,15")]
     pub id1: Option<Id1Set>,
     /// Values of id2.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "boiler,gate-[00..99]")]
     pub id2: Option<Id2Set>,
     /// Sensor types.
     pub types: Vec<SensorType>,
     /// Values of the types that have none of their own.
+    #[schema(value_type = String, example = "walk:20:0.1")]
     pub values: Values,
     /// Share of readings that come late, 0 to 1.
     pub late: f64,
     /// How late they come at most.
+    #[schema(value_type = String, example = "60s")]
     pub late_by: TimeText,
     /// Share of readings that change places with the next one, 0 to 1.
     pub out_of_order: f64,

@@ -3,11 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
+use utoipa::ToSchema;
 
 use super::Values;
 
 /// A sensor type: as a flag `NAME[:WEIGHT][=VALUES]`, in a file also as a map.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct SensorType {
     /// Its name.
     pub name: String,
@@ -15,6 +16,7 @@ pub struct SensorType {
     pub weight: u32,
     /// How its values come about; without it as `values` says.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "normal:20:5")]
     pub values: Option<Values>,
 }
 

@@ -156,9 +156,7 @@ pub async fn replay(options: ReplayOptions) -> Result<Report, Error> {
     let (tally, times) = outcome?;
     let latencies = counters.latencies();
     let mut report = Report::new("stream-acked".to_owned(), 1, tally, &latencies, &times);
-    if let Rate::PerSecond(rate) = options.rate {
-        report.target_per_s = Some(rate);
-    }
+    report.target_per_s = options.rate.per_second();
     report.skipped = Some(skipped);
     Ok(report)
 }

@@ -9,7 +9,7 @@ use rand::Rng as _;
 use sluicegate_proto::v1::{
     BatchResponse, SensorBatch, SensorReading, sensor_service_client::SensorServiceClient,
 };
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -113,18 +113,13 @@ pub(super) async fn drive(share: Share, connection: Connection) -> Driven {
         token: connection.token,
         timeout: options.call_timeout,
     });
-    let tasks: Vec<_> = (0..callers)
-        .map(|_| {
-            tokio::spawn(call_until_done(
-                Arc::clone(&shared),
-                connection.client.clone(),
-            ))
-        })
+    let mut tasks: JoinSet<Driven> = (0..callers)
+        .map(|_| call_until_done(Arc::clone(&shared), connection.client.clone()))
         .collect();
     let mut tally = Tally::default();
     let mut last_sent = Instant::now();
-    for task in tasks {
-        match task.await {
+    while let Some(task) = tasks.join_next().await {
+        match task {
             Ok(driven) => {
                 tally.merge(driven.tally);
                 last_sent = last_sent.max(driven.last_sent);

@@ -17,7 +17,7 @@ use futures::future::try_join_all;
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use sluicegate_proto::producer::{Encoding, Producer};
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use utoipa::ToSchema;
 
 pub use crate::flags::Rate;
@@ -140,7 +140,8 @@ pub struct RunOptions {
 pub async fn run(options: RunOptions) -> Result<Report, Error> {
     let counters = Arc::new(Counters::default());
     let stop = stop_at_ctrl_c(&counters);
-    let report = Box::pin(run_counted(options, &counters, true)).await;
+    let patterns = options.patterns.resolve()?;
+    let report = Box::pin(run_counted(options, patterns, &counters, true)).await;
     stop.abort();
     report
 }
@@ -148,10 +149,10 @@ pub async fn run(options: RunOptions) -> Result<Report, Error> {
 /// As [`run`], with counters that others may look at, and a stop flag that they may set.
 pub(crate) async fn run_counted(
     options: RunOptions,
+    patterns: Patterns,
     counters: &Arc<Counters>,
     show: bool,
 ) -> Result<Report, Error> {
-    let patterns = options.patterns.resolve()?;
     let options = Arc::new(named(options));
     let spec = Arc::new(options.workload(patterns));
     let mut load = Load {
@@ -184,9 +185,7 @@ pub(crate) async fn run_counted(
         &latencies,
         &times,
     );
-    if let Rate::PerSecond(rate) = load.options.rate {
-        report.target_per_s = Some(rate);
-    }
+    report.target_per_s = load.options.rate.per_second();
     Ok(report)
 }
 
@@ -194,6 +193,33 @@ impl Mode {
     pub(crate) fn name(self) -> String {
         let value = self.to_possible_value();
         value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+impl Default for RunOptions {
+    /// What the command line has without flags.
+    fn default() -> Self {
+        Self {
+            target: "http://127.0.0.1:50051".to_owned(),
+            token: None,
+            mode: Mode::StreamAcked,
+            encoding: EncodingFlag::Columns,
+            rate: Rate::Max,
+            count: None,
+            duration: None,
+            connections: 1,
+            patterns: PatternFlags::default(),
+            start_time: None,
+            stream_id: None,
+            batch_size: None,
+            concurrency: 64,
+            unacknowledged_bytes: 32 << 20,
+            call_timeout: None,
+            connect_timeout: Duration::from_secs(10),
+            journal: None,
+            hdr: None,
+            json: false,
+        }
     }
 }
 
@@ -259,20 +285,21 @@ pub(crate) async fn measure(load: &Load, connected: Connected) -> (Tally, Times)
     let cpu_before = process_cpu();
     let started = Instant::now();
     let shares = load.shares();
-    let tasks: Vec<JoinHandle<Driven>> = match connected {
+    // A set ends its tasks when it is dropped.
+    let mut tasks: JoinSet<Driven> = match connected {
         Connected::Streams(producers) => shares
             .zip(producers)
-            .map(|(share, producer)| tokio::spawn(stream::drive(share, producer)))
+            .map(|(share, producer)| stream::drive(share, producer))
             .collect(),
         Connected::Calls(clients) => shares
             .zip(clients)
-            .map(|(share, client)| tokio::spawn(calls::drive(share, client)))
+            .map(|(share, client)| calls::drive(share, client))
             .collect(),
     };
     let mut tally = Tally::default();
     let mut last_sent = started;
-    for task in tasks {
-        match task.await {
+    while let Some(task) = tasks.join_next().await {
+        match task {
             Ok(driven) => {
                 tally.merge(driven.tally);
                 last_sent = last_sent.max(driven.last_sent);

@@ -77,6 +77,7 @@ impl Stack {
         Conn::new(opts).await.unwrap()
     }
 
+    #[allow(dead_code, reason = "only some tests change rows")]
     pub(crate) async fn run(&self, sql: &str) {
         self.connect().await.query_drop(sql).await.unwrap();
     }

@@ -16,7 +16,7 @@ use sluicegate_proto::v1::{
     sensor_service_server::{SensorService, SensorServiceServer},
     stream_readings_request::Message,
 };
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
@@ -70,13 +70,23 @@ impl Fake {
     pub(crate) async fn serve(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = SensorServiceServer::new(self.clone());
-        tokio::spawn(
-            tonic::transport::Server::builder()
-                .add_service(service)
-                .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))),
-        );
+        self.serve_on(listener);
         address
+    }
+
+    /// Serves at this address until the task is aborted.
+    #[allow(dead_code, reason = "only some tests need a certain address")]
+    pub(crate) async fn serve_at(&self, address: SocketAddr) -> JoinHandle<()> {
+        self.serve_on(TcpListener::bind(address).await.unwrap())
+    }
+
+    fn serve_on(&self, listener: TcpListener) -> JoinHandle<()> {
+        let server = tonic::transport::Server::builder()
+            .add_service(SensorServiceServer::new(self.clone()))
+            .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
+        tokio::spawn(async move {
+            server.await.unwrap();
+        })
     }
 
     fn start_call(&self) -> Result<(), Status> {

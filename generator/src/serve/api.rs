@@ -1,0 +1,234 @@
+//! The routes: parse, one call of the generator, reply.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::StreamExt as _;
+use serde::{Serialize, de::DeserializeOwned};
+use utoipa::OpenApi;
+use warp::{
+    Filter, Reply as _,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    path::FullPath,
+    reply::Response,
+};
+
+use super::{
+    generator::{Frequency, Generator, Spam},
+    problem::{Kind, Problem},
+    settings::Settings,
+    stats::Stats,
+};
+use crate::report::Report;
+
+const MAX_BODY_BYTES: usize = 1 << 20;
+const SWAGGER: &str = "/swagger/swagger-ui/";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "sluicegen",
+        description = "A load generator for Sluicegate. Every path also stands below /api/v1."
+    ),
+    paths(start, stop, frequency, configure, spam, stats, config, healthz)
+)]
+struct Document;
+
+/// Begin to send. The figures start from 0.
+#[utoipa::path(post, path = "/start", responses(
+    (status = 200, body = Stats), (status = 409, body = Problem, content_type = "application/problem+json")))]
+async fn start(generator: &Generator) -> Result<Stats, Problem> {
+    generator.start().await
+}
+
+/// Send no more, wait for the acknowledgements and return the last figures.
+#[utoipa::path(post, path = "/stop", responses(
+    (status = 200, body = Stats), (status = 409, body = Problem, content_type = "application/problem+json")))]
+async fn stop(generator: &Generator) -> Result<Stats, Problem> {
+    generator.stop().await
+}
+
+/// Change how often to send, at once.
+#[utoipa::path(post, path = "/frequency", request_body = Frequency, responses(
+    (status = 200, body = Settings), (status = 400, body = Problem, content_type = "application/problem+json")))]
+async fn frequency(generator: &Generator, body: &[u8]) -> Result<Settings, Problem> {
+    generator.set_frequency(&parse(body)?).await
+}
+
+/// Change a part of the configuration. The rate takes effect at once, everything else with the next start.
+#[utoipa::path(post, path = "/config", request_body = Settings, responses(
+    (status = 200, body = Settings), (status = 400, body = Problem, content_type = "application/problem+json")))]
+async fn configure(generator: &Generator, body: &[u8]) -> Result<Settings, Problem> {
+    generator.configure(parse(body)?).await
+}
+
+/// Send a bounded burst and return its result.
+#[utoipa::path(post, path = "/spam", request_body = Spam, responses(
+    (status = 200, body = Report), (status = 400, body = Problem, content_type = "application/problem+json"),
+    (status = 409, body = Problem, content_type = "application/problem+json"),
+    (status = 502, body = Problem, content_type = "application/problem+json")))]
+async fn spam(generator: &Generator, body: &[u8]) -> Result<Report, Problem> {
+    generator.spam(&parse(body)?).await
+}
+
+/// The figures since the last start.
+#[utoipa::path(get, path = "/stats", responses((status = 200, body = Stats)))]
+async fn stats(generator: &Generator) -> Result<Stats, Problem> {
+    Ok(generator.stats().await)
+}
+
+/// The configuration.
+#[utoipa::path(get, path = "/config", responses((status = 200, body = Settings)))]
+async fn config(generator: &Generator) -> Result<Settings, Problem> {
+    Ok(generator.settings().await)
+}
+
+/// Whether the generator answers.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = BTreeMap<String, String>)))]
+async fn healthz() -> Result<BTreeMap<String, String>, Problem> {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Ok(BTreeMap::from([
+        ("status".to_owned(), "ok".to_owned()),
+        ("version".to_owned(), version),
+    ]))
+}
+
+/// Everything that is served.
+pub(super) fn routes(
+    generator: Arc<Generator>,
+) -> impl Filter<Extract = (Response,), Error = std::convert::Infallible> + Clone {
+    let swagger = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
+    warp::method()
+        .and(warp::path::full())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(
+            move |method: Method, path: FullPath, headers: HeaderMap, body| {
+                let (generator, swagger) = (Arc::clone(&generator), Arc::clone(&swagger));
+                async move {
+                    let path = path.as_str();
+                    if method == Method::GET
+                        && (path.starts_with(SWAGGER) || path == SWAGGER.trim_end_matches('/'))
+                    {
+                        return page(path, swagger);
+                    }
+                    let answer = async {
+                        refuse_other_origins(&headers)?;
+                        let body = read(body).await?;
+                        answer(&generator, &method, path, &body).await
+                    };
+                    answer.await.unwrap_or_else(Problem::into_response)
+                }
+            },
+        )
+        .or(warp::any()
+            .map(|| Problem::new(Kind::NotFound, "There is nothing at this path.").into_response()))
+        .unify()
+}
+
+async fn answer(
+    generator: &Generator,
+    method: &Method,
+    path: &str,
+    body: &[u8],
+) -> Result<Response, Problem> {
+    let path = path.strip_prefix("/api/v1").unwrap_or(path);
+    match (method.as_str(), path) {
+        ("POST", "/start") => json(start(generator).await?),
+        ("POST", "/stop") => json(stop(generator).await?),
+        ("POST", "/frequency") => json(frequency(generator, body).await?),
+        ("POST", "/config") => json(configure(generator, body).await?),
+        ("POST", "/spam") => json(spam(generator, body).await?),
+        ("GET", "/stats") => json(stats(generator).await?),
+        ("GET", "/config") => json(config(generator).await?),
+        ("GET", "/healthz") => json(healthz().await?),
+        ("GET", "/openapi.json") => json(Document::openapi()),
+        (_, "/start" | "/stop" | "/frequency" | "/spam") => Err(only("POST")),
+        (_, "/stats" | "/healthz" | "/openapi.json") => Err(only("GET")),
+        (_, "/config") => Err(only("GET and POST")),
+        _ => Err(Problem::new(
+            Kind::NotFound,
+            "There is nothing at this path: see /swagger/swagger-ui/index.html.",
+        )),
+    }
+}
+
+fn only(methods: &str) -> Problem {
+    Problem::new(
+        Kind::MethodNotAllowed,
+        format!("This path takes {methods}."),
+    )
+}
+
+fn json(answer: impl Serialize) -> Result<Response, Problem> {
+    Ok(warp::reply::json(&answer).into_response())
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::new(Kind::InvalidBody, error.to_string()))
+}
+
+async fn read(
+    body: impl futures::Stream<Item = Result<impl warp::Buf, warp::Error>>,
+) -> Result<Vec<u8>, Problem> {
+    let mut body = std::pin::pin!(body);
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.next().await {
+        let mut piece =
+            piece.map_err(|_| Problem::new(Kind::InvalidBody, "The body broke off."))?;
+        if bytes.len() + piece.remaining() > MAX_BODY_BYTES {
+            return Err(Problem::new(
+                Kind::BodyTooLarge,
+                format!("At most {MAX_BODY_BYTES} bytes are taken."),
+            ));
+        }
+        let start = bytes.len();
+        bytes.resize(start + piece.remaining(), 0);
+        piece.copy_to_slice(&mut bytes[start..]);
+    }
+    Ok(bytes)
+}
+
+/// Browsers name the page that sends: one that is not ours must not drive a generator.
+fn refuse_other_origins(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    match (text(header::ORIGIN), text(header::HOST)) {
+        (None, _) => Ok(()),
+        (Some(origin), Some(host))
+            if origin
+                .split_once("://")
+                .is_some_and(|(_, ours)| ours == host) =>
+        {
+            Ok(())
+        }
+        (Some(origin), _) => {
+            let detail = format!("{origin} is not where this generator is served.");
+            Err(Problem::new(Kind::CrossOriginRefused, detail))
+        }
+    }
+}
+
+fn page(path: &str, config: Arc<utoipa_swagger_ui::Config<'static>>) -> Response {
+    let Some(tail) = path.strip_prefix(SWAGGER).filter(|tail| !tail.is_empty()) else {
+        let to = [SWAGGER, "index.html"].concat();
+        let mut response = StatusCode::FOUND.into_response();
+        if let Ok(to) = HeaderValue::try_from(to) {
+            response.headers_mut().insert(header::LOCATION, to);
+        }
+        return response;
+    };
+    match utoipa_swagger_ui::serve(tail, config) {
+        Ok(Some(file)) => {
+            let kind = HeaderValue::try_from(file.content_type);
+            let mut response = Response::new(file.bytes.into_owned().into());
+            if let Ok(kind) = kind {
+                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            }
+            response
+        }
+        Ok(None) | Err(_) => Problem::new(Kind::NotFound, "There is no such page.").into_response(),
+    }
+}

@@ -1,0 +1,188 @@
+//! `sluicegen serve`: a generator that is told what to do over REST.
+
+mod api;
+mod generator;
+mod problem;
+mod running;
+mod settings;
+mod stats;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use self::generator::Generator;
+pub use self::{
+    generator::{Frequency, Spam},
+    problem::Problem,
+    settings::Settings,
+    stats::{RateStats, State, Stats, TargetStats},
+};
+use crate::{
+    error::Error,
+    flags::Rate,
+    patterns::PatternFlags,
+    run::{EncodingFlag, Mode},
+};
+
+/// Open requests may take so long after the end was asked for.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Where to listen, and the configuration to begin with.
+#[derive(Debug, Clone, Args)]
+pub struct ServeOptions {
+    /// Where REST listens; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9000")]
+    pub addr: SocketAddr,
+    /// Written as JSON with the address in use once the generator is ready.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// Keep a journal of every start in this directory, for sluicegen verify.
+    #[arg(long, value_name = "DIR")]
+    pub journal_dir: Option<PathBuf>,
+    /// Address of the service.
+    #[arg(
+        long,
+        default_value = "http://127.0.0.1:50051",
+        env = "SLUICEGEN_TARGET"
+    )]
+    pub target: String,
+    /// Sent as `authorization: Bearer TOKEN`.
+    #[arg(long, env = "SLUICEGEN_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    #[arg(long, value_enum, default_value_t = Mode::StreamAcked)]
+    pub mode: Mode,
+    /// Of the streaming modes.
+    #[arg(long, value_enum, default_value_t = EncodingFlag::Columns)]
+    pub encoding: EncodingFlag,
+    /// Readings per second over all connections, or max.
+    #[arg(long, value_name = "N|max", default_value = "1000")]
+    pub rate: Rate,
+    /// Connections, each with its own stream.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub connections: u16,
+    #[command(flatten)]
+    pub patterns: PatternFlags,
+    /// Start to send at once.
+    #[arg(long)]
+    pub start: bool,
+}
+
+/// A generator that is served.
+#[derive(Debug)]
+pub struct Server {
+    addr: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Binds the address and serves.
+    ///
+    /// # Errors
+    /// When the address is taken, or an option does not fit.
+    pub async fn bind(options: &ServeOptions) -> Result<Self, Error> {
+        let settings = Settings {
+            target: options.target.clone(),
+            mode: options.mode,
+            encoding: options.encoding,
+            rate: options.rate,
+            connections: options.connections,
+            patterns: options.patterns.resolve()?,
+            ..Settings::default()
+        };
+        let failed = |error: std::io::Error| Error::Listen {
+            addr: options.addr,
+            reason: error.to_string(),
+        };
+        if let Some(directory) = &options.journal_dir {
+            std::fs::create_dir_all(directory)
+                .map_err(|error| Error::Usage(format!("{}: {error}", directory.display())))?;
+        }
+        let listener = TcpListener::bind(options.addr).await.map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        let generator =
+            Generator::new(settings, options.token.clone(), options.journal_dir.clone());
+        if options.start {
+            // It is fresh: it does not run already.
+            let _ = generator.start().await;
+        }
+        let stop = CancellationToken::new();
+        let task = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                let server = warp::serve(api::routes(generator.clone()))
+                    .incoming(listener)
+                    .graceful(stop.clone().cancelled_owned())
+                    .run();
+                let deadline = async {
+                    stop.cancelled().await;
+                    generator.close().await;
+                    tokio::time::sleep(CLOSE_DEADLINE).await;
+                };
+                tokio::select! {
+                    () = server => generator.close().await,
+                    () = deadline => {}
+                }
+            }
+        });
+        Ok(Self { addr, stop, task })
+    }
+
+    /// The address in use.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Stops the generator, answers what is asked already and ends.
+    pub async fn close(self) {
+        self.stop.cancel();
+        let _ = self.task.await;
+    }
+}
+
+/// Serves until the process is told to end.
+///
+/// # Errors
+/// As [`Server::bind`], and when the ready file cannot be written.
+pub async fn serve(options: &ServeOptions) -> Result<(), Error> {
+    let server = Server::bind(options).await?;
+    let addr = server.addr();
+    eprintln!("sluicegen: http://{addr}/swagger/swagger-ui/index.html");
+    if let Some(path) = &options.ready_file {
+        write_ready(path, addr)
+            .map_err(|error| Error::Report(format!("{}: {error}", path.display())))?;
+    }
+    asked_to_end().await;
+    server.close().await;
+    Ok(())
+}
+
+/// Written beside and renamed, so that who waits for the file never reads half of it.
+fn write_ready(path: &Path, addr: SocketAddr) -> std::io::Result<()> {
+    let beside = path.with_extension("tmp");
+    let ready = serde_json::json!({"rest_addr": addr, "pid": std::process::id()});
+    std::fs::write(&beside, format!("{ready}\n"))?;
+    std::fs::rename(&beside, path)
+}
+
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

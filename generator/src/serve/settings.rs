@@ -1,0 +1,158 @@
+//! What a generator is told to do.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::problem::{Kind, Problem};
+use crate::{
+    flags::Rate,
+    patterns::Patterns,
+    run::{EncodingFlag, Mode, RunOptions},
+};
+
+/// The configuration, as `GET /config` shows it and `POST /config` changes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Address of the service.
+    #[schema(example = "http://127.0.0.1:50051")]
+    pub target: String,
+    /// The kind of call.
+    pub mode: Mode,
+    /// Of the streaming modes.
+    pub encoding: EncodingFlag,
+    /// Readings per second, or "max".
+    #[schema(value_type = Value, example = json!(1000))]
+    pub rate: Rate,
+    /// Connections, each with its own stream; 1 to 1024.
+    pub connections: u16,
+    /// Readings per batch, 1 to 1000000.
+    pub batch_size: Option<u32>,
+    /// Calls at a time, with the modes unary and batch; 1 to 65536.
+    pub concurrency: u32,
+    /// What the readings look like.
+    pub patterns: Patterns,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let options = RunOptions::default();
+        Self {
+            target: options.target,
+            mode: options.mode,
+            encoding: options.encoding,
+            rate: Rate::PerSecond(1_000.0),
+            connections: options.connections,
+            batch_size: None,
+            concurrency: options.concurrency,
+            patterns: Patterns::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// These settings with a part of them changed, as RFC 7386 describes it.
+    pub(super) fn merged(&self, change: Value) -> Result<Self, Problem> {
+        let invalid = |reason: String| Problem::new(Kind::InvalidConfig, reason);
+        if !change.is_object() {
+            return Err(invalid(
+                "The configuration must be a JSON object.".to_owned(),
+            ));
+        }
+        let mut whole = serde_json::to_value(self).map_err(|error| invalid(error.to_string()))?;
+        merge(&mut whole, change);
+        let settings: Self =
+            serde_json::from_value(whole).map_err(|error| invalid(error.to_string()))?;
+        settings.check().map_err(invalid)?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if tonic::transport::Endpoint::from_shared(self.target.clone()).is_err()
+            || !self.target.contains("://")
+        {
+            return Err(format!(
+                "target is {:?}, but must be such as http://127.0.0.1:50051",
+                self.target
+            ));
+        }
+        let within = |name, value: u32, most| match (1..=most).contains(&value) {
+            true => Ok(()),
+            false => Err(format!("{name} is {value}, but must be 1 to {most}")),
+        };
+        within("connections", self.connections.into(), 1_024)?;
+        within("concurrency", self.concurrency, 65_536)?;
+        within("batch_size", self.batch_size.unwrap_or(1), 1_000_000)?;
+        self.patterns.check()
+    }
+
+    /// The options of a run with these settings.
+    pub(super) fn options(&self, token: Option<&String>) -> RunOptions {
+        RunOptions {
+            target: self.target.clone(),
+            token: token.cloned(),
+            mode: self.mode,
+            encoding: self.encoding,
+            rate: self.rate,
+            connections: self.connections,
+            batch_size: self.batch_size,
+            concurrency: self.concurrency,
+            ..RunOptions::default()
+        }
+    }
+}
+
+fn merge(target: &mut Value, change: Value) {
+    match (target, change) {
+        (Value::Object(target), Value::Object(change)) => {
+            for (key, value) in change {
+                match value {
+                    Value::Null => drop(target.remove(&key)),
+                    value => merge(target.entry(key).or_insert(Value::Null), value),
+                }
+            }
+        }
+        (target, change) => *target = change,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_change_names_only_what_it_changes() {
+        let settings = Settings::default()
+            .merged(
+                json!({"rate": "max", "patterns": {"types": ["rain:2=normal:5:1"], "id1": "0..3"}}),
+            )
+            .unwrap();
+        assert_eq!(settings.rate, Rate::Max);
+        assert_eq!(settings.patterns.types[0].weight, 2);
+        assert_eq!(settings.patterns.series, 1_000);
+        let back = settings
+            .merged(json!({"patterns": {"id1": null}, "rate": 5}))
+            .unwrap();
+        assert_eq!((back.patterns.id1, back.rate), (None, Rate::PerSecond(5.0)));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_its_name() {
+        for (change, name) in [
+            (json!({"targets": "x"}), "targets"),
+            (json!({"target": "nowhere"}), "target"),
+            (json!({"connections": 0}), "connections"),
+            (json!({"patterns": {"bad": 2}}), "bad"),
+            (json!({"patterns": {"latte": 2}}), "latte"),
+            (json!({"rate": -1}), "readings per second"),
+            (json!({"mode": "fast"}), "fast"),
+            (json!([]), "object"),
+        ] {
+            let problem = Settings::default().merged(change).unwrap_err();
+            assert!(problem.detail.contains(name), "{problem:?}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What a generator has done since it was started.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::report::AckMs;
+
+/// Where a generator stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Sends nothing.
+    #[default]
+    Stopped,
+    /// Tries to reach its target.
+    Connecting,
+    /// Sends.
+    Running,
+    /// Sends no more and waits for acknowledgements.
+    Stopping,
+}
+
+/// The target of a generator.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TargetStats {
+    /// Its address.
+    pub address: String,
+    /// Whether it took a connection when it was last tried; null while the generator is stopped.
+    pub reachable: Option<bool>,
+    /// The last thing that went wrong, or that the target refused.
+    pub trouble: Option<String>,
+}
+
+/// Readings per second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RateStats {
+    /// As configured; null for max.
+    pub target: Option<f64>,
+    /// Acknowledged per second over the last second.
+    pub now: f64,
+    /// Acknowledged per second since the start.
+    pub overall: f64,
+}
+
+/// The figures of a generator since it was last started.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Stats {
+    /// True from start to stop.
+    pub running: bool,
+    /// Where it stands.
+    pub state: State,
+    /// Where the readings go.
+    pub target: TargetStats,
+    /// Calls, or chunks handed to a stream.
+    pub requests: u64,
+    /// Readings that were sent.
+    pub sent: u64,
+    /// Readings that are stored.
+    pub acknowledged: u64,
+    /// Readings that the target rejected.
+    pub rejected: u64,
+    /// Readings whose fate is unknown because a call failed for good.
+    pub failed: u64,
+    /// Readings that wait for an answer.
+    pub in_flight: u64,
+    /// Calls that broke and were replaced.
+    pub reconnects: u64,
+    /// Readings per second.
+    pub rate: RateStats,
+    /// Since the start, or from the start to the stop.
+    pub uptime_s: f64,
+    /// From the intended send time to the acknowledgement.
+    pub ack_ms: AckMs,
+}

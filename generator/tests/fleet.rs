@@ -1,0 +1,196 @@
+//! Ten generators under `fleet`: against a real service, and as processes of their own.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{path::Path, process::Output, time::Duration};
+
+use clap::Parser;
+use common::Stack;
+use serde_json::Value;
+use sluicegen::{
+    serve::{ServeOptions, Server},
+    verify::{VerifyOptions, verify},
+};
+use tokio::process::Command;
+
+#[derive(Parser)]
+struct Serve {
+    #[command(flatten)]
+    options: ServeOptions,
+}
+
+#[derive(Parser)]
+struct Verify {
+    #[command(flatten)]
+    options: VerifyOptions,
+}
+
+/// Runs `sluicegen fleet` as people do.
+async fn fleet(endpoints: &str, words: &str) -> (Output, Value) {
+    let output = Command::new(env!("CARGO_BIN_EXE_sluicegen"))
+        .args(["fleet", "--json", "--endpoints", endpoints])
+        .args(words.split_whitespace())
+        .output()
+        .await
+        .unwrap();
+    let json = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output, json)
+}
+
+async fn done(endpoints: &str, words: &str) -> Value {
+    let (output, json) = fleet(endpoints, words).await;
+    assert!(output.status.success(), "{words}: {output:?}");
+    json
+}
+
+fn total(summary: &Value, figure: &str) -> f64 {
+    summary[figure]["total"].as_f64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_generators_are_started_slowed_watched_and_stopped_and_all_they_sent_is_stored() {
+    let stack = Stack::start().await;
+    let (target, journals) = (stack.target(), stack.path("journals").display().to_string());
+    let mut servers = Vec::new();
+    for seed in 0..10 {
+        let flags = format!(
+            "sluicegen --addr 127.0.0.1:0 --target {target} --rate 2000 --series 50 --seed {seed} --journal-dir {journals}"
+        );
+        servers.push(
+            Server::bind(&Serve::parse_from(flags.split(' ')).options)
+                .await
+                .unwrap(),
+        );
+    }
+    let endpoints: Vec<String> = servers
+        .iter()
+        .map(|server| server.addr().to_string())
+        .collect();
+    let endpoints = endpoints.join(",");
+
+    done(&endpoints, "start").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let running = done(&endpoints, "stats").await;
+    assert_eq!(running["running"], 10, "{running}");
+    assert!(total(&running, "sent") > 10_000.0, "{running}");
+    assert!(running["uptime_s"]["min"].as_f64().unwrap() > 1.0);
+
+    done(&endpoints, "frequency --rate 50").await;
+    let (watched, _) = fleet(&endpoints, "stats --watch --interval 500ms --looks 4").await;
+    let looks: Vec<Value> = String::from_utf8(watched.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(looks.len(), 4);
+    let slowed = total(&looks[3], "sent") - total(&looks[2], "sent");
+    assert!(
+        slowed < 1_000.0,
+        "{slowed} readings in half a second at 500 per second"
+    );
+
+    done(&endpoints, "spam --total 100 --concurrency 4").await;
+    done(&endpoints, "stop").await;
+    let stopped = done(&endpoints, "stats").await;
+    assert_eq!(
+        (stopped["running"].as_u64(), total(&stopped, "failed")),
+        (Some(0), 0.0),
+        "{stopped}"
+    );
+    let stored = stack.ask("SELECT COUNT(*) FROM sensor_readings").await;
+    assert_eq!(
+        total(&stopped, "acknowledged") as u64 + 10 * 100,
+        stored,
+        "{stopped}"
+    );
+    assert_eq!(total(&stopped, "sent"), total(&stopped, "acknowledged"));
+
+    // The bursts have no journal: without them the journals agree with the table.
+    let journals: Vec<String> = std::fs::read_dir(Path::new(&journals))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().display().to_string())
+        .collect();
+    assert_eq!(journals.len(), 10);
+    let url = stack.url();
+    let flags = ["sluicegen", "--database-url", &url, "--journal"].into_iter();
+    let flags = flags.chain(journals.iter().map(String::as_str));
+    let report = verify(&Verify::parse_from(flags).options).await.unwrap();
+    assert_eq!(
+        (report.lost, report.altered, report.open),
+        (0, 0, 0),
+        "{report:?}"
+    );
+    assert!(report.unexpected + report.duplicated <= 1_000, "{report:?}");
+    assert_eq!(report.acknowledged, stored - 1_000);
+
+    // One that is down is named, and the others still answer.
+    servers.pop().unwrap().close().await;
+    let (output, json) = fleet(&endpoints, "stats").await;
+    assert_eq!(
+        (output.status.code(), &json["answered"]),
+        (Some(1), &Value::from(9))
+    );
+    assert_eq!(
+        json["down"][0]["endpoint"].as_str(),
+        endpoints.split(',').next_back()
+    );
+    let (output, json) = fleet(&endpoints, "start").await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        json.as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["error"].is_null())
+            .count(),
+        9
+    );
+    for server in servers {
+        server.close().await;
+    }
+    stack.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_starts_processes_and_down_stops_exactly_those() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().display().to_string();
+    let fleet = async |words: &str| {
+        Command::new(env!("CARGO_BIN_EXE_sluicegen"))
+            .args(["fleet", "--json", "--state-dir", &state])
+            .args(words.split_whitespace())
+            .output()
+            .await
+            .unwrap()
+    };
+    let up = fleet("up --count 3 --first-port 0 -- --rate 5").await;
+    assert!(up.status.success(), "{up:?}");
+    let addresses: Value = serde_json::from_slice(&up.stdout).unwrap();
+    assert_eq!(addresses["endpoints"].as_array().unwrap().len(), 3);
+    // Without endpoints, those that are up are meant.
+    let stats = fleet("stats").await;
+    let stats: Value = serde_json::from_slice(&stats.stdout).unwrap();
+    assert_eq!(stats["answered"], 3, "{stats}");
+    assert_eq!(
+        stats["generators"][2]["rate"]["target"], 5.0,
+        "the flags behind -- are theirs"
+    );
+    assert_eq!(
+        fleet("up --count 1 --first-port 0").await.status.code(),
+        Some(1),
+        "they are up already"
+    );
+    let down = fleet("down").await;
+    let down: Value = serde_json::from_slice(&down.stdout).unwrap();
+    assert_eq!(down["stopped"], 3);
+    let first = addresses["endpoints"][0].as_str().unwrap();
+    assert!(tokio::net::TcpStream::connect(first).await.is_err());
+    let again = fleet("down").await;
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(again["stopped"], 0);
+    let broken = fleet("up --count 2 --first-port 0 -- --nonsense").await;
+    assert_eq!(broken.status.code(), Some(1));
+    let reason = String::from_utf8(broken.stderr).unwrap();
+    assert!(reason.contains("does not start"), "{reason}");
+}

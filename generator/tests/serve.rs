@@ -1,0 +1,309 @@
+//! The API of `serve`, against a model of the service.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../../proto/tests/fake/mod.rs"]
+mod fake;
+
+use std::time::Duration;
+
+use clap::Parser;
+use fake::Fake;
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use sluicegen::serve::{ServeOptions, Server};
+use tokio::time::{Instant, sleep};
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    options: ServeOptions,
+}
+
+struct Generator {
+    server: Server,
+    client: Client,
+}
+
+impl Generator {
+    async fn serve(flags: &str) -> Self {
+        let flags = ["sluicegen", "--addr", "127.0.0.1:0"]
+            .into_iter()
+            .chain(flags.split_whitespace());
+        let server = Server::bind(&Flags::parse_from(flags).options)
+            .await
+            .unwrap();
+        let client = Client::new();
+        Self { server, client }
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let mut request = self
+            .client
+            .request(method, format!("http://{}{path}", self.server.addr()));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let reply = request.send().await.unwrap();
+        let status = reply.status().as_u16();
+        let kind = reply.headers()["content-type"].to_str().unwrap().to_owned();
+        assert_eq!(kind == "application/problem+json", status >= 400, "{kind}");
+        (status, reply.json().await.unwrap())
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.ask(Method::POST, path, Some(body)).await
+    }
+
+    async fn stats(&self) -> Value {
+        self.ask(Method::GET, "/stats", None).await.1
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let give_up_at = Instant::now() + Duration::from_secs(20);
+        loop {
+            let stats = self.stats().await;
+            if holds(&stats) {
+                return stats;
+            }
+            assert!(
+                Instant::now() < give_up_at,
+                "waited in vain: {what}: {stats}"
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn number(stats: &Value, name: &str) -> u64 {
+    stats[name].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generator_starts_changes_its_pace_and_stops() {
+    let fake = Fake::default();
+    let target = format!("http://{}", fake.serve().await);
+    let generator = Generator::serve(&format!("--target {target} --rate 0.01")).await;
+    assert_eq!(generator.stats().await["running"], json!(false));
+    assert_eq!(
+        generator.ask(Method::POST, "/api/v1/start", None).await.0,
+        200
+    );
+    let running = generator
+        .until("it runs", |stats| stats["state"] == "running")
+        .await;
+    assert_eq!(
+        number(&running, "sent"),
+        0,
+        "a reading in a hundred seconds"
+    );
+
+    // The generator sleeps until the next reading: a new rate wakes it up.
+    let (status, config) = generator
+        .post("/api/v1/frequency", json!({"rate": 2000}))
+        .await;
+    assert_eq!((status, &config["rate"]), (200, &json!(2000.0)));
+    let stats = generator
+        .until("it sends", |stats| number(stats, "acknowledged") > 500)
+        .await;
+    assert_eq!(stats["target"]["reachable"], json!(true), "{stats}");
+    assert_eq!(stats["rate"]["target"], json!(2000.0));
+    assert!(stats["ack_ms"]["p99"].as_f64().unwrap() > 0.0);
+
+    let (status, config) = generator
+        .post("/frequency", json!({"timeout": "100ms"}))
+        .await;
+    assert_eq!((status, &config["rate"]), (200, &json!(10.0)));
+    let (status, last) = generator.ask(Method::POST, "/stop", None).await;
+    assert_eq!((status, &last["running"]), (200, &json!(false)));
+    let stored = fake.model().stored.len() as u64;
+    assert_eq!(
+        (number(&last, "sent"), number(&last, "acknowledged")),
+        (stored, stored),
+        "{last}"
+    );
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        fake.model().stored.len() as u64,
+        stored,
+        "nothing comes after the stop"
+    );
+    assert_eq!(number(&generator.stats().await, "sent"), stored);
+    generator.server.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starting_twice_and_stopping_when_stopped_are_conflicts() {
+    let generator = Generator::serve("--target http://127.0.0.1:1").await;
+    let (status, problem) = generator.ask(Method::POST, "/api/v1/stop", None).await;
+    assert_eq!(
+        (status, &problem["type"]),
+        (409, &json!("urn:sluicegen:problem:not-running"))
+    );
+    assert_eq!(generator.ask(Method::POST, "/start", None).await.0, 200);
+    let (status, problem) = generator.ask(Method::POST, "/start", None).await;
+    assert_eq!(
+        (status, &problem["title"]),
+        (409, &json!("The generator is running already"))
+    );
+    assert_eq!(generator.ask(Method::POST, "/stop", None).await.0, 200);
+    generator.server.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_away_is_shown_and_heals_by_itself() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    for mode in ["stream-acked", "unary"] {
+        let generator =
+            Generator::serve(&format!("--target http://{port} --rate 1000 --mode {mode}")).await;
+        generator.ask(Method::POST, "/start", None).await;
+        let away = generator
+            .until("it is away", |stats| {
+                stats["target"]["reachable"] == json!(false)
+            })
+            .await;
+        assert_eq!(
+            (&away["state"], number(&away, "sent")),
+            (&json!("connecting"), 0)
+        );
+        assert!(
+            away["target"]["trouble"]
+                .as_str()
+                .unwrap()
+                .contains("refused"),
+            "{away}"
+        );
+        let fake = Fake::default();
+        let serving = fake.serve_at(port).await;
+        let healed = generator
+            .until("it heals", |stats| number(stats, "acknowledged") > 100)
+            .await;
+        assert_eq!(healed["state"], "running");
+        generator
+            .until("it is reachable", |stats| {
+                stats["target"]["reachable"] == json!(true)
+            })
+            .await;
+        generator.ask(Method::POST, "/stop", None).await;
+        generator.server.close().await;
+        serving.abort();
+        let _ = serving.await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_is_changed_in_part_and_wrong_ones_are_refused() {
+    let fake = Fake::default();
+    let target = format!("http://{}", fake.serve().await);
+    let generator = Generator::serve("--seed 9").await;
+    let change = json!({"target": target, "mode": "batch", "patterns": {"types": ["rain=constant:3"], "id1": "7", "id2": "a"}});
+    let (status, config) = generator.post("/api/v1/config", change).await;
+    assert_eq!(
+        (status, &config["patterns"]["seed"]),
+        (200, &json!(9)),
+        "{config}"
+    );
+    for (path, body, name) in [
+        ("/config", json!({"color": 1}), "color"),
+        ("/config", json!({"patterns": {"late": 3}}), "late"),
+        ("/frequency", json!({}), "timeout"),
+        ("/frequency", json!({"rate": 0}), "readings per second"),
+        ("/frequency", json!({"timeout": "soon"}), "250ms"),
+        ("/spam", json!({"total": 0}), "total"),
+        ("/spam", json!({"concurrency": 1}), "total"),
+    ] {
+        let (status, problem) = generator.post(path, body).await;
+        assert_eq!(status, 400, "{problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains(name),
+            "{problem}"
+        );
+    }
+    let (status, report) = generator
+        .post("/spam", json!({"total": 500, "concurrency": 8}))
+        .await;
+    assert_eq!(
+        (status, &report["committed"], &report["mode"]),
+        (200, &json!(500), &json!("unary")),
+        "{report}"
+    );
+    assert!(
+        fake.model()
+            .stored
+            .iter()
+            .all(|one| (one.id1, one.id2.as_str(), one.sensor_value) == (7, "a", 3.0))
+    );
+    generator.server.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_ends_in_time_and_names_a_target_that_is_away() {
+    let fake = Fake::default();
+    fake.model().stalled = true;
+    let target = format!("http://{}", fake.serve().await);
+    let generator = Generator::serve(&format!("--target {target}")).await;
+    let started = Instant::now();
+    let (status, _) = generator
+        .post(
+            "/spam",
+            json!({"total": 100, "timeout": "500ms", "mode": "stream"}),
+        )
+        .await;
+    assert_eq!(status, 502);
+    assert!(started.elapsed() < Duration::from_secs(5));
+    generator
+        .post("/config", json!({"target": "http://127.0.0.1:1"}))
+        .await;
+    let (status, problem) = generator.post("/spam", json!({"total": 10})).await;
+    assert_eq!(
+        (status, &problem["type"]),
+        (502, &json!("urn:sluicegen:problem:target-unavailable"))
+    );
+    generator.server.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_describes_itself_and_keeps_strangers_out() {
+    let generator = Generator::serve("").await;
+    let (status, document) = generator.ask(Method::GET, "/openapi.json", None).await;
+    assert_eq!(status, 200);
+    for path in [
+        "/start",
+        "/stop",
+        "/frequency",
+        "/config",
+        "/spam",
+        "/stats",
+        "/healthz",
+    ] {
+        assert!(document["paths"][path].is_object(), "{path}");
+    }
+    assert_eq!(
+        generator.ask(Method::GET, "/api/v1/healthz", None).await.0,
+        200
+    );
+    assert_eq!(generator.ask(Method::GET, "/start", None).await.0, 405);
+    assert_eq!(generator.ask(Method::GET, "/nowhere", None).await.0, 404);
+    let base = format!("http://{}", generator.server.addr());
+    let page = generator
+        .client
+        .get(format!("{base}/swagger/swagger-ui/index.html"))
+        .send()
+        .await
+        .unwrap();
+    assert!(page.status().is_success() && page.text().await.unwrap().contains("swagger"));
+    let foreign = generator
+        .client
+        .post(format!("{base}/start"))
+        .header("origin", "http://elsewhere");
+    assert_eq!(foreign.send().await.unwrap().status().as_u16(), 403);
+    let large = generator
+        .client
+        .post(format!("{base}/config"))
+        .body(vec![b' '; 2 << 20]);
+    assert_eq!(large.send().await.unwrap().status().as_u16(), 413);
+    generator.server.close().await;
+}
