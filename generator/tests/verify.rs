@@ -3,16 +3,23 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "../../proto/tests/fake/mod.rs"]
+mod fake;
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
+use chrono::DateTime;
 use clap::Parser;
 use common::Stack;
+use fake::Fake;
+use sluicegate_proto::v1::SensorReading;
 use sluicegen::{
+    error::Error,
     report::Report,
     run::{RunOptions, run},
     verify::{VerifyOptions, VerifyReport, verify},
 };
+use warp::Filter as _;
 
 #[derive(Parser)]
 struct Run {
@@ -194,4 +201,81 @@ async fn what_was_not_acknowledged_may_be_stored_or_not() {
         "{crashed:?}"
     );
     stack.close().await;
+}
+
+/// The management API, as far as `verify` needs it, over these rows.
+async fn serve_rest(stored: Vec<SensorReading>, decimals: u32) -> String {
+    let readiness = serde_json::json!({"storage": {"timestamp_decimals": decimals}});
+    let readyz = warp::path!("readyz").map(move || warp::reply::json(&readiness));
+    let export = warp::path!("api" / "v1" / "sensor" / "time")
+        .and(warp::header::exact("accept", "application/x-ndjson"))
+        .and(warp::query::<HashMap<String, String>>())
+        .map(move |range: HashMap<String, String>| {
+            let us = |name: &str| DateTime::parse_from_rfc3339(&range[name]).unwrap().timestamp_micros();
+            let (from, to) = (us("from_time"), us("to_time"));
+            let within = stored.iter().filter(|one| (from..to).contains(&one.timestamp_us));
+            let line = |one: &SensorReading| {
+                serde_json::json!({
+                    "id": 1, "id1": one.id1, "id2": one.id2, "sensor_type": one.sensor_type,
+                    "sensor_value": one.sensor_value, "timestamp": "", "timestamp_us": one.timestamp_us,
+                })
+                .to_string()
+                    + "\n"
+            };
+            within.map(line).collect::<String>()
+        });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(warp::serve(readyz.or(export)).incoming(listener).run());
+    url
+}
+
+async fn verify_rest(journal: &Path, rest: &str) -> Result<VerifyReport, Error> {
+    let journal = journal.display().to_string();
+    let flags = ["sluicegen", "--journal", &journal, "--rest", rest];
+    verify(&Verify::parse_from(flags).options).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_through_the_service_finds_the_same_faults() {
+    let fake = Fake::default();
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal");
+    let target = format!("http://{}", fake.serve().await);
+    let flags = format!(
+        "sluicegen --target {target} --journal {} --count 20000 --values normal:0:1e9 --late 0.01",
+        journal.display()
+    );
+    run(Run::parse_from(flags.split(' ')).options)
+        .await
+        .unwrap();
+    let mut stored = fake.model().stored.clone();
+    let rest = serve_rest(stored.clone(), 6).await;
+    assert_eq!(faults(&verify_rest(&journal, &rest).await.unwrap()), [0; 4]);
+
+    // A table of whole seconds.
+    let mut cut = stored.clone();
+    cut.iter_mut()
+        .for_each(|one| one.timestamp_us -= one.timestamp_us.rem_euclid(1_000_000));
+    let rest = serve_rest(cut, 0).await;
+    assert_eq!(faults(&verify_rest(&journal, &rest).await.unwrap()), [0; 4]);
+
+    stored.remove(100);
+    stored.push(stored[5_000].clone());
+    stored[9_000].sensor_value += 0.01;
+    let foreign = SensorReading {
+        timestamp_us: stored[12_000].timestamp_us + 1,
+        ..stored[12_000].clone()
+    };
+    stored.push(foreign);
+    let rest = serve_rest(stored, 6).await;
+    assert_eq!(
+        faults(&verify_rest(&journal, &rest).await.unwrap()),
+        [1, 1, 1, 1]
+    );
+
+    let away = verify_rest(&journal, "http://127.0.0.1:1")
+        .await
+        .unwrap_err();
+    assert!(away.to_string().contains("127.0.0.1:1"), "{away}");
 }

@@ -75,7 +75,8 @@ pub async fn verify(options: &VerifyOptions) -> Result<VerifyReport, Error> {
     if let Some(range) = sent.range(&mut report) {
         let mut ids = Ids::of(&sent.journals);
         let mut slices = sent.sum_up(range);
-        let pass = table.each(slices.from_us(), slices.to_us(), |row| {
+        let (from_us, to_us) = slices.range();
+        let pass = table.each(from_us, to_us, |row| {
             if ids.pair(row.id1, row.id2).is_some() {
                 report.found += 1;
                 slices.found(row);

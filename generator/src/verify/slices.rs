@@ -76,13 +76,9 @@ impl Slices {
         }
     }
 
-    pub(super) fn from_us(&self) -> i64 {
-        self.first_us
-    }
-
-    /// Half open, and no later than what was sent.
-    pub(super) fn to_us(&self) -> i64 {
-        self.last_us + self.unit_us
+    /// From the first reading to behind the last one.
+    pub(super) fn range(&self) -> (i64, i64) {
+        (self.first_us, self.last_us + self.unit_us)
     }
 
     pub(super) fn sent(&mut self, entry: &Entry<'_>, at_us: i64) {
@@ -144,7 +140,7 @@ impl Slices {
         Part {
             first_us: self.first_us,
             width_us: self.width_us,
-            end_us: self.to_us(),
+            end_us: self.range().1,
             places: vec![place],
             count,
             number,
@@ -226,7 +222,7 @@ mod tests {
     #[test]
     fn a_slice_that_has_something_of_its_own_differs_and_its_neighbours_do_not() {
         let mut slices = Slices::new(1_000, 100_999, 1, 100_000);
-        assert_eq!((slices.from_us(), slices.to_us()), (1_000, 101_000));
+        assert_eq!(slices.range(), (1_000, 101_000));
         assert!(slices.differing(10).is_empty());
         for at_us in [1_000, 2_500, 2_501, 100_999] {
             slices.found(row(at_us, 1.0));
