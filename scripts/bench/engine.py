@@ -49,7 +49,10 @@ class Engine:
     def __enter__(self):
         data = self.folder / "data"
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        # Its own, because a MariaDB that starts removes the temporary tables of others that share the folder.
+        temporary = self.folder / "tmp"
+        temporary.mkdir(parents=True)
+        environment = {**os.environ, "TMPDIR": str(temporary)}
         user = ["--user=root"] if os.geteuid() == 0 else []
         log = open(self.folder / "server.log", "wb")
         if self.name == "mysql":
@@ -57,11 +60,11 @@ class Engine:
         else:
             make = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db",
                     "--auth-root-authentication-method=normal", *user]
-        subprocess.run(make, check=True, stdout=log, stderr=log)
+        subprocess.run(make, check=True, stdout=log, stderr=log, env=environment)
         flags = [f"--{key}" if value is None else f"--{key}={value}" for key, value in self.settings.items()]
         run = [self.server, "--no-defaults", f"--datadir={data}", f"--socket={self.socket}",
                f"--pid-file={self.folder}/db.pid", "--skip-networking", *flags, *user]
-        self.process = subprocess.Popen(run, stdout=log, stderr=log)
+        self.process = subprocess.Popen(run, stdout=log, stderr=log, env=environment)
         for _ in range(600):
             if self.process.poll() is not None:
                 raise SystemExit(f"{self.name} did not start: see {self.folder}/server.log")

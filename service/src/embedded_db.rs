@@ -258,6 +258,7 @@ impl EmbeddedDb {
 
     fn spawn(&self, mut command: Command) -> Result<(Child, u64), EmbeddedDbError> {
         let (log, log_begin) = self.dir.open_log()?;
+        let temporary = self.dir.make_temporary()?;
         let log_copy = log
             .try_clone()
             .map_err(EmbeddedDbError::io(&self.dir.log_path()))?;
@@ -265,6 +266,8 @@ impl EmbeddedDb {
             .stdin(Stdio::null())
             .stdout(log_copy)
             .stderr(log)
+            // A MariaDB that starts removes the temporary tables of every other one that shares this folder.
+            .env("TMPDIR", temporary)
             // Ctrl-C goes to a whole process group, and the database has to outlive our draining.
             .process_group(0)
             .kill_on_drop(true)

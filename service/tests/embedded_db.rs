@@ -99,6 +99,27 @@ async fn committed_data_survives_stop_restart_and_kill() {
     }
 }
 
+/// A MariaDB that starts removes the temporary tables of whoever shares its folder for them.
+#[tokio::test]
+async fn servers_that_start_together_leave_each_other_alone() {
+    for (_, binary) in engines() {
+        let start = |number: usize| {
+            let binary = binary.clone();
+            async move {
+                let dir = TempDir::new().expect("a directory");
+                let db = EmbeddedDb::start(small(dir.path(), &binary)).await;
+                let db = db.unwrap_or_else(|error| panic!("server {number}: {error}"));
+                let temporary = variable(&mut connect(&db.url()).await, "tmpdir").await;
+                assert!(
+                    Path::new(&temporary).starts_with(db.data_dir()),
+                    "{temporary}"
+                );
+            }
+        };
+        futures::future::join_all((0..4).map(start)).await;
+    }
+}
+
 #[tokio::test]
 async fn the_server_is_durable_and_takes_local_data() {
     for (engine, binary) in engines() {

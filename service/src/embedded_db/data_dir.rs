@@ -73,6 +73,13 @@ impl DataDir {
         self.root.join("unfinished-data")
     }
 
+    /// Makes the folder for a server's temporary files.
+    pub(super) fn make_temporary(&self) -> Result<PathBuf, EmbeddedDbError> {
+        let path = self.root.join("tmp");
+        std::fs::create_dir_all(&path).map_err(EmbeddedDbError::io(&path))?;
+        Ok(path)
+    }
+
     pub(super) fn log_path(&self) -> PathBuf {
         self.root.join("server.log")
     }
