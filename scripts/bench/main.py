@@ -8,13 +8,13 @@ from pathlib import Path
 import report
 from cases import Rows, Unbalanced
 from engine import Engine
-from plan import CASES, Context
+from plan import CASES, NAMES, Context, case_of
 
 
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer readings and 3 rounds instead of 5")
-    parser.add_argument("--case", action="append", choices=sorted(CASES), help="only this case")
+    parser.add_argument("--case", action="append", choices=NAMES, help="only this case")
     parser.add_argument("--engine", action="append", choices=["mysql", "mariadb"], help="only this engine")
     parser.add_argument("--rounds", type=int, help="rounds, instead of 5 (3 with --quick)")
     parser.add_argument("--count", type=int, help="readings of a round, instead of 4000000 (1000000 with --quick)")
@@ -54,7 +54,8 @@ def main():
         return
     count = arguments.count or (1_000_000 if arguments.quick else 4_000_000)
     rounds = arguments.rounds or (3 if arguments.quick else 5)
-    names = arguments.case or [name for name in CASES if CASES[name].in_quick or not arguments.quick]
+    asked = list(dict.fromkeys(case_of(name) for name in arguments.case or []))
+    names = asked or [name for name in CASES if CASES[name].in_quick or not arguments.quick]
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sluicegate-bench-") as folder:
         rows = Rows(count, 100_000, folder)

@@ -30,6 +30,8 @@ class Case:
     figures: list = field(default_factory=list)
     repeated: bool = True
     in_quick: bool = True
+    # Ways of storing that are measured by this case and may be asked for by their own name.
+    also: tuple = ()
 
 
 def streaming(context, **options):
@@ -193,11 +195,13 @@ CASES = {
             ("stream-columns", "insert-multi", "stream-columns/insert-multi"),
         ],
         figures=rates("insert-row", "insert-multi", "unary"),
+        also=("insert-row", "insert-multi", "unary"),
     ),
     "batches": Case(
         "unary calls of 100 and of 1,000 readings, 32 callers",
         batches,
         figures=rates("batch-100", "batch-1000"),
+        also=("batch",),
     ),
     "latency": Case(
         "from the intended send time to the durable acknowledgement, open loop, at shares of the full rate",
@@ -251,3 +255,11 @@ CASES = {
         in_quick=False,
     ),
 }
+
+
+def case_of(name):
+    """The case of this name, or that measures the way of storing of this name."""
+    return name if name in CASES else next(case for case in CASES if name in CASES[case].also)
+
+
+NAMES = sorted([*CASES, *(name for case in CASES.values() for name in case.also)])

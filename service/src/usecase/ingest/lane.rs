@@ -68,7 +68,7 @@ pub(super) struct Lane {
     submissions: mpsc::Receiver<Submission>,
     loader: LoaderLink,
     books: Arc<Books>,
-    /// Milliseconds since `epoch` at which the oldest buffered reading came, 0 when there is none.
+    /// Milliseconds since `started` at which the oldest reading that is not settled came; `u64::MAX` when there is none.
     oldest_ms: Arc<AtomicU64>,
     started: Instant,
     open: OpenBatch,
