@@ -30,6 +30,8 @@ class Case:
     figures: list = field(default_factory=list)
     repeated: bool = True
     in_quick: bool = True
+    # Share of the readings of a round: cases that only report take half, so that a full run stays bearable.
+    share: float = 1.0
     # Ways of storing that are measured by this case and may be asked for by their own name.
     also: tuple = ()
 
@@ -77,7 +79,7 @@ def inserts(context):
     """One reading at a time: a plain server's INSERTs beside unary calls; and what streaming makes of the same rows."""
     one, many = small(context, 60_000, 30_000), small(context, 1_000_000, 300_000)
     insert = lambda form, connections, count: lambda: cases.insert(context.engine, context.rows, form, connections, count)
-    unary = ["--concurrency", "64", "--connections", "2"]
+    unary = ["--concurrency", "64"]
     return {
         "insert-row": insert("rows", 64, one),
         "unary": streaming(context, mode="unary", layout="seed", count=one, flags=unary),
@@ -105,7 +107,7 @@ def latency(context):
     def at_share(share):
         def measure():
             rate = int(full["rows_per_s"] * share)
-            count = rate * (5 if context.quick else 10)
+            count = rate * (3 if context.quick else 6)
             return cases.through_service(context.engine, context.rows, context.folder, mode="stream-acked", count=count,
                                          flags=["--rate", rate])
         return measure
@@ -173,18 +175,21 @@ CASES = {
         stream_rows,
         ratios=[("stream-rows", "file-load", "stream-rows/file-load")],
         figures=[*rates("stream-rows"), ("stream-rows", "service_cpu_us", "service.cpu_us_per_reading.rows")],
+        share=0.5,
     ),
     "stream-acked": Case(
         "bidirectional streaming in columns",
         stream_acked,
         ratios=[("stream-acked", "file-load", "stream-acked/file-load")],
         figures=rates("stream-acked"),
+        share=0.5,
     ),
     "file-load": Case(
         "LOAD DATA LOCAL INFILE by 1, 2 and 4 clients, and the engine's import program with 2 threads",
         file_load,
         figures=rates("file-load-1", "file-load-2", "file-load-4", "import-tool"),
         in_quick=False,
+        share=0.5,
     ),
     "inserts": Case(
         "one autocommitted INSERT per reading over 64 connections, 64 unary callers, INSERTs of 1,000, all into seed",
@@ -216,6 +221,7 @@ CASES = {
             *[(f"layout-{layout}", "mib_per_million_rows", f"layout-{layout}.mib_per_million_rows")
               for layout in ("partitioned", "hashed", "seed")],
         ],
+        share=0.5,
     ),
     "lanes": Case(
         "1, 2 and 4 lanes",
@@ -223,6 +229,7 @@ CASES = {
         ratios=[("lanes-2", "lanes-1", "lanes-2/lanes-1"), ("lanes-4", "lanes-2", "lanes-4/lanes-2")],
         figures=rates("lanes-1", "lanes-2", "lanes-4"),
         in_quick=False,
+        share=0.5,
     ),
     "order": Case(
         "1,000, 100,000 and 1,000,000 series",
@@ -230,6 +237,7 @@ CASES = {
         figures=[*rates("series-1000", "series-100000", "series-1000000"),
                  ("series-1000000", "service_peak_rss_mib", "series-1000000.service_peak_rss_mib")],
         in_quick=False,
+        share=0.5,
     ),
     "rest": Case(
         "questions over REST on 10,000,000 readings, and an export of all of them",
