@@ -1,37 +1,17 @@
-//! The settings of a producer.
+//! How a producer is set up.
 
 use std::{sync::Arc, time::Duration};
 
-use tonic::metadata::{Ascii, MetadataValue};
+use tonic::metadata::MetadataValue;
 
 use super::{
     Encoding, Producer, ProducerError,
-    batch::{BATCH_BYTES, READING_BYTES},
     connector::Connector,
     delivery::Delivery,
-    encoder::COLUMNS_READING_BYTES,
     progress::Books,
+    settings::{Settings, wrong},
     shared::Shared,
 };
-
-/// What a producer was told; see [`ProducerBuilder`] for the meaning of each.
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
-    pub(super) target: String,
-    pub(super) stream_id: Option<String>,
-    pub(super) bearer_token: Option<MetadataValue<Ascii>>,
-    pub(super) encoding: Encoding,
-    pub(super) acked: bool,
-    pub(super) max_batch_readings: usize,
-    pub(super) max_message_bytes: usize,
-    pub(super) linger: Duration,
-    pub(super) max_unacknowledged_bytes: usize,
-    pub(super) backoff_min: Duration,
-    pub(super) backoff_max: Duration,
-    pub(super) give_up_after: Option<Duration>,
-    pub(super) connect_timeout: Duration,
-    pub(super) keepalive: Duration,
-}
 
 /// Collects the settings of a [`Producer`]. Made by [`Producer::builder`].
 #[derive(Debug, Clone)]
@@ -44,22 +24,7 @@ pub struct ProducerBuilder {
 impl ProducerBuilder {
     pub(super) fn new(target: String) -> Self {
         Self {
-            settings: Settings {
-                target,
-                stream_id: None,
-                bearer_token: None,
-                encoding: Encoding::Columns,
-                acked: true,
-                max_batch_readings: 16_384,
-                max_message_bytes: 256 << 10,
-                linger: Duration::from_millis(5),
-                max_unacknowledged_bytes: 32 << 20,
-                backoff_min: Duration::from_millis(50),
-                backoff_max: Duration::from_secs(5),
-                give_up_after: None,
-                connect_timeout: Duration::from_secs(10),
-                keepalive: Duration::from_secs(10),
-            },
+            settings: Settings::new(target),
             invalid: None,
         }
     }
@@ -173,38 +138,6 @@ impl ProducerBuilder {
         if let Some(invalid) = self.invalid {
             return Err(invalid);
         }
-        let mut settings = self.settings;
-        if let Some(stream_id) = &settings.stream_id
-            && !(1..=128).contains(&stream_id.chars().count())
-        {
-            return Err(wrong("stream_id", "must have 1 to 128 characters"));
-        }
-        if settings.max_batch_readings == 0 {
-            return Err(wrong("max_batch_readings", "must be at least 1"));
-        }
-        if !(4_096..=4 << 20).contains(&settings.max_message_bytes) {
-            return Err(wrong("max_message_bytes", "must be 4,096 to 4,194,304"));
-        }
-        if settings.backoff_min.is_zero() || settings.backoff_min > settings.backoff_max {
-            return Err(wrong("backoff", "min must be above 0 and at most max"));
-        }
-        if settings.connect_timeout.is_zero() || settings.keepalive.is_zero() {
-            return Err(wrong("connect_timeout", "and keepalive must be above 0"));
-        }
-        // One batch of columns is one message, whatever the values are; the dictionary has its own.
-        settings.max_batch_readings = settings
-            .max_batch_readings
-            .min(settings.max_message_bytes / (COLUMNS_READING_BYTES + 1));
-        settings.max_unacknowledged_bytes = settings
-            .max_unacknowledged_bytes
-            .max(BATCH_BYTES + settings.max_batch_readings * READING_BYTES);
-        Ok(settings)
-    }
-}
-
-fn wrong(setting: &'static str, reason: &str) -> ProducerError {
-    ProducerError::InvalidSetting {
-        setting,
-        reason: reason.to_owned(),
+        self.settings.validated()
     }
 }

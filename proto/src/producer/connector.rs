@@ -21,8 +21,8 @@ use tonic::{
 use super::{
     ProducerError,
     backoff::Backoff,
-    builder::Settings,
     error::{Verdict, judge},
+    settings::Settings,
 };
 use crate::v1::{
     OpenStreamRequest, StreamAck, StreamHeader, StreamPosition, StreamReadingsRequest,

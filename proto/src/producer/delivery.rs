@@ -8,11 +8,11 @@ use tonic::Status;
 use super::{
     Encoding, ProducerError, Progress, Summary,
     backoff::Backoff,
-    builder::Settings,
     connector::{Client, Connector, Opened},
     encoder::Dictionary,
     error::{Verdict, judge},
     progress::Books,
+    settings::Settings,
     shared::Shared,
     window::Window,
 };

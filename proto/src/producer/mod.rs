@@ -35,6 +35,7 @@ mod encoder;
 mod error;
 mod progress;
 mod series;
+mod settings;
 mod shared;
 mod window;
 

@@ -10,8 +10,8 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     ProducerError, SeriesHandle,
     batch::{OpenBatch, SealedBatch},
-    builder::Settings,
     series::SeriesTable,
+    settings::Settings,
     window::Window,
 };
 use crate::v1::RejectedReading;
