@@ -1,0 +1,145 @@
+//! Which values are possible.
+
+use warp::http::uri::Authority;
+
+use super::{Config, ConfigError, PartitionConfig};
+use crate::{
+    model::TimeSpan,
+    usecase::manage::partitions::{Retention, WidthSetting},
+};
+
+impl Config {
+    /// Names the first setting that is out of range.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let within = |key, value: u64, from: u64, to: u64, must| {
+            if (from..=to).contains(&value) {
+                return Ok(());
+            }
+            Err(ConfigError::Value {
+                key,
+                value: value.to_string(),
+                must,
+            })
+        };
+        let (grpc, ingest) = (&self.grpc, &self.ingest);
+        within(
+            "grpc.max_message_bytes",
+            grpc.max_message_bytes as u64,
+            1 << 16,
+            64 << 20,
+            "65536 to 67108864",
+        )?;
+        within(
+            "grpc.max_concurrent_calls",
+            grpc.max_concurrent_calls.into(),
+            1,
+            1 << 20,
+            "1 to 1048576",
+        )?;
+        within(
+            "grpc.idle_limit_s",
+            grpc.idle_limit_s,
+            1,
+            86_400,
+            "1 to 86400",
+        )?;
+        within(
+            "grpc.keepalive_s",
+            grpc.keepalive_s,
+            1,
+            86_400,
+            "1 to 86400",
+        )?;
+        within("ingest.lanes", ingest.lanes as u64, 1, 64, "1 to 64")?;
+        within(
+            "ingest.linger_ms",
+            ingest.linger_ms,
+            0,
+            10_000,
+            "0 to 10000",
+        )?;
+        within(
+            "ingest.max_batch_rows",
+            ingest.max_batch_rows as u64,
+            1,
+            4_000_000,
+            "1 to 4000000",
+        )?;
+        within(
+            "ingest.budget_bytes",
+            ingest.budget_bytes.into(),
+            1 << 20,
+            1 << 31,
+            "1048576 to 2147483648",
+        )?;
+        within(
+            "ingest.dictionary_bytes",
+            ingest.dictionary_bytes as u64,
+            1 << 20,
+            1 << 32,
+            "1048576 to 4294967296",
+        )?;
+        within(
+            "ingest.commit_deadline_ms",
+            ingest.commit_deadline_ms,
+            1,
+            3_600_000,
+            "1 to 3600000",
+        )?;
+        let origin_fits = |origin: &String| {
+            let host = origin
+                .split_once("://")
+                .map(|(scheme, host)| (scheme, host.parse()));
+            let fits = matches!(host, Some(("http" | "https", Ok(Authority { .. }))));
+            origin == "*" || fits
+        };
+        if let Some(origin) = self.rest.cors_origins.iter().find(|it| !origin_fits(it)) {
+            return Err(ConfigError::Value {
+                key: "rest.cors_origins",
+                value: format!("{origin:?}"),
+                must: "http://HOST[:PORT], https://HOST[:PORT] or *, each",
+            });
+        }
+        self.partitions.check()?;
+        if self.instance.is_empty()
+            || self.instance.len() > 64
+            || self.instance.contains(char::is_control)
+        {
+            return Err(ConfigError::Value {
+                key: "instance",
+                value: format!("{:?}", self.instance),
+                must: "1 to 64 printable bytes",
+            });
+        }
+        Ok(())
+    }
+}
+
+impl PartitionConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let refused = |key, value, must| Err(ConfigError::Value { key, value, must });
+        if !(1..=60).contains(&self.interval_s) {
+            let value = self.interval_s.to_string();
+            return refused("partitions.interval_s", value, "1 to 60");
+        }
+        if !(0.01..=1.0).contains(&self.buffer_pool_share) {
+            let value = self.buffer_pool_share.to_string();
+            return refused("partitions.buffer_pool_share", value, "0.01 to 1");
+        }
+        match (self.retention, self.width) {
+            (Retention(Some(_)), _) if !self.enabled => {
+                let must = "none while partitions.enabled is false";
+                refused("partitions.retention", self.retention.to_string(), must)
+            }
+            (Retention(Some(retention)), WidthSetting::Fixed(width)) if retention < width => {
+                let must = "at least partitions.width";
+                refused("partitions.retention", retention.to_string(), must)
+            }
+            (Retention(Some(retention)), _) if retention < TimeSpan::MINUTE => {
+                let must = "at least 1m";
+                refused("partitions.retention", retention.to_string(), must)
+            }
+            _ => Ok(()),
+        }
+    }
+}

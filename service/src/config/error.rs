@@ -1,0 +1,22 @@
+use std::path::PathBuf;
+
+/// A setting that cannot be used. One sentence, with where it stands.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{}: {reason}", path.display())]
+    File { path: PathBuf, reason: String },
+    #[error("{key} is {value}, but must be {must}")]
+    Value {
+        key: &'static str,
+        value: String,
+        must: &'static str,
+    },
+    #[error("{0} is not a setting: see `sluicegate serve --help` for all of them")]
+    UnknownVariable(String),
+    #[error(
+        "no database: give --database-url mysql://user:password@host:3306/database, or --embedded-db"
+    )]
+    NoDatabase,
+    #[error("--database-url and --embedded-db exclude each other")]
+    TwoDatabases,
+}

@@ -1,0 +1,243 @@
+//! Every setting, by its name on the command line, in the environment and in the file.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    repository::mysql::Layout,
+    usecase::manage::partitions::{Retention, WidthSetting},
+};
+
+/// Every setting, as given by one source; what is absent is left to the next.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where the readings go: mysql://user:password@host:3306/database
+    #[arg(
+        long,
+        env = "SLUICEGATE_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub database_url: Option<String>,
+
+    /// Runs a private MariaDB or MySQL server as a child; data stays in DIR between runs
+    #[arg(long, env = "SLUICEGATE_EMBEDDED_DB", value_name = "DIR", num_args = 0..=1,
+          require_equals = true, default_missing_value = "sluicegate-data")]
+    pub embedded_db: Option<PathBuf>,
+
+    /// The server program for --embedded-db [default: mariadbd or mysqld, as found on PATH]
+    #[arg(long, env = "SLUICEGATE_EMBEDDED_DB_BIN", value_name = "PATH")]
+    pub embedded_db_bin: Option<PathBuf>,
+
+    /// Layout of sensor_readings, used when the table is created [default: partitioned]
+    #[arg(long, env = "SLUICEGATE_LAYOUT", value_enum)]
+    pub layout: Option<Layout>,
+
+    /// Whether to create missing tables at start [default: true]
+    #[arg(long, env = "SLUICEGATE_MIGRATE", value_name = "BOOL")]
+    pub migrate: Option<bool>,
+
+    /// Name of this instance, unique among those that share a database [default: random]
+    #[arg(long, env = "SLUICEGATE_INSTANCE", value_name = "NAME")]
+    pub instance: Option<String>,
+
+    /// How long to wait at start for a database that does not answer, seconds [default: 60]
+    #[arg(long, env = "SLUICEGATE_CONNECT_DEADLINE_S", value_name = "SECONDS")]
+    pub connect_deadline_s: Option<u64>,
+
+    /// Where gRPC listens; port 0 takes a free one [default: 127.0.0.1:50051]
+    #[arg(long, env = "SLUICEGATE_GRPC_ADDR", value_name = "HOST:PORT")]
+    pub grpc_addr: Option<SocketAddr>,
+
+    /// Where REST listens; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "SLUICEGATE_REST_ADDR", value_name = "HOST:PORT")]
+    pub rest_addr: Option<SocketAddr>,
+
+    /// Written as JSON with the addresses in use once the service is ready
+    #[arg(long, env = "SLUICEGATE_READY_FILE", value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+
+    /// How long a shutdown may take to commit what is in flight, seconds [default: 30]
+    #[arg(long, env = "SLUICEGATE_SHUTDOWN_DEADLINE_S", value_name = "SECONDS")]
+    pub shutdown_deadline_s: Option<u64>,
+
+    /// What to log: error, warn, info, debug, trace, or per module as in "info,sluicegate=debug" [default: info]
+    #[arg(long, env = "SLUICEGATE_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+
+    /// How to log [default: text]
+    #[arg(long, env = "SLUICEGATE_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+
+    #[command(flatten)]
+    pub grpc: GrpcOverrides,
+
+    #[command(flatten)]
+    pub ingest: IngestOverrides,
+
+    #[command(flatten)]
+    pub rest: RestOverrides,
+
+    #[command(flatten)]
+    pub partitions: PartitionOverrides,
+}
+
+/// Settings under `grpc:`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GrpcOverrides {
+    /// Largest message taken, bytes; 65536 to 67108864 [default: 4194304]
+    #[arg(
+        long = "grpc-max-message-bytes",
+        env = "SLUICEGATE_GRPC_MAX_MESSAGE_BYTES",
+        value_name = "BYTES"
+    )]
+    pub max_message_bytes: Option<usize>,
+
+    /// Calls at once on one connection [default: 1024]
+    #[arg(
+        long = "grpc-max-concurrent-calls",
+        env = "SLUICEGATE_GRPC_MAX_CONCURRENT_CALLS",
+        value_name = "N"
+    )]
+    pub max_concurrent_calls: Option<u32>,
+
+    /// Ends a stream that brings nothing for so long, seconds [default: 600]
+    #[arg(
+        long = "grpc-idle-limit-s",
+        env = "SLUICEGATE_GRPC_IDLE_LIMIT_S",
+        value_name = "SECONDS"
+    )]
+    pub idle_limit_s: Option<u64>,
+
+    /// Pings silent connections, seconds between pings [default: 30]
+    #[arg(
+        long = "grpc-keepalive-s",
+        env = "SLUICEGATE_GRPC_KEEPALIVE_S",
+        value_name = "SECONDS"
+    )]
+    pub keepalive_s: Option<u64>,
+}
+
+/// Settings under `ingest:`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IngestOverrides {
+    /// Lanes, each with one database connection for loading; 1 to 64 [default: cores, at most 8]
+    #[arg(
+        long = "ingest-lanes",
+        env = "SLUICEGATE_INGEST_LANES",
+        value_name = "N"
+    )]
+    pub lanes: Option<usize>,
+
+    /// How long a lane waits for company before it loads, milliseconds; 0 to 10000 [default: 2]
+    #[arg(
+        long = "ingest-linger-ms",
+        env = "SLUICEGATE_INGEST_LINGER_MS",
+        value_name = "MS"
+    )]
+    pub linger_ms: Option<u64>,
+
+    /// Readings of one batch at the most; 1 to 4000000 [default: 250000]
+    #[arg(
+        long = "ingest-max-batch-rows",
+        env = "SLUICEGATE_INGEST_MAX_BATCH_ROWS",
+        value_name = "ROWS"
+    )]
+    pub max_batch_rows: Option<usize>,
+
+    /// Memory for readings in flight, bytes; beyond it producers are slowed; from 1048576 [default: 67108864]
+    #[arg(
+        long = "ingest-budget-bytes",
+        env = "SLUICEGATE_INGEST_BUDGET_BYTES",
+        value_name = "BYTES"
+    )]
+    pub budget_bytes: Option<u32>,
+
+    /// Memory for the series dictionaries of open streams, bytes; from 1048576 [default: 33554432]
+    #[arg(
+        long = "ingest-dictionary-bytes",
+        env = "SLUICEGATE_INGEST_DICTIONARY_BYTES",
+        value_name = "BYTES"
+    )]
+    pub dictionary_bytes: Option<usize>,
+
+    /// How long a unary or batch call may wait for its commit, milliseconds [default: 30000]
+    #[arg(
+        long = "ingest-commit-deadline-ms",
+        env = "SLUICEGATE_INGEST_COMMIT_DEADLINE_MS",
+        value_name = "MS"
+    )]
+    pub commit_deadline_ms: Option<u64>,
+}
+
+/// Settings under `rest:`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RestOverrides {
+    /// Origins whose pages may use REST, as in https://dash.example, or * for all; separated by commas [default: none]
+    #[arg(
+        long = "rest-cors-origins",
+        env = "SLUICEGATE_REST_CORS_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub cors_origins: Option<Vec<String>>,
+}
+
+/// Settings under `partitions:`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PartitionOverrides {
+    /// Whether to make partitions ahead and drop old ones; not on the layout seed, which has none [default: true]
+    #[arg(
+        long = "partitions-enabled",
+        env = "SLUICEGATE_PARTITIONS_ENABLED",
+        value_name = "BOOL"
+    )]
+    pub enabled: Option<bool>,
+
+    /// Time that one partition holds: auto, or whole minutes such as 15m, 1h or 1d; for new partitions [default: auto]
+    #[arg(
+        long = "partitions-width",
+        env = "SLUICEGATE_PARTITIONS_WIDTH",
+        value_name = "auto|TIME"
+    )]
+    pub width: Option<WidthSetting>,
+
+    /// Share of the InnoDB buffer pool that the newest partition may take, for the width auto [default: 0.25]
+    #[arg(
+        long = "partitions-buffer-pool-share",
+        env = "SLUICEGATE_PARTITIONS_BUFFER_POOL_SHARE",
+        value_name = "SHARE"
+    )]
+    pub buffer_pool_share: Option<f64>,
+
+    /// Drops partitions that are older, such as 30d; none keeps all; not on the layout seed [default: none]
+    #[arg(
+        long = "partitions-retention",
+        env = "SLUICEGATE_PARTITIONS_RETENTION",
+        value_name = "none|TIME"
+    )]
+    pub retention: Option<Retention>,
+
+    /// Pause between looks at the partitions, seconds; 1 to 60 [default: 10]
+    #[arg(
+        long = "partitions-interval-s",
+        env = "SLUICEGATE_PARTITIONS_INTERVAL_S",
+        value_name = "SECONDS"
+    )]
+    pub interval_s: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
