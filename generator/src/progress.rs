@@ -4,7 +4,7 @@ use std::{
     io::IsTerminal as _,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::latency::Latencies;
+use crate::{latency::Latencies, rejections::Rejections};
 
 const REDRAW: Duration = Duration::from_millis(200);
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -31,9 +31,11 @@ pub(crate) struct Counters {
     pub(crate) rejected: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) reconnects: AtomicU64,
+    pub(crate) rejections: Rejections,
     latencies: Mutex<Both>,
-    /// The last thing that went wrong.
+    /// What goes wrong.
     trouble: Mutex<Option<String>>,
+    troubled: AtomicBool,
     /// Send no more, wait for the acks and report.
     pub(crate) stop: CancellationToken,
 }
@@ -71,6 +73,14 @@ impl Counters {
 
     pub(crate) fn note(&self, trouble: &str) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble.to_owned());
+        self.troubled.store(true, Relaxed);
+    }
+
+    /// What went wrong goes well again.
+    pub(crate) fn heal(&self) {
+        if self.troubled.load(Relaxed) && self.troubled.swap(false, Relaxed) {
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     pub(crate) fn trouble(&self) -> Option<String> {

@@ -140,7 +140,7 @@ impl Summary {
                 stats.failed.to_string(),
                 format!("{:.1}", stats.ack_ms.p99),
                 format!("{:.1}", stats.uptime_s),
-                stats.target.trouble.clone().unwrap_or_default(),
+                trouble(stats),
             ]);
         }
         for missing in &self.down {
@@ -190,6 +190,16 @@ impl Summary {
             self.failed.total,
         )
     }
+}
+
+/// What is wrong with the target, or else what it has most often refused.
+fn trouble(stats: &Stats) -> String {
+    let refused = || {
+        let most = stats.rejections.first();
+        most.map(|most| format!("{} rejected: {}", stats.rejected, most.reason))
+    };
+    let trouble = stats.target.trouble.clone();
+    trouble.or_else(refused).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -154,8 +154,7 @@ pub async fn replay(options: ReplayOptions) -> Result<Report, Error> {
     drop(display);
     stop.abort();
     let (tally, times) = outcome?;
-    let latencies = counters.latencies();
-    let mut report = Report::new("stream-acked".to_owned(), 1, tally, &latencies, &times);
+    let mut report = Report::new("stream-acked".to_owned(), 1, tally, &counters, &times);
     report.target_per_s = options.rate.per_second();
     report.skipped = Some(skipped);
     Ok(report)

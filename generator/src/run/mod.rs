@@ -101,9 +101,6 @@ pub struct RunOptions {
     pub connections: u16,
     #[command(flatten)]
     pub patterns: PatternFlags,
-    /// Timestamp of the first reading, RFC 3339 or epoch milliseconds [default: now].
-    #[arg(long, value_name = "TIME", value_parser = flags::instant_us)]
-    pub start_time: Option<i64>,
     /// Beginning of the stream names; the number of the connection follows [default: different for every run].
     #[arg(long, value_name = "PREFIX")]
     pub stream_id: Option<String>,
@@ -173,16 +170,15 @@ pub(crate) async fn run_counted(
     tally
         .errors
         .extend(load.journal.and_then(|journal| journal.failure()));
-    let latencies = counters.latencies();
     if let Some(path) = &load.options.hdr {
-        write_histogram(path, &latencies)?;
+        write_histogram(path, &counters.latencies())?;
     }
     let connections = load.options.connections.into();
     let mut report = Report::new(
         load.options.mode.name(),
         connections,
         tally,
-        &latencies,
+        counters,
         &times,
     );
     report.target_per_s = load.options.rate.per_second();
@@ -209,7 +205,6 @@ impl Default for RunOptions {
             duration: None,
             connections: 1,
             patterns: PatternFlags::default(),
-            start_time: None,
             stream_id: None,
             batch_size: None,
             concurrency: 64,
@@ -226,10 +221,11 @@ impl Default for RunOptions {
 impl RunOptions {
     /// What the readings depend on.
     pub(crate) fn workload(&self, patterns: Patterns) -> WorkloadSpec {
+        let now = || chrono::Utc::now().timestamp_micros();
         WorkloadSpec {
+            start_us: patterns.start_time.map_or_else(now, |start| start.us),
             patterns,
             connections: self.connections,
-            start_us: self.start_time.unwrap_or_default(),
             step_us: step_us(self.rate),
         }
     }
@@ -274,9 +270,6 @@ pub(crate) fn named(mut options: RunOptions) -> RunOptions {
     options
         .stream_id
         .get_or_insert_with(|| format!("sluicegen-{:08x}", rand::rng().random::<u32>()));
-    options
-        .start_time
-        .get_or_insert_with(|| chrono::Utc::now().timestamp_micros());
     options
 }
 
