@@ -105,6 +105,15 @@ pub(crate) fn instant_us(text: &str) -> Result<i64, String> {
         })
 }
 
+/// Address of a service.
+pub(crate) fn target(text: &str) -> Result<String, String> {
+    let uri = text.parse::<warp::http::Uri>().ok();
+    match uri.is_some_and(|uri| uri.scheme().is_some() && uri.host().is_some()) {
+        true => Ok(text.to_owned()),
+        false => Err("expected an address such as http://127.0.0.1:50051".to_owned()),
+    }
+}
+
 /// `+02:00`, `-08:00` or `Z`.
 pub(crate) fn utc_offset(text: &str) -> Result<FixedOffset, String> {
     let text = if text == "Z" { "+00:00" } else { text };
@@ -121,6 +130,21 @@ mod tests {
         assert_eq!("200_000".parse(), Ok(Rate::PerSecond(200_000.0)));
         for wrong in ["", "0", "-1", "fast", "NaN"] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_target_has_a_scheme_and_a_host() {
+        assert!(target("http://127.0.0.1:50051").is_ok());
+        for wrong in [
+            "",
+            "nowhere",
+            "127.0.0.1:50051",
+            "http://",
+            "http://a b",
+            "/x",
+        ] {
+            assert!(target(wrong).is_err(), "{wrong}");
         }
     }
 

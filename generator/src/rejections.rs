@@ -16,7 +16,7 @@ const OTHERS: &str = "other reasons";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rejection {
     /// The service's reason.
-    #[schema(example = "sensor_value: must be a finite number")]
+    #[schema(example = "sensor_value is not a finite number")]
     pub reason: String,
     /// Readings that were rejected for it. The service does not name every reading, so that the sum may be lower than
     /// what it counted.
@@ -31,7 +31,8 @@ impl Rejections {
     pub(crate) fn add<'a>(&self, reasons: impl Iterator<Item = (&'a str, &'a str)>) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (field, reason) in reasons {
-            let reason = match field.is_empty() {
+            // Many reasons begin with the field.
+            let reason = match reason.starts_with(field) {
                 true => reason.to_owned(),
                 false => format!("{field}: {reason}"),
             };
@@ -73,6 +74,7 @@ mod tests {
             (list[1].reason.as_str(), list[1].readings),
             ("id2: too 1", 3)
         );
+        rejections.add([("id2", "id2 is empty")].into_iter());
         assert_eq!(list.iter().map(|one| one.readings).sum::<u64>(), 53);
     }
 }

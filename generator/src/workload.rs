@@ -29,6 +29,18 @@ pub(crate) struct WorkloadSpec {
     pub(crate) step_us: f64,
 }
 
+impl WorkloadSpec {
+    /// False for what no run has: it was read from somewhere.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.patterns.check().is_ok() && self.connections > 0 && possible_step(self.step_us)
+    }
+}
+
+/// At rates from a thousandth to a hundred million readings per second.
+pub(crate) fn possible_step(step_us: f64) -> bool {
+    (0.01..=1e9).contains(&step_us)
+}
+
 /// Makes the readings of one connection.
 #[derive(Debug)]
 pub(crate) struct Workload {

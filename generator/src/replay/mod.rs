@@ -31,7 +31,8 @@ pub struct ReplayOptions {
     #[arg(
         long,
         default_value = "http://127.0.0.1:50051",
-        env = "SLUICEGEN_TARGET"
+        env = "SLUICEGEN_TARGET",
+        value_parser = flags::target
     )]
     pub target: String,
     /// Sent as `authorization: Bearer TOKEN`.

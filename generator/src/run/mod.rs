@@ -6,8 +6,8 @@ mod stream;
 
 use std::{
     fs::File,
-    io::{BufWriter, Write as _},
-    path::{Path, PathBuf},
+    io::{self, BufWriter, Write as _},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -76,7 +76,8 @@ pub struct RunOptions {
     #[arg(
         long,
         default_value = "http://127.0.0.1:50051",
-        env = "SLUICEGEN_TARGET"
+        env = "SLUICEGEN_TARGET",
+        value_parser = flags::target
     )]
     pub target: String,
     /// Sent as `authorization: Bearer TOKEN`.
@@ -160,6 +161,14 @@ pub(crate) async fn run_counted(
         options,
         spec,
     };
+    // Known to be writable before anything is sent.
+    let histogram = match &load.options.hdr {
+        Some(path) => Some(
+            File::create(path)
+                .map_err(|error| Error::Usage(format!("--hdr {}: {error}", path.display())))?,
+        ),
+        None => None,
+    };
     let connected = connect(&load.options).await?;
     if let Some(path) = &load.options.journal {
         load.journal = Some(Writer::create(path, &load.header())?);
@@ -170,8 +179,9 @@ pub(crate) async fn run_counted(
     tally
         .errors
         .extend(load.journal.and_then(|journal| journal.failure()));
-    if let Some(path) = &load.options.hdr {
-        write_histogram(path, &counters.latencies())?;
+    if let Some(histogram) = histogram {
+        write_histogram(histogram, &counters.latencies())
+            .map_err(|error| Error::Report(format!("--hdr: {error}")))?;
     }
     let connections = load.options.connections.into();
     let mut report = Report::new(
@@ -310,9 +320,8 @@ pub(crate) async fn measure(load: &Load, connected: Connected) -> (Tally, Times)
     (tally, times)
 }
 
-fn write_histogram(path: &Path, latencies: &Latencies) -> Result<(), Error> {
-    File::create(path)
-        .map(BufWriter::new)
-        .and_then(|mut file| latencies.write(&mut file).and_then(|()| file.flush()))
-        .map_err(|error| Error::Report(format!("{}: {error}", path.display())))
+fn write_histogram(file: File, latencies: &Latencies) -> io::Result<()> {
+    let mut file = BufWriter::new(file);
+    latencies.write(&mut file)?;
+    file.flush()
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::problem::{Kind, Problem};
 use crate::{
-    flags::Rate,
+    flags::{self, Rate},
     patterns::{Misfit, Patterns},
     run::{EncodingFlag, Mode, RunOptions},
 };
@@ -79,14 +79,8 @@ impl Settings {
     fn check(&self) -> Result<(), Problem> {
         let invalid =
             |name: &str, reason: String| Err(Problem::of(Kind::InvalidConfig, name, reason));
-        if tonic::transport::Endpoint::from_shared(self.target.clone()).is_err()
-            || !self.target.contains("://")
-        {
-            let reason = format!(
-                "target is {:?}, but must be such as http://127.0.0.1:50051",
-                self.target
-            );
-            return invalid("target", reason);
+        if let Err(reason) = flags::target(&self.target) {
+            return invalid("target", format!("target is {:?}: {reason}", self.target));
         }
         let within = |name: &str, value: u32, most| match (1..=most).contains(&value) {
             true => Ok(()),
