@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
 
 use crate::{
@@ -111,6 +111,29 @@ Examples:
 
 Exit status: 0 when every reading is accounted for, 1 when not or when the service is away, 2 for wrong flags or a
 file that cannot be read; nothing is sent of such a file.";
+
+impl Cli {
+    /// Reads the command line. Help and versions are printed, and end the process.
+    ///
+    /// # Errors
+    /// When it is wrong, with one sentence.
+    pub fn read() -> Result<Self, Error> {
+        Self::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+            _ => Error::Usage(one_sentence(&error.to_string())),
+        })
+    }
+}
+
+/// clap's first paragraph in one line; the usage and the hints behind it are in `--help`.
+fn one_sentence(text: &str) -> String {
+    let lines = text.lines().map(str::trim);
+    let first: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+    let first = first.join(" ");
+    first.strip_prefix("error: ").unwrap_or(&first).to_owned()
+}
 
 /// Does what the command line says.
 ///

@@ -66,9 +66,9 @@ impl FromStr for Rate {
     }
 }
 
-/// `250ms`, `30s`, `5m` or `1h`.
+/// `250ms`, `30s`, `5m`, `1h` or `1d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a time such as 250ms, 30s, 5m or 1h".to_owned();
+    let wrong = || "expected a time such as 250ms, 30s, 5m, 1h or 1d".to_owned();
     let unit_at = text
         .find(|c: char| c.is_ascii_alphabetic())
         .ok_or_else(wrong)?;
@@ -79,6 +79,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
+        "d" => 86_400.0,
         _ => return Err(wrong()),
     };
     match Duration::try_from_secs_f64(number * unit_s) {
@@ -89,14 +90,28 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 /// Microseconds since the Unix epoch, from RFC 3339 or epoch milliseconds.
 pub(crate) fn instant_us(text: &str) -> Result<i64, String> {
-    let wrong =
-        || "expected RFC 3339 such as 2026-01-01T00:00:00Z, or epoch milliseconds".to_owned();
-    if let Ok(ms) = text.parse::<i64>() {
-        return ms.checked_mul(1_000).ok_or_else(wrong);
+    // Beyond, a double does not hold every microsecond.
+    const MOST_US: i64 = 1 << 53;
+    let us = match text.parse::<i64>() {
+        Ok(ms) => ms.checked_mul(1_000),
+        Err(_) => DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|time| time.timestamp_micros()),
+    };
+    us.filter(|us| us.unsigned_abs() < MOST_US.unsigned_abs())
+        .ok_or_else(|| {
+            "expected RFC 3339 such as 2026-01-01T00:00:00Z, or epoch milliseconds, from 1684 to 2255"
+                .to_owned()
+        })
+}
+
+/// Address of a service.
+pub(crate) fn target(text: &str) -> Result<String, String> {
+    let uri = text.parse::<warp::http::Uri>().ok();
+    match uri.is_some_and(|uri| uri.scheme().is_some() && uri.host().is_some()) {
+        true => Ok(text.to_owned()),
+        false => Err("expected an address such as http://127.0.0.1:50051".to_owned()),
     }
-    DateTime::parse_from_rfc3339(text)
-        .map(|time| time.timestamp_micros())
-        .map_err(|_| wrong())
 }
 
 /// `+02:00`, `-08:00` or `Z`.
@@ -115,6 +130,21 @@ mod tests {
         assert_eq!("200_000".parse(), Ok(Rate::PerSecond(200_000.0)));
         for wrong in ["", "0", "-1", "fast", "NaN"] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_target_has_a_scheme_and_a_host() {
+        assert!(target("http://127.0.0.1:50051").is_ok());
+        for wrong in [
+            "",
+            "nowhere",
+            "127.0.0.1:50051",
+            "http://",
+            "http://a b",
+            "/x",
+        ] {
+            assert!(target(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -54,12 +54,14 @@ impl Follower {
     /// Writes down which readings were rejected since the last time; the producer keeps only so many.
     pub(crate) fn note_rejected(&self, producer: &Producer) {
         let rejected = producer.take_rejected();
-        if let Some(first) = rejected.first() {
-            self.counters
-                .note(&format!("rejected: {}: {}", first.field, first.reason));
-            if let Some(acks) = &self.acks {
-                acks.rejected(rejected.iter().map(|one| one.seq + 1 - self.first_seq));
-            }
+        if rejected.is_empty() {
+            return;
+        }
+        let reasons = rejected.iter();
+        let reasons = reasons.map(|one| (one.field.as_str(), one.reason.as_str()));
+        self.counters.rejections.add(reasons);
+        if let Some(acks) = &self.acks {
+            acks.rejected(rejected.iter().map(|one| one.seq + 1 - self.first_seq));
         }
     }
 

@@ -11,6 +11,7 @@ mod latency;
 mod pace;
 pub mod patterns;
 mod progress;
+pub mod rejections;
 pub mod replay;
 pub mod report;
 pub mod run;

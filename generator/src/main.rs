@@ -2,15 +2,16 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use sluicegen::cli::{self, Cli};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match sluicegen::cli::dispatch(sluicegen::cli::Cli::parse()).await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("sluicegen: {error}");
-            error.exit_code()
-        }
-    }
+    let done = match Cli::read() {
+        Ok(cli) => cli::dispatch(cli).await,
+        Err(error) => Err(error),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("sluicegen: {error}");
+        error.exit_code()
+    })
 }

@@ -4,7 +4,7 @@ use std::{
     io::IsTerminal as _,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::latency::Latencies;
+use crate::{latency::Latencies, rejections::Rejections};
 
 const REDRAW: Duration = Duration::from_millis(200);
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -31,9 +31,11 @@ pub(crate) struct Counters {
     pub(crate) rejected: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) reconnects: AtomicU64,
+    pub(crate) rejections: Rejections,
     latencies: Mutex<Both>,
-    /// The last thing that went wrong.
+    /// What goes wrong.
     trouble: Mutex<Option<String>>,
+    troubled: AtomicBool,
     /// Send no more, wait for the acks and report.
     pub(crate) stop: CancellationToken,
 }
@@ -71,6 +73,14 @@ impl Counters {
 
     pub(crate) fn note(&self, trouble: &str) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble.to_owned());
+        self.troubled.store(true, Relaxed);
+    }
+
+    /// What went wrong goes well again.
+    pub(crate) fn heal(&self) {
+        if self.troubled.load(Relaxed) && self.troubled.swap(false, Relaxed) {
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     pub(crate) fn trouble(&self) -> Option<String> {
@@ -136,11 +146,14 @@ fn new_bar(count: Option<u64>) -> ProgressBar {
     let (bar, template) = match count {
         Some(count) => (
             ProgressBar::new(count),
-            "{bar:30} {percent:>3}% [{elapsed}, {eta} left]\n{msg}",
+            "{bar:30.cyan} {percent:>3}% [{elapsed}, {eta} left]\n{msg}\n{prefix:.green}",
         ),
-        None => (ProgressBar::new_spinner(), "{spinner} [{elapsed}]\n{msg}"),
+        None => (
+            ProgressBar::new_spinner(),
+            "{spinner:.cyan} [{elapsed}]\n{msg}\n{prefix:.green}",
+        ),
     };
-    // The template is fixed and without colours, so that NO_COLOR holds by itself.
+    // The template is fixed. Where NO_COLOR is set, it is drawn without its colours.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
@@ -156,32 +169,59 @@ async fn show(counters: Arc<Counters>, bar: Option<ProgressBar>) {
     let mut latencies = Vec::new();
     loop {
         ticks.tick().await;
-        let (now, settled) = (Instant::now(), counters.settled.load(Relaxed));
+        let look = counters.look(&mut before);
+        let Some(bar) = &bar else {
+            eprintln!("{}", look.text);
+            continue;
+        };
+        keep(&mut rates, look.rate);
+        keep(&mut latencies, look.slowest_ms);
+        bar.set_position(before.1);
+        bar.set_message(look.text);
+        bar.set_prefix(format!(
+            "rate {}\nack  {}",
+            spark(&rates),
+            spark(&latencies)
+        ));
+    }
+}
+
+/// What happened since the look before.
+#[derive(Debug)]
+struct Look {
+    text: String,
+    rate: f64,
+    slowest_ms: f64,
+}
+
+impl Counters {
+    /// `before` is the time of the last look and what was settled by then.
+    fn look(&self, before: &mut (Instant, u64)) -> Look {
+        let (now, settled) = (Instant::now(), self.settled.load(Relaxed));
         let rate = (settled - before.1) as f64 / (now - before.0).as_secs_f64();
-        before = (now, settled);
-        let recent = counters.take_recent_ms();
+        *before = (now, settled);
+        let recent = self.take_recent_ms();
         let latency = recent.map_or_else(
             || "no ack".to_owned(),
             |(p50, max)| format!("ack p50 {p50:.1} ms, max {max:.1} ms"),
         );
-        let text = format!(
+        let mut text = format!(
             "{} sent, {} durable, {}/s, {latency}",
-            HumanCount(counters.sent.load(Relaxed)),
+            HumanCount(self.sent.load(Relaxed)),
             HumanCount(settled),
             HumanCount(rate as u64),
         );
-        let Some(bar) = &bar else {
-            eprintln!("{text}");
-            continue;
-        };
-        keep(&mut rates, rate);
-        keep(&mut latencies, recent.map_or(0.0, |(_, max)| max));
-        bar.set_position(settled);
-        bar.set_message(format!(
-            "{text}\nrate {}\nack  {}",
-            spark(&rates),
-            spark(&latencies)
-        ));
+        for (count, what) in [(&self.rejected, "rejected"), (&self.failed, "failed")] {
+            let count = count.load(Relaxed);
+            if count > 0 {
+                text += &format!(", {} {what}", HumanCount(count));
+            }
+        }
+        Look {
+            text,
+            rate,
+            slowest_ms: recent.map_or(0.0, |(_, max)| max),
+        }
     }
 }
 
@@ -222,5 +262,29 @@ mod tests {
     fn the_highest_bar_is_the_largest_value() {
         assert_eq!(spark(&[0.0, 50.0, 100.0]), "▁▅█");
         assert_eq!(spark(&[0.0, 0.0]), "▁▁");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_tells_of_the_time_since_the_last_one() {
+        let counters = Counters::default();
+        let mut before = (Instant::now(), 0);
+        counters.add_sent(5_000);
+        counters.acknowledged(4_000, 0);
+        counters.record(Duration::from_millis(3), 4_000);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let look = counters.look(&mut before);
+        assert_eq!(
+            look.text,
+            "5,000 sent, 4,000 durable, 2,000/s, ack p50 3.0 ms, max 3.0 ms"
+        );
+        counters.acknowledged(500, 20);
+        counters.add_failed(1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let look = counters.look(&mut before);
+        assert_eq!(
+            look.text,
+            "5,000 sent, 4,500 durable, 500/s, no ack, 20 rejected, 1 failed"
+        );
+        assert_eq!((look.rate, look.slowest_ms), (500.0, 0.0));
     }
 }

@@ -1,13 +1,14 @@
 //! The outcome of a command: a table for people, JSON for scripts.
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use comfy_table::{CellAlignment, Table};
 use indicatif::HumanCount;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::{error::Error, latency::Latencies};
+use crate::{error::Error, latency::Latencies, progress::Counters, rejections::Rejection};
 
 /// What one connection, or all of them together, did.
 #[derive(Debug, Default)]
@@ -112,6 +113,8 @@ pub struct Report {
     pub ack_ms: AckMs,
     /// CPU time of the generator per reading, in microseconds; null where the system does not tell.
     pub cpu_us_per_reading: Option<f64>,
+    /// Why readings were rejected, in the service's words; the most frequent reason first.
+    pub rejections: Vec<Rejection>,
     /// What ended connections early.
     pub errors: Vec<String>,
 }
@@ -121,7 +124,7 @@ impl Report {
         mode: String,
         connections: usize,
         tally: Tally,
-        latencies: &Latencies,
+        counters: &Counters,
         times: &Times,
     ) -> Self {
         let per_second = |readings: u64, time: Duration| match time.as_secs_f64() {
@@ -138,12 +141,47 @@ impl Report {
             rows_per_s: per_second(tally.books.committed, times.total),
             sent_per_s: per_second(tally.books.sent, times.sending),
             target_per_s: None,
-            ack_ms: AckMs::of(latencies),
+            ack_ms: AckMs::of(&counters.latencies()),
             cpu_us_per_reading: times
                 .cpu
                 .map(|cpu| cpu.as_secs_f64() * 1e6 / tally.books.sent.max(1) as f64),
+            rejections: counters.rejections.list(),
             errors: tally.errors,
         }
+    }
+
+    /// Of a run that was given up: what has no answer has failed.
+    pub(crate) fn cut_short(
+        mode: String,
+        connections: usize,
+        counters: &Counters,
+        began: Instant,
+        error: String,
+    ) -> Self {
+        let (settled, rejected) = (
+            counters.settled.load(Relaxed),
+            counters.rejected.load(Relaxed),
+        );
+        let sent = counters.sent.load(Relaxed).max(settled);
+        let books = Books {
+            sent,
+            received: settled,
+            committed: settled.saturating_sub(rejected),
+            rejected,
+            duplicate: 0,
+            failed: sent - settled,
+        };
+        let tally = Tally {
+            books,
+            reconnects: counters.reconnects.load(Relaxed),
+            errors: vec![error],
+        };
+        let times = Times {
+            total: began.elapsed(),
+            sending: began.elapsed(),
+            cpu: None,
+        };
+        Self::new(mode, connections, tally, counters, &times)
     }
 
     /// 0 when every reading is accounted for and no connection was lost for good, else 1.
@@ -163,6 +201,10 @@ impl Report {
             println!("{text}");
         } else {
             println!("{}", self.table());
+            for rejection in &self.rejections {
+                let readings = HumanCount(rejection.readings);
+                eprintln!("sluicegen: {readings} rejected: {}", rejection.reason);
+            }
             for error in &self.errors {
                 eprintln!("sluicegen: {error}");
             }

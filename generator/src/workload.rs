@@ -1,11 +1,14 @@
 //! The readings of a run: the same specification makes the same readings.
 
+mod clock;
+
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use rand_distr::{Distribution as _, StandardNormal};
 use serde::{Deserialize, Serialize};
 
+use self::clock::Clock;
 use crate::patterns::{Patterns, Values, turns};
 
 /// Ids of one `id1` among numbered series: a plant with a thousand sensors.
@@ -24,6 +27,18 @@ pub(crate) struct WorkloadSpec {
     pub(crate) start_us: i64,
     /// Between one reading of the run and the next, microseconds.
     pub(crate) step_us: f64,
+}
+
+impl WorkloadSpec {
+    /// False for what no run has: it was read from somewhere.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.patterns.check().is_ok() && self.connections > 0 && possible_step(self.step_us)
+    }
+}
+
+/// At rates from a thousandth to a hundred million readings per second.
+pub(crate) fn possible_step(step_us: f64) -> bool {
+    (0.01..=1e9).contains(&step_us)
 }
 
 /// Makes the readings of one connection.
@@ -77,27 +92,7 @@ enum Slots {
     },
 }
 
-/// When the n-th reading was measured.
-#[derive(Debug, Clone, Copy)]
-struct Clock {
-    base_us: f64,
-    step_us: f64,
-    /// The reading of this connection at `base_us`.
-    from: u64,
-    /// This connection and the number of all: their readings alternate.
-    first: f64,
-    stride: f64,
-}
-
-impl Clock {
-    fn at(&self, reading: u64) -> i64 {
-        let since = reading as f64 - self.from as f64;
-        // Epoch microseconds stay below 2^53, so a double holds them exactly.
-        (self.base_us + (self.first + since * self.stride) * self.step_us) as i64
-    }
-}
-
-/// Each is the end of its part of 0 to 1.
+/// What a throw of the dice decides; each is the end of its part of 0 to 1.
 #[derive(Debug, Clone, Copy)]
 struct Shares {
     late: f64,
@@ -109,10 +104,13 @@ struct Shares {
 
 impl Shares {
     fn of(patterns: &Patterns) -> Option<Self> {
-        let late = patterns.late;
-        let out_of_order = late + patterns.out_of_order;
-        let duplicates = out_of_order + patterns.duplicates;
-        let bad = duplicates + patterns.bad;
+        // A swap and a resend bring two readings for one throw. The shares are of readings, so each throw has to be so
+        // much more likely.
+        let readings_per_throw = 1.0 / (1.0 - patterns.out_of_order - patterns.duplicates);
+        let late = patterns.late * readings_per_throw;
+        let out_of_order = late + patterns.out_of_order * readings_per_throw;
+        let duplicates = out_of_order + patterns.duplicates * readings_per_throw;
+        let bad = duplicates + patterns.bad * readings_per_throw;
         (bad > 0.0).then(|| Self {
             late,
             out_of_order,
@@ -143,22 +141,17 @@ impl Workload {
         };
         let walk = values.iter().map(start).collect();
         let shares = Shares::of(patterns);
+        let seed = patterns.seed ^ (u64::from(connection) << 48);
         if patterns.bad > 0.0 {
             series.extend(bad_series());
         }
         Self {
-            random: SmallRng::seed_from_u64(patterns.seed ^ (u64::from(connection) << 48)),
+            random: SmallRng::seed_from_u64(seed),
             series,
             slots,
             values,
             walk,
-            clock: Clock {
-                base_us: spec.start_us as f64,
-                step_us: spec.step_us,
-                from: 0,
-                first: f64::from(connection),
-                stride: f64::from(spec.connections),
-            },
+            clock: Clock::new(spec, connection, seed),
             shares,
             made: 0,
             bad: 0,
@@ -173,14 +166,12 @@ impl Workload {
 
     /// The next reading is measured at `base_us`, and the ones after it follow in steps of `step_us`.
     pub(crate) fn set_clock(&mut self, base_us: i64, step_us: f64) {
-        self.clock.base_us = base_us as f64;
-        self.clock.step_us = step_us;
-        self.clock.from = self.made;
+        self.clock.set(self.made, base_us, step_us);
     }
 
-    /// When the next reading is measured.
+    /// When it is the next reading's turn to be measured.
     pub(crate) fn next_at_us(&self) -> i64 {
-        self.clock.at(self.made)
+        self.clock.turn_of(self.made)
     }
 
     pub(crate) fn next(&mut self) -> Made {
@@ -356,126 +347,4 @@ pub(crate) fn series_hash(id1: i32, id2: &str, sensor_type: &str) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec(yaml: &str) -> WorkloadSpec {
-        let patterns: Patterns = serde_norway::from_str(yaml).unwrap();
-        patterns.check().unwrap();
-        WorkloadSpec {
-            patterns,
-            connections: 1,
-            start_us: 1_000_000,
-            step_us: 5.0,
-        }
-    }
-
-    fn make(spec: &WorkloadSpec, connection: u16, count: usize) -> Vec<Made> {
-        let mut workload = Workload::new(spec, connection);
-        (0..count).map(|_| workload.next()).collect()
-    }
-
-    fn share(made: &[Made], which: impl Fn(&Made) -> bool) -> f64 {
-        made.iter().filter(|made| which(made)).count() as f64 / made.len() as f64
-    }
-
-    #[test]
-    fn the_same_seed_makes_the_same_readings() {
-        for values in ["walk", "uniform", "normal", "sine", "constant"] {
-            let spec = spec(&format!(
-                "{{values: {values}, seed: 7, late: 0.1, duplicates: 0.1}}"
-            ));
-            assert_eq!(make(&spec, 0, 500), make(&spec, 0, 500));
-        }
-        assert_ne!(make(&spec("seed: 1"), 0, 50), make(&spec("seed: 2"), 0, 50));
-    }
-
-    #[test]
-    fn timestamps_advance_at_the_pace_of_the_rate() {
-        let mut spec = spec("seed: 1");
-        (spec.connections, spec.step_us) = (2, 1_000.0);
-        let times = |made: &[Made]| {
-            made.iter()
-                .map(|made| made.timestamp_us)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(times(&make(&spec, 1, 3)), [1_001_000, 1_003_000, 1_005_000]);
-        let mut workload = Workload::new(&spec, 1);
-        workload.next();
-        workload.set_clock(9_000_000, 10.0);
-        let made = [workload.next(), workload.next()];
-        assert_eq!(times(&made), [9_000_010, 9_000_030]);
-    }
-
-    #[test]
-    fn every_series_belongs_to_one_connection() {
-        let mut spec = spec("series: 2001");
-        spec.connections = 3;
-        let mut ids: Vec<String> = (0..3)
-            .flat_map(|connection| Workload::new(&spec, connection).series().to_vec())
-            .map(|series| format!("{}/{}", series.id1, series.id2))
-            .collect();
-        ids.sort();
-        ids.dedup();
-        assert_eq!(ids.len(), 2001);
-        assert_eq!(ids[2000], "2/sensor-002000");
-        spec.patterns.series = 2;
-        assert_eq!(Workload::new(&spec, 2).series()[0].id2, "sensor-000000");
-    }
-
-    #[test]
-    fn every_id_pair_measures_every_type_by_weight() {
-        let spec = spec("{id1: '1..2', id2: 'a,b', types: ['rain:3', wind]}");
-        let workload = Workload::new(&spec, 0);
-        let made = make(&spec, 0, 16);
-        let names = made.iter().map(|made| &workload.series()[made.series]);
-        let of_pair = |id1, id2: &str| {
-            let same = |series: &&SeriesSpec| series.id1 == id1 && series.id2 == id2;
-            names
-                .clone()
-                .filter(same)
-                .map(|series| series.sensor_type.as_str())
-                .collect::<Vec<_>>()
-        };
-        for (id1, id2) in [(1, "a"), (1, "b"), (2, "a"), (2, "b")] {
-            let types = of_pair(id1, id2);
-            assert_eq!(types.len(), 4);
-            assert_eq!(types.iter().filter(|name| **name == "rain").count(), 3);
-        }
-    }
-
-    #[test]
-    fn disturbances_have_their_shares() {
-        let made = make(&spec("{late: 0.1, late_by: 1h, series: 10}"), 0, 20_000);
-        let on_time = |place: usize| 1_000_000 + place as i64 * 5;
-        let late = made
-            .iter()
-            .enumerate()
-            .filter(|(place, made)| made.timestamp_us < on_time(*place));
-        assert!((1_800..2_200).contains(&late.count()));
-
-        let made = make(&spec("out_of_order: 0.1"), 0, 20_000);
-        let back = made
-            .windows(2)
-            .filter(|pair| pair[1].timestamp_us < pair[0].timestamp_us)
-            .count();
-        assert!((1_600..2_100).contains(&back), "{back}");
-        let mut times: Vec<_> = made[..19_998]
-            .iter()
-            .map(|made| made.timestamp_us)
-            .collect();
-        times.sort_unstable();
-        times.dedup();
-        assert_eq!(times.len(), 19_998, "no time is lost");
-
-        let made = make(&spec("duplicates: 0.1"), 0, 20_000);
-        let twice = made.windows(2).filter(|pair| pair[0] == pair[1]).count();
-        assert!((1_700..2_100).contains(&twice), "{twice}");
-
-        let spec = spec("bad: 0.1");
-        let made = make(&spec, 0, 20_000);
-        assert!((0.09..0.11).contains(&share(&made, |made| made.bad)));
-        assert!(share(&made, |made| made.value.is_nan()) > 0.01);
-        assert!(share(&made, |made| made.series >= 1_000) > 0.03);
-    }
-}
+mod tests;

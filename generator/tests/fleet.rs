@@ -13,7 +13,7 @@ use sluicegen::{
     serve::{ServeOptions, Server},
     verify::{VerifyOptions, verify},
 };
-use tokio::process::Command;
+use tokio::{process::Command, time::Instant};
 
 #[derive(Parser)]
 struct Serve {
@@ -71,27 +71,59 @@ async fn ten_generators_are_started_slowed_watched_and_stopped_and_all_they_sent
     let endpoints = endpoints.join(",");
 
     done(&endpoints, "start").await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let running = done(&endpoints, "stats").await;
+    let running = loop {
+        let stats = done(&endpoints, "stats").await;
+        if total(&stats, "acknowledged") > 10_000.0 {
+            break stats;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
     assert_eq!(running["running"], 10, "{running}");
-    assert!(total(&running, "sent") > 10_000.0, "{running}");
-    assert!(running["uptime_s"]["min"].as_f64().unwrap() > 1.0);
+    for figure in [
+        "rate",
+        "requests",
+        "sent",
+        "acknowledged",
+        "rejected",
+        "failed",
+        "uptime_s",
+    ] {
+        let spread = &running[figure];
+        let of = |name: &str| spread[name].as_f64().unwrap();
+        assert!(
+            of("min") <= of("avg") && of("avg") <= of("max"),
+            "{running}"
+        );
+        assert!((of("avg") * 10.0 - of("total")).abs() < 0.01, "{running}");
+    }
 
+    let changing = Instant::now();
     done(&endpoints, "frequency --rate 50").await;
+    let slow = done(&endpoints, "stats").await;
     let (watched, _) = fleet(&endpoints, "stats --watch --interval 500ms --looks 4").await;
+    let slow_s = changing.elapsed().as_secs_f64();
     let looks: Vec<Value> = String::from_utf8(watched.stdout)
         .unwrap()
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(looks.len(), 4);
-    let slowed = total(&looks[3], "sent") - total(&looks[2], "sent");
-    assert!(
-        slowed < 1_000.0,
-        "{slowed} readings in half a second at 500 per second"
-    );
+    // Each schedule began anew with the new rate; what it let go of the old one is a chunk at most.
+    let sent = total(&looks[3], "sent") - total(&slow, "sent");
+    let most = 10.0 * (50.0 * slow_s + 4.0);
+    assert!(sent <= most, "{sent} of at most {most} readings");
+    assert_eq!(looks[3]["generators"][0]["rate"]["target"], 50.0);
 
-    done(&endpoints, "spam --total 100 --concurrency 4").await;
+    let file = stack.path("fleet.txt");
+    std::fs::write(&file, endpoints.replace(',', "\n")).unwrap();
+    let bursts = done(
+        &format!("@{}", file.display()),
+        "spam --total 100 --concurrency 4",
+    )
+    .await;
+    let committed = |burst: &Value| burst["answer"]["committed"].as_u64().unwrap();
+    let committed: u64 = bursts.as_array().unwrap().iter().map(committed).sum();
+    assert_eq!(committed, 1_000, "{bursts}");
     done(&endpoints, "stop").await;
     let stopped = done(&endpoints, "stats").await;
     assert_eq!(
@@ -101,29 +133,27 @@ async fn ten_generators_are_started_slowed_watched_and_stopped_and_all_they_sent
     );
     let stored = stack.ask("SELECT COUNT(*) FROM sensor_readings").await;
     assert_eq!(
-        total(&stopped, "acknowledged") as u64 + 10 * 100,
+        total(&stopped, "acknowledged") as u64 + committed,
         stored,
         "{stopped}"
     );
     assert_eq!(total(&stopped, "sent"), total(&stopped, "acknowledged"));
 
-    // The bursts have no journal: without them the journals agree with the table.
+    // Starts and bursts keep journals, and the table is what they say.
     let journals: Vec<String> = std::fs::read_dir(Path::new(&journals))
         .unwrap()
         .map(|entry| entry.unwrap().path().display().to_string())
         .collect();
-    assert_eq!(journals.len(), 10);
+    assert_eq!(journals.len(), 20);
     let url = stack.url();
     let flags = ["sluicegen", "--database-url", &url, "--journal"].into_iter();
     let flags = flags.chain(journals.iter().map(String::as_str));
     let report = verify(&Verify::parse_from(flags).options).await.unwrap();
+    assert!(report.is_clean() && report.complete, "{report:?}");
     assert_eq!(
-        (report.lost, report.altered, report.open),
-        (0, 0, 0),
-        "{report:?}"
+        (report.acknowledged, report.open, report.found),
+        (stored, 0, stored)
     );
-    assert!(report.unexpected + report.duplicated <= 1_000, "{report:?}");
-    assert_eq!(report.acknowledged, stored - 1_000);
 
     // One that is down is named, and the others still answer.
     servers.pop().unwrap().close().await;
@@ -193,4 +223,27 @@ async fn up_starts_processes_and_down_stops_exactly_those() {
     assert_eq!(broken.status.code(), Some(1));
     let reason = String::from_utf8(broken.stderr).unwrap();
     assert!(reason.contains("does not start"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn down_leaves_a_process_alone_that_has_got_the_number_of_a_generator() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stranger = Command::new("sleep")
+        .arg("60")
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let pid = stranger.id().unwrap();
+    let state = serde_json::json!({"generators": [{"pid": pid, "started_ticks": 1, "addr": "127.0.0.1:9000"}]});
+    std::fs::write(directory.path().join("fleet.json"), state.to_string()).unwrap();
+    let state_dir = directory.path().display().to_string();
+    let down = Command::new(env!("CARGO_BIN_EXE_sluicegen"))
+        .args(["fleet", "--json", "--state-dir", &state_dir, "down"])
+        .output()
+        .await
+        .unwrap();
+    let down: Value = serde_json::from_slice(&down.stdout).unwrap();
+    assert_eq!(down["stopped"], 0);
+    assert!(stranger.try_wait().unwrap().is_none(), "it still runs");
+    stranger.kill().await.unwrap();
 }

@@ -123,11 +123,13 @@ def insert(engine, rows, form, connections, count, layout="seed"):
 
 
 def through_service(engine, rows, folder, mode="stream", encoding="columns", layout="partitioned", count=None,
-                    flags=(), **settings):
-    """The service and the generator beside the database."""
+                    flags=(), there_already=(), **settings):
+    """The service and the generator beside the database, into an empty table or onto the rows that are there already."""
     count = count or rows.count
     schema = engine.fresh_schema(layout)
     with Service(engine, schema, folder, layout, **settings) as service:
+        for older in there_already:
+            sluicegen("run", "--target", service.grpc, "--mode", "stream", "--json", *older.flags())
         engine.ready()
         before = cpu_seconds(engine.process.pid), service.cpu()
         report = sluicegen("run", "--target", service.grpc, "--mode", mode, "--encoding", encoding, "--json",
@@ -135,7 +137,7 @@ def through_service(engine, rows, folder, mode="stream", encoding="columns", lay
         after = cpu_seconds(engine.process.pid), service.cpu()
         if report["committed"] != count or report["sent"] != count:
             raise Unbalanced(f"sent {report['sent']}, committed {report['committed']} of {count}")
-        expect(engine, schema, count)
+        expect(engine, schema, count + sum(older.count for older in there_already))
         return {
             "rows_per_s": report["rows_per_s"],
             "database_cpu_us": (after[0] - before[0]) * 1e6 / count,

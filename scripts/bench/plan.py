@@ -130,9 +130,24 @@ def lanes(context):
 
 
 def order(context):
+    """Producers in time order, shuffled, and late, onto a table that has readings of two days; and numbers of series."""
+    days = [context.rows.with_count(context.rows.count // 2).starting(f"2026-01-0{day}T00:00:00Z") for day in (1, 2)]
+
+    def onto(start_time, *flags):
+        rows = context.rows.starting(start_time)
+        return lambda: cases.through_service(context.engine, rows, context.folder, flags=flags, there_already=days)
+
+    # Behind everything that is there.
+    next_hour = "2026-01-02T01:00:00Z"
     series = {f"series-{count}": lambda count=count: cases.through_service(
         context.engine, context.rows.with_series(count), context.folder) for count in (1_000, 100_000, 1_000_000)}
-    return {"in-order": streaming(context), **series}
+    return {
+        "in-time-order": onto(next_hour),
+        "shuffled-10s": onto(next_hour, "--shuffle-within", "10s"),
+        # Among the readings of the first day.
+        "day-late": onto("2026-01-01T00:00:00Z"),
+        **series,
+    }
 
 
 def growth(context):
@@ -232,9 +247,14 @@ CASES = {
         share=0.5,
     ),
     "order": Case(
-        "1,000, 100,000 and 1,000,000 series",
+        "producers in time order, shuffled within 10 s and one day late; 1,000, 100,000 and 1,000,000 series",
         order,
-        figures=[*rates("series-1000", "series-100000", "series-1000000"),
+        ratios=[
+            ("shuffled-10s", "in-time-order", "shuffled-10s/in-time-order"),
+            ("day-late", "in-time-order", "day-late/in-time-order"),
+            ("series-1000000", "series-1000", "series-1000000/series-1000"),
+        ],
+        figures=[*rates("in-time-order", "shuffled-10s", "day-late", "series-1000", "series-100000", "series-1000000"),
                  ("series-1000000", "service_peak_rss_mib", "series-1000000.service_peak_rss_mib")],
         in_quick=False,
         share=0.5,

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import chart
+import schema
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench-results"
@@ -82,6 +83,7 @@ def write_case(name, case, engine, samples, rows, quick):
         "figures": figures_of(case, samples),
         "samples": samples,
     }
+    schema.check(known, schema.CASE, path.name)
     path.write_text(json.dumps(known, indent=2) + "\n")
 
 
@@ -97,6 +99,7 @@ def write_summary():
             for key, value in result["figures"].items():
                 summary[engine][key] = round(value["median"], 4)
                 rows.append((key, engine, value))
+    schema.check(summary, schema.SUMMARY, "summary.json")
     (RESULTS / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     write_charts(summary)
     write_table(rows)
@@ -152,6 +155,7 @@ def write_table(rows):
     for key in sorted(by_key):
         cells = [cell(by_key[key].get(engine)) for engine in ("mysql", "mariadb")]
         lines.append(f"| `{key}` | {cells[0]} | {cells[1]} |")
+    lines += ["", *schema.section()]
     (RESULTS / "README.md").write_text("\n".join(lines) + "\n")
 
 

@@ -88,3 +88,46 @@ fn describe(error: &reqwest::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        sync::Barrier,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_are_asked_at_once_and_answers_keep_the_order() {
+        let together = Arc::new(Barrier::new(10));
+        let mut endpoints = Vec::new();
+        for number in 0..10 {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            endpoints.push(listener.local_addr().unwrap().to_string());
+            let together = Arc::clone(&together);
+            tokio::spawn(async move {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                assert!(socket.read(&mut [0; 1_024]).await.unwrap() > 0);
+                // None answers before all are asked.
+                together.wait().await;
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{number}");
+                socket.write_all(answer.as_bytes()).await.unwrap();
+            });
+        }
+        endpoints.push("127.0.0.1:1".to_owned());
+        let fleet = Fleet::new(endpoints, Duration::from_secs(20));
+        let answers = fleet.ask::<u64>(Method::GET, "/stats", None).await;
+        let numbers: Vec<u64> = answers[..10]
+            .iter()
+            .map(|(_, answer)| *answer.as_ref().unwrap())
+            .collect();
+        assert_eq!(numbers, (0..10).collect::<Vec<_>>());
+        let (endpoint, down) = &answers[10];
+        assert_eq!(endpoint, "127.0.0.1:1");
+        assert!(down.as_ref().unwrap_err().contains("refused"), "{down:?}");
+    }
+}

@@ -9,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
@@ -87,12 +91,16 @@ impl Local {
     }
 
     fn signal(&self, signal: Signal) {
-        if self.runs()
-            && let Some(pid) = Pid::from_raw(self.pid)
-        {
-            // It may have ended meanwhile, which is what is wanted.
-            let _ = kill_process(pid, signal);
-        }
+        let Some(pid) = Pid::from_raw(self.pid) else {
+            return;
+        };
+        // The descriptor stays with the process that has the pid now, so that the signal cannot reach another one that
+        // gets it after we looked. It may have ended meanwhile, which is what is wanted.
+        let _ = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) if self.runs() => pidfd_send_signal(&process, signal),
+            Err(Errno::NOSYS) if self.runs() => kill_process(pid, signal),
+            _ => Ok(()),
+        };
     }
 }
 
@@ -118,6 +126,7 @@ pub(super) async fn up(
 ) -> Result<Vec<SocketAddr>, Error> {
     let failed = |error: std::io::Error| Error::Fleet(format!("{}: {error}", directory.display()));
     fs::create_dir_all(directory).map_err(failed)?;
+    let _only = lock(directory)?;
     let up = StateFile::read(directory)?.generators.len();
     if up > 0 {
         return Err(Error::Fleet(format!(
@@ -129,7 +138,7 @@ pub(super) async fn up(
     // Even what went wrong half way is to be stopped by `down`.
     state.write(directory)?;
     if let Err(error) = outcome {
-        let _ = down(directory).await;
+        let _ = stop_all(directory).await;
         return Err(error);
     }
     Ok(state.generators.into_iter().map(|one| one.addr).collect())
@@ -213,6 +222,28 @@ fn start(
 
 /// Stops what `up` started, and says how many that were.
 pub(super) async fn down(directory: &Path) -> Result<usize, Error> {
+    if !directory.exists() {
+        return Ok(0);
+    }
+    let _only = lock(directory)?;
+    stop_all(directory).await
+}
+
+/// Holds others off while generators are started or stopped here, until it is dropped.
+fn lock(directory: &Path) -> Result<File, Error> {
+    let path = directory.join("fleet.lock");
+    let failed = |reason: String| Error::Fleet(format!("{}: {reason}", path.display()));
+    let file = File::create(&path).map_err(|error| failed(error.to_string()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(failed(
+            "another sluicegen fleet up or down is at work".to_owned(),
+        )),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+async fn stop_all(directory: &Path) -> Result<usize, Error> {
     let state = StateFile::read(directory)?;
     for local in &state.generators {
         local.signal(Signal::TERM);

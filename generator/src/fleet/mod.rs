@@ -306,6 +306,8 @@ fn show(summary: &Summary, watch: bool, json: bool) -> Result<ExitCode, Error> {
         (false, true) if std::io::stdout().is_terminal() => {
             // To the upper left corner, and from there everything is new.
             println!("\x1b[H\x1b[J{}", summary.table());
+            // The table names who is down: more lines would push it off its place.
+            return Ok(exit_code(summary));
         }
         (false, true) => println!("{}", summary.line()),
         (false, false) => println!("{}", summary.table()),
@@ -315,7 +317,11 @@ fn show(summary: &Summary, watch: bool, json: bool) -> Result<ExitCode, Error> {
             eprintln!("sluicegen: {}: {}", missing.endpoint, missing.error);
         }
     }
-    Ok(ExitCode::from(u8::from(!summary.down.is_empty())))
+    Ok(exit_code(summary))
+}
+
+fn exit_code(summary: &Summary) -> ExitCode {
+    ExitCode::from(u8::from(!summary.down.is_empty()))
 }
 
 fn print_json(value: &Value) -> Result<(), Error> {

@@ -69,6 +69,8 @@ pub struct Summary {
     pub sent: Spread,
     /// Readings that are stored.
     pub acknowledged: Spread,
+    /// Readings that the targets rejected.
+    pub rejected: Spread,
     /// Readings whose fate is unknown.
     pub failed: Spread,
     /// Seconds since the start.
@@ -97,6 +99,7 @@ impl Summary {
             requests: spread(|stats| stats.requests as f64),
             sent: spread(|stats| stats.sent as f64),
             acknowledged: spread(|stats| stats.acknowledged as f64),
+            rejected: spread(|stats| stats.rejected as f64),
             failed: spread(|stats| stats.failed as f64),
             uptime_s: spread(|stats| stats.uptime_s),
             generators,
@@ -140,7 +143,7 @@ impl Summary {
                 stats.failed.to_string(),
                 format!("{:.1}", stats.ack_ms.p99),
                 format!("{:.1}", stats.uptime_s),
-                stats.target.trouble.clone().unwrap_or_default(),
+                trouble(stats),
             ]);
         }
         for missing in &self.down {
@@ -161,6 +164,7 @@ impl Summary {
             ("requests", &self.requests, 0),
             ("sent", &self.sent, 0),
             ("stored", &self.acknowledged, 0),
+            ("rejected", &self.rejected, 0),
             ("failed", &self.failed, 0),
             ("uptime s", &self.uptime_s, 1),
         ] {
@@ -190,6 +194,16 @@ impl Summary {
             self.failed.total,
         )
     }
+}
+
+/// What is wrong with the target, or else what it has most often refused.
+fn trouble(stats: &Stats) -> String {
+    let refused = || {
+        let most = stats.rejections.first();
+        most.map(|most| format!("{} rejected: {}", stats.rejected, most.reason))
+    };
+    let trouble = stats.target.trouble.clone();
+    trouble.or_else(refused).unwrap_or_default()
 }
 
 #[cfg(test)]

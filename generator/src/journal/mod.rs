@@ -19,6 +19,7 @@
 //! of the generator the journal may therefore know less acknowledgements than there were, but never more, and never fewer
 //! readings than were sent. A last line without an end is a torn one and does not count.
 
+mod positions;
 mod reader;
 
 use std::{
@@ -40,6 +41,8 @@ use crate::{error::Error, workload::WorkloadSpec};
 const FORMAT: u32 = 1;
 /// Readings that one `s` record lets go.
 const RESERVE: u64 = 1 << 16;
+/// Readings that are made at once at most: those of the largest batch.
+const MOST_AT_ONCE: u64 = 1_000_000;
 
 /// The first line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

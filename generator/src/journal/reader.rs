@@ -2,17 +2,19 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead, BufReader, Read as _},
     path::Path,
 };
 
-use rustc_hash::FxHashSet;
-
-use super::{FORMAT, Header};
+use super::{FORMAT, Header, MOST_AT_ONCE, RESERVE, positions::Positions};
 use crate::{
     error::Error,
-    workload::{Made, SeriesSpec, Workload, series_hash},
+    workload::{Made, SeriesSpec, Workload, possible_step, series_hash},
 };
+
+/// Bytes of the first line, which has whole sets of ids, and of any other.
+const MAX_HEADER: u64 = 64 << 20;
+const MAX_RECORD: u64 = 200;
 
 /// A journal that was read.
 #[derive(Debug)]
@@ -32,9 +34,10 @@ struct Connection {
     through: u64,
     /// Rejected up to `through`.
     rejected: u64,
-    /// Ranges that are settled, first and last position, in order of `first`.
-    ranges: Vec<(u64, u64)>,
-    named: FxHashSet<u64>,
+    /// What else is settled.
+    settled: Positions,
+    /// What was rejected by name.
+    named: Positions,
     /// Position, base and step.
     clocks: Vec<(u64, i64, f64)>,
 }
@@ -68,10 +71,12 @@ impl Journal {
         let mut file = BufReader::with_capacity(1 << 20, file);
         let mut line = String::new();
         let mut number = 1;
-        file.read_line(&mut line)
-            .map_err(|error| failed(number, &error.to_string()))?;
-        let header: Header = serde_json::from_str(&line)
-            .map_err(|_| failed(number, "this is no journal of sluicegen run --journal"))?;
+        let no_journal = "this is no journal of sluicegen run --journal";
+        read_line(&mut file, &mut line, MAX_HEADER).map_err(|_| failed(number, no_journal))?;
+        let header: Header = line
+            .strip_suffix('\n')
+            .and_then(|line| serde_json::from_str(line).ok())
+            .ok_or_else(|| failed(number, no_journal))?;
         if header.sluicegen_journal != FORMAT || header.sluicegen != env!("CARGO_PKG_VERSION") {
             let reason = format!(
                 "sluicegen {} wrote this journal: verify it with that version",
@@ -79,21 +84,20 @@ impl Journal {
             );
             return Err(failed(number, &reason));
         }
+        if !header.workload.is_possible() {
+            return Err(failed(number, no_journal));
+        }
         let mut connections = Vec::new();
         connections.resize_with(header.workload.connections.into(), Connection::default);
         loop {
             line.clear();
             number += 1;
-            file.read_line(&mut line)
-                .map_err(|error| failed(number, &error.to_string()))?;
+            let no_record = "this is no record of a journal";
+            read_line(&mut file, &mut line, MAX_RECORD).map_err(|_| failed(number, no_record))?;
             let Some(record) = line.strip_suffix('\n') else {
                 break;
             };
-            take(&mut connections, record)
-                .ok_or_else(|| failed(number, "this is no record of a journal"))?;
-        }
-        for connection in &mut connections {
-            connection.ranges.sort_unstable();
+            take(&mut connections, record).ok_or_else(|| failed(number, no_record))?;
         }
         Ok(Self {
             header,
@@ -111,17 +115,16 @@ impl Journal {
                 .map(|one| series_hash(one.id1, &one.id2, &one.sensor_type))
                 .collect();
             let mut clocks = connection.clocks.iter().peekable();
-            let mut ranges = connection.ranges.iter().peekable();
+            let mut settled = connection.settled.walk();
+            let mut named = connection.named.walk();
             for position in 1..=connection.may {
                 while let Some((_, base_us, step_us)) = clocks.next_if(|clock| clock.0 < position) {
                     workload.set_clock(*base_us, *step_us);
                 }
                 let made = workload.next();
-                while ranges.next_if(|range| range.1 < position).is_some() {}
-                let settled = position <= connection.through
-                    || ranges.peek().is_some_and(|range| range.0 <= position);
-                let refused = made.bad || connection.named.contains(&position);
-                let fate = match (settled, refused) {
+                let is_settled = position <= connection.through || settled(position);
+                let is_rejected = made.bad || named(position);
+                let fate = match (is_settled, is_rejected) {
                     (true, true) => Fate::Rejected,
                     (true, false) => Fate::Stored,
                     (false, _) => Fate::Open,
@@ -154,34 +157,59 @@ impl Journal {
     pub(crate) fn rejected(&self) -> u64 {
         self.connections
             .iter()
-            .map(|connection| connection.rejected.max(connection.named.len() as u64))
+            .map(|connection| connection.rejected.max(connection.named.count()))
             .sum()
     }
 }
 
+/// A line with its end, or what there is of the last one; an error when it is longer than that.
+fn read_line(file: &mut impl BufRead, line: &mut String, most: u64) -> io::Result<()> {
+    let read = file.by_ref().take(most).read_line(line)?;
+    match read as u64 == most && !line.ends_with('\n') {
+        true => Err(io::ErrorKind::InvalidData.into()),
+        false => Ok(()),
+    }
+}
+
+/// Takes what a record says, unless it cannot be.
 fn take(connections: &mut [Connection], record: &str) -> Option<()> {
     let mut words = record.split(' ');
     let kind = words.next()?;
     let connection = connections.get_mut(words.next()?.parse::<usize>().ok()?)?;
     let position: u64 = words.next()?.parse().ok()?;
+    let may = connection.may;
+    // `s` runs ahead, by so much at most; everything else is about readings that it let go.
+    let (least, most) = match kind {
+        "s" => (may, may.saturating_add(RESERVE + MOST_AT_ONCE)),
+        "a" | "e" | "t" => (0, may),
+        _ => (1, may),
+    };
+    if !(least..=most).contains(&position) {
+        return None;
+    }
     match kind {
-        "s" => connection.may = connection.may.max(position),
+        "s" if !connection.ended => connection.may = position,
         "e" => (connection.may, connection.ended) = (position, true),
         "a" => {
             connection.through = connection.through.max(position);
-            connection.rejected = connection.rejected.max(words.next()?.parse().ok()?);
+            let rejected: u64 = words.next()?.parse().ok()?;
+            connection.rejected = connection.rejected.max(rejected.min(position));
         }
-        "A" => connection
-            .ranges
-            .push((position, words.next()?.parse().ok()?)),
-        "r" => drop(connection.named.insert(position)),
+        "A" => {
+            let last: u64 = words.next()?.parse().ok()?;
+            if !(position..=may).contains(&last) {
+                return None;
+            }
+            connection.settled.add(position, last);
+        }
+        "r" => connection.named.add(position, position),
         "t" => {
-            let clock = (
-                position,
-                words.next()?.parse().ok()?,
-                words.next()?.parse().ok()?,
-            );
-            connection.clocks.push(clock);
+            let (base_us, step_us) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+            let before = connection.clocks.last().map_or(0, |clock| clock.0);
+            if position < before || !possible_step(step_us) {
+                return None;
+            }
+            connection.clocks.push((position, base_us, step_us));
         }
         _ => return None,
     }
@@ -244,5 +272,71 @@ mod tests {
         assert_eq!(fates(&journal).len() as u64, 1 + RESERVE);
         std::fs::write(&path, "{}\n").unwrap();
         assert!(Journal::read(&path).is_err());
+    }
+
+    /// Whatever happened to the file: it is read or refused, and it never asks for readings without end.
+    #[test]
+    fn a_journal_that_is_cut_or_damaged_anywhere_is_read_or_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let writer = Writer::create(&path, &header()).unwrap();
+        let (mut first, second) = (Log::new(&writer, 0), Log::new(&writer, 1));
+        assert!(first.before_sending(5));
+        first.clock(0, 1_000_000, 10.0);
+        first.acks().rejected([2].into_iter());
+        first.acks().range(3, 4);
+        first.acks().through(2, 1);
+        first.end(5);
+        second.end(0);
+        let whole = std::fs::read(&path).unwrap();
+        let header_end = whole.iter().position(|byte| *byte == b'\n').unwrap();
+        let read = |bytes: &[u8]| {
+            let damaged = directory.path().join("damaged");
+            std::fs::write(&damaged, bytes).unwrap();
+            Journal::read(&damaged)
+        };
+        let check = |result: Result<Journal, Error>| match result {
+            Ok(journal) => {
+                let most = RESERVE + MOST_AT_ONCE;
+                assert!(journal.connections.iter().all(|one| one.may <= most));
+                true
+            }
+            Err(error) => {
+                let text = error.to_string();
+                assert_eq!(error.exit_code(), std::process::ExitCode::from(2));
+                assert!(text.contains("line") && !text.contains('\n'), "{text}");
+                false
+            }
+        };
+        for cut in 0..whole.len() {
+            // A cut within the first line leaves nothing to go by; any other one loses records.
+            assert_eq!(check(read(&whole[..cut])), cut > header_end, "{cut}");
+        }
+        for place in 0..whole.len() {
+            for byte in [0xff, b'9', b'\n'] {
+                let mut damaged = whole.clone();
+                damaged[place] = byte;
+                check(read(&damaged));
+            }
+        }
+        for record in [
+            "s 0 9999999999",
+            "s 2 1",
+            "a 1 1 0",
+            "A 0 4 3",
+            "A 0 1 6",
+            "r 0 0",
+            "e 0 6",
+            "t 0 1 0 NaN",
+            "t 0 1 0 0",
+            "q 0 1",
+            "a 0 1 1 1",
+            "",
+        ] {
+            let bytes = [&whole, record.as_bytes(), b"\n".as_slice()].concat();
+            assert!(!check(read(&bytes)), "{record}");
+        }
+        let endless = [&whole, vec![b'1'; 100_000].as_slice()].concat();
+        assert!(!check(read(&endless)));
     }
 }

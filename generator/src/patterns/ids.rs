@@ -106,7 +106,7 @@ macro_rules! as_text {
 
         impl<'de> Deserialize<'de> for $set {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = deserializer.deserialize_any(TextVisitor)?;
+                let text = text(deserializer)?;
                 text.parse().map_err(de::Error::custom)
             }
         }
@@ -117,13 +117,17 @@ as_text!(Id1Set);
 as_text!(Id2Set);
 
 /// Takes a text, a number, or a list of them, which is joined.
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    deserializer.deserialize_any(TextVisitor)
+}
+
 struct TextVisitor;
 
 impl<'de> de::Visitor<'de> for TextVisitor {
     type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an id, a range or a list of them")
+        f.write_str("a text, a number or a list of them")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {

@@ -7,8 +7,9 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, SecondsFormat};
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::ToSchema;
 
 pub use self::{
@@ -44,14 +45,22 @@ pub struct Patterns {
     /// Values of the types that have none of their own.
     #[schema(value_type = String, example = "walk:20:0.1")]
     pub values: Values,
+    /// Timestamp of the first reading, RFC 3339 or epoch milliseconds; without it, of now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "2026-01-01T00:00:00Z")]
+    pub start_time: Option<StartTime>,
+    /// Readings come in any order within windows of so much of their own time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "10s")]
+    pub shuffle_within: Option<TimeText>,
     /// Share of readings that come late, 0 to 1.
     pub late: f64,
     /// How late they come at most.
     #[schema(value_type = String, example = "60s")]
     pub late_by: TimeText,
-    /// Share of readings that change places with the next one, 0 to 1.
+    /// Share of readings that come behind one that was measured after them, 0 to 0.5: they change places.
     pub out_of_order: f64,
-    /// Share of readings that are sent twice, 0 to 1.
+    /// Share of readings that are resends of the one before, 0 to 0.5.
     pub duplicates: f64,
     /// Share of readings that the service has to reject, 0 to 1.
     pub bad: f64,
@@ -73,6 +82,8 @@ impl Default for Patterns {
                 .map(sensor_type)
                 .into(),
             values: Values::default(),
+            start_time: None,
+            shuffle_within: None,
             late: 0.0,
             late_by: TimeText("60s".to_owned()),
             out_of_order: 0.0,
@@ -80,6 +91,15 @@ impl Default for Patterns {
             bad: 0.0,
         }
     }
+}
+
+/// Something that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Misfit {
+    /// Where.
+    pub(crate) field: &'static str,
+    /// One sentence.
+    pub(crate) reason: String,
 }
 
 /// A time such as `60s`.
@@ -113,6 +133,35 @@ impl std::str::FromStr for TimeText {
     }
 }
 
+/// A moment, written in RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartTime {
+    /// Microseconds since the Unix epoch.
+    pub us: i64,
+}
+
+impl std::str::FromStr for StartTime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        flags::instant_us(text).map(|us| Self { us })
+    }
+}
+
+impl Serialize for StartTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let at = DateTime::from_timestamp_micros(self.us).unwrap_or_default();
+        serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    }
+}
+
+impl<'de> Deserialize<'de> for StartTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = ids::text(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
 impl Patterns {
     /// Reads a YAML file.
     ///
@@ -126,33 +175,40 @@ impl Patterns {
         }
         let patterns: Self =
             serde_norway::from_str(&text).map_err(|error| failed(error.to_string()))?;
-        patterns.check().map_err(failed)?;
+        patterns.check().map_err(|misfit| failed(misfit.reason))?;
         Ok(patterns)
     }
 
     /// Says in one sentence what does not fit.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), Misfit> {
+        let misfit = |field, reason: String| Err(Misfit { field, reason });
         let shares = [
-            ("late", self.late),
-            ("out_of_order", self.out_of_order),
-            ("duplicates", self.duplicates),
-            ("bad", self.bad),
+            ("late", self.late, 1.0),
+            ("out_of_order", self.out_of_order, 0.5),
+            ("duplicates", self.duplicates, 0.5),
+            ("bad", self.bad, 1.0),
         ];
-        for (name, share) in shares {
-            if !(0.0..=1.0).contains(&share) {
-                return Err(format!(
-                    "{name} is {share}, but must be a share from 0 to 1"
-                ));
+        for (name, share, most) in shares {
+            if !(0.0..=most).contains(&share) {
+                let reason = format!("{name} is {share}, but must be a share from 0 to {most}");
+                return misfit(name, reason);
             }
         }
-        if shares.iter().map(|(_, share)| share).sum::<f64>() > 1.0 {
-            return Err("late, out_of_order, duplicates and bad add up to more than 1".to_owned());
+        // Each reading has one disturbance at most, and a swap and a resend take two readings.
+        if shares
+            .iter()
+            .map(|(_, share, most)| share / most)
+            .sum::<f64>()
+            > 1.0 + 1e-9
+        {
+            let reason = "late + bad + 2 x (out_of_order + duplicates) must be 1 at most";
+            return misfit("late", reason.to_owned());
         }
         if self.types.is_empty() {
-            return Err("types is empty".to_owned());
+            return misfit("types", "types is empty".to_owned());
         }
         if !(1..=100_000_000).contains(&self.series) {
-            return Err("series must be 1 to 100000000".to_owned());
+            return misfit("series", "series must be 1 to 100000000".to_owned());
         }
         let ids = |count: Option<usize>| count.unwrap_or(1);
         let series = ids(self.id1.as_ref().map(|set| set.ids.len()))
@@ -160,9 +216,10 @@ impl Patterns {
             .saturating_mul(self.types.len());
         match series <= MAX_SERIES {
             true => Ok(()),
-            false => Err(format!(
-                "id1, id2 and types make {series} series, but {MAX_SERIES} are the most"
-            )),
+            false => misfit(
+                "id1",
+                format!("id1, id2 and types make {series} series, but {MAX_SERIES} are the most"),
+            ),
         }
     }
 }
@@ -171,8 +228,8 @@ impl Patterns {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Readings")]
 pub struct PatternFlags {
-    /// YAML file with the keys seed, series, id1, id2, types, values, late, late_by, out_of_order, duplicates and bad;
-    /// flags go over it.
+    /// YAML file with the keys seed, series, id1, id2, types, values, start_time, shuffle_within, late, late_by,
+    /// out_of_order, duplicates and bad; flags go over it.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Different series, each of one type [default: 1000].
@@ -194,16 +251,22 @@ pub struct PatternFlags {
     /// The same seed makes the same readings [default: 1].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Timestamp of the first reading, RFC 3339 or epoch milliseconds [default: now].
+    #[arg(long, value_name = "TIME")]
+    pub start_time: Option<StartTime>,
+    /// Shuffle readings within windows of so much of their own time, such as 10s.
+    #[arg(long, value_name = "TIME")]
+    pub shuffle_within: Option<TimeText>,
     /// Share of readings that come late, 0 to 1.
     #[arg(long, value_name = "SHARE")]
     pub late: Option<f64>,
     /// How late they come at most [default: 60s].
     #[arg(long, value_name = "TIME")]
     pub late_by: Option<TimeText>,
-    /// Share of readings that change places with the next one, 0 to 1.
+    /// Share of readings that change places with the one before, 0 to 0.5.
     #[arg(long, value_name = "SHARE")]
     pub out_of_order: Option<f64>,
-    /// Share of readings that are sent twice, 0 to 1.
+    /// Share of readings that are resends of the one before, 0 to 0.5.
     #[arg(long, value_name = "SHARE")]
     pub duplicates: Option<f64>,
     /// Share of readings that the service has to reject, 0 to 1.
@@ -239,10 +302,14 @@ impl PatternFlags {
         over(&mut patterns.bad, self.bad.as_ref());
         patterns.id1 = self.id1.clone().or(patterns.id1);
         patterns.id2 = self.id2.clone().or(patterns.id2);
+        patterns.start_time = self.start_time.or(patterns.start_time);
+        patterns.shuffle_within = self.shuffle_within.clone().or(patterns.shuffle_within);
         if !self.types.is_empty() {
             patterns.types.clone_from(&self.types);
         }
-        patterns.check().map_err(Error::Usage)?;
+        patterns
+            .check()
+            .map_err(|misfit| Error::Usage(misfit.reason))?;
         Ok(patterns)
     }
 }

@@ -31,7 +31,8 @@ pub struct ReplayOptions {
     #[arg(
         long,
         default_value = "http://127.0.0.1:50051",
-        env = "SLUICEGEN_TARGET"
+        env = "SLUICEGEN_TARGET",
+        value_parser = flags::target
     )]
     pub target: String,
     /// Sent as `authorization: Bearer TOKEN`.
@@ -154,8 +155,7 @@ pub async fn replay(options: ReplayOptions) -> Result<Report, Error> {
     drop(display);
     stop.abort();
     let (tally, times) = outcome?;
-    let latencies = counters.latencies();
-    let mut report = Report::new("stream-acked".to_owned(), 1, tally, &latencies, &times);
+    let mut report = Report::new("stream-acked".to_owned(), 1, tally, &counters, &times);
     report.target_per_s = options.rate.per_second();
     report.skipped = Some(skipped);
     Ok(report)

@@ -156,6 +156,10 @@ async fn call_until_done(shared: Arc<Shared>, mut client: Client) -> Driven {
                 tally.books.rejected += reply.rejected;
                 tally.books.duplicate += reply.duplicate;
                 counters.record(intended.elapsed(), count);
+                counters.heal();
+                let reasons = reply.rejected_readings.iter();
+                let reasons = reasons.map(|one| (one.field.as_str(), one.reason.as_str()));
+                counters.rejections.add(reasons);
                 let positions: Vec<u64> =
                     reply.rejected_readings.iter().map(|one| one.seq).collect();
                 shared.settled(&call, reply.rejected, &positions);
@@ -164,7 +168,11 @@ async fn call_until_done(shared: Arc<Shared>, mut client: Client) -> Driven {
             Err(status) if status.code() == Code::InvalidArgument && shared.mode == Mode::Unary => {
                 tally.books.received += 1;
                 tally.books.rejected += 1;
-                counters.note(&format!("rejected: {}", status.message()));
+                counters.record(intended.elapsed(), 1);
+                counters.heal();
+                counters
+                    .rejections
+                    .add([("", status.message())].into_iter());
                 shared.settled(&call, 1, &[1]);
             }
             Err(status) => {

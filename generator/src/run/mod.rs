@@ -6,8 +6,8 @@ mod stream;
 
 use std::{
     fs::File,
-    io::{BufWriter, Write as _},
-    path::{Path, PathBuf},
+    io::{self, BufWriter, Write as _},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -76,7 +76,8 @@ pub struct RunOptions {
     #[arg(
         long,
         default_value = "http://127.0.0.1:50051",
-        env = "SLUICEGEN_TARGET"
+        env = "SLUICEGEN_TARGET",
+        value_parser = flags::target
     )]
     pub target: String,
     /// Sent as `authorization: Bearer TOKEN`.
@@ -101,9 +102,6 @@ pub struct RunOptions {
     pub connections: u16,
     #[command(flatten)]
     pub patterns: PatternFlags,
-    /// Timestamp of the first reading, RFC 3339 or epoch milliseconds [default: now].
-    #[arg(long, value_name = "TIME", value_parser = flags::instant_us)]
-    pub start_time: Option<i64>,
     /// Beginning of the stream names; the number of the connection follows [default: different for every run].
     #[arg(long, value_name = "PREFIX")]
     pub stream_id: Option<String>,
@@ -163,6 +161,14 @@ pub(crate) async fn run_counted(
         options,
         spec,
     };
+    // Known to be writable before anything is sent.
+    let histogram = match &load.options.hdr {
+        Some(path) => Some(
+            File::create(path)
+                .map_err(|error| Error::Usage(format!("--hdr {}: {error}", path.display())))?,
+        ),
+        None => None,
+    };
     let connected = connect(&load.options).await?;
     if let Some(path) = &load.options.journal {
         load.journal = Some(Writer::create(path, &load.header())?);
@@ -173,16 +179,16 @@ pub(crate) async fn run_counted(
     tally
         .errors
         .extend(load.journal.and_then(|journal| journal.failure()));
-    let latencies = counters.latencies();
-    if let Some(path) = &load.options.hdr {
-        write_histogram(path, &latencies)?;
+    if let Some(histogram) = histogram {
+        write_histogram(histogram, &counters.latencies())
+            .map_err(|error| Error::Report(format!("--hdr: {error}")))?;
     }
     let connections = load.options.connections.into();
     let mut report = Report::new(
         load.options.mode.name(),
         connections,
         tally,
-        &latencies,
+        counters,
         &times,
     );
     report.target_per_s = load.options.rate.per_second();
@@ -209,7 +215,6 @@ impl Default for RunOptions {
             duration: None,
             connections: 1,
             patterns: PatternFlags::default(),
-            start_time: None,
             stream_id: None,
             batch_size: None,
             concurrency: 64,
@@ -226,10 +231,11 @@ impl Default for RunOptions {
 impl RunOptions {
     /// What the readings depend on.
     pub(crate) fn workload(&self, patterns: Patterns) -> WorkloadSpec {
+        let now = || chrono::Utc::now().timestamp_micros();
         WorkloadSpec {
+            start_us: patterns.start_time.map_or_else(now, |start| start.us),
             patterns,
             connections: self.connections,
-            start_us: self.start_time.unwrap_or_default(),
             step_us: step_us(self.rate),
         }
     }
@@ -275,9 +281,6 @@ pub(crate) fn named(mut options: RunOptions) -> RunOptions {
         .stream_id
         .get_or_insert_with(|| format!("sluicegen-{:08x}", rand::rng().random::<u32>()));
     options
-        .start_time
-        .get_or_insert_with(|| chrono::Utc::now().timestamp_micros());
-    options
 }
 
 /// Runs all connections at once and adds them up.
@@ -317,9 +320,8 @@ pub(crate) async fn measure(load: &Load, connected: Connected) -> (Tally, Times)
     (tally, times)
 }
 
-fn write_histogram(path: &Path, latencies: &Latencies) -> Result<(), Error> {
-    File::create(path)
-        .map(BufWriter::new)
-        .and_then(|mut file| latencies.write(&mut file).and_then(|()| file.flush()))
-        .map_err(|error| Error::Report(format!("{}: {error}", path.display())))
+fn write_histogram(file: File, latencies: &Latencies) -> io::Result<()> {
+    let mut file = BufWriter::new(file);
+    latencies.write(&mut file)?;
+    file.flush()
 }

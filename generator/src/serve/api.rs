@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::StreamExt as _;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use utoipa::OpenApi;
 use warp::{
     Filter, Reply as _,
@@ -27,8 +28,9 @@ const SWAGGER: &str = "/swagger/swagger-ui/";
 #[openapi(
     info(
         title = "sluicegen",
-        description = "A load generator for Sluicegate. Every path also stands below /api/v1."
+        description = "A load generator for Sluicegate. Every path stands below /api/v1 and at the root."
     ),
+    servers((url = "/api/v1"), (url = "/")),
     paths(start, stop, frequency, configure, spam, stats, config, healthz)
 )]
 struct Document;
@@ -43,7 +45,7 @@ async fn start(generator: &Generator) -> Result<Stats, Problem> {
 /// Send no more, wait for the acknowledgements and return the last figures.
 #[utoipa::path(post, path = "/stop", responses(
     (status = 200, body = Stats), (status = 409, body = Problem, content_type = "application/problem+json")))]
-async fn stop(generator: &Generator) -> Result<Stats, Problem> {
+async fn stop(generator: &Arc<Generator>) -> Result<Stats, Problem> {
     generator.stop().await
 }
 
@@ -106,6 +108,7 @@ pub(super) fn routes(
                 let (generator, swagger) = (Arc::clone(&generator), Arc::clone(&swagger));
                 async move {
                     let path = path.as_str();
+                    let path = path.strip_prefix("/api/v1").unwrap_or(path);
                     if method == Method::GET
                         && (path.starts_with(SWAGGER) || path == SWAGGER.trim_end_matches('/'))
                     {
@@ -126,12 +129,11 @@ pub(super) fn routes(
 }
 
 async fn answer(
-    generator: &Generator,
+    generator: &Arc<Generator>,
     method: &Method,
     path: &str,
     body: &[u8],
 ) -> Result<Response, Problem> {
-    let path = path.strip_prefix("/api/v1").unwrap_or(path);
     match (method.as_str(), path) {
         ("POST", "/start") => json(start(generator).await?),
         ("POST", "/stop") => json(stop(generator).await?),
@@ -144,7 +146,7 @@ async fn answer(
         ("GET", "/openapi.json") => json(Document::openapi()),
         (_, "/start" | "/stop" | "/frequency" | "/spam") => Err(only("POST")),
         (_, "/stats" | "/healthz" | "/openapi.json") => Err(only("GET")),
-        (_, "/config") => Err(only("GET and POST")),
+        (_, "/config") => Err(only("GET, POST")),
         _ => Err(Problem::new(
             Kind::NotFound,
             "There is nothing at this path: see /swagger/swagger-ui/index.html.",
@@ -152,11 +154,14 @@ async fn answer(
     }
 }
 
-fn only(methods: &str) -> Problem {
-    Problem::new(
-        Kind::MethodNotAllowed,
-        format!("This path takes {methods}."),
-    )
+fn only(methods: &'static str) -> Problem {
+    Problem {
+        allow: Some(methods),
+        ..Problem::new(
+            Kind::MethodNotAllowed,
+            format!("This path takes {methods}."),
+        )
+    }
 }
 
 fn json(answer: impl Serialize) -> Result<Response, Problem> {
@@ -164,7 +169,17 @@ fn json(answer: impl Serialize) -> Result<Response, Problem> {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::new(Kind::InvalidBody, error.to_string()))
+    let body: Value = serde_json::from_slice(body).map_err(|error| {
+        Problem::new(Kind::InvalidBody, format!("The body is no JSON: {error}"))
+    })?;
+    if !body.is_object() {
+        return Err(Problem::new(
+            Kind::InvalidBody,
+            "The body must be a JSON object.",
+        ));
+    }
+    serde_path_to_error::deserialize(body)
+        .map_err(|error| Problem::of_json(Kind::InvalidBody, error))
 }
 
 async fn read(

@@ -1,14 +1,21 @@
 //! The generator behind the API: its settings, and whether it runs.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, watch};
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
 use utoipa::ToSchema;
 
 use super::{
     problem::{Kind, Problem},
-    running::Running,
+    running::{Running, Shared},
     settings::Settings,
     stats::Stats,
 };
@@ -17,7 +24,7 @@ use crate::{
     flags::{self, Rate},
     progress::Counters,
     report::Report,
-    run::{Mode, RunOptions, run_counted},
+    run::{Mode, RunOptions, named, run_counted},
 };
 
 /// How long `stop` waits for acknowledgements.
@@ -37,9 +44,17 @@ pub(super) struct Generator {
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    running: Option<Running>,
+    activity: Activity,
     /// Of the last start.
     last: Stats,
+}
+
+#[derive(Debug)]
+enum Activity {
+    Idle,
+    Running(Running),
+    /// Waits for the acknowledgements.
+    Stopping(Arc<Shared>),
 }
 
 /// How often to send, as one of its two keys.
@@ -100,7 +115,7 @@ impl Generator {
             rates: watch::channel(settings.rate).0,
             inner: Mutex::new(Inner {
                 settings,
-                running: None,
+                activity: Activity::Idle,
                 last: Stats::default(),
             }),
             spamming: Mutex::new(()),
@@ -123,49 +138,61 @@ impl Generator {
 
     pub(super) async fn start(&self) -> Result<Stats, Problem> {
         let mut inner = self.inner.lock().await;
-        if inner.running.is_some() {
-            return Err(Problem::new(
-                Kind::AlreadyRunning,
-                "Stop it before you start it again.",
-            ));
+        match inner.activity {
+            Activity::Idle => {}
+            Activity::Running(_) => {
+                let detail = "Stop it before you start it again.";
+                return Err(Problem::new(Kind::AlreadyRunning, detail));
+            }
+            Activity::Stopping(_) => return Err(stopping()),
         }
         let (token, journal_dir) = (self.token.clone(), self.journal_dir.clone());
-        let running = Running::start(
-            inner.settings.clone(),
-            self.rates.subscribe(),
-            token,
-            journal_dir,
-        );
-        let stats = running.stats();
-        inner.running = Some(running);
+        let rates = self.rates.subscribe();
+        let running = Running::start(inner.settings.clone(), rates, token, journal_dir);
+        let stats = running.shared.stats();
+        inner.activity = Activity::Running(running);
         Ok(stats)
     }
 
-    pub(super) async fn stop(&self) -> Result<Stats, Problem> {
-        let mut inner = self.inner.lock().await;
-        let Some(running) = inner.running.take() else {
-            return Err(Problem::new(
-                Kind::NotRunning,
-                "Start it before you stop it.",
-            ));
+    pub(super) async fn stop(self: &Arc<Self>) -> Result<Stats, Problem> {
+        let running = {
+            let mut inner = self.inner.lock().await;
+            match std::mem::replace(&mut inner.activity, Activity::Idle) {
+                Activity::Running(running) => {
+                    inner.activity = Activity::Stopping(Arc::clone(&running.shared));
+                    running
+                }
+                Activity::Idle => {
+                    let detail = "Start it before you stop it.";
+                    return Err(Problem::new(Kind::NotRunning, detail));
+                }
+                activity @ Activity::Stopping(_) => {
+                    inner.activity = activity;
+                    return Err(stopping());
+                }
+            }
         };
-        inner.last = running.stop(STOP_PATIENCE).await;
-        Ok(inner.last.clone())
+        let generator = Arc::clone(self);
+        // A task of its own: who asked for it may hang up before it is done.
+        let stopped = tokio::spawn(async move {
+            let last = running.stop(STOP_PATIENCE).await;
+            let mut inner = generator.inner.lock().await;
+            inner.last = last.clone();
+            inner.activity = Activity::Idle;
+            last
+        });
+        let failed = |error| Problem::new(Kind::Internal, format!("It did not stop: {error}."));
+        stopped.await.map_err(failed)
     }
 
     pub(super) async fn set_frequency(&self, frequency: &Frequency) -> Result<Settings, Problem> {
-        let invalid = |reason: &str| Problem::new(Kind::InvalidBody, reason);
         let rate = match (&frequency.timeout, frequency.rate) {
-            (Some(timeout), None) => {
-                let interval = flags::duration(timeout).map_err(|reason| invalid(&reason))?;
-                let rate = format!("{}", 1.0 / interval.as_secs_f64());
-                rate.parse().map_err(|reason: String| invalid(&reason))?
-            }
+            (Some(timeout), None) => interval(timeout)
+                .map_err(|reason| Problem::of(Kind::InvalidBody, "timeout", reason))?,
             (None, Some(rate)) => rate,
             _ => {
-                return Err(invalid(
-                    "Give either timeout, such as \"100ms\", or rate, such as 5000.",
-                ));
+                let detail = "Give either timeout, such as \"100ms\", or rate, such as 5000.";
+                return Err(Problem::of(Kind::InvalidBody, "timeout", detail));
             }
         };
         let mut inner = self.inner.lock().await;
@@ -176,9 +203,10 @@ impl Generator {
 
     pub(super) async fn stats(&self) -> Stats {
         let inner = self.inner.lock().await;
-        match &inner.running {
-            Some(running) => running.stats(),
-            None => {
+        match &inner.activity {
+            Activity::Running(running) => running.shared.stats(),
+            Activity::Stopping(shared) => shared.stats(),
+            Activity::Idle => {
                 let mut stats = inner.last.clone();
                 stats.target.address.clone_from(&inner.settings.target);
                 stats.rate.target = inner.settings.rate.per_second();
@@ -189,20 +217,7 @@ impl Generator {
 
     /// Sends a burst beside whatever runs, and returns its result.
     pub(super) async fn spam(&self, spam: &Spam) -> Result<Report, Problem> {
-        let invalid = |reason: String| Problem::new(Kind::InvalidBody, reason);
-        let timeout = flags::duration(&spam.timeout)
-            .map_err(|reason| invalid(format!("timeout: {reason}")))?;
-        if !(1..=MAX_SPAM).contains(&spam.total) {
-            return Err(invalid(format!("total must be 1 to {MAX_SPAM}")));
-        }
-        if !(1..=65_536).contains(&spam.concurrency) || spam.batch_size == Some(0) {
-            return Err(invalid(
-                "concurrency must be 1 to 65536, and batch_size at least 1".to_owned(),
-            ));
-        }
-        if timeout > MAX_SPAM_TIME {
-            return Err(invalid("timeout must be 10m at most".to_owned()));
-        }
+        let timeout = spam.check()?;
         let Ok(_only) = self.spamming.try_lock() else {
             return Err(Problem::new(
                 Kind::Busy,
@@ -210,7 +225,7 @@ impl Generator {
             ));
         };
         let settings = self.settings().await;
-        let options = RunOptions {
+        let mut options = named(RunOptions {
             mode: spam.mode,
             rate: Rate::Max,
             count: Some(spam.total),
@@ -220,23 +235,69 @@ impl Generator {
             concurrency: spam.concurrency,
             batch_size: spam.batch_size,
             ..settings.options(self.token.as_ref())
-        };
+        });
+        options.journal = self.journal_dir.as_ref().map(|directory| {
+            directory.join(options.stream_id.clone().unwrap_or_default() + ".journal")
+        });
         let counters = Arc::new(Counters::default());
+        let began = Instant::now();
+        let mode = options.mode.name();
+        let connections = options.connections.into();
         let burst = Box::pin(run_counted(options, settings.patterns, &counters, false));
         let unavailable = |reason: String| Problem::new(Kind::TargetUnavailable, reason);
+        let late = format!("{} did not answer within {}", settings.target, spam.timeout);
         match tokio::time::timeout(timeout + Duration::from_secs(1), burst).await {
             Ok(Ok(report)) => Ok(report),
-            Ok(Err(Error::Usage(reason))) => Err(invalid(reason)),
+            Ok(Err(Error::Usage(reason))) => Err(Problem::new(Kind::InvalidConfig, reason)),
             Ok(Err(error)) => Err(unavailable(error.to_string())),
-            Err(_) => Err(unavailable(format!(
-                "{} did not answer within {}.",
-                settings.target, spam.timeout
-            ))),
+            Err(_) if counters.sent.load(Relaxed) == 0 => Err(unavailable(late)),
+            // What has no answer by now has failed.
+            Err(_) => Ok(Report::cut_short(mode, connections, &counters, began, late)),
         }
     }
 
     /// Ends whatever runs.
-    pub(super) async fn close(&self) {
+    pub(super) async fn close(self: &Arc<Self>) {
         let _ = self.stop().await;
+        // Or somebody else has asked for it already.
+        while matches!(self.inner.lock().await.activity, Activity::Stopping(_)) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn stopping() -> Problem {
+    let detail = "It waits for acknowledgements: ask again when it has stopped.";
+    Problem::new(Kind::Busy, detail)
+}
+
+/// The rate of one reading per interval.
+fn interval(text: &str) -> Result<Rate, String> {
+    let interval = flags::duration(text).map_err(|reason| format!("timeout: {reason}"))?;
+    let rate = 1.0 / interval.as_secs_f64();
+    let rate = format!("{rate}").parse();
+    rate.map_err(|_| format!("timeout is {text:?}, but must be 10 nanoseconds to 1000s"))
+}
+
+impl Spam {
+    /// The time that the burst may take, if all of it fits.
+    fn check(&self) -> Result<Duration, Problem> {
+        let invalid = |name: &str, reason: String| Problem::of(Kind::InvalidBody, name, reason);
+        let within = |name, value: u64, most| match (1..=most).contains(&value) {
+            true => Ok(()),
+            false => Err(invalid(
+                name,
+                format!("{name} is {value}, but must be 1 to {most}"),
+            )),
+        };
+        within("total", self.total, MAX_SPAM)?;
+        within("concurrency", self.concurrency.into(), 65_536)?;
+        within("batch_size", self.batch_size.unwrap_or(1).into(), 1_000_000)?;
+        let timeout = flags::duration(&self.timeout)
+            .map_err(|reason| invalid("timeout", format!("timeout: {reason}")))?;
+        match timeout <= MAX_SPAM_TIME {
+            true => Ok(timeout),
+            false => Err(invalid("timeout", "timeout must be 10m at most".to_owned())),
+        }
     }
 }

@@ -26,7 +26,7 @@ pub use self::{
 };
 use crate::{
     error::Error,
-    flags::Rate,
+    flags::{self, Rate},
     patterns::PatternFlags,
     run::{EncodingFlag, Mode},
 };
@@ -50,7 +50,8 @@ pub struct ServeOptions {
     #[arg(
         long,
         default_value = "http://127.0.0.1:50051",
-        env = "SLUICEGEN_TARGET"
+        env = "SLUICEGEN_TARGET",
+        value_parser = flags::target
     )]
     pub target: String,
     /// Sent as `authorization: Bearer TOKEN`.

@@ -13,6 +13,7 @@ pub(super) enum Kind {
     AlreadyRunning,
     NotRunning,
     Busy,
+    Internal,
     InvalidConfig,
     InvalidBody,
     BodyTooLarge,
@@ -36,6 +37,11 @@ impl Kind {
                 "The generator is not running",
             ),
             Self::Busy => ("busy", StatusCode::CONFLICT, "The generator is busy"),
+            Self::Internal => (
+                "internal",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The generator cannot answer",
+            ),
             Self::InvalidConfig => (
                 "invalid-config",
                 StatusCode::BAD_REQUEST,
@@ -83,7 +89,15 @@ pub struct Problem {
     /// The status of the reply.
     pub status: u16,
     /// One sentence about this case.
+    #[schema(example = "connections is 0, but must be 1 to 1024")]
     pub detail: String,
+    /// The field of the body that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "connections")]
+    pub parameter: Option<String>,
+    /// For 405: the methods that are allowed.
+    #[serde(skip)]
+    pub(super) allow: Option<&'static str>,
 }
 
 impl Problem {
@@ -94,7 +108,40 @@ impl Problem {
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
+            parameter: None,
+            allow: None,
         }
+    }
+
+    /// `parameter` is the field that is wrong.
+    pub(super) fn of(kind: Kind, parameter: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            parameter: Some(parameter.into()),
+            ..Self::new(kind, detail)
+        }
+    }
+
+    /// What serde says, with the field that it says it of.
+    pub(super) fn of_json(
+        kind: Kind,
+        error: serde_path_to_error::Error<serde_json::Error>,
+    ) -> Self {
+        let path = error.path().to_string();
+        let reason = error.into_inner().to_string();
+        // A field that is missing has no path: its name stands in the reason.
+        let missing = reason.strip_prefix("missing field `");
+        let missing = missing.and_then(|rest| rest.split('`').next());
+        let within = (path != ".").then_some(path.as_str());
+        let parameter = match (within, missing) {
+            (Some(within), Some(name)) => format!("{within}.{name}"),
+            (Some(name), None) | (None, Some(name)) => name.to_owned(),
+            (None, None) => return Self::new(kind, reason),
+        };
+        let detail = match missing {
+            Some(_) => format!("{parameter} is missing"),
+            None => format!("{parameter}: {reason}"),
+        };
+        Self::of(kind, parameter, detail)
     }
 
     pub(super) fn into_response(self) -> Response {
@@ -103,6 +150,10 @@ impl Problem {
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, problem);
+        if let Some(allow) = self.allow {
+            let allow = HeaderValue::from_static(allow);
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
         response
     }
 }

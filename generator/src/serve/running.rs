@@ -39,13 +39,13 @@ const NOW: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Running {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     work: JoinHandle<()>,
     watch: JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     settings: Settings,
     token: Option<String>,
     journal_dir: Option<PathBuf>,
@@ -59,7 +59,10 @@ struct Shared {
 #[derive(Debug, Default)]
 struct View {
     connected: bool,
+    /// What the last probe said.
     reachable: Option<bool>,
+    unreachable_because: Option<String>,
+    /// What ended the last attempt.
     trouble: Option<String>,
     /// Settled readings at the last looks.
     looks: VecDeque<(Option<Instant>, u64)>,
@@ -87,10 +90,6 @@ impl Running {
             watch: tokio::spawn(Arc::clone(&shared).watch()),
             shared,
         }
-    }
-
-    pub(super) fn stats(&self) -> Stats {
-        self.shared.stats()
     }
 
     /// Sends no more, waits for acknowledgements as long as `patience` allows, and returns the last figures.
@@ -157,7 +156,7 @@ impl Shared {
             counters: Arc::clone(&self.counters),
             rates: self.rates.clone(),
             journal: None,
-            live: true,
+            live: self.settings.patterns.start_time.is_none(),
         };
         let connected = match connect(&load.options).await {
             Ok(connected) => connected,
@@ -201,9 +200,7 @@ impl Shared {
                 let reached = reach(&self.settings.target).await;
                 let mut view = self.view();
                 view.reachable = Some(reached.is_ok());
-                if let Err(trouble) = reached {
-                    view.trouble = Some(trouble);
-                }
+                view.unreachable_because = reached.err();
             }
         }
     }
@@ -212,7 +209,7 @@ impl Shared {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stats(&self) -> Stats {
+    pub(super) fn stats(&self) -> Stats {
         let counters = &self.counters;
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         // Read in this order, so that no more is settled than was sent.
@@ -241,12 +238,17 @@ impl Shared {
             target: TargetStats {
                 address: self.settings.target.clone(),
                 reachable: view.reachable,
-                trouble: view.trouble.clone().or_else(|| counters.trouble()),
+                trouble: view
+                    .unreachable_because
+                    .clone()
+                    .or_else(|| view.trouble.clone())
+                    .or_else(|| counters.trouble()),
             },
             requests: count(&counters.requests),
             sent,
             acknowledged: settled.saturating_sub(rejected),
             rejected,
+            rejections: counters.rejections.list(),
             failed,
             in_flight: sent.saturating_sub(settled + failed),
             reconnects: count(&counters.reconnects) + count(&self.attempts).saturating_sub(1),

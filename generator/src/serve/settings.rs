@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 
 use super::problem::{Kind, Problem};
 use crate::{
-    flags::Rate,
-    patterns::Patterns,
+    flags::{self, Rate},
+    patterns::{Misfit, Patterns},
     run::{EncodingFlag, Mode, RunOptions},
 };
 
@@ -62,29 +62,38 @@ impl Settings {
         }
         let mut whole = serde_json::to_value(self).map_err(|error| invalid(error.to_string()))?;
         merge(&mut whole, change);
-        let settings: Self =
-            serde_json::from_value(whole).map_err(|error| invalid(error.to_string()))?;
-        settings.check().map_err(invalid)?;
+        if whole.get("patterns").is_none() {
+            whole["patterns"] = Value::Object(serde_json::Map::new());
+        }
+        // As a list, serde would take it for the values of the fields.
+        if !whole["patterns"].is_object() {
+            let detail = "patterns must be a JSON object";
+            return Err(Problem::of(Kind::InvalidConfig, "patterns", detail));
+        }
+        let settings: Self = serde_path_to_error::deserialize(whole)
+            .map_err(|error| Problem::of_json(Kind::InvalidConfig, error))?;
+        settings.check()?;
         Ok(settings)
     }
 
-    fn check(&self) -> Result<(), String> {
-        if tonic::transport::Endpoint::from_shared(self.target.clone()).is_err()
-            || !self.target.contains("://")
-        {
-            return Err(format!(
-                "target is {:?}, but must be such as http://127.0.0.1:50051",
-                self.target
-            ));
+    fn check(&self) -> Result<(), Problem> {
+        let invalid =
+            |name: &str, reason: String| Err(Problem::of(Kind::InvalidConfig, name, reason));
+        if let Err(reason) = flags::target(&self.target) {
+            return invalid("target", format!("target is {:?}: {reason}", self.target));
         }
-        let within = |name, value: u32, most| match (1..=most).contains(&value) {
+        let within = |name: &str, value: u32, most| match (1..=most).contains(&value) {
             true => Ok(()),
-            false => Err(format!("{name} is {value}, but must be 1 to {most}")),
+            false => invalid(name, format!("{name} is {value}, but must be 1 to {most}")),
         };
         within("connections", self.connections.into(), 1_024)?;
         within("concurrency", self.concurrency, 65_536)?;
         within("batch_size", self.batch_size.unwrap_or(1), 1_000_000)?;
-        self.patterns.check()
+        let misfit = |misfit: Misfit| {
+            let name = format!("patterns.{}", misfit.field);
+            Problem::of(Kind::InvalidConfig, name, misfit.reason)
+        };
+        self.patterns.check().map_err(misfit)
     }
 
     /// The options of a run with these settings.
@@ -144,15 +153,47 @@ mod tests {
         for (change, name) in [
             (json!({"targets": "x"}), "targets"),
             (json!({"target": "nowhere"}), "target"),
+            (json!({"target": 3}), "target"),
             (json!({"connections": 0}), "connections"),
-            (json!({"patterns": {"bad": 2}}), "bad"),
-            (json!({"patterns": {"latte": 2}}), "latte"),
-            (json!({"rate": -1}), "readings per second"),
-            (json!({"mode": "fast"}), "fast"),
-            (json!([]), "object"),
+            (json!({"connections": 70_000}), "connections"),
+            (json!({"concurrency": -1}), "concurrency"),
+            (json!({"batch_size": 0}), "batch_size"),
+            (json!({"rate": -1}), "rate"),
+            (json!({"mode": "fast"}), "mode"),
+            (json!({"encoding": []}), "encoding"),
+            (json!({"patterns": []}), "patterns"),
+            (json!({"patterns": {"bad": 2}}), "patterns.bad"),
+            (json!({"patterns": {"late": "x"}}), "patterns.late"),
+            (
+                json!({"patterns": {"late": 0.7, "bad": 0.4}}),
+                "patterns.late",
+            ),
+            (json!({"patterns": {"latte": 2}}), "patterns.latte"),
+            (json!({"patterns": {"late_by": "soon"}}), "patterns.late_by"),
+            (
+                json!({"patterns": {"start_time": "soon"}}),
+                "patterns.start_time",
+            ),
+            (json!({"patterns": {"types": []}}), "patterns.types"),
+            (
+                json!({"patterns": {"types": ["a", "b=dice"]}}),
+                "patterns.types[1]",
+            ),
+            (
+                json!({"patterns": {"types": [{"name": "a", "weight": 0}]}}),
+                "patterns.types[0]",
+            ),
+            (json!({"patterns": {"id1": "x"}}), "patterns.id1"),
+            (json!({"patterns": {"id2": ""}}), "patterns.id2"),
+            (json!({"patterns": {"series": 0}}), "patterns.series"),
+            (json!({"patterns": {"values": "dice"}}), "patterns.values"),
         ] {
             let problem = Settings::default().merged(change).unwrap_err();
-            assert!(problem.detail.contains(name), "{problem:?}");
+            assert_eq!(problem.parameter.as_deref(), Some(name), "{problem:?}");
+            let last = name.rsplit('.').next().unwrap_or(name);
+            assert!(problem.detail.contains(last), "{problem:?}");
         }
+        let problem = Settings::default().merged(json!([])).unwrap_err();
+        assert!(problem.detail.contains("object"), "{problem:?}");
     }
 }

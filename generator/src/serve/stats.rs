@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::report::AckMs;
+use crate::{rejections::Rejection, report::AckMs};
 
 /// Where a generator stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -27,7 +27,7 @@ pub struct TargetStats {
     pub address: String,
     /// Whether it took a connection when it was last tried; null while the generator is stopped.
     pub reachable: Option<bool>,
-    /// The last thing that went wrong, or that the target refused.
+    /// What goes wrong with it; null while nothing does.
     pub trouble: Option<String>,
 }
 
@@ -59,6 +59,8 @@ pub struct Stats {
     pub acknowledged: u64,
     /// Readings that the target rejected.
     pub rejected: u64,
+    /// Why it rejected readings, in its own words; the most frequent reason first.
+    pub rejections: Vec<Rejection>,
     /// Readings whose fate is unknown because a call failed for good.
     pub failed: u64,
     /// Readings that wait for an answer.

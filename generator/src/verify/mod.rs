@@ -72,9 +72,9 @@ pub async fn verify(options: &VerifyOptions) -> Result<VerifyReport, Error> {
         journals,
         unit_us: table.unit_us(),
     };
-    if let Some(range) = sent.range(&mut report) {
+    if let Some(extent) = sent.extent(&mut report) {
         let mut ids = Ids::of(&sent.journals);
-        let mut slices = sent.sum_up(range);
+        let mut slices = sent.sum_up(&extent);
         let (from_us, to_us) = slices.range();
         let pass = table.each(from_us, to_us, |row| {
             if ids.pair(row.id1, row.id2).is_some() {
@@ -112,33 +112,56 @@ impl Sent {
     fn each(&self, mut take: impl FnMut(&Entry<'_>, i64)) {
         for journal in &self.journals {
             journal.each(|entry| {
-                if entry.fate != Fate::Rejected && !entry.made.bad {
-                    let at_us = entry.made.timestamp_us;
-                    take(entry, at_us - at_us.rem_euclid(self.unit_us));
+                if let Some(at_us) = self.counts(entry) {
+                    take(entry, at_us);
                 }
             });
         }
     }
 
-    /// First and last time, where there is anything; and the books.
-    fn range(&self, report: &mut VerifyReport) -> Option<(i64, i64)> {
-        for journal in &self.journals {
-            journal.each(|entry| report.count(entry));
-        }
-        let mut range: Option<(i64, i64)> = None;
-        self.each(|_, at_us| {
-            let (first, last) = range.get_or_insert((at_us, at_us));
-            *first = at_us.min(*first);
-            *last = at_us.max(*last);
-        });
-        range
+    /// The time of a reading that counts.
+    fn counts(&self, entry: &Entry<'_>) -> Option<i64> {
+        let at_us = entry.made.timestamp_us;
+        (entry.fate != Fate::Rejected && !entry.made.bad)
+            .then(|| at_us - at_us.rem_euclid(self.unit_us))
     }
 
-    fn sum_up(&self, (first_us, last_us): (i64, i64)) -> Slices {
-        let mut readings = 0;
-        self.each(|_, _| readings += 1);
-        let mut slices = Slices::new(first_us, last_us, self.unit_us, readings);
+    /// First and last time and the number of readings, where there is anything; and the books.
+    fn extent(&self, report: &mut VerifyReport) -> Option<Extent> {
+        let mut extent: Option<Extent> = None;
+        for journal in &self.journals {
+            journal.each(|entry| {
+                report.count(entry);
+                let Some(at_us) = self.counts(entry) else {
+                    return;
+                };
+                let extent = extent.get_or_insert(Extent {
+                    first_us: at_us,
+                    last_us: at_us,
+                    readings: 0,
+                });
+                extent.first_us = at_us.min(extent.first_us);
+                extent.last_us = at_us.max(extent.last_us);
+                extent.readings += 1;
+            });
+        }
+        extent
+    }
+
+    fn sum_up(&self, extent: &Extent) -> Slices {
+        let mut slices = Slices::new(
+            extent.first_us,
+            extent.last_us,
+            self.unit_us,
+            extent.readings,
+        );
         self.each(|entry, at_us| slices.sent(entry, at_us));
         slices
     }
+}
+
+struct Extent {
+    first_us: i64,
+    last_us: i64,
+    readings: u64,
 }

@@ -22,8 +22,14 @@ impl MySqlTable {
         let opts = Opts::from_url(url).map_err(|_| {
             Error::Usage("--database-url is no mysql://user:password@host:3306/database".to_owned())
         })?;
+        let place = match opts.socket() {
+            Some(socket) => socket.to_owned(),
+            None => format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port()),
+        };
         let opts = OptsBuilder::from_opts(opts).setup(vec!["SET time_zone = '+00:00'"]);
-        let mut conn = Conn::new(opts).await.map_err(failed)?;
+        let mut conn = Conn::new(opts)
+            .await
+            .map_err(|error| Error::Database(format!("{place}: {}", reason(&error))))?;
         let sql = "SELECT CAST(DATETIME_PRECISION AS UNSIGNED) FROM information_schema.COLUMNS \
                    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' AND COLUMN_NAME = 'ts'";
         let decimals: Option<u32> = conn.query_first(sql).await.map_err(failed)?;
@@ -95,7 +101,19 @@ fn microseconds(value: &Value) -> Result<i64, Error> {
 
 #[allow(clippy::needless_pass_by_value, reason = "it goes to map_err")]
 fn failed(error: mysql_async::Error) -> Error {
-    Error::Database(format!("the database cannot be read: {error}"))
+    Error::Database(format!("the database cannot be read: {}", reason(&error)))
+}
+
+/// What the server says, or else the cause that a person can do something about, which is the last one.
+fn reason(error: &mysql_async::Error) -> String {
+    if let mysql_async::Error::Server(error) = error {
+        return error.message.clone();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 #[cfg(test)]

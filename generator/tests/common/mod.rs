@@ -7,6 +7,7 @@ use sluicegate::{
     app::{self, AppError, Listeners},
     config::{Config, Settings},
     embedded_db::{EmbeddedDb, EmbeddedDbOptions},
+    repository::mysql::Layout,
     shutdown::Shutdown,
 };
 use tempfile::TempDir;
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 /// The service, its database, and a directory for files of the test.
 pub(crate) struct Stack {
     pub(crate) grpc: SocketAddr,
+    rest: SocketAddr,
     shutdown: Shutdown,
     service: JoinHandle<Result<(), AppError>>,
     database: EmbeddedDb,
@@ -23,6 +25,10 @@ pub(crate) struct Stack {
 
 impl Stack {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Layout::Partitioned).await
+    }
+
+    pub(crate) async fn start_with(layout: Layout) -> Self {
         let directory = TempDir::new().unwrap();
         let mut options = EmbeddedDbOptions::new(directory.path().join("database"));
         options.buffer_pool_bytes = Some(64 << 20);
@@ -32,16 +38,19 @@ impl Stack {
             database_url: Some(database.url()),
             grpc_addr: Some(any),
             rest_addr: Some(any),
+            layout: Some(layout),
             ..Settings::default()
         };
         settings.ingest.lanes = Some(2);
         let config = Config::resolve(settings, None).unwrap();
         let listeners = Listeners::bind(&config).await.unwrap();
         let grpc = listeners.grpc.local_addr().unwrap();
+        let rest = listeners.rest.local_addr().unwrap();
         let shutdown = Shutdown::new(Duration::from_secs(30));
         let service = tokio::spawn(app::run(listeners, config, shutdown.clone()));
         let stack = Self {
             grpc,
+            rest,
             shutdown,
             service,
             database,
@@ -60,6 +69,11 @@ impl Stack {
 
     pub(crate) fn target(&self) -> String {
         format!("http://{}", self.grpc)
+    }
+
+    #[allow(dead_code, reason = "only some tests ask the management API")]
+    pub(crate) fn rest(&self) -> String {
+        format!("http://{}", self.rest)
     }
 
     pub(crate) fn url(&self) -> String {

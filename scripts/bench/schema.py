@@ -1,0 +1,109 @@
+"""The form of the files in bench-results/: described once, written into its README, and held when a file is written."""
+
+NUMBER = (int, float)
+
+# Of `bench-results/CASE.json`: path, type, meaning. `*` stands for any key, `[]` for each item of a list.
+CASE = [
+    ("case", str, "name of the case, as `scripts/bench.sh --list` shows it"),
+    ("about", str, "what it measures, in words"),
+    ("engines", dict, "one entry for each engine that was measured: `mysql`, `mariadb`"),
+    ("engines.*.commit", str, "of the code; `+changes` behind it when the code differed from the commit"),
+    ("engines.*.measured_at", str, "UTC, RFC 3339"),
+    ("engines.*.command", str, "what measures this again"),
+    ("engines.*.machine", dict, "`cpu`, `cores`, `memory_gib`, `kernel`"),
+    ("engines.*.machine.cpu", str, "model of the processor"),
+    ("engines.*.machine.cores", int, "cores, for everything together"),
+    ("engines.*.machine.memory_gib", NUMBER, "memory of the machine"),
+    ("engines.*.machine.kernel", str, "release of the kernel"),
+    ("engines.*.version", str, "what the database server says of itself"),
+    ("engines.*.settings", dict, "settings of the database server; null is a flag without a value"),
+    ("engines.*.readings", int, "readings of one round; steps that need fewer or more say so in `plan.py`"),
+    ("engines.*.series", int, "different series, where a step does not say otherwise"),
+    ("engines.*.figures", dict, "the results: name to spread over the rounds; `a/b` is the rate of a over that of b, "
+                                "taken round by round"),
+    ("engines.*.figures.*.median", NUMBER, "what `summary.json` has"),
+    ("engines.*.figures.*.min", NUMBER, "the smallest round"),
+    ("engines.*.figures.*.max", NUMBER, "the largest round"),
+    ("engines.*.figures.*.rounds", int, "rounds that have a figure; one whose books do not balance has none"),
+    ("engines.*.samples", dict, "everything that was measured: step to a list with one sample for each round"),
+    ("engines.*.samples.*", list, "in the order of the rounds"),
+    ("engines.*.samples.*[]", dict, "figure to number, or to a group of numbers such as `ack_ms`"),
+]
+
+# What figures of samples mean; those of the case `rest` are described in `rest.py`.
+SAMPLE = {
+    "rows_per_s": "readings stored per second, from the first one sent to the last acknowledgement or end of a client",
+    "service_cpu_us": "CPU time of the service per reading, microseconds",
+    "generator_cpu_us": "CPU time of the generator per reading, microseconds",
+    "database_cpu_us": "CPU time of the database server per reading, microseconds",
+    "service_peak_rss_mib": "the most memory that the service had, MiB",
+    "ack_ms": "from the intended send time to the durable acknowledgement: `p50`, `p90`, `p99`, `p999`, `max`, milliseconds",
+    "mib_per_million_rows": "table and indexes on disk, MiB",
+}
+
+# Of `bench-results/summary.json`.
+SUMMARY = [
+    ("commit", str, "of the code when the summary was written"),
+    ("machine", dict, "as above"),
+    ("mysql", dict, "name of a figure to its median, over all cases"),
+    ("mysql.*", NUMBER, "a median"),
+    ("mariadb", dict, "the same"),
+    ("mariadb.*", NUMBER, "a median"),
+]
+
+
+def values_at(document, path):
+    """All values that a path of the tables above leads to."""
+    found = [document]
+    for part in path.replace("[]", ".[]").split("."):
+        if part == "*":
+            found = [value for one in found for value in one.values()]
+        elif part == "[]":
+            found = [item for one in found for item in one]
+        else:
+            found = [one[part] for one in found]
+    return found
+
+
+def check(document, fields, name):
+    """Ends the program when a document has not this form."""
+    for path, kind, _ in fields:
+        try:
+            found = values_at(document, path)
+        except (KeyError, AttributeError, TypeError):
+            raise SystemExit(f"{name}: there is no {path}") from None
+        for value in found:
+            # To Python, true and false are numbers.
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise SystemExit(f"{name}: {path} is {value!r}")
+    first_parts = {path.split(".")[0] for path, _, _ in fields}
+    unknown = set(document) - first_parts
+    if unknown:
+        raise SystemExit(f"{name}: {', '.join(sorted(unknown))} is not described in schema.py")
+
+
+def type_name(kind):
+    return {str: "string", int: "integer", dict: "object", list: "list", NUMBER: "number"}[kind]
+
+
+def section():
+    """The description, as lines of Markdown."""
+    def table(fields):
+        return ["| key | type | meaning |", "|---|---|---|",
+                *[f"| `{path}` | {type_name(kind)} | {meaning} |" for path, kind, meaning in fields]]
+
+    return [
+        "## The files",
+        "",
+        "`CASE.json` has everything that was measured of a case. `*` stands for any key, `[]` for each item of a list:",
+        "",
+        *table(CASE),
+        "",
+        "| figure of a sample | meaning |",
+        "|---|---|",
+        *[f"| `{name}` | {meaning} |" for name, meaning in SAMPLE.items()],
+        "",
+        "`summary.json` has the medians of all cases:",
+        "",
+        *table(SUMMARY),
+    ]
