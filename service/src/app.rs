@@ -4,6 +4,7 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::{
@@ -155,6 +156,7 @@ async fn serve(
 
     let addresses = Addresses::of(&listeners)?;
     let draining = &shutdown.draining;
+    let closing = CancellationToken::new();
     let grpc = tokio::spawn({
         let (ingest, config, draining) = (ingest.clone(), config.grpc.clone(), draining.clone());
         async move { grpc::serve(listeners.grpc, ingest, &config, draining).await }
@@ -166,6 +168,7 @@ async fn serve(
         partitions,
         config.rest.clone(),
         draining.clone(),
+        closing.clone(),
     ));
     info!(grpc = %addresses.grpc_addr, rest = %addresses.rest_addr, instance = config.instance, "ready");
     if let Some(path) = &config.ready_file {
@@ -177,7 +180,7 @@ async fn serve(
         () = ingest.failed() => true,
     };
     draining.cancel();
-    let stopped = tokio::time::timeout(shutdown.deadline, stop(&ingest, grpc, rest)).await;
+    let stopped = tokio::time::timeout(shutdown.deadline, stop(&ingest, grpc, rest, closing)).await;
     match stopped {
         _ if lanes_failed => Err(AppError::LaneFailed),
         Err(_) => {
@@ -212,15 +215,18 @@ fn partition_manager(
     }
 }
 
-/// The order of stopping. Not ready and accepting nothing: both routers see `draining`. Then the calls that are open
-/// end, with what they brought committed and acknowledged; then nothing is in flight.
+/// The order of stopping. Both routers see `draining`: gRPC accepts nothing, and REST says that the service is not ready.
+/// Then the calls that are open end, with what they brought committed and acknowledged; then nothing is in flight, and
+/// REST, which told of all that, closes as the last.
 async fn stop(
     ingest: &Ingest,
     grpc: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
     rest: tokio::task::JoinHandle<()>,
+    closing: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let grpc_ended = grpc.await.unwrap_or(Ok(()));
     ingest.drained().await;
+    closing.cancel();
     let _ = rest.await;
     grpc_ended
 }

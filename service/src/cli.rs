@@ -7,7 +7,9 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::{
     app::{self, AppError, Listeners},
     config::{Config, ConfigError, Settings},
+    healthcheck::{self, Probe},
     repository::{RepositoryError, mysql::MySqlStorage},
+    router::rest,
     shutdown::Shutdown,
     telemetry,
 };
@@ -18,7 +20,9 @@ Examples:
   sluicegate serve --database-url mysql://ingest:secret@db.example:3306/sensors
   SLUICEGATE_INGEST_LANES=4 sluicegate serve --config sluicegate.yaml
   sluicegate migrate --database-url mysql://admin:secret@db.example:3306/sensors --layout hashed
-  sluicegate config --config sluicegate.yaml";
+  sluicegate config --config sluicegate.yaml
+  sluicegate openapi > openapi.json
+  sluicegate healthcheck --rest-addr 127.0.0.1:8080";
 
 /// Streaming-first sensor ingestion for MySQL
 #[derive(Debug, Parser)]
@@ -37,6 +41,10 @@ pub enum Command {
     Migrate(Sources),
     /// Prints the configuration in effect, passwords masked
     Config(Sources),
+    /// Prints the OpenAPI document of the REST API
+    Openapi,
+    /// Asks a running service whether it is ready: exit code 0 when it is, 1 when it is not
+    Healthcheck(Probe),
     /// Prints a completion script
     Completions { shell: clap_complete::Shell },
 }
@@ -67,6 +75,8 @@ pub enum Failure {
     #[error("{0}")]
     App(#[from] AppError),
     #[error("{0}")]
+    NotReady(#[from] healthcheck::NotReady),
+    #[error("{0}")]
     Output(#[from] std::io::Error),
 }
 
@@ -76,7 +86,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Telemetry(_) | Self::App(AppError::Config(_)) => 2,
-            Self::App(_) | Self::Output(_) => 1,
+            Self::App(_) | Self::NotReady(_) | Self::Output(_) => 1,
         }
     }
 }
@@ -107,6 +117,11 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             print!("{text}");
             Ok(())
         }
+        Command::Openapi => {
+            println!("{}", rest::openapi_json());
+            Ok(())
+        }
+        Command::Healthcheck(probe) => Ok(healthcheck::ask(&probe).await?),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

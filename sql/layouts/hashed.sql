@@ -10,7 +10,7 @@ CREATE TABLE sensor_readings (
   ts DATETIME(6) NOT NULL COMMENT 'UTC',
   id_hash BIGINT UNSIGNED GENERATED ALWAYS AS (((id1 & 4294967295) << 32) | CRC32(id2)) STORED,
   PRIMARY KEY (ts, id),
-  KEY by_hash_time (id_hash, ts)
+  KEY by_hash_time (id_hash, ts, id)
 ) ENGINE = InnoDB
 PARTITION BY RANGE COLUMNS (ts) (
   PARTITION p_rest VALUES LESS THAN (MAXVALUE)

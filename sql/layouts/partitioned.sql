@@ -1,5 +1,6 @@
 -- Rows lie in order of time, one secondary index. The newest partition's trees stay in memory, so the rate does not
--- fall as the table grows. p_rest catches what no other partition takes.
+-- fall as the table grows. p_rest catches what no other partition takes. The id at the end of the second key
+-- is there anyway, as part of the primary key; named, it lets the database read a pair in order without sorting.
 CREATE TABLE sensor_readings (
   id BIGINT NOT NULL,
   sensor_value DOUBLE NOT NULL,
@@ -8,7 +9,7 @@ CREATE TABLE sensor_readings (
   id2 VARCHAR(50) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   ts DATETIME(6) NOT NULL COMMENT 'UTC',
   PRIMARY KEY (ts, id),
-  KEY by_ids_time (id1, id2, ts)
+  KEY by_ids_time (id1, id2, ts, id)
 ) ENGINE = InnoDB
 PARTITION BY RANGE COLUMNS (ts) (
   PARTITION p_rest VALUES LESS THAN (MAXVALUE)

@@ -13,14 +13,18 @@ pub(super) fn from_value(value: &Value) -> Option<i64> {
     Some(at.and_utc().timestamp_micros())
 }
 
-/// An instant as a parameter. What no date can name becomes NULL, which no reading equals.
+/// The last that a DATETIME can name.
+const LAST_YEAR: u16 = 9999;
+
+/// An instant as a parameter. What no DATETIME can name becomes NULL, which no reading equals, follows or precedes.
 pub(super) fn to_value(timestamp_us: i64) -> Value {
     let Some(at) = DateTime::from_timestamp_micros(timestamp_us) else {
         return Value::NULL;
     };
-    let Ok(year) = u16::try_from(at.year()) else {
+    let year = u16::try_from(at.year()).unwrap_or(u16::MAX);
+    if year > LAST_YEAR {
         return Value::NULL;
-    };
+    }
     Value::Date(
         year,
         at.month() as u8,
@@ -45,5 +49,6 @@ mod tests {
         }
         assert_eq!(to_value(i64::MAX), Value::NULL);
         assert_eq!(to_value(i64::MIN), Value::NULL);
+        assert_eq!(to_value(range.max_us + 1), Value::NULL);
     }
 }

@@ -60,8 +60,8 @@ async fn delete(context: Arc<Context>, request: Request, by: By) -> Result<Answe
 }
 
 /// Changes the readings of a stretch of time.
-#[utoipa::path(put, path = "/sensor/update/time", tag = "changes", params(ByTime), request_body = NewValues,
-    responses((status = 200, description = "Changed", body = Updated), QueryProblems, ChangeProblems))]
+#[utoipa::path(put, path = "/sensor/update/time", tag = "changes", params(ByTime, DryRun), request_body = NewValues,
+    responses((status = 200, description = "Changed, or counted", body = Updated), QueryProblems, ChangeProblems))]
 pub(super) async fn update_by_time(
     context: Arc<Context>,
     request: Request,
@@ -70,8 +70,8 @@ pub(super) async fn update_by_time(
 }
 
 /// Changes all readings of id pairs.
-#[utoipa::path(put, path = "/sensor/update/ids", tag = "changes", params(ByIds), request_body = NewValues,
-    responses((status = 200, description = "Changed", body = Updated), QueryProblems, ChangeProblems))]
+#[utoipa::path(put, path = "/sensor/update/ids", tag = "changes", params(ByIds, DryRun), request_body = NewValues,
+    responses((status = 200, description = "Changed, or counted", body = Updated), QueryProblems, ChangeProblems))]
 pub(super) async fn update_by_ids(
     context: Arc<Context>,
     request: Request,
@@ -80,8 +80,8 @@ pub(super) async fn update_by_ids(
 }
 
 /// Changes the readings of id pairs in a stretch of time.
-#[utoipa::path(put, path = "/sensor/update/ids-time", tag = "changes", params(ByIdsTime), request_body = NewValues,
-    responses((status = 200, description = "Changed", body = Updated), QueryProblems, ChangeProblems))]
+#[utoipa::path(put, path = "/sensor/update/ids-time", tag = "changes", params(ByIdsTime, DryRun), request_body = NewValues,
+    responses((status = 200, description = "Changed, or counted", body = Updated), QueryProblems, ChangeProblems))]
 pub(super) async fn update_by_ids_time(
     context: Arc<Context>,
     request: Request,
@@ -90,10 +90,20 @@ pub(super) async fn update_by_ids_time(
 }
 
 async fn update(context: Arc<Context>, mut request: Request, by: By) -> Result<Answer, Problem> {
-    let names = by.names(&[]);
+    let names = by.names(&["dry_run"]);
     let query = std::mem::take(&mut request.query);
-    let selection = selection::selection(&Params::parse(&query, &names)?, by)?;
-    let values: NewValues = request.json().await?;
-    let updated_count = context.manage.update(&selection, &values.into()).await?;
-    Ok(Answer::json(&Updated { updated_count }))
+    let params = Params::parse(&query, &names)?;
+    let selection = selection::selection(&params, by)?;
+    let dry_run = params.flag("dry_run")?;
+    let change = request.json::<NewValues>().await?.into();
+    let updated_count = if dry_run {
+        context.manage.check(&change)?;
+        context.manage.count(&selection).await?
+    } else {
+        context.manage.update(&selection, &change).await?
+    };
+    Ok(Answer::json(&Updated {
+        updated_count,
+        dry_run,
+    }))
 }

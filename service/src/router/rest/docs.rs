@@ -46,7 +46,7 @@ parameters!(ByIds {
     #[param(example = "0,1")]
     id1: String,
     /// As many texts, separated by commas; the first belongs to the first of id1 and so on; a comma inside of one is
-    /// written %2C
+    /// written `\,` and a backslash `\\`
     #[param(example = "A,B")]
     id2: String,
     /// Only readings of this type
@@ -64,7 +64,8 @@ parameters!(ByIdsTime {
     /// Whole numbers, separated by commas
     #[param(example = "0,1")]
     id1: String,
-    /// As many texts, separated by commas; the first belongs to the first of id1 and so on
+    /// As many texts, separated by commas; the first belongs to the first of id1 and so on; a comma inside of one is
+    /// written `\,` and a backslash `\\`
     #[param(example = "A,B")]
     id2: String,
     /// Only readings of this type
@@ -82,7 +83,8 @@ parameters!(ByTimeMaybeIds {
     /// Whole numbers, separated by commas
     #[param(example = "0,1")]
     id1: Option<String>,
-    /// As many texts, separated by commas; the first belongs to the first of id1 and so on
+    /// As many texts, separated by commas; the first belongs to the first of id1 and so on; a comma inside of one is
+    /// written `\,` and a backslash `\\`
     #[param(example = "A,B")]
     id2: Option<String>,
     /// Only readings of this type
@@ -113,7 +115,7 @@ parameters!(CursorPaging {
 });
 
 parameters!(DryRun {
-    /// Counts only, and deletes nothing
+    /// Counts only, and changes nothing
     dry_run: Option<bool>,
 });
 
@@ -139,6 +141,9 @@ pub(super) enum QueryProblems {
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "read by the derive only")]
 pub(super) enum ChangeProblems {
+    /// The body took too long
+    #[response(status = 408, content_type = "application/problem+json")]
+    TooSlow(#[to_schema] ProblemDocument<'static>),
     /// The body is too large
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(#[to_schema] ProblemDocument<'static>),

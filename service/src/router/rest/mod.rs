@@ -44,7 +44,8 @@ struct Context {
     draining: CancellationToken,
 }
 
-/// Serves REST until `draining`, then until the requests that are open have ended.
+/// Serves REST until `closing`, then until the requests that are open have ended. From `draining` on it says that the
+/// service is not ready.
 pub async fn serve(
     listener: TcpListener,
     manage: Arc<Manage>,
@@ -52,13 +53,14 @@ pub async fn serve(
     partitions: Option<Arc<PartitionManager>>,
     config: RestConfig,
     draining: CancellationToken,
+    closing: CancellationToken,
 ) {
     let context = Arc::new(Context {
         manage,
         ingest,
         partitions,
-        draining: draining.clone(),
+        draining,
     });
     let routes = cors::around(routes::all(&context), &config.cors_origins);
-    server::serve(listener, warp::service(routes), draining).await;
+    server::serve(listener, warp::service(routes), closing).await;
 }

@@ -42,11 +42,29 @@ impl<'a> Params<'a> {
         self.raw(name).map(|raw| value(name, raw)).transpose()
     }
 
-    /// A list; a comma inside of a value is written %2C.
+    /// A list, divided by commas whether they are percent-encoded or not: clients encode them without being asked. A
+    /// comma inside of a value is written `\,` and a backslash in front of one or of another `\\`.
     pub(super) fn list(&self, name: &str) -> Result<Option<Vec<String>>, Problem> {
-        let raw = self.raw(name);
-        raw.map(|raw| raw.split(',').map(|each| value(name, each)).collect())
-            .transpose()
+        let Some(text) = self.get(name)? else {
+            return Ok(None);
+        };
+        let mut values = vec![String::new()];
+        let mut chars = text.chars().peekable();
+        while let Some(char) = chars.next() {
+            let escaped = chars.next_if(|&next| char == '\\' && matches!(next, ',' | '\\'));
+            match (char, escaped) {
+                (',', None) => values.push(String::new()),
+                (char, escaped) => {
+                    let value = values.last_mut();
+                    value.map(|value| value.push(escaped.unwrap_or(char)));
+                }
+            }
+        }
+        if values.iter().any(String::is_empty) {
+            let detail = format!("{name} has an empty value in its list.");
+            return Err(Problem::of(name, Kind::InvalidParameter, detail));
+        }
+        Ok(Some(values))
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {

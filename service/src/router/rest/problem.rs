@@ -19,6 +19,7 @@ pub(super) enum Kind {
     MethodNotAllowed,
     NotAcceptable,
     BodyTooLarge,
+    BodyTooSlow,
     UnsupportedMediaType,
     InvalidChange,
     CrossOriginRefused,
@@ -78,6 +79,11 @@ impl Kind {
                 "urn:sluicegate:problem:body-too-large",
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "The body is too large",
+            ),
+            Self::BodyTooSlow => (
+                "urn:sluicegate:problem:body-too-slow",
+                StatusCode::REQUEST_TIMEOUT,
+                "The body took too long",
             ),
             Self::UnsupportedMediaType => (
                 "urn:sluicegate:problem:unsupported-media-type",

@@ -1,5 +1,7 @@
 //! A request as handlers see it.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use percent_encoding::percent_decode_str;
@@ -13,6 +15,10 @@ use super::{
 
 /// Bodies hold two values: more than this is a mistake.
 const BODY_LIMIT_BYTES: usize = 64 << 10;
+/// So much of a body that is too large is still read, for its client to read the answer before it finds the connection
+/// closed.
+const DISCARDED_BYTES: usize = 2 << 20;
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 pub(super) struct Request {
     /// What stands behind the question mark.
@@ -74,14 +80,20 @@ impl Request {
     }
 
     async fn bytes(&mut self) -> Result<Bytes, Problem> {
-        let too_large = || {
-            let detail = format!("The body may have {BODY_LIMIT_BYTES} bytes.");
-            Problem::new(Kind::BodyTooLarge, detail)
-        };
+        tokio::time::timeout(BODY_DEADLINE, self.read())
+            .await
+            .unwrap_or_else(|_| {
+                let seconds = BODY_DEADLINE.as_secs();
+                let detail = format!("The body was not complete within {seconds} s.");
+                Err(Problem::new(Kind::BodyTooSlow, detail))
+            })
+    }
+
+    async fn read(&mut self) -> Result<Bytes, Problem> {
         let announced = self.header(header::CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.parse::<usize>().ok());
         if announced.is_some_and(|length| length > BODY_LIMIT_BYTES) {
-            return Err(too_large());
+            return Err(self.too_large().await);
         }
         let mut body = BytesMut::new();
         while let Some(chunk) = self.body.next().await {
@@ -92,10 +104,24 @@ impl Request {
                 )
             })?;
             if body.len() + chunk.len() > BODY_LIMIT_BYTES {
-                return Err(too_large());
+                return Err(self.too_large().await);
             }
             body.extend_from_slice(&chunk);
         }
         Ok(body.freeze())
+    }
+
+    async fn too_large(&mut self) -> Problem {
+        // Who waits for a word before sending it has not sent it yet.
+        let is_coming = !self.headers.contains_key(header::EXPECT);
+        let mut discarded = 0;
+        while is_coming && discarded < DISCARDED_BYTES {
+            match self.body.next().await {
+                Some(Ok(chunk)) => discarded += chunk.len(),
+                _ => break,
+            }
+        }
+        let detail = format!("The body may have {BODY_LIMIT_BYTES} bytes.");
+        Problem::new(Kind::BodyTooLarge, detail)
     }
 }

@@ -149,9 +149,11 @@ pub(super) fn any_limit(params: &Params<'_>) -> Result<Option<u64>, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::router::rest::time::format_instant;
 
     fn parse(by: By, query: &str) -> Result<Selection, Problem> {
         selection(&Params::parse(query, &by.names(&["limit"]))?, by)
@@ -164,12 +166,14 @@ mod tests {
 
     #[test]
     fn ids_are_paired_by_position_and_each_pair_counts_once() {
-        let selection = parse(By::Ids, "id1=0,-1,0&id2=A,B%2C%20b,A").expect("parses");
+        let query = r"id1=0,-1%2C0,5&id2=A,B\,%20b%2CA,c\\\d";
+        let selection = parse(By::Ids, query).expect("parses");
         let pair = |id1, id2: &str| IdPair {
             id1,
             id2: id2.to_owned(),
         };
-        assert_eq!(selection.pairs, Some(vec![pair(0, "A"), pair(-1, "B, b")]));
+        let expected = vec![pair(0, "A"), pair(-1, "B, b"), pair(5, r"c\\d")];
+        assert_eq!(selection.pairs, Some(expected));
         assert_eq!(selection.time, None);
     }
 
@@ -235,16 +239,71 @@ mod tests {
         }
     }
 
+    fn encoded(text: &str) -> String {
+        utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+    }
+
+    /// A selection as a client would write it.
+    fn written(selection: &Selection) -> String {
+        let mut parts = Vec::new();
+        if let Some(TimeRange { from_us, to_us }) = selection.time {
+            let at = |at_us: i64| match at_us % 1_000 {
+                0 => (at_us / 1_000).to_string(),
+                _ => encoded(&format_instant(at_us)),
+            };
+            parts.push(format!("from_time={}&to_time={}", at(from_us), at(to_us)));
+        }
+        if let Some(pairs) = &selection.pairs {
+            let id1: Vec<_> = pairs.iter().map(|pair| pair.id1.to_string()).collect();
+            let escaped = |pair: &IdPair| pair.id2.replace('\\', r"\\").replace(',', r"\,");
+            let id2: Vec<_> = pairs.iter().map(escaped).collect();
+            let (id1, id2) = (id1.join(","), encoded(&id2.join(",")));
+            parts.push(format!("id2={id2}&id1={id1}"));
+        }
+        let sensor_type = selection.sensor_type.as_ref();
+        parts.extend(sensor_type.map(|it| format!("sensor_type={}", encoded(it))));
+        parts.join("&")
+    }
+
+    prop_compose! {
+        fn any_selection()(
+            from_us in -60_000_000_000_000_000_i64..250_000_000_000_000_000,
+            length_us in 1_i64..1_000_000_000_000,
+            pairs in proptest::collection::vec((any::<i32>(), ".{1,9}|[a,\\\\]{1,9}"), 1..9),
+            sensor_type in proptest::option::of("(?s).{1,50}"),
+        ) -> Selection {
+            let mut seen = std::collections::HashSet::new();
+            let pairs = pairs.into_iter().map(|(id1, id2)| IdPair { id1, id2 });
+            Selection {
+                time: Some(TimeRange { from_us, to_us: from_us + length_us }),
+                pairs: Some(pairs.filter(|pair| seen.insert(pair.clone())).collect()),
+                sensor_type,
+            }
+        }
+    }
+
     proptest! {
         #[test]
-        fn no_query_string_panics(query in "[a-z0-9_=&,%+:TZ. -]{0,80}|\\PC{0,80}") {
+        fn a_selection_that_is_written_reads_back(selection in any_selection()) {
+            let by_time = Selection { pairs: None, ..selection.clone() };
+            let by_ids = Selection { time: None, ..selection.clone() };
+            for (by, selection) in [
+                (By::IdsTime, &selection), (By::TimeMaybeIds, &selection), (By::TimeMaybeIds, &by_time),
+                (By::Time, &by_time), (By::Ids, &by_ids),
+            ] {
+                prop_assert_eq!(parse(by, &written(selection)), Ok(selection.clone()));
+            }
+        }
+
+        #[test]
+        fn no_query_string_panics(query in "[a-z0-9_=&,%+:TZ. -]{0,80}|(?s).{0,80}") {
             for by in [By::Time, By::Ids, By::IdsTime, By::TimeMaybeIds] {
                 let _ = parse(by, &query);
             }
         }
 
         #[test]
-        fn no_value_panics(value in "\\PC{0,40}", name in "from_time|to_time|id1|id2|sensor_type|limit") {
+        fn no_value_panics(value in "(?s).{0,40}", name in "from_time|to_time|id1|id2|sensor_type|limit") {
             let names = By::IdsTime.names(&["limit"]);
             let query = format!("{name}={value}&from_time=1&to_time=2&id1=1&id2=A");
             if let Ok(params) = Params::parse(&query, &names) {

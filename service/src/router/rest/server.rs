@@ -19,8 +19,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Longest wait for open requests at shutdown.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Serves until `draining`, then waits for requests that are open.
-pub(super) async fn serve<S, B>(listener: TcpListener, service: S, draining: CancellationToken)
+/// Serves until `closing`, then waits for requests that are open.
+pub(super) async fn serve<S, B>(listener: TcpListener, service: S, closing: CancellationToken)
 where
     S: Service<Request<hyper::body::Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
@@ -39,7 +39,7 @@ where
     let graceful = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
-            () = draining.cancelled() => break,
+            () = closing.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {

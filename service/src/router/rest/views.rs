@@ -285,12 +285,14 @@ pub(super) struct Deleted {
     pub(super) dry_run: bool,
 }
 
-/// How many readings were changed
+/// How many readings were changed, or would be
 #[derive(Serialize, ToSchema)]
 pub(super) struct Updated {
     /// Those that were selected, also where the value was the same before
     #[schema(example = 3)]
     pub(super) updated_count: u64,
+    /// Whether they were only counted
+    pub(super) dry_run: bool,
 }
 
 /// New values, either or both

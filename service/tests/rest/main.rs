@@ -1,0 +1,29 @@
+//! The REST API through its front door, against real MariaDB and real MySQL. `common/engines.rs` says which those are.
+
+#[path = "../common/mod.rs"]
+#[allow(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    reason = "shared with tests that need more of it"
+)]
+mod common;
+
+mod api;
+mod sample;
+
+mod analysis;
+mod changes;
+mod collisions;
+mod commands;
+mod document;
+mod errors;
+mod export;
+mod headers;
+mod ledger;
+mod paging;
+mod plans;
+mod query_strings;
+mod readiness;
+mod same_answers;
+mod swagger;

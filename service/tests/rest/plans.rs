@@ -1,0 +1,285 @@
+//! Every statement behind a route, as the database plans it: the index that is meant, and the partitions that may hold
+//! what is asked for. The statements are taken from the server's own log, not built by the test.
+
+use mysql_async::{Conn, Row, prelude::Queryable as _};
+use reqwest::Method;
+use serde_json::json;
+use sluicegate::{embedded_db::Engine, repository::mysql::Layout};
+use sluicegate_proto::v1::SensorReading;
+
+use crate::{
+    api::Api,
+    common::{alone_on_each_engine, database::Database, service::Service},
+    sample::{LAYOUTS, START_S, store},
+};
+
+alone_on_each_engine! {
+    every_query_uses_its_index_and_only_the_partitions_it_needs,
+}
+
+/// Ten partitions of a minute each, then the catch-all.
+const MINUTES: i64 = 10;
+const PER_MINUTE: i64 = 600;
+
+/// Ten readings a second of a hundred series, over ten minutes.
+fn readings() -> Vec<SensorReading> {
+    let reading = |n: i64| SensorReading {
+        sensor_value: n as f64,
+        sensor_type: "temperature".to_owned(),
+        id1: (n % 10) as i32,
+        id2: format!("s{}", n % 100),
+        timestamp_us: (START_S + n / 10) * 1_000_000,
+    };
+    (0..MINUTES * PER_MINUTE).map(reading).collect()
+}
+
+async fn divide(database: &Database) {
+    let minute = |n: i64| {
+        let at = chrono::DateTime::from_timestamp(START_S + n * 60, 0).expect("a time");
+        format!(
+            "PARTITION m{n} VALUES LESS THAN ('{}')",
+            at.format("%Y-%m-%d %H:%M:%S")
+        )
+    };
+    let minutes: Vec<_> = (1..=MINUTES).map(minute).collect();
+    let sql = format!(
+        "ALTER TABLE sensor_readings REORGANIZE PARTITION p_rest INTO ({}, PARTITION p_rest VALUES LESS THAN (MAXVALUE))",
+        minutes.join(", ")
+    );
+    database.run(&sql).await;
+}
+
+/// What the database says of a statement.
+#[derive(Debug)]
+struct Plan {
+    kind: String,
+    key: Option<String>,
+    partitions: Option<String>,
+    extra: String,
+}
+
+/// The statements over the readings that the service sends while `asking`.
+async fn logged(conn: &mut Conn, asking: impl Future<Output = ()>) -> Vec<String> {
+    conn.query_drop("TRUNCATE mysql.general_log")
+        .await
+        .expect("empties");
+    conn.query_drop("SET GLOBAL general_log = 1")
+        .await
+        .expect("logs");
+    asking.await;
+    conn.query_drop("SET GLOBAL general_log = 0")
+        .await
+        .expect("ends");
+    let sql = "SELECT CONVERT(argument USING utf8mb4) FROM mysql.general_log \
+               WHERE command_type = 'Execute' AND argument LIKE '%sensor_readings%'";
+    conn.query(sql).await.expect("reads")
+}
+
+async fn plan(conn: &mut Conn, engine: Engine, sql: &str) -> Plan {
+    let explain = match engine {
+        Engine::MariaDb => "EXPLAIN PARTITIONS",
+        Engine::MySql => "EXPLAIN FORMAT=TRADITIONAL",
+    };
+    let row: Option<Row> = conn
+        .query_first(format!("{explain} {sql}"))
+        .await
+        .expect("plans");
+    let row = row.expect("a plan");
+    let column = |name: &str| row.get::<Option<String>, _>(name).expect("a column");
+    Plan {
+        kind: column("type").unwrap_or_default(),
+        key: column("key"),
+        partitions: column("partitions"),
+        extra: column("Extra").unwrap_or_default(),
+    }
+}
+
+/// A request, what it may look at, and whether by pair.
+struct Case {
+    method: Method,
+    path: String,
+    /// Partitions that hold the range of time; None for all of them.
+    partitions: Option<&'static str>,
+    by_pair: bool,
+    /// Buckets are gathered in a temporary table and sorted; pages never are.
+    gathers: bool,
+}
+
+fn cases() -> Vec<Case> {
+    let at = |second: i64| (START_S + second) * 1_000;
+    // From the middle of the third minute to the middle of the fourth.
+    let some = format!("from_time={}&to_time={}", at(150), at(210));
+    let pairs = "id1=3,7&id2=s13,s77";
+    let two = Some("m3,m4");
+    let case = |method: &Method, path: String, partitions, by_pair| Case {
+        method: method.clone(),
+        gathers: path.contains("aggregate"),
+        path,
+        partitions,
+        by_pair,
+    };
+    let get = &Method::GET;
+    let mut cases = vec![
+        case(get, format!("/sensor/time?{some}&limit=50"), two, false),
+        case(
+            get,
+            format!("/sensor/time?{some}&limit=50&order=desc"),
+            two,
+            false,
+        ),
+        case(get, format!("/sensor/time?{some}&format=csv"), two, false),
+        case(
+            get,
+            format!("/sensor/time?{some}&sensor_type=temperature"),
+            two,
+            false,
+        ),
+        case(get, format!("/sensor/ids?{pairs}"), None, true),
+        case(
+            get,
+            format!("/sensor/ids?{pairs}&order=desc&limit=5"),
+            None,
+            true,
+        ),
+        case(get, format!("/sensor/ids-time?{some}&{pairs}"), two, true),
+        case(
+            get,
+            format!("/sensor/ids-time?{some}&{pairs}&order=desc&limit=1"),
+            two,
+            true,
+        ),
+        case(get, format!("/sensor/latest?{pairs}"), None, true),
+        case(
+            get,
+            format!("/sensor/aggregate?{some}&bucket=10s&limit=7"),
+            two,
+            false,
+        ),
+        case(
+            get,
+            format!("/sensor/aggregate?{some}&{pairs}&bucket=10s"),
+            two,
+            true,
+        ),
+    ];
+    for (method, verb) in [(Method::PUT, "update"), (Method::DELETE, "delete")] {
+        for dry in ["&dry_run=true", ""] {
+            let path =
+                |route: &str, selection: &str| format!("/sensor/{verb}/{route}?{selection}{dry}");
+            cases.push(case(
+                &method,
+                path("ids-time", &format!("{some}&{pairs}")),
+                two,
+                true,
+            ));
+            cases.push(case(&method, path("time", &some), two, false));
+            cases.push(case(&method, path("ids", "id1=5&id2=s5"), None, true));
+        }
+    }
+    cases
+}
+
+/// Sends the request, and where there is a next page, the request for that.
+async fn ask(api: &Api, case: &Case) {
+    let request = || {
+        let request = api.request(case.method.clone(), &case.path);
+        match case.method {
+            Method::PUT => request.json(&json!({"sensor_value": 1.0})),
+            _ => request,
+        }
+    };
+    let answer = api.send(request()).await;
+    assert_eq!(answer.status, 200, "{}", case.path);
+    if answer.header("content-type") != "application/json" {
+        return;
+    }
+    if let Some(cursor) = answer.json()["next_cursor"].as_str() {
+        let next = api.get(&format!("{}&cursor={cursor}", case.path)).await;
+        assert_ne!(next.json()["count"], 0);
+    }
+}
+
+fn index(layout: Layout, by_pair: bool) -> &'static str {
+    match (layout, by_pair) {
+        (Layout::Seed, false) => "by_time",
+        (Layout::Partitioned | Layout::Hashed, false) => "PRIMARY",
+        (Layout::Hashed, true) => "by_hash_time",
+        (Layout::Seed | Layout::Partitioned, true) => "by_ids_time",
+    }
+}
+
+async fn every_query_uses_its_index_and_only_the_partitions_it_needs(database: Database) {
+    let mut conn = database.connect().await;
+    conn.query_drop("SET GLOBAL log_output = 'TABLE'")
+        .await
+        .expect("sets");
+    for layout in LAYOUTS {
+        let schema = database.server.schema().await;
+        let service = Service::start_with(&schema, |settings| {
+            settings.layout = Some(layout);
+            settings.partitions.enabled = Some(false);
+        })
+        .await;
+        if layout != Layout::Seed {
+            divide(&schema).await;
+        }
+        store(&service, "sample", readings()).await;
+        let _: Vec<Row> = schema
+            .connect()
+            .await
+            .query("ANALYZE TABLE sensor_readings")
+            .await
+            .expect("analyses");
+        assert_plans(&schema, layout, &service).await;
+        service.close_after_deletes().await;
+    }
+}
+
+async fn assert_plans(database: &Database, layout: Layout, service: &Service) {
+    let api = Api::of(service);
+    let mut conn = database.connect().await;
+    for case in cases() {
+        let statements = logged(&mut conn, ask(&api, &case)).await;
+        let mut planned = 0;
+        for sql in statements {
+            let plan = plan(&mut conn, database.engine(), &sql).await;
+            let what = format!(
+                "{layout:?} {} {}: {plan:?} of {sql}",
+                case.method, case.path
+            );
+            // The end of a walk: nothing lies behind the last key, and the database sees that without a look.
+            let nothing = ["Impossible WHERE", "no matching row"];
+            if plan.key.is_none() && nothing.iter().any(|it| plan.extra.contains(it)) {
+                continue;
+            }
+            planned += 1;
+            // A range or a place in the index, never all of it.
+            assert!(
+                ["range", "ref", "const", "eq_ref"].contains(&plan.kind.as_str()),
+                "{what}"
+            );
+            assert_eq!(
+                plan.key.as_deref(),
+                Some(index(layout, case.by_pair)),
+                "{what}"
+            );
+            let sorts = plan.extra.contains("filesort") || plan.extra.contains("temporary");
+            assert!(case.gathers || !sorts, "{what}");
+            match (layout, case.partitions) {
+                (Layout::Seed, _) => assert_eq!(plan.partitions, None, "{what}"),
+                (_, None) => {
+                    assert!(plan.partitions.is_some(), "{what}");
+                }
+                (_, Some(expected)) => {
+                    // What lies behind a cursor or a stretch of a change may be in fewer.
+                    let partitions = plan.partitions.clone().unwrap_or_default();
+                    assert!(
+                        expected.contains(&partitions) && !partitions.is_empty(),
+                        "{what}"
+                    );
+                }
+            }
+        }
+        assert_ne!(planned, 0, "{layout:?} {}: no statement", case.path);
+    }
+}
