@@ -75,6 +75,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(unit_at);
     let number: f64 = number.parse().map_err(|_| wrong())?;
     let unit_s = match unit {
+        "us" => 0.000_001,
         "ms" => 0.001,
         "s" => 1.0,
         "m" => 60.0,

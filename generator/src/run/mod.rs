@@ -102,6 +102,9 @@ pub struct RunOptions {
     pub connections: u16,
     #[command(flatten)]
     pub patterns: PatternFlags,
+    /// Distance of the timestamps of readings that follow each other [default: that of --rate; 5us without a rate].
+    #[arg(long, value_name = "TIME", value_parser = flags::duration)]
+    pub time_step: Option<Duration>,
     /// Beginning of the stream names; the number of the connection follows [default: different for every run].
     #[arg(long, value_name = "PREFIX")]
     pub stream_id: Option<String>,
@@ -219,6 +222,7 @@ impl Default for RunOptions {
             batch_size: None,
             concurrency: 64,
             unacknowledged_bytes: 32 << 20,
+            time_step: None,
             call_timeout: None,
             connect_timeout: Duration::from_secs(10),
             journal: None,
@@ -236,7 +240,9 @@ impl RunOptions {
             start_us: patterns.start_time.map_or_else(now, |start| start.us),
             patterns,
             connections: self.connections,
-            step_us: step_us(self.rate),
+            step_us: self
+                .time_step
+                .map_or_else(|| step_us(self.rate), |step| step.as_secs_f64() * 1e6),
         }
     }
 }
