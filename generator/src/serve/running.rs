@@ -276,6 +276,10 @@ async fn reach(target: &str) -> Result<(), String> {
     let port = uri.port_u16().unwrap_or(80);
     let failed = |reason: String| format!("{target} cannot be reached: {reason}");
     match timeout(NOW, TcpStream::connect((host, port))).await {
+        // Where nobody listens on a port of this machine that is handed out to clients, too, a socket can meet itself.
+        Ok(Ok(socket)) if socket.local_addr().ok() == socket.peer_addr().ok() => {
+            Err(failed("nobody listens".to_owned()))
+        }
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(_) => Err(failed("no answer".to_owned())),

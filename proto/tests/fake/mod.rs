@@ -74,13 +74,8 @@ impl Fake {
         address
     }
 
-    /// Serves at this address until the task is aborted.
-    #[allow(dead_code, reason = "only some tests need a certain address")]
-    pub(crate) async fn serve_at(&self, address: SocketAddr) -> JoinHandle<()> {
-        self.serve_on(TcpListener::bind(address).await.unwrap())
-    }
-
-    fn serve_on(&self, listener: TcpListener) -> JoinHandle<()> {
+    /// Serves until the task is aborted.
+    pub(crate) fn serve_on(&self, listener: TcpListener) -> JoinHandle<()> {
         let server = tonic::transport::Server::builder()
             .add_service(SensorServiceServer::new(self.clone()))
             .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));

@@ -2,26 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../../proto/tests/fake/mod.rs"]
+#[path = "../../../proto/tests/fake/mod.rs"]
 mod fake;
+mod schema;
+mod terminal;
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{BufRead as _, BufReader, Read as _},
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{path::Path, process::Command};
 
 use clap::Parser;
 use fake::Fake;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use serde_json::Value;
 use sluicegen::{
     replay::{ReplayOptions, replay},
     report::Report,
     run::{RunOptions, run},
-    verify::VerifyReport,
 };
 
 #[derive(Parser)]
@@ -353,184 +346,4 @@ async fn refused_readings_are_reported_with_the_reason() {
         assert!(report.rejections[0].reason.contains("not a number"));
         assert_eq!(report.rejections[0].readings, report.books.rejected);
     }
-}
-
-/// The table under this heading of the README: what each key is.
-fn documented(heading: &str) -> BTreeMap<String, String> {
-    let readme = include_str!("../README.md");
-    let (_, section) = readme.split_once(heading).unwrap();
-    let mut keys = BTreeMap::new();
-    let mut rows = section.lines().skip_while(|line| !line.starts_with("|---"));
-    rows.next();
-    for row in rows.take_while(|line| line.starts_with('|')) {
-        let mut cells = row.trim_matches('|').split('|').map(str::trim);
-        let (names, kind) = (cells.next().unwrap(), cells.next().unwrap());
-        for name in names.split(',') {
-            keys.insert(name.trim().trim_matches('`').to_owned(), kind.to_owned());
-        }
-    }
-    assert!(keys.len() > 5, "{heading}: {keys:?}");
-    keys
-}
-
-fn has_documented_form(json: &Value, keys: &BTreeMap<String, String>) {
-    let json = json.as_object().unwrap();
-    let found: Vec<&String> = json.keys().collect();
-    for key in &found {
-        assert!(keys.contains_key(*key), "{key} is not documented");
-    }
-    for (key, kind) in keys {
-        let Some(value) = json.get(key) else {
-            assert!(
-                kind.contains("may be absent"),
-                "{key} is documented, and not there"
-            );
-            continue;
-        };
-        let list_of =
-            |is: fn(&Value) -> bool| value.as_array().is_some_and(|all| all.iter().all(is));
-        let fits = kind
-            .split(" or ")
-            .any(|kind| match kind.split(',').next().unwrap() {
-                "string" => value.is_string(),
-                "boolean" => value.is_boolean(),
-                "integer" => value.is_u64(),
-                "number" => value.is_number(),
-                "null" => value.is_null(),
-                "object" => value.is_object(),
-                "strings" => list_of(Value::is_string),
-                "objects" => list_of(Value::is_object),
-                _ => panic!("{key}: {kind} is no type"),
-            });
-        assert!(fits, "{key} is {value}, and not {kind}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_json_reports_have_the_form_that_is_documented() {
-    let fake = Fake::default();
-    let target = format!("http://{}", fake.serve().await);
-    let report = |flags: &[&str]| {
-        let (code, out, err) = sluicegen(flags);
-        assert_eq!(code, Some(0), "{err}");
-        serde_json::from_str::<Value>(&out).unwrap()
-    };
-    let keys = documented("### The report of `run` and `replay`");
-    for rate in ["max", "10000"] {
-        let flags = [
-            "run", "--json", "--target", &target, "--count", "1000", "--bad", "0.1",
-        ];
-        let json = report(&[&flags[..], &["--rate", rate]].concat());
-        has_documented_form(&json, &keys);
-        let quantiles: Vec<&String> = json["ack_ms"].as_object().unwrap().keys().collect();
-        assert_eq!(quantiles, ["max", "p50", "p90", "p99", "p999"]);
-        let rejection = json["rejections"][0].as_object().unwrap();
-        assert_eq!(rejection.keys().collect::<Vec<_>>(), ["readings", "reason"]);
-        assert_eq!(json["target_per_s"].is_null(), rate == "max");
-    }
-    let file = sample();
-    let flags = [
-        "replay",
-        &file,
-        "--json",
-        "--target",
-        &target,
-        "--wide",
-        "--time-column",
-        "date",
-    ];
-    let json = report(&[&flags[..], &["--id2", "seattle"]].concat());
-    has_documented_form(&json, &keys);
-    assert!(json["skipped"].is_u64());
-
-    let json = serde_json::to_value(VerifyReport::default()).unwrap();
-    has_documented_form(&json, &documented("### The report of `verify`"));
-
-    let served = Command::new(env!("CARGO_BIN_EXE_sluicegen"))
-        .args(["serve", "--addr", "127.0.0.1:0", "--target", &target])
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut served = served.unwrap();
-    let mut line = String::new();
-    let mut stderr = BufReader::new(served.stderr.take().unwrap());
-    stderr.read_line(&mut line).unwrap();
-    let endpoint = line.split('/').nth(2).unwrap().to_owned();
-    let json = report(&["fleet", "--json", "--endpoints", &endpoint, "stats"]);
-    served.kill().unwrap();
-    served.wait().unwrap();
-    has_documented_form(&json, &documented("### The figures of `fleet stats`"));
-    let spread: Vec<&String> = json["rate"].as_object().unwrap().keys().collect();
-    assert_eq!(spread, ["avg", "max", "min", "total"]);
-}
-
-/// What a run shows on a terminal.
-fn shown_on_a_terminal(flags: &[&str], no_color: bool) -> String {
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    let name = ptsname(&terminal, Vec::new()).unwrap();
-    let inner = File::options()
-        .read(true)
-        .write(true)
-        .open(name.to_str().unwrap())
-        .unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegen"));
-    command
-        .args(flags)
-        .env("TERM", "xterm-256color")
-        .env_remove("NO_COLOR")
-        .stdout(inner.try_clone().unwrap())
-        .stderr(inner);
-    if no_color {
-        command.env("NO_COLOR", "1");
-    }
-    let mut child = command.spawn().unwrap();
-    // The command keeps the terminal open, and reading it would not end.
-    drop(command);
-    let mut shown = Vec::new();
-    // Linux reports the end of a terminal as an error.
-    let _ = File::from(terminal).read_to_end(&mut shown);
-    assert!(child.wait().unwrap().success());
-    String::from_utf8_lossy(&shown).into_owned()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_terminal_shows_rate_and_latency_over_time_and_no_colours_where_none_are_wanted() {
-    let fake = Fake::default();
-    let target = format!("http://{}", fake.serve().await);
-    let flags = [
-        "run", "--target", &target, "--rate", "1000", "--count", "1500",
-    ];
-    // Colours begin with ESC [ and end with m.
-    let coloured = |shown: &str| {
-        shown.split("\u{1b}[").skip(1).any(|rest| {
-            let end = rest.find(|c: char| c.is_ascii_alphabetic());
-            end.is_some_and(|end| rest[end..].starts_with('m'))
-        })
-    };
-    let (with, without) = tokio::task::spawn_blocking({
-        let flags = flags.map(str::to_owned);
-        move || {
-            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-            (
-                shown_on_a_terminal(&flags, false),
-                shown_on_a_terminal(&flags, true),
-            )
-        }
-    })
-    .await
-    .unwrap();
-    assert!(
-        coloured(&with) && !coloured(&without),
-        "{with:?}\n{without:?}"
-    );
-    for shown in [&with, &without] {
-        for part in ["sent,", "durable,", "ack p50", "rate ", "ack  ", "█"] {
-            assert!(shown.contains(part), "{part}: {shown:?}");
-        }
-    }
-    // Elsewhere nothing moves: no escapes, and the report on stdout.
-    let (code, out, err) = sluicegen(&flags);
-    assert_eq!((code, err.as_str()), (Some(0), ""));
-    assert!(out.contains("ack p99.9") && !out.contains('\u{1b}'));
 }
