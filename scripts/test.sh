@@ -4,12 +4,14 @@
 . "$(dirname "$0")/lib.sh"
 cd "$(dirname "$0")/.."
 
-need_packages build-essential pkg-config curl jq ca-certificates
+# Chromium is for the Swagger UI, which is tried out from its page.
+need_packages build-essential pkg-config curl jq ca-certificates chromium chromium-driver
 need_mariadb
 need_cargo
 step "MySQL" scripts/install-mysql.sh
 
 export SLUICEGATE_TEST_ENGINES=mariadb,mysql
+export SLUICEGATE_TEST_BROWSER=required
 export SLUICEGATE_TEST_MYSQLD="$SLUICEGATE_CACHE/mysql/bin/mysqld"
 
 step "cargo fmt" cargo fmt --all --check

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
 
+import beside
 import cases
+import drop
 import rest
 from engine import Engine
 
@@ -160,6 +162,19 @@ def rest_queries(context):
     return {"rest": lambda: rest.measure(context.engine, context.rows, context.folder, context.quick)}
 
 
+def rest_delete(context):
+    return {"rest-delete": lambda: beside.delete(context.engine, context.rows, context.folder, context.quick)}
+
+
+def rest_slow(context):
+    return {"rest-slow": lambda: beside.slow_reader(context.engine, context.rows, context.folder, context.quick)}
+
+
+def drop_partition(context):
+    rows = context.rows.with_count(context.rows.count if context.quick else 5_000_000)
+    return {"drop": lambda: drop.measure(context.engine, rows, context.folder)}
+
+
 def ack_figures(share):
     return [(f"latency-{share}", f"ack_ms.{quantile}", f"latency-{share}.{quantile}_ms")
             for quantile in ("p50", "p90", "p99", "p999")]
@@ -260,12 +275,30 @@ CASES = {
         share=0.5,
     ),
     "rest": Case(
-        "questions over REST on 10,000,000 readings, and an export of all of them",
+        "questions over REST on 10,000,000 readings of 5,000 series with a buffer pool of 2 GiB, and an export of all",
         rest_queries,
         figures=[("rest", name, f"rest.{name}") for name in (
             "page_by_time_ms", "page_by_ids_time_ms", "latest_100_ms", "first_page_ms", "last_page_ms",
             "export_rows_per_s", "export_growth_mib")],
         repeated=False,
+        in_quick=False,
+    ),
+    "rest-delete": Case(
+        "a stream beside a delete of 1,000,000 readings, and the same stream alone right before it",
+        rest_delete,
+        figures=[("rest-delete", "kept", "rest-delete/alone"), ("rest-delete", "delete_s", "rest-delete.delete_s")],
+        in_quick=False,
+    ),
+    "rest-slow": Case(
+        "a stream beside an export whose client reads 64 KiB a second, and the same stream alone right before it",
+        rest_slow,
+        figures=[("rest-slow", "kept", "rest-slow/alone"), ("rest-slow", "growth_mib", "rest-slow.growth_mib")],
+        in_quick=False,
+    ),
+    "drop": Case(
+        "the longest time without a commit while retention drops a partition of 5,000,000 readings, at full rate",
+        drop_partition,
+        figures=[("drop", name, f"drop.{name}") for name in ("stop_ms", "otherwise_ms", "took_ms", "rows_per_s")],
         in_quick=False,
     ),
     "growth": Case(

@@ -25,8 +25,8 @@ def memory_mib(pid, name):
 class Service:
     """A running `sluicegate serve`; use it with `with`."""
 
-    def __init__(self, engine, database, folder, layout="partitioned", **settings):
-        self.folder = Path(folder)
+    def __init__(self, engine, database, folder, layout="partitioned", ready_s=30, **settings):
+        self.folder, self.ready_s = Path(folder), ready_s
         ready = self.folder / "ready.json"
         self.ready = ready
         flags = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
@@ -38,14 +38,14 @@ class Service:
         self.ready.unlink(missing_ok=True)
         self.log = open(self.folder / "service.log", "wb")
         self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log)
-        for _ in range(600):
+        for _ in range(self.ready_s * 20):
             if self.process.poll() is not None:
                 raise SystemExit(f"the service did not start: {(self.folder / 'service.log').read_text()}")
             if self.ready.exists():
                 break
             time.sleep(0.05)
         else:
-            raise SystemExit("the service is not ready after 30 s")
+            raise SystemExit(f"the service is not ready after {self.ready_s} s")
         addresses = json.loads(self.ready.read_text())
         self.grpc = f"http://{addresses['grpc_addr']}"
         self.rest = f"http://{addresses['rest_addr']}"

@@ -10,6 +10,10 @@ from cases import Unbalanced, expect
 from process import Service, sluicegen
 
 READINGS = 10_000_000
+PER_SERIES = 2_000  # so that a page of 1,000 readings can be of one series
+PAGE = 1_000
+# The table and its indexes fit: what is measured is the questions, not the disk.
+BUFFER_POOL_BYTES = 2 << 30
 STEP_US = 5  # event time between readings of a run at full rate
 START_S = 1_767_225_600  # 2026-01-01T00:00:00Z
 
@@ -36,8 +40,25 @@ def at(seconds):
     return int((START_S + seconds) * 1000)
 
 
-def median_ms(connection, paths):
-    return statistics.median(ask(connection, one)[0] for one in paths)
+def median_ms(connection, paths, list_name="readings", items=PAGE):
+    """The median over the paths, each of which has to answer with so many items."""
+    times = []
+    for one in paths:
+        took, body = ask(connection, one)
+        found = sum(1 for item in json.loads(body)[list_name] if item.get("reading", item))
+        if found != items:
+            raise Unbalanced(f"{one}: {found} of {items} found")
+        times.append(took)
+    return statistics.median(times)
+
+
+def resize_buffer_pool(engine, size):
+    engine.sql(f"SET GLOBAL innodb_buffer_pool_size = {size}")
+    for _ in range(600):
+        if int(engine.sql("SELECT @@GLOBAL.innodb_buffer_pool_size")) == size:
+            return
+        time.sleep(0.1)
+    raise Unbalanced(f"the buffer pool does not become {size} bytes large")
 
 
 def last_page_ms(connection, first):
@@ -55,27 +76,37 @@ def last_page_ms(connection, first):
 
 def measure(engine, rows, folder, quick):
     readings = 1_000_000 if quick else READINGS
-    rows = rows.with_count(readings)
+    rows = rows.with_count(readings).with_series(readings // PER_SERIES)
     schema = engine.fresh_schema("partitioned")
+    before = int(engine.sql("SELECT @@GLOBAL.innodb_buffer_pool_size"))
+    resize_buffer_pool(engine, BUFFER_POOL_BYTES)
+    try:
+        return questions(engine, schema, rows, folder)
+    finally:
+        resize_buffer_pool(engine, before)
+
+
+def questions(engine, schema, rows, folder):
+    readings = rows.count
     with Service(engine, schema, folder) as service:
         sluicegen("run", "--target", service.grpc, "--mode", "stream", "--json", *rows.flags())
         expect(engine, schema, readings)
         engine.ready()
         connection = http.client.HTTPConnection(service.rest.removeprefix("http://"), timeout=120)
         span = readings * STEP_US / 1e6
-        starts = [span * place / 50 for place in range(50)]
+        starts = [span * place / 51 for place in range(50)]
         ids = lambda number: dict(zip(("id1", "id2"), series_id(number)))
         all_time = {"from_time": at(0), "to_time": at(span + 1)}
         pairs = [series_id(number * 997 % rows.series) for number in range(100)]
         latest = path("latest", id1=",".join(str(one) for one, _ in pairs), id2=",".join(two for _, two in pairs))
-        first, last = last_page_ms(connection, path("time", limit=1000, from_time=at(0), to_time=at(min(span, 0.5))))
+        first, last = last_page_ms(connection, path("time", limit=PAGE, from_time=at(0), to_time=at(min(span, 0.5))))
         sample = {
             "page_by_time_ms": median_ms(
-                connection, [path("time", limit=1000, from_time=at(start), to_time=at(span + 1)) for start in starts]),
+                connection, [path("time", limit=PAGE, from_time=at(start), to_time=at(span + 1)) for start in starts]),
             "page_by_ids_time_ms": median_ms(
-                connection, [path("ids-time", limit=1000, **ids(number * 1_999 % rows.series), **all_time)
+                connection, [path("ids-time", limit=PAGE, **ids(number * 1_999 % rows.series), **all_time)
                              for number in range(50)]),
-            "latest_100_ms": median_ms(connection, [latest] * 20),
+            "latest_100_ms": median_ms(connection, [latest] * 20, "latest", 100),
             "first_page_ms": first,
             "last_page_ms": last,
         }

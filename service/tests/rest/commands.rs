@@ -13,6 +13,24 @@ use crate::{
 };
 use sluicegate::repository::mysql::Layout;
 
+/// The document as it was looked over last. A change to it is a change to what clients rely on:
+/// `cargo run -p sluicegate -- openapi > service/openapi.json`
+const REVIEWED: &str = include_str!("../../openapi.json");
+
+#[test]
+fn the_document_is_the_one_that_was_reviewed() {
+    let current = sluicegate::router::rest::openapi_json();
+    for (number, (current, reviewed)) in current.lines().zip(REVIEWED.lines()).enumerate() {
+        assert_eq!(
+            current,
+            reviewed,
+            "line {} of service/openapi.json",
+            number + 1
+        );
+    }
+    assert_eq!(current.trim_end(), REVIEWED.trim_end());
+}
+
 on_each_engine! {
     the_document_that_is_printed_is_the_one_that_is_served,
     a_health_check_tells_whether_the_service_is_ready,

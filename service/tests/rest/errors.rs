@@ -1,5 +1,6 @@
 //! Bad input gets a problem document that names what is wrong, and changes nothing.
 
+use futures::StreamExt as _;
 use reqwest::{Body, Method};
 use serde_json::json;
 use sluicegate::repository::mysql::Layout;
@@ -18,6 +19,7 @@ on_each_engine! {
     what_is_wrong_with_a_request_is_named,
     what_no_route_takes_gets_a_problem_too,
     a_body_has_to_be_small_and_json,
+    a_body_that_does_not_come_is_not_waited_for,
     what_is_no_http_ends_no_more_than_its_connection,
 }
 
@@ -275,6 +277,19 @@ async fn a_body_has_to_be_small_and_json(database: Database) {
         .header("content-type", "application/json");
     let fits = api.send(request.body(padded)).await;
     assert_eq!(fits.json(), json!({"updated_count": 420, "dry_run": true}));
+    unharmed(&database, service).await;
+}
+
+async fn a_body_that_does_not_come_is_not_waited_for(database: Database) {
+    let (database, service) = filled(&database, Layout::Partitioned, readings()).await;
+    let api = Api::of(&service);
+    let beginning = futures::stream::iter([Ok::<_, std::io::Error>("{")]);
+    let body = beginning.chain(futures::stream::pending());
+    let path = format!("/sensor/update/time?{TIME}");
+    let request = api.request(Method::PUT, &path);
+    let request = request.header("content-type", "application/json");
+    let refused = api.send(request.body(Body::wrap_stream(body))).await;
+    refused.problem(408, "body-too-slow", None);
     unharmed(&database, service).await;
 }
 

@@ -41,7 +41,8 @@ async fn ready(api: &Api) -> (u16, Value) {
 async fn readiness_tells_of_the_table_and_the_durability(database: Database) {
     for layout in LAYOUTS {
         let (_, service) = filled(&database, layout, readings()).await;
-        let (status, readiness) = ready(&Api::of(&service)).await;
+        let api = Api::of(&service);
+        let (status, readiness) = ready(&api).await;
         assert_eq!(status, 200);
         for (name, value) in [("ready", true), ("database", true), ("draining", false)] {
             assert_eq!(readiness[name], value, "{readiness}");
@@ -55,6 +56,9 @@ async fn readiness_tells_of_the_table_and_the_durability(database: Database) {
         let decimals = if layout == Layout::Seed { 0 } else { 6 };
         assert_eq!(storage["timestamp_decimals"], decimals);
         assert_eq!(readiness["partitions"].is_object(), layout != Layout::Seed);
+        let metrics = api.get("/metrics").await;
+        let managed = metrics.text().contains("\nsluicegate_partitions_ahead ");
+        assert_eq!(managed, layout != Layout::Seed);
         service.close().await;
     }
 }

@@ -131,10 +131,10 @@ parameters!(Width {
 pub(super) enum QueryProblems {
     /// A parameter is missing, unknown, repeated or has no usable value
     #[response(status = 400, content_type = "application/problem+json")]
-    BadRequest(#[to_schema] ProblemDocument<'static>),
+    BadRequest(ProblemDocument<'static>),
     /// The database is not available
     #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(#[to_schema] ProblemDocument<'static>),
+    Unavailable(ProblemDocument<'static>),
 }
 
 /// What a request with a body may answer besides.
@@ -143,16 +143,16 @@ pub(super) enum QueryProblems {
 pub(super) enum ChangeProblems {
     /// The body took too long
     #[response(status = 408, content_type = "application/problem+json")]
-    TooSlow(#[to_schema] ProblemDocument<'static>),
+    TooSlow(ProblemDocument<'static>),
     /// The body is too large
     #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(#[to_schema] ProblemDocument<'static>),
+    TooLarge(ProblemDocument<'static>),
     /// The body is not JSON
     #[response(status = 415, content_type = "application/problem+json")]
-    NotJson(#[to_schema] ProblemDocument<'static>),
+    NotJson(ProblemDocument<'static>),
     /// The new values cannot be stored
     #[response(status = 422, content_type = "application/problem+json")]
-    Invalid(#[to_schema] ProblemDocument<'static>),
+    Invalid(ProblemDocument<'static>),
 }
 
 #[derive(OpenApi)]

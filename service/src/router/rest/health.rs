@@ -94,11 +94,13 @@ pub(super) async fn readyz(context: Arc<Context>, _: Request) -> Result<Answer, 
 #[utoipa::path(get, path = "/metrics", tag = "service",
     responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(context: Arc<Context>, _: Request) -> Result<Answer, Problem> {
+    let partitions = context.partitions.as_ref().map(|manager| manager.figures());
     let text = metrics::render(
         &context.ingest.figures(),
         context.ingest.used_bytes(),
         context.ingest.lag(),
         context.draining.is_cancelled(),
+        partitions.as_ref(),
     );
     Ok(Answer::whole(StatusCode::OK, metrics::CONTENT_TYPE, text))
 }

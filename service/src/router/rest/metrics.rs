@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use crate::usecase::ingest::Figures;
+use crate::usecase::{ingest::Figures, manage::partitions::PartitionFigures};
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -11,6 +11,7 @@ pub(super) fn render(
     in_flight_bytes: u64,
     lag: Duration,
     draining: bool,
+    partitions: Option<&PartitionFigures>,
 ) -> String {
     let counters = [
         ("readings_received", "Readings taken in.", books.received),
@@ -71,7 +72,57 @@ pub(super) fn render(
     for (name, help, value) in gauges {
         line(&mut text, name, "gauge", help, value);
     }
+    if let Some(figures) = partitions {
+        of_partitions(&mut text, figures);
+    }
     text
+}
+
+/// What the last pass of this instance found, and what all of its passes did.
+fn of_partitions(text: &mut String, figures: &PartitionFigures) {
+    for (name, help, value) in [
+        (
+            "partitions",
+            "Partitions of the readings table.",
+            figures.partitions,
+        ),
+        (
+            "partitions_ahead",
+            "Partitions after the one that receives.",
+            figures.ahead,
+        ),
+        (
+            "partition_width_seconds",
+            "Width of new partitions.",
+            figures.width_s,
+        ),
+        (
+            "catch_all_readings",
+            "Readings in the catch-all partition; estimated beyond 500,000.",
+            figures.catch_all_rows,
+        ),
+        (
+            "partitions_failing",
+            "1 when the last pass over the partitions did not end well.",
+            u64::from(figures.failure.is_some()),
+        ),
+    ] {
+        line(text, name, "gauge", help, value);
+    }
+    for (name, help, value) in [
+        (
+            "rehomed_readings_total",
+            "Readings moved out of the catch-all partition.",
+            figures.rehomed_rows,
+        ),
+        (
+            "partitions_dropped_total",
+            "Partitions dropped by retention.",
+            figures.dropped,
+        ),
+    ] {
+        line(text, name, "counter", help, value);
+    }
 }
 
 fn line(text: &mut String, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {

@@ -48,18 +48,17 @@ impl<'a> Params<'a> {
         let Some(text) = self.get(name)? else {
             return Ok(None);
         };
-        let mut values = vec![String::new()];
+        let (mut values, mut value) = (Vec::new(), String::new());
         let mut chars = text.chars().peekable();
         while let Some(char) = chars.next() {
             let escaped = chars.next_if(|&next| char == '\\' && matches!(next, ',' | '\\'));
             match (char, escaped) {
-                (',', None) => values.push(String::new()),
-                (char, escaped) => {
-                    let value = values.last_mut();
-                    value.map(|value| value.push(escaped.unwrap_or(char)));
-                }
+                (_, Some(escaped)) => value.push(escaped),
+                (',', None) => values.push(std::mem::take(&mut value)),
+                (char, None) => value.push(char),
             }
         }
+        values.push(value);
         if values.iter().any(String::is_empty) {
             let detail = format!("{name} has an empty value in its list.");
             return Err(Problem::of(name, Kind::InvalidParameter, detail));

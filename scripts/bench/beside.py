@@ -1,0 +1,118 @@
+"""What management costs ingestion: the rate of a stream alone, and right after it beside a long delete or a slow reader."""
+
+import http.client
+import json
+import threading
+import time
+
+from cases import Unbalanced, expect
+from process import Service, sluicegen
+from rest import at, path
+
+DELETED = 1_000_000
+DELETED_SPAN_S = 6  # event time of a million readings of a run at full rate, and some more
+SECONDS = {"quick": 6, "full": 10}
+SLOW_BYTES_PER_S = 64 << 10
+
+
+def stream(service, rows, seconds, hour):
+    """The rate of a run that begins at an hour of event time of its own."""
+    start = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_767_225_600 + 3_600 * hour))
+    report = sluicegen("run", "--target", service.grpc, "--mode", "stream", "--duration", f"{seconds}s", "--series",
+                       rows.series, "--connections", rows.parts, "--seed", rows.seed + hour, "--start-time", start,
+                       "--json")
+    if report["committed"] != report["sent"]:
+        raise Unbalanced(f"sent {report['sent']}, committed {report['committed']}")
+    return report["rows_per_s"], report["committed"]
+
+
+def connect(service):
+    return http.client.HTTPConnection(service.rest.removeprefix("http://"), timeout=600)
+
+
+class Delete(threading.Thread):
+    """Deletes the first million readings, and says how long that took."""
+
+    def __init__(self, service):
+        super().__init__(daemon=True)
+        self.service, self.seconds, self.deleted = service, None, None
+
+    def run(self):
+        began = time.monotonic()
+        connection = connect(self.service)
+        connection.request("DELETE", path("delete/time", from_time=at(0), to_time=at(DELETED_SPAN_S)))
+        answer = json.loads(connection.getresponse().read())
+        self.deleted, self.seconds = answer.get("deleted_count"), time.monotonic() - began
+
+
+class SlowExport(threading.Thread):
+    """Reads an export of everything, slowly, until it is told to stop."""
+
+    def __init__(self, service):
+        super().__init__(daemon=True)
+        self.service, self.read, self.stopped = service, 0, threading.Event()
+
+    def run(self):
+        connection = connect(self.service)
+        # No more than it reads: a large receive buffer would take the export in at once.
+        export = path("time", from_time=at(0), to_time=at(86_400), format="ndjson")
+        connection.request("GET", export)
+        answer = connection.getresponse()
+        while not self.stopped.wait(0.25):
+            chunk = answer.read(SLOW_BYTES_PER_S // 4)
+            if not chunk:
+                return
+            self.read += len(chunk)
+        connection.close()
+
+
+def prepared(engine, rows, folder):
+    """A service on a fresh table with the readings that are going to be deleted or exported."""
+    schema = engine.fresh_schema("partitioned")
+    service = Service(engine, schema, folder)
+    service.__enter__()
+    sluicegen("run", "--target", service.grpc, "--mode", "stream", "--json", *rows.with_count(DELETED).flags())
+    expect(engine, schema, DELETED)
+    engine.ready()
+    return service, schema
+
+
+def delete(engine, rows, folder, quick):
+    seconds = SECONDS["quick" if quick else "full"]
+    service, schema = prepared(engine, rows, folder)
+    try:
+        alone, first = stream(service, rows, seconds, 1)
+        deleting = Delete(service)
+        deleting.start()
+        time.sleep(0.3)
+        beside, second = stream(service, rows, seconds, 2)
+        if not deleting.is_alive():
+            raise Unbalanced(f"the delete was over after {deleting.seconds:.1f} s, before the stream ended")
+        deleting.join()
+        if deleting.deleted != DELETED:
+            raise Unbalanced(f"{deleting.deleted} of {DELETED} deleted")
+        expect(engine, schema, first + second)
+    finally:
+        service.__exit__()
+    return {"rows_per_s": beside, "alone_rows_per_s": alone, "kept": beside / alone, "delete_s": deleting.seconds}
+
+
+def slow_reader(engine, rows, folder, quick):
+    seconds = SECONDS["quick" if quick else "full"]
+    service, schema = prepared(engine, rows, folder)
+    try:
+        alone, first = stream(service, rows, seconds, 1)
+        before = service.resident()
+        reading = SlowExport(service)
+        reading.start()
+        beside, second = stream(service, rows, seconds, 2)
+        still_reading = reading.is_alive() and reading.read > 0
+        growth = service.resident() - before
+        reading.stopped.set()
+        reading.join()
+        if not still_reading:
+            raise Unbalanced(f"the export was over after {reading.read} bytes, before the stream ended")
+        expect(engine, schema, DELETED + first + second)
+    finally:
+        service.__exit__()
+    return {"rows_per_s": beside, "alone_rows_per_s": alone, "kept": beside / alone, "growth_mib": growth}
