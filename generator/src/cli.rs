@@ -1,6 +1,6 @@
 //! The command line: each command is one call into the library.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
@@ -165,7 +165,10 @@ pub async fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         }
         Command::Completions { shell } => {
             let mut command = Cli::command();
-            clap_complete::generate(shell, &mut command, "sluicegen", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "sluicegen", &mut script);
+            // Who reads it may have seen enough.
+            let _ = std::io::stdout().write_all(&script);
             return Ok(ExitCode::SUCCESS);
         }
     };

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{io::Write as _, path::PathBuf};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -123,13 +123,13 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Healthcheck(probe) => Ok(healthcheck::ask(&probe).await?),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "sluicegate",
-                &mut std::io::stdout(),
-            );
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sluicegate", &mut script);
+            match std::io::stdout().write_all(&script) {
+                // Who reads it has seen enough.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+                written => Ok(written?),
+            }
         }
     }
 }

@@ -266,6 +266,18 @@ fn completions_of_every_shell_know_the_commands() {
     }
 }
 
+#[test]
+fn completions_may_be_cut_off_by_who_reads_them() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_sluicegen"))
+        .args(["completions", "bash"])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}
+
 /// What was stored, as bytes. Calls that run side by side are answered in any order.
 fn stored(fake: &Fake) -> Vec<Vec<u8>> {
     use prost::Message as _;
