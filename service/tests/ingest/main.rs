@@ -1,6 +1,7 @@
 //! Ingestion through its front door, against real MariaDB and real MySQL. `common/engines.rs` says which those are.
 
 #[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
 mod common;
 
 mod backpressure;
