@@ -4,8 +4,6 @@ use std::process::ExitCode;
 
 use sluicegate_proto::producer::ProducerError;
 
-use crate::replay::CsvError;
-
 /// One sentence for the person at the terminal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -61,4 +59,16 @@ impl Error {
             | Self::Report(_) => ExitCode::from(1),
         }
     }
+}
+
+/// A mistake in a CSV file, and where it is.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}{}{}: {reason}",
+    .line.map(|line| format!(", line {line}")).unwrap_or_default(),
+    .column.as_ref().map(|column| format!(", column {column}")).unwrap_or_default())]
+pub struct CsvError {
+    pub(crate) file: String,
+    pub(crate) line: Option<u64>,
+    pub(crate) column: Option<String>,
+    pub(crate) reason: String,
 }

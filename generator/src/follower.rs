@@ -7,9 +7,9 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::{
     journal::{Acks, Log},
-    latency::Waiting,
     progress::Counters,
     report::{Books, Tally},
+    waiting::Waiting,
 };
 
 /// Records the latency of every reading of one producer, and keeps the journal of its acknowledgements.

@@ -17,4 +17,5 @@ pub mod report;
 pub mod run;
 pub mod serve;
 pub mod verify;
+mod waiting;
 mod workload;

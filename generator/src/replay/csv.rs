@@ -7,18 +7,7 @@ use csv::{Reader, StringRecord};
 use sluicegate_proto::v1::SensorReading;
 
 use super::time::parse_us;
-
-/// A mistake in the file, and where it is.
-#[derive(Debug, thiserror::Error)]
-#[error("{file}{}{}: {reason}",
-    .line.map(|line| format!(", line {line}")).unwrap_or_default(),
-    .column.as_ref().map(|column| format!(", column {column}")).unwrap_or_default())]
-pub struct CsvError {
-    file: String,
-    line: Option<u64>,
-    column: Option<String>,
-    reason: String,
-}
+use crate::error::CsvError;
 
 /// How the file is laid out.
 #[derive(Debug, Clone)]

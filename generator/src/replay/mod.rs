@@ -10,10 +10,9 @@ use clap::Args;
 use sluicegate_proto::producer::Producer;
 use tokio::time::Instant;
 
-pub use self::csv::CsvError;
 use self::csv::{CsvReadings, Form, LongColumns, WideColumns};
 use crate::{
-    error::Error,
+    error::{CsvError, Error},
     flags::{self, Rate},
     follower::Follower,
     pace::Pace,

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     report::{Example, Verdict, VerifyReport},
-    rows::Row,
+    row::Row,
     slices::Part,
 };
 use crate::journal::{Entry, Fate, Journal};

@@ -6,6 +6,7 @@
 
 mod compare;
 mod report;
+mod row;
 mod rows;
 mod rows_mysql;
 mod rows_rest;

@@ -1,17 +1,7 @@
 //! The rows of the table, through the service or directly.
 
-use super::{VerifyOptions, rows_mysql::MySqlTable, rows_rest::RestTable};
+use super::{VerifyOptions, row::Row, rows_mysql::MySqlTable, rows_rest::RestTable};
 use crate::error::Error;
-
-/// A row, as far as it matters here.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Row<'a> {
-    pub(super) id1: i32,
-    pub(super) id2: &'a str,
-    pub(super) sensor_type: &'a str,
-    pub(super) value: f64,
-    pub(super) timestamp_us: i64,
-}
 
 /// Where the rows come from.
 #[derive(Debug)]

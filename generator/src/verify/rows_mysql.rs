@@ -3,7 +3,7 @@
 use chrono::{DateTime, Datelike as _, NaiveDate, Timelike as _};
 use mysql_async::{Conn, Opts, OptsBuilder, Value, prelude::Queryable as _};
 
-use super::rows::Row;
+use super::row::Row;
 use crate::error::Error;
 
 /// Rows of one page.

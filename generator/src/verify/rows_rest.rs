@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Deserialize;
 
-use super::rows::Row;
+use super::row::Row;
 use crate::error::Error;
 
 /// A line longer than this is none of ours.

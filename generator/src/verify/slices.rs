@@ -1,6 +1,6 @@
 //! Both sides summed up by slices of time.
 
-use super::rows::Row;
+use super::row::Row;
 use crate::{
     journal::{Entry, Fate},
     workload::series_hash,

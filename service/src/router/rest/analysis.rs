@@ -6,7 +6,7 @@ use super::{
     Context,
     answer::Answer,
     cursor,
-    docs::{ByIds, ByTimeMaybeIds, CursorPaging, QueryProblems, Width},
+    parameters::{ByIds, ByTimeMaybeIds, CursorPaging, QueryProblems, Width},
     params::{Params, invalid, missing},
     problem::Problem,
     request::Request,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Context,
     answer::Answer,
-    docs::{ByIds, ByIdsTime, ByTime, ChangeProblems, DryRun, QueryProblems},
+    parameters::{ByIds, ByIdsTime, ByTime, ChangeProblems, DryRun, QueryProblems},
     params::Params,
     problem::Problem,
     request::Request,

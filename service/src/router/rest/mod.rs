@@ -10,6 +10,7 @@ mod export;
 mod format;
 mod health;
 mod metrics;
+mod parameters;
 mod params;
 mod problem;
 mod readings;

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use super::{
     Context,
     answer::Answer,
-    cursor,
-    docs::{ByIds, ByIdsTime, ByTime, Paging, QueryProblems},
-    export,
+    cursor, export,
     format::Format,
+    parameters::{ByIds, ByIdsTime, ByTime, Paging, QueryProblems},
     params::Params,
     problem::{Problem, ProblemDocument},
     request::Request,

@@ -1,17 +1,14 @@
 //! A request as handlers see it.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use warp::http::{HeaderMap, header};
 
-use super::{
-    problem::{Kind, Problem},
-    routes::BodyStream,
-};
+use super::problem::{Kind, Problem};
 
 /// Bodies hold two values: more than this is a mistake.
 const BODY_LIMIT_BYTES: usize = 64 << 10;
@@ -19,6 +16,8 @@ const BODY_LIMIT_BYTES: usize = 64 << 10;
 /// closed.
 const DISCARDED_BYTES: usize = 2 << 20;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+pub(super) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
 
 pub(super) struct Request {
     /// What stands behind the question mark.

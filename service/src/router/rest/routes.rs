@@ -1,6 +1,6 @@
 //! Every route in one table, and the warp filters that are made of it.
 
-use std::{pin::Pin, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, future::BoxFuture};
@@ -18,11 +18,10 @@ use super::{
     changes, docs, health,
     problem::{Kind, Problem},
     readings,
-    request::Request,
+    request::{BodyStream, Request},
     streams,
 };
 
-pub(super) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
 type Handler = fn(Arc<Context>, Request) -> BoxFuture<'static, Result<Answer, Problem>>;
 
 /// Paths stand at the root and below this.

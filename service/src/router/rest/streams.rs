@@ -6,7 +6,7 @@ use super::{
     Context,
     answer::Answer,
     cursor,
-    docs::{CursorPaging, QueryProblems},
+    parameters::{CursorPaging, QueryProblems},
     params::Params,
     problem::{Kind, Problem, ProblemDocument},
     request::Request,

@@ -1,0 +1,142 @@
+//! What operations take and may answer, for the document.
+
+use utoipa::{IntoParams, IntoResponses};
+
+use super::problem::ProblemDocument;
+
+/// Parameters that stand in the document only: the parser is in `selection`.
+macro_rules! parameters {
+    ($(#[$about:meta])* $name:ident { $($(#[$about_field:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$about])*
+        #[derive(IntoParams)]
+        #[into_params(parameter_in = Query)]
+        #[allow(dead_code, reason = "read by the derive only")]
+        pub(super) struct $name { $($(#[$about_field])* $field: $type,)* }
+    };
+}
+
+parameters!(ByTime {
+    /// Start, belongs to the range: RFC 3339 with any offset, or milliseconds since the Unix epoch
+    #[param(example = "2026-01-31T12:00:00Z")]
+    from_time: String,
+    /// End, does not belong to the range
+    #[param(example = "2026-01-31T13:00:00Z")]
+    to_time: String,
+    /// Only readings of this type
+    #[param(example = "temperature")]
+    sensor_type: Option<String>,
+});
+
+parameters!(ByIds {
+    /// Whole numbers, separated by commas
+    #[param(example = "0,1")]
+    id1: String,
+    /// As many texts, separated by commas; the first belongs to the first of id1 and so on; a comma inside of one is
+    /// written `\,` and a backslash `\\`
+    #[param(example = "A,B")]
+    id2: String,
+    /// Only readings of this type
+    #[param(example = "temperature")]
+    sensor_type: Option<String>,
+});
+
+parameters!(ByIdsTime {
+    /// Start, belongs to the range: RFC 3339 with any offset, or milliseconds since the Unix epoch
+    #[param(example = "2026-01-31T12:00:00Z")]
+    from_time: String,
+    /// End, does not belong to the range
+    #[param(example = "2026-01-31T13:00:00Z")]
+    to_time: String,
+    /// Whole numbers, separated by commas
+    #[param(example = "0,1")]
+    id1: String,
+    /// As many texts, separated by commas; the first belongs to the first of id1 and so on; a comma inside of one is
+    /// written `\,` and a backslash `\\`
+    #[param(example = "A,B")]
+    id2: String,
+    /// Only readings of this type
+    #[param(example = "temperature")]
+    sensor_type: Option<String>,
+});
+
+parameters!(ByTimeMaybeIds {
+    /// Start, belongs to the range: RFC 3339 with any offset, or milliseconds since the Unix epoch
+    #[param(example = "2026-01-31T12:00:00Z")]
+    from_time: String,
+    /// End, does not belong to the range
+    #[param(example = "2026-01-31T13:00:00Z")]
+    to_time: String,
+    /// Whole numbers, separated by commas
+    #[param(example = "0,1")]
+    id1: Option<String>,
+    /// As many texts, separated by commas; the first belongs to the first of id1 and so on; a comma inside of one is
+    /// written `\,` and a backslash `\\`
+    #[param(example = "A,B")]
+    id2: Option<String>,
+    /// Only readings of this type
+    #[param(example = "temperature")]
+    sensor_type: Option<String>,
+});
+
+parameters!(Paging {
+    /// Readings of a JSON page, 1 to 10000 [default: 1000]; NDJSON and CSV bring all unless it is given
+    #[param(example = 100, minimum = 1)]
+    limit: Option<u64>,
+    /// `asc` (default) or `desc`, along the time
+    #[param(example = "asc", pattern = "^(asc|desc)$")]
+    order: Option<String>,
+    /// `next_cursor` of the page before; every parameter but limit stays as it was
+    cursor: Option<String>,
+    /// `json`, `ndjson` or `csv`, instead of the header Accept
+    #[param(example = "json", pattern = "^(json|ndjson|csv)$")]
+    format: Option<String>,
+});
+
+parameters!(CursorPaging {
+    /// Rows of a page, 1 to 10000 [default: 1000]
+    #[param(example = 100, minimum = 1, maximum = 10_000)]
+    limit: Option<u64>,
+    /// `next_cursor` of the page before; every parameter but limit stays as it was
+    cursor: Option<String>,
+});
+
+parameters!(DryRun {
+    /// Counts only, and changes nothing
+    dry_run: Option<bool>,
+});
+
+parameters!(Width {
+    /// Width of a bucket, 1s to 30d: a whole number of s, m, h or d; buckets are aligned to UTC
+    #[param(example = "5m")]
+    bucket: String,
+});
+
+/// What every query may answer besides.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "read by the derive only")]
+pub(super) enum QueryProblems {
+    /// A parameter is missing, unknown, repeated or has no usable value
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(ProblemDocument<'static>),
+    /// The database is not available
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(ProblemDocument<'static>),
+}
+
+/// What a request with a body may answer besides.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "read by the derive only")]
+pub(super) enum ChangeProblems {
+    /// The body took too long
+    #[response(status = 408, content_type = "application/problem+json")]
+    TooSlow(ProblemDocument<'static>),
+    /// The body is too large
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(ProblemDocument<'static>),
+    /// The body is not JSON
+    #[response(status = 415, content_type = "application/problem+json")]
+    NotJson(ProblemDocument<'static>),
+    /// The new values cannot be stored
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(ProblemDocument<'static>),
+}
