@@ -101,8 +101,21 @@ impl Program {
 
     /// SIGTERM: asks it to end.
     pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// SIGSTOP: it stands still until `resume`.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id as i32));
-        kill_process(pid.expect("it runs"), Signal::TERM).expect("sent");
+        kill_process(pid.expect("it runs"), signal).expect("sent");
     }
 
     /// Waits until it has ended.

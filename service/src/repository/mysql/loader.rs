@@ -1,12 +1,14 @@
 //! The commit protocol: one batch, one transaction, stored once whatever happens in between.
 //!
 //! ```text
+//! SET wait_timeout = …                          a service that falls silent from here on loses its locks
 //! START TRANSACTION
 //! SELECT … FROM ingest_streams … FOR UPDATE     fence, and drop what is there already
 //! LOAD DATA LOCAL INFILE …                      from memory; all four counts verified, else rolled back
 //! INSERT INTO rejected_readings …
 //! INSERT INTO ingest_streams … ON DUPLICATE KEY UPDATE …
 //! COMMIT
+//! SET wait_timeout = DEFAULT
 //! ```
 //!
 //! The lane's own ledger row answers "did my COMMIT happen?": the next attempt ends the lost connection, begins with the
@@ -27,7 +29,7 @@ use tracing::{debug, warn};
 
 use super::{
     claim,
-    connection::Connector,
+    connection::{Connector, SILENCE_LIMIT_S},
     error::explain,
     ids::IdBlock,
     infile::Infile,
@@ -124,7 +126,8 @@ impl Loader {
             batch: batch.number(),
             outcomes: plan.outcomes.clone(),
         });
-        conn.query_drop(update + "; COMMIT")
+        // Between batches the connection may rest again.
+        conn.query_drop(update + "; COMMIT; SET wait_timeout = DEFAULT")
             .await
             .map_err(explain)?;
         failpoint::crash("commit");
@@ -167,15 +170,17 @@ impl Loader {
         let names: Vec<String> = by_name.keys().map(|name| quote(name)).collect();
         // FORCE INDEX: a small table would be scanned, and that would wait for the rows of other lanes.
         let sql = format!(
-            "START TRANSACTION; SELECT stream_id, epoch, committed_seq FROM ingest_streams FORCE INDEX (PRIMARY) \
+            "SET wait_timeout = {SILENCE_LIMIT_S}; START TRANSACTION; SELECT stream_id, epoch, committed_seq FROM ingest_streams FORCE INDEX (PRIMARY) \
              WHERE stream_id IN ({}) FOR UPDATE",
             names.join(",")
         );
         let mut results = conn.query_iter(sql).await.map_err(explain)?;
-        results
-            .for_each(|_: mysql_async::Row| ())
-            .await
-            .map_err(explain)?;
+        for _without_rows in ["SET", "START TRANSACTION"] {
+            results
+                .for_each(|_: mysql_async::Row| ())
+                .await
+                .map_err(explain)?;
+        }
         let rows: Vec<(String, u64, u64)> = results.collect().await.map_err(explain)?;
         results.drop_result().await.map_err(explain)?;
         let found = rows.into_iter().filter_map(|(name, epoch, committed_seq)| {
