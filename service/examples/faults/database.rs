@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::Signal;
 use sluicegate::embedded_db::{EmbeddedDb, EmbeddedDbOptions, Engine};
 
-use crate::process;
+use crate::{lab::Lab, process};
 
 /// The account of the service: an ordinary one, which a read-only server and a full one refuse.
 const ACCOUNT: &str = "gate";
@@ -143,6 +143,12 @@ impl Schema {
         let opts = OptsBuilder::from_opts(Opts::from_url(&self.admin_url())?)
             .setup(vec!["SET time_zone = '+00:00'"]);
         Ok(Conn::new(opts).await?)
+    }
+
+    /// Gives its space back.
+    pub(crate) async fn drop(self, lab: &Lab) -> Result<()> {
+        let admin = lab.server.admin();
+        admin.run(&format!("DROP DATABASE {}", self.name)).await
     }
 
     /// Runs one statement.

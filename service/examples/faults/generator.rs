@@ -40,7 +40,6 @@ pub(crate) struct Generator {
 pub(crate) struct RunReport {
     pub(crate) sent: u64,
     pub(crate) received: u64,
-    pub(crate) committed: u64,
     pub(crate) failed: u64,
     pub(crate) reconnects: u64,
     pub(crate) rows_per_s: f64,

@@ -2,17 +2,24 @@
 //! generator's journal and `sluicegen verify` as the judge. `scripts/faults.sh` builds everything and runs it.
 
 mod cases;
+mod cuts;
 mod database;
+mod database_kills;
+mod database_stops;
 mod generator;
 mod judge;
 mod lab;
 mod process;
+mod producers;
 mod report;
 mod service;
 mod service_kills;
 mod stack;
+mod two_instances;
 mod wire;
 
+#[path = "../../tests/common/proxy.rs"]
+mod database_proxy;
 #[path = "../../tests/common/http.rs"]
 mod http;
 
@@ -26,6 +33,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use sluicegate::embedded_db::Engine;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     cases::{CASES, Case},
@@ -82,7 +90,7 @@ async fn main() -> ExitCode {
     // Dropping the suite kills every child that it started.
     let ended = tokio::select! {
         ended = run(&options) => ended,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        _ = interrupted() => Err(anyhow::anyhow!("interrupted")),
     };
     match ended {
         Ok(true) => ExitCode::SUCCESS,
@@ -91,6 +99,15 @@ async fn main() -> ExitCode {
             eprintln!("faults: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// SIGINT or SIGTERM.
+async fn interrupted() -> std::io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminated.recv() => Ok(()),
     }
 }
 
@@ -138,7 +155,7 @@ async fn run(options: &Options) -> Result<bool> {
 async fn one_case(lab: &mut Lab, case: &Case, folder: &Path) -> CaseResult {
     let began = Instant::now();
     lab.folder = folder.join(case.name);
-    let limit = (case.limit)(&lab.scale);
+    let limit = case.limit;
     let outcome = match reset(&lab.folder) {
         Ok(()) => match tokio::time::timeout(limit, (case.run)(lab)).await {
             Ok(outcome) => outcome,

@@ -56,8 +56,7 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     pub(crate) fn of(faults: u32, judged: Judged) -> Self {
-        Self::of_verdict(faults, judged.verdict)
-            .figure("reconnects", judged.report.reconnects as f64)
+        Self::of_verdict(faults, judged.verdict).figure("reconnects", judged.reconnects as f64)
     }
 
     pub(crate) fn of_verdict(faults: u32, verdict: Verdict) -> Self {

@@ -40,7 +40,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         generator.journal.settled_beyond(settled).await?;
         recoveries.add(killed_at.elapsed());
     }
-    let judged = stack.judge(lab, generator).await?;
+    let judged = stack.judge(lab, vec![generator]).await?;
     Ok(Outcome::of(kills, judged)
         .figure("recovery_p50_ms", recoveries.quantile(0.5))
         .figure("recovery_max_ms", recoveries.quantile(1.0)))

@@ -1,13 +1,11 @@
 //! A service on a schema of its own, with a proxy in front that producers connect to: it stays when the service goes.
 
-use std::net::SocketAddr;
-
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
 use crate::{
     database::Schema,
-    generator::{Generator, RunReport},
+    generator::Generator,
     judge::{Verdict, hold_books, hold_ledger},
     lab::Lab,
     service::{Service, ServiceOptions},
@@ -45,7 +43,17 @@ impl Stack {
 
     /// A generator that goes on until it is told to stop.
     pub(crate) async fn generator(&self, lab: &Lab, flags: &str) -> Result<Generator> {
-        Generator::start(lab, &self.front.url(), "generator", flags).await
+        self.generator_named(lab, "generator", flags).await
+    }
+
+    /// As `generator`, for cases with more than one.
+    pub(crate) async fn generator_named(
+        &self,
+        lab: &Lab,
+        name: &str,
+        flags: &str,
+    ) -> Result<Generator> {
+        Generator::start(lab, &self.front.url(), name, flags).await
     }
 
     /// Puts another service, which is ready, in the place of this one, and returns the old one.
@@ -54,34 +62,57 @@ impl Stack {
         std::mem::replace(&mut self.service, service)
     }
 
-    /// Producers that connect now are refused.
-    pub(crate) fn point_nowhere(&self) {
-        self.front.point_to(SocketAddr::from(([127, 0, 0, 1], 1)));
+    /// Ends the load and the service, and holds everything to the journals.
+    pub(crate) async fn judge(self, lab: &Lab, generators: Vec<Generator>) -> Result<Judged> {
+        let (schema, service) = (self.schema, self.service);
+        let judged = settle(lab, &schema, &[&service], generators).await?;
+        judged.verdict.hold()?;
+        end(service).await?;
+        schema.drop(lab).await?;
+        Ok(judged)
     }
+}
 
-    /// Ends the load and the service, and holds everything to the journal.
-    pub(crate) async fn judge(self, lab: &Lab, generator: Generator) -> Result<Judged> {
+/// Ends the load, and holds books and ledger to each other and the table to the journals.
+pub(crate) async fn settle(
+    lab: &Lab,
+    schema: &Schema,
+    services: &[&Service],
+    generators: Vec<Generator>,
+) -> Result<Judged> {
+    for generator in &generators {
         generator.stop()?;
-        let (report, journal) = generator.ended().await?;
-        hold_books(&self.service).await?;
-        hold_ledger(&self.schema).await?;
-        let verdict = Verdict::of(lab, &self.schema, &[journal]).await?;
-        verdict.hold()?;
-        self.service.signal(Signal::TERM)?;
-        let status = self.service.ended().await?;
-        ensure!(status.success(), "the service ended with {status}");
-        lab.server
-            .admin()
-            .run(&format!("DROP DATABASE {}", self.schema.name))
-            .await?;
-        Ok(Judged { verdict, report })
     }
+    let (mut journals, mut reconnects) = (Vec::new(), 0);
+    for generator in generators {
+        let (report, journal) = generator.ended().await?;
+        reconnects += report.reconnects;
+        journals.push(journal);
+    }
+    for service in services {
+        hold_books(service).await?;
+    }
+    hold_ledger(schema).await?;
+    let verdict = Verdict::of(lab, schema, &journals).await?;
+    Ok(Judged {
+        verdict,
+        reconnects,
+    })
+}
+
+/// Ends a service that has nothing in flight.
+pub(crate) async fn end(service: Service) -> Result<()> {
+    service.signal(Signal::TERM)?;
+    let status = service.ended().await?;
+    ensure!(status.success(), "the service ended with {status}");
+    Ok(())
 }
 
 /// What is found at the end.
 pub(crate) struct Judged {
     pub(crate) verdict: Verdict,
-    pub(crate) report: RunReport,
+    /// Calls of producers that broke and were replaced.
+    pub(crate) reconnects: u64,
 }
 
 pub(crate) fn service_options(lab: &Lab, database_url: String, flags: &[&str]) -> ServiceOptions {
