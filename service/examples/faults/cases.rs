@@ -5,8 +5,8 @@ use std::{future::Future, pin::Pin, time::Duration};
 use anyhow::Result;
 
 use crate::{
-    cuts, database_kills, database_stops, lab::Lab, producers, report::Outcome, service_kills,
-    two_instances,
+    clock, control, cuts, database_kills, database_states, database_stops, disk_full, lab::Lab,
+    poison, producers, report::Outcome, service_kills, sigterm, soak, two_instances,
 };
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<Outcome>> + 'a>>;
@@ -70,5 +70,47 @@ pub(crate) const CASES: &[Case] = &[
         "producers move between two instances, and the one they leave wakes up late",
         20,
         |lab| Box::pin(two_instances::run(lab)),
+    ),
+    case(
+        "disk-full",
+        "the disk of the database fills up and is freed",
+        20,
+        |lab| Box::pin(disk_full::run_case(lab)),
+    ),
+    case(
+        "database-states",
+        "the database is read-only, restarts, has no connections left, a locked table, deadlocks",
+        20,
+        |lab| Box::pin(database_states::run(lab)),
+    ),
+    case(
+        "sigterm",
+        "SIGTERM at full rate, and once with a table that is locked past the deadline",
+        20,
+        |lab| Box::pin(sigterm::run(lab)),
+    ),
+    case(
+        "clock",
+        "the service's clock jumps by hours and months, both ways",
+        15,
+        |lab| Box::pin(clock::run(lab)),
+    ),
+    case(
+        "poison",
+        "one reading in a hundred is poison: texts, values and times at the edge and beyond",
+        15,
+        |lab| Box::pin(poison::run(lab)),
+    ),
+    case(
+        "soak",
+        "a long run at 70 % of full rate, a fault every 20 s",
+        180,
+        |lab| Box::pin(soak::run(lab)),
+    ),
+    case(
+        "control",
+        "the ledger check is off: duplicates must be found",
+        15,
+        |lab| Box::pin(control::run(lab)),
     ),
 ];

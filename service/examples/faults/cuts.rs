@@ -3,13 +3,13 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use rand::Rng as _;
 
 use crate::{
     database_proxy::{Fault, Proxy},
     generator::Generator,
-    judge::partial_rows,
+    judge::{hold, partial_rows},
     lab::Lab,
     process::until,
     report::Outcome,
@@ -55,7 +55,6 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     }
     let checks = cutting.checks;
     let judged = cutting.judge(lab).await?;
-    judged.verdict.hold()?;
     Ok(Outcome::of(loads + 2 * commits + unheard + lives, judged)
         .figure("partial_batches", 0.0)
         .figure("looks_for_partial_batches", f64::from(checks))
@@ -80,16 +79,7 @@ impl Cutting {
         let wire = Wire::start(SocketAddr::from(([127, 0, 0, 1], proxy.port))).await?;
         let url = schema.service_url(wire.port);
         let mut options = service_options(lab, url, &["--ingest-lanes=1", BATCH_ROWS, LINGER]);
-        for (name, value) in environment {
-            options
-                .environment
-                .push(((*name).to_owned(), (*value).to_owned()));
-        }
-        if !environment.is_empty()
-            && let Some(program) = &lab.programs.failpoints
-        {
-            options.program.clone_from(program);
-        }
+        options.with_failpoints(lab, environment);
         let stack = Stack::start_on(schema, options).await?;
         let generator = stack.generator(lab, LOAD).await?;
         Ok(Self {
@@ -110,7 +100,7 @@ impl Cutting {
         })
         .await?;
         self.look().await?;
-        self.generator.journal.progress().await?;
+        self.generator.progress().await?;
         Ok(())
     }
 
@@ -125,13 +115,13 @@ impl Cutting {
         .await?;
         self.wire.set(Weather::Fair);
         self.look().await?;
-        self.generator.journal.progress().await?;
+        self.generator.progress().await?;
         Ok(())
     }
 
     async fn look(&mut self) -> Result<()> {
         let rows = partial_rows(&self.stack.schema).await?;
-        ensure!(rows == 0, "{rows} rows of half a batch are visible");
+        hold!(rows == 0, "{rows} rows of half a batch are visible");
         self.checks += 1;
         Ok(())
     }

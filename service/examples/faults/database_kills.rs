@@ -20,13 +20,13 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     let mut generator = stack.generator(lab, LOAD).await?;
     let (mut outages, mut recoveries) = (Millis::default(), Millis::default());
     for _ in 0..kills {
-        generator.journal.progress().await?;
+        generator.progress().await?;
         sleep(Duration::from_millis(lab.rng.random_range(0..400))).await;
         let killed_at = Instant::now();
         lab.server.kill().await?;
         lab.server.restart().await?;
         let answers_at = Instant::now();
-        generator.journal.progress().await?;
+        generator.progress().await?;
         outages.add(killed_at.elapsed());
         recoveries.add(answers_at.elapsed());
         stack.service.still_runs()?;

@@ -26,7 +26,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     let idle = stack.service.usage()?;
     let window = if lab.scale.quick { QUICK_WINDOW } else { "" };
     let mut generator = stack.generator(lab, &format!("{LOAD} {window}")).await?;
-    let warm = generator.journal.settled_beyond(100_000).await?;
+    let warm = generator.settled_beyond(100_000).await?;
     ensure!(warm > 0, "readings flow");
 
     lab.server.signal(Signal::STOP)?;
@@ -70,7 +70,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     })
     .await?;
     let catch_up = continued_at.elapsed();
-    generator.journal.progress().await?;
+    generator.progress().await?;
     let judged = stack.judge(lab, vec![generator]).await?;
     Ok(Outcome::of(1, judged)
         .figure("stopped_s", stop_s as f64)

@@ -15,12 +15,13 @@ use serde::Deserialize;
 use tokio::{
     io::AsyncReadExt as _,
     process::{Child, ChildStdout, Command},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
+    judge::hold,
     lab::Lab,
-    process::{self, until},
+    process::{self, CONDITION_LIMIT},
 };
 
 /// How long a generator may take to have everything settled once it is told to stop.
@@ -85,6 +86,37 @@ impl Generator {
 
     /// Waits until everything is settled.
     pub(crate) async fn ended(mut self) -> Result<(RunReport, PathBuf)> {
+        let report = self.report().await?;
+        Ok((report, self.journal.path))
+    }
+
+    /// Waits until something is settled that is not yet.
+    pub(crate) async fn progress(&mut self) -> Result<u64> {
+        let now = self.journal.settled()?;
+        self.settled_beyond(now).await
+    }
+
+    /// Waits until more than `count` readings are settled.
+    pub(crate) async fn settled_beyond(&mut self, count: u64) -> Result<u64> {
+        let give_up_at = Instant::now() + CONDITION_LIMIT;
+        loop {
+            let settled = self.journal.settled()?;
+            if settled > count {
+                return Ok(settled);
+            }
+            if self.child.try_wait()?.is_some() {
+                self.report().await?;
+                anyhow::bail!("the generator has ended: see {}", self.log.display());
+            }
+            ensure!(
+                Instant::now() < give_up_at,
+                "waited {CONDITION_LIMIT:?} in vain: acknowledgements arrive"
+            );
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn report(&mut self) -> Result<RunReport> {
         let mut text = String::new();
         let read = timeout(SETTLE_LIMIT, self.stdout.read_to_string(&mut text)).await;
         read.context("the generator waits for acknowledgements in vain")??;
@@ -95,16 +127,16 @@ impl Generator {
                 self.log.display()
             )
         })?;
-        ensure!(
+        hold!(
             report.errors.is_empty(),
             "a producer met an error that it should not: {:?}",
             report.errors
         );
-        ensure!(
+        hold!(
             status.success() && report.failed == 0 && report.sent == report.received,
             "readings are unaccounted for: {status}, {report:?}"
         );
-        Ok((report, self.journal.path))
+        Ok(report)
     }
 }
 
@@ -144,7 +176,7 @@ impl Journal {
                 );
             }
             ensure!(Instant::now() < give_up_at, "the generator does not start");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(10)).await;
         }
     }
 
@@ -168,23 +200,5 @@ impl Journal {
         }
         self.unread.drain(..whole);
         Ok(self.through.values().sum::<u64>() + self.ranges)
-    }
-
-    /// Waits until more than `count` readings are settled.
-    pub(crate) async fn settled_beyond(&mut self, count: u64) -> Result<u64> {
-        let mut settled = 0;
-        until("acknowledgements arrive", || {
-            let now = self.settled();
-            settled = *now.as_ref().unwrap_or(&0);
-            async move { Ok(now? > count) }
-        })
-        .await?;
-        Ok(settled)
-    }
-
-    /// Waits until something is settled that is not yet.
-    pub(crate) async fn progress(&mut self) -> Result<u64> {
-        let now = self.settled()?;
-        self.settled_beyond(now).await
     }
 }

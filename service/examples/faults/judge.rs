@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use mysql_async::prelude::Queryable as _;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
@@ -26,6 +26,26 @@ pub(crate) struct Verdict {
     pub(crate) unexpected: u64,
 }
 
+/// Something that must not be. The control asks for it by its type: no other failure will do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Found(String);
+
+macro_rules! hold {
+    ($holds:expr, $($what:tt)*) => {
+        if !$holds {
+            return Err($crate::judge::Found::new(format!($($what)*)).into());
+        }
+    };
+}
+pub(crate) use hold;
+
+impl Found {
+    pub(crate) fn new(what: String) -> Self {
+        Self(what)
+    }
+}
+
 impl Verdict {
     /// Reconciles journals with the table.
     pub(crate) async fn of(lab: &Lab, schema: &Schema, journals: &[PathBuf]) -> Result<Self> {
@@ -44,15 +64,15 @@ impl Verdict {
 
     /// Everything that was sent is settled, once and unchanged (P1 to P3).
     pub(crate) fn hold(&self) -> Result<()> {
-        ensure!(
+        hold!(
             self.lost + self.duplicated + self.altered + self.unexpected == 0,
             "the table is not what was acknowledged: {self:?}"
         );
-        ensure!(
+        hold!(
             self.complete && self.open == 0 && self.sent == self.acknowledged + self.rejected,
             "not everything was settled: {self:?}"
         );
-        ensure!(
+        hold!(
             self.found == self.acknowledged,
             "rows beyond the journal: {self:?}"
         );
@@ -87,16 +107,16 @@ pub(crate) async fn hold_ledger(schema: &Schema) -> Result<()> {
     let sums: Option<Sums> = conn.query_first(sql).await?;
     conn.disconnect().await?;
     let (committed, rejected, rows, ids, quarantined, unbalanced) = sums.context("no sums")?;
-    ensure!(
+    hold!(
         committed == rows,
         "the ledger has {committed} readings, the table {rows}"
     );
-    ensure!(ids == rows, "{rows} rows have {ids} ids");
-    ensure!(
+    hold!(ids == rows, "{rows} rows have {ids} ids");
+    hold!(
         rejected == quarantined,
         "the ledger has {rejected} rejected, quarantine {quarantined}"
     );
-    ensure!(
+    hold!(
         unbalanced == 0,
         "{unbalanced} streams are not the sum of their parts"
     );
@@ -115,7 +135,7 @@ pub(crate) async fn hold_books(service: &Service) -> Result<()> {
     until("nothing is in flight", || async {
         let readiness = service.readiness().await?;
         let books = readiness.books;
-        ensure!(
+        hold!(
             books.received == books.committed + books.rejected + books.duplicate + books.in_flight,
             "the books do not balance: {books:?}"
         );

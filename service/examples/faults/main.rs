@@ -2,21 +2,32 @@
 //! generator's journal and `sluicegen verify` as the judge. `scripts/faults.sh` builds everything and runs it.
 
 mod cases;
+mod clock;
+mod control;
 mod cuts;
 mod database;
 mod database_kills;
+mod database_states;
 mod database_stops;
+mod disk_full;
 mod generator;
 mod judge;
 mod lab;
+mod poison;
+mod probe;
 mod process;
 mod producers;
 mod report;
 mod service;
 mod service_kills;
+mod sigterm;
+mod soak;
 mod stack;
 mod two_instances;
 mod wire;
+
+#[path = "../../tests/common/poison.rs"]
+mod poison_texts;
 
 #[path = "../../tests/common/proxy.rs"]
 mod database_proxy;

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 /// How long a condition may take to come true; a fault that is never recovered from is found by it.
-const CONDITION_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const CONDITION_LIMIT: Duration = Duration::from_secs(120);
 
 /// Starts a child that dies with this program; what it says goes to a file.
 pub(crate) fn spawn(mut command: Command, log: &Path) -> Result<Child> {

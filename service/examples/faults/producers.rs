@@ -32,7 +32,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
             (Weather::CutAfter(cut_after), 700, false),
             (Weather::CutAfter(1), 200, true),
         ] {
-            acked.journal.progress().await?;
+            acked.progress().await?;
             stack.front.set(weather);
             sleep(Duration::from_millis(lasts_ms)).await;
             if reset {
@@ -41,7 +41,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
             stack.front.set(Weather::Fair);
             faults += 1;
         }
-        acked.journal.progress().await?;
+        acked.progress().await?;
     }
     let resets = stack.front.resets();
     let judged = stack.judge(lab, vec![acked, plain]).await?;

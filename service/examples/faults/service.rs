@@ -12,6 +12,7 @@ use tokio::{
 
 use crate::{
     http,
+    lab::Lab,
     process::{self, Usage},
 };
 
@@ -29,6 +30,19 @@ pub(crate) struct ServiceOptions {
     pub(crate) environment: Vec<(String, String)>,
     /// Logs and the ready file.
     pub(crate) folder: PathBuf,
+}
+
+impl ServiceOptions {
+    /// Makes it the program with failpoints, where there is anything to tell it.
+    pub(crate) fn with_failpoints(&mut self, lab: &Lab, environment: &[(&str, &str)]) {
+        for (name, value) in environment {
+            self.environment
+                .push(((*name).to_owned(), (*value).to_owned()));
+        }
+        if let (Some(program), false) = (&lab.programs.failpoints, environment.is_empty()) {
+            self.program.clone_from(program);
+        }
+    }
 }
 
 /// A running service, ready or on its way there.
@@ -134,6 +148,10 @@ impl Service {
 
     /// Waits for its end.
     pub(crate) async fn ended(mut self) -> Result<ExitStatus> {
+        self.wait().await
+    }
+
+    pub(crate) async fn wait(&mut self) -> Result<ExitStatus> {
         let ended = timeout(END_LIMIT, self.child.wait()).await;
         Ok(ended.context("the service does not end")??)
     }

@@ -22,7 +22,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     let mut generator = stack.generator(lab, LOAD).await?;
     let mut recoveries = Millis::default();
     for kill in 1..=kills {
-        generator.journal.progress().await?;
+        generator.progress().await?;
         sleep(Duration::from_millis(lab.rng.random_range(0..400))).await;
         let killed_at = Instant::now();
         stack.service.kill().await?;
@@ -37,7 +37,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         // What arrives from here on comes from the new service.
         let settled = generator.journal.settled()?;
         drop(stack.replace(next));
-        generator.journal.settled_beyond(settled).await?;
+        generator.settled_beyond(settled).await?;
         recoveries.add(killed_at.elapsed());
     }
     let judged = stack.judge(lab, vec![generator]).await?;

@@ -66,7 +66,6 @@ impl Stack {
     pub(crate) async fn judge(self, lab: &Lab, generators: Vec<Generator>) -> Result<Judged> {
         let (schema, service) = (self.schema, self.service);
         let judged = settle(lab, &schema, &[&service], generators).await?;
-        judged.verdict.hold()?;
         end(service).await?;
         schema.drop(lab).await?;
         Ok(judged)
@@ -92,8 +91,9 @@ pub(crate) async fn settle(
     for service in services {
         hold_books(service).await?;
     }
-    hold_ledger(schema).await?;
     let verdict = Verdict::of(lab, schema, &journals).await?;
+    verdict.hold()?;
+    hold_ledger(schema).await?;
     Ok(Judged {
         verdict,
         reconnects,

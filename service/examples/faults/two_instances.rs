@@ -22,23 +22,34 @@ const LOAD: &str = "--rate max --connections 2 --series 1000 --unacknowledged-by
 const TAKEOVER_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
-    let least = lab.scale.times(40, 4);
+    let moves = lab.scale.times(40, 4);
+    moving(lab, moves, &[]).await
+}
+
+/// With a variable in their environment, the instances are programs with failpoints.
+pub(crate) async fn moving(
+    lab: &mut Lab,
+    least: u32,
+    environment: &[(&str, &str)],
+) -> Result<Outcome> {
     let schema = lab.server.schema().await?;
     let mut instances = Vec::new();
     for name in ["gate-a", "gate-b"] {
         let mut options = service_options(lab, schema.service_url(schema.port), &[]);
         options.instance = name.to_owned();
+        options.with_failpoints(lab, environment);
         let mut service = Service::spawn(&options)?;
         service.ready().await?;
         instances.push(service);
     }
     let front = Wire::start(instances[0].grpc).await?;
-    let mut generator = Generator::start(lab, &front.url(), "generator", LOAD).await?;
+    let mut generator = Generator::start(lab, &front.url(), "moving", LOAD).await?;
     let (mut takeovers, mut moves, mut zombies) = (Millis::default(), 0, 0);
     let mut active = 0;
     // Until a zombie had something to be turned away for, as nearly every one has.
-    while moves < least || (turned_away(&instances).await? == 0 && moves < 10 * least) {
-        generator.journal.progress().await?;
+    let fences = environment.is_empty();
+    while moves < least || (fences && turned_away(&instances).await? == 0 && moves < 10 * least) {
+        generator.progress().await?;
         sleep(Duration::from_millis(lab.rng.random_range(0..300))).await;
         let (left, taken) = (&instances[active], &instances[1 - active]);
         let pauses = lab.rng.random_ratio(3, 4);
@@ -55,13 +66,13 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
             true => TAKEOVER_LIMIT,
             false => Duration::from_millis(lab.rng.random_range(0..1_500)),
         };
-        let taken_over = timeout(patience, generator.journal.progress()).await;
+        let taken_over = timeout(patience, generator.progress()).await;
         if pauses {
             left.signal(Signal::CONT)?;
         }
         match taken_over {
             Ok(settled) => drop(settled?),
-            Err(_) => drop(generator.journal.progress().await?),
+            Err(_) => drop(generator.progress().await?),
         }
         takeovers.add(left_at.elapsed());
         active = 1 - active;
@@ -74,7 +85,6 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         vec![generator],
     )
     .await?;
-    judged.verdict.hold()?;
     let fenced = turned_away(&instances).await?;
     ensure!(
         fenced > 0,
