@@ -4,6 +4,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod embedded_db;
+pub mod failpoint;
 pub mod healthcheck;
 pub mod model;
 pub mod repository;

@@ -7,6 +7,7 @@ use sluicegate::cli::{self, Cli};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let _failpoints = sluicegate::failpoint::setup();
     match cli::run(Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

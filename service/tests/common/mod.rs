@@ -3,6 +3,7 @@
 pub(crate) mod database;
 pub(crate) mod engines;
 pub(crate) mod http;
+pub(crate) mod poison;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod readings;

@@ -57,6 +57,15 @@ pub(crate) async fn end_of(mut command: Command) -> Ended {
 impl Program {
     /// Starts the program on free ports and waits until it is ready.
     pub(crate) async fn start(database_url: &str, arguments: &[&str]) -> Self {
+        Self::start_with(database_url, arguments, &[]).await
+    }
+
+    /// As `start`, with variables in its environment.
+    pub(crate) async fn start_with(
+        database_url: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let dir = TempDir::new().expect("a directory");
         let ready_file = dir.path().join("ready.json");
         let mut command = command(&["serve", "--database-url", database_url]);
@@ -64,7 +73,8 @@ impl Program {
             .args(["--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0"])
             .arg("--ready-file")
             .arg(&ready_file)
-            .args(arguments);
+            .args(arguments)
+            .envs(environment.iter().copied());
         let mut child = command.spawn().expect("it runs");
         tokio::select! {
             () = until("the program is ready", async || ready_file.exists()) => {}
@@ -91,8 +101,21 @@ impl Program {
 
     /// SIGTERM: asks it to end.
     pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// SIGSTOP: it stands still until `resume`.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id as i32));
-        kill_process(pid.expect("it runs"), Signal::TERM).expect("sent");
+        kill_process(pid.expect("it runs"), signal).expect("sent");
     }
 
     /// Waits until it has ended.

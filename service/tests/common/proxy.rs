@@ -25,6 +25,8 @@ pub(crate) enum Fault {
 }
 
 const COM_QUERY: u8 = 3;
+/// In the last message of a load; opening a stream ends with COMMIT.
+const COMMIT: &[u8] = b"; COMMIT; ";
 /// In the status flags of an OK packet.
 const MORE_RESULTS: u16 = 8;
 
@@ -101,7 +103,7 @@ impl Proxy {
                     }
                     let packet = read_packet(&mut from_client).await?;
                     let query = (packet.get(4) == Some(&COM_QUERY)).then(|| &packet[5..]);
-                    if query.is_some_and(|sql| sql.ends_with(b"COMMIT"))
+                    if query.is_some_and(|sql| holds(sql, COMMIT))
                         && let Some(fault) = self.take(is_about_commit)
                     {
                         if fault == Fault::AfterCommit {

@@ -1,14 +1,18 @@
 //! The connection to the database is lost at the worst moments: everything is stored once and whole all the same
 //! (P2, P3).
 
+use mysql_async::prelude::Queryable as _;
 use sluicegate_proto::v1::SensorBatch;
+use tonic::Code;
 
 use crate::common::{
     database::Database,
     on_each_engine,
+    program::Program,
     proxy::{Fault, Proxy},
     readings::{assert_stored, position, readings},
-    service::Service,
+    service::{Service, connect, open},
+    until,
 };
 
 const ROWS: u64 = 2_000;
@@ -19,6 +23,7 @@ on_each_engine! {
     a_connection_whose_end_the_database_does_not_notice_holds_nothing_up,
     an_anonymous_commit_whose_reply_is_lost_is_stored_once,
     a_load_that_is_cut_anywhere_leaves_whole_batches_only,
+    an_instance_that_is_paused_in_mid_transaction_loses_its_streams,
 }
 
 async fn service_behind(database: &Database, proxy: &Proxy) -> Service {
@@ -83,4 +88,49 @@ async fn a_load_that_is_cut_anywhere_leaves_whole_batches_only(database: Databas
     // From the header of the first packet to the statements after the rows.
     let bytes = [0, 1, 3, 4, 5, 100, 9_999, 65_536, 100_000, 120_000];
     stores_each_batch_once(&database, true, &bytes.map(Fault::InsideLoad)).await;
+}
+
+async fn an_instance_that_is_paused_in_mid_transaction_loses_its_streams(database: Database) {
+    let program = Program::start(&database.url(), &[]).await;
+    let mut client = connect(program.grpc).await;
+    let at = open(&mut client, "paused").await;
+    // Its transaction holds the stream and waits at the quarantine.
+    let mut other = database.connect().await;
+    let lock = "LOCK TABLES rejected_readings WRITE";
+    other.query_drop(lock).await.expect("locked");
+    let mut with_a_bad_one = readings(1..101);
+    with_a_bad_one[50].sensor_value = f64::NAN;
+    let batch = SensorBatch {
+        readings: with_a_bad_one,
+        position: Some(position("paused", at.epoch, 1)),
+    };
+    let sending = tokio::spawn(async move { client.send_sensor_batch(batch).await });
+    let waiting = format!(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
+         WHERE DB = '{}' AND INFO LIKE 'INSERT INTO rejected_readings%'",
+        database.name()
+    );
+    until("the transaction waits", async || {
+        let mut conn = database.connect().await;
+        conn.query_first(&waiting).await.expect("asks") == Some(1_u64)
+    })
+    .await;
+    program.pause();
+    other.query_drop("UNLOCK TABLES").await.expect("unlocked");
+
+    let service = Service::start(&database).await;
+    let taken = service.open("paused").await;
+    assert_eq!(taken.committed_seq, 0, "its transaction was rolled back");
+    let batch = SensorBatch {
+        readings: readings(1..101),
+        position: Some(position("paused", taken.epoch, 1)),
+    };
+    let stored = service.client().await.send_sensor_batch(batch).await;
+    assert_eq!(stored.expect("stored").into_inner().committed, 100);
+    program.resume();
+    let fenced = sending.await.expect("no panic").expect_err("fenced");
+    assert_eq!(fenced.code(), Code::Aborted);
+    assert_stored(&database, 1..101).await;
+    service.close().await;
+    program.kill().await;
 }

@@ -9,6 +9,8 @@ mod bad_input;
 mod bad_readings;
 mod config_errors;
 mod crashes;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod layouts;
 mod lost_connections;
 mod server_settings;

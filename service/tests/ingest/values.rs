@@ -10,6 +10,7 @@ use sluicegate_proto::v1::{ColumnBatch, SensorBatch, SensorReading, Series};
 use crate::common::{
     database::Database,
     on_each_engine,
+    poison::poison,
     readings::{BASE_US, assert_same, column_batch, columns, reading},
     service::Service,
 };
@@ -23,49 +24,6 @@ on_each_engine! {
     the_sign_of_zero_is_kept_where_the_engine_keeps_it,
     what_is_not_a_number_is_rejected,
     columns_store_the_same_as_rows,
-}
-
-/// Texts that a field separator, an escape or a character set could damage.
-fn poison() -> Vec<String> {
-    let texts = [
-        "tab\there",
-        "new\nline",
-        "carriage\rreturn",
-        "\r\n",
-        "back\\slash",
-        "trailing backslash\\",
-        "trailing two\\\\",
-        "\\",
-        "\\N",
-        "\\n",
-        "\\0",
-        "N",
-        "NULL",
-        "\0",
-        "nul\0inside",
-        "'single' \"double\" `back`",
-        "\"",
-        "'",
-        ",;|",
-        "%s%n",
-        " outer blanks ",
-        "\u{1a}ctrl-z",
-        "\u{8}backspace",
-        "\u{feff}bom",
-        "é",
-        "e\u{301}",
-        "日本語",
-        "🌡️ 21 °C",
-        "\u{10ffff}",
-        "\u{fffd}",
-        "-- comment",
-        "\\\t\\\n\\",
-    ];
-    let mut texts: Vec<String> = texts.map(str::to_owned).into();
-    texts.push("🌡".repeat(50));
-    texts.push("\\".repeat(50));
-    texts.push("\t".repeat(50));
-    texts
 }
 
 fn batch(readings: Vec<SensorReading>) -> SensorBatch {

@@ -14,15 +14,22 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 /// Longest run of a statement of management, seconds.
 const STATEMENT_LIMIT_S: u32 = 60;
 
+/// How long the server waits for a client in the middle of something, be it a transaction or the rows of a LOAD,
+/// seconds. An instance that is paused, or cut off unnoticed, then lets go of the streams that it held, so that another
+/// one can take them over.
+pub(super) const SILENCE_LIMIT_S: u32 = 5;
+
 /// The session's settings: whatever the server's defaults are, texts are UTF-8, times are in UTC, a bad value is an
 /// error, and a transaction locks rows and never gaps.
-const SESSION: [&str; 5] = [
+const SESSION: [&str; 6] = [
     // The driver's handshake says so too, but a pooled connection is reset, and MySQL then falls back to its default.
     "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
     "SET time_zone = '+00:00'",
     "SET sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SET innodb_lock_wait_timeout = 10",
+    // SILENCE_LIMIT_S, for the rows of a LOAD.
+    "SET net_read_timeout = 5",
 ];
 
 /// Makes connections.

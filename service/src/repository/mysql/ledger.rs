@@ -72,21 +72,26 @@ pub(super) async fn take_over(
     stream: &StreamId,
 ) -> Result<OpenedStream, RepositoryError> {
     let name = quote(stream.as_str());
-    let raise = format!(
-        "INSERT INTO ingest_streams (stream_id, epoch, created_at, updated_at) \
+    // In one message: a service that is paused on the way must not leave the row locked.
+    let sql = format!(
+        "START TRANSACTION; \
+         INSERT INTO ingest_streams (stream_id, epoch, created_at, updated_at) \
          VALUES ({name}, 1, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)) \
-         ON DUPLICATE KEY UPDATE epoch = epoch + 1, updated_at = UTC_TIMESTAMP(6)"
+         ON DUPLICATE KEY UPDATE epoch = epoch + 1, updated_at = UTC_TIMESTAMP(6); \
+         SELECT epoch, committed_seq, rejected FROM ingest_streams WHERE stream_id = {name}; \
+         COMMIT"
     );
-    let read = format!(
-        "SELECT epoch, committed_seq, rejected FROM ingest_streams WHERE stream_id = {name}"
-    );
-    let mut transaction = conn
-        .start_transaction(mysql_async::TxOpts::default())
-        .await
-        .map_err(explain)?;
-    transaction.query_drop(raise).await.map_err(explain)?;
-    let row: Option<(u64, u64, u64)> = transaction.query_first(read).await.map_err(explain)?;
-    transaction.commit().await.map_err(explain)?;
+    let mut results = conn.query_iter(sql).await.map_err(explain)?;
+    for _without_rows in ["START TRANSACTION", "INSERT"] {
+        results
+            .for_each(|_: mysql_async::Row| ())
+            .await
+            .map_err(explain)?;
+    }
+    let rows: Vec<(u64, u64, u64)> = results.collect().await.map_err(explain)?;
+    // Reads on to the reply of COMMIT: without it nothing is taken over.
+    results.drop_result().await.map_err(explain)?;
+    let row = rows.first().copied();
     row.map(|(epoch, committed_seq, rejected)| OpenedStream {
         position: position((epoch, committed_seq)),
         rejected,

@@ -25,6 +25,7 @@ use super::{
     session::Session,
 };
 use crate::{
+    failpoint,
     model::{Limits, Seq},
     repository::PartOutcome,
 };
@@ -222,11 +223,13 @@ impl Lane {
         self.loading = true;
         self.dictionaries
             .retain(|_, of| of.session.strong_count() > 0);
+        failpoint::crash("seal");
         self.loader.sealed.send(sealed).await.is_ok()
     }
 
     fn acknowledge(&mut self, batch: SealedBatch, outcomes: Vec<PartOutcome>) {
         self.spare = Some(batch.commit(outcomes).acknowledge());
+        failpoint::crash("ack");
         self.books.count_batch();
         self.loading = false;
         let oldest = self.opened_at.map_or(u64::MAX, |opened| {

@@ -1,0 +1,116 @@
+//! Every case by its name, in the order in which they run.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use anyhow::Result;
+
+use crate::{
+    clock, control, cuts, database_kills, database_states, database_stops, disk_full, lab::Lab,
+    poison, producers, report::Outcome, service_kills, sigterm, soak, two_instances,
+};
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Outcome>> + 'a>>;
+
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// What happens.
+    pub(crate) fault: &'static str,
+    pub(crate) run: for<'a> fn(&'a mut Lab) -> Running<'a>,
+    /// Beyond this the case has failed. Far more than it takes: a case that hangs must not hang the suite.
+    pub(crate) limit: Duration,
+}
+
+const fn case(
+    name: &'static str,
+    fault: &'static str,
+    limit_minutes: u64,
+    run: for<'a> fn(&'a mut Lab) -> Running<'a>,
+) -> Case {
+    Case {
+        name,
+        fault,
+        run,
+        limit: Duration::from_secs(60 * limit_minutes),
+    }
+}
+
+pub(crate) const CASES: &[Case] = &[
+    case(
+        "service-killed",
+        "the service is killed at random moments, its start included",
+        30,
+        |lab| Box::pin(service_kills::run(lab)),
+    ),
+    case(
+        "database-killed",
+        "the database is killed in mid-load",
+        60,
+        |lab| Box::pin(database_kills::run(lab)),
+    ),
+    case(
+        "database-stopped",
+        "the database stands still at full rate",
+        10,
+        |lab| Box::pin(database_stops::run(lab)),
+    ),
+    case(
+        "database-cut",
+        "the connection to the database is cut in a load, around COMMIT and at any other byte",
+        30,
+        |lab| Box::pin(cuts::run(lab)),
+    ),
+    case(
+        "producer-cut",
+        "the producers' connections are reset, stalled, throttled, delayed, sliced and cut",
+        20,
+        |lab| Box::pin(producers::run(lab)),
+    ),
+    case(
+        "two-instances",
+        "producers move between two instances, and the one they leave wakes up late",
+        20,
+        |lab| Box::pin(two_instances::run(lab)),
+    ),
+    case(
+        "disk-full",
+        "the disk of the database fills up and is freed",
+        20,
+        |lab| Box::pin(disk_full::run_case(lab)),
+    ),
+    case(
+        "database-states",
+        "the database is read-only, restarts, has no connections left, a locked table, deadlocks",
+        20,
+        |lab| Box::pin(database_states::run(lab)),
+    ),
+    case(
+        "sigterm",
+        "SIGTERM at full rate, and once with a table that is locked past the deadline",
+        20,
+        |lab| Box::pin(sigterm::run(lab)),
+    ),
+    case(
+        "clock",
+        "the service's clock jumps by hours and months, both ways",
+        15,
+        |lab| Box::pin(clock::run(lab)),
+    ),
+    case(
+        "poison",
+        "one reading in a hundred is poison: texts, values and times at the edge and beyond",
+        15,
+        |lab| Box::pin(poison::run(lab)),
+    ),
+    case(
+        "soak",
+        "a long run at 70 % of full rate, a fault every 20 s",
+        180,
+        |lab| Box::pin(soak::run(lab)),
+    ),
+    case(
+        "control",
+        "the ledger check is off: duplicates must be found",
+        15,
+        |lab| Box::pin(control::run(lab)),
+    ),
+];

@@ -1,0 +1,137 @@
+//! The connection to the database is cut: after every k-th byte of a load, before COMMIT, between COMMIT and its reply,
+//! and after every k-th byte of a connection's life. Batches stay whole, and each is stored once (P2, P3).
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use rand::Rng as _;
+
+use crate::{
+    database_proxy::{Fault, Proxy},
+    generator::Generator,
+    judge::{hold, partial_rows},
+    lab::Lab,
+    process::until,
+    report::Outcome,
+    stack::{Judged, Stack, end, service_options, settle},
+    wire::{Weather, Wire},
+};
+
+const LOAD: &str = "--rate 20000 --connections 2 --series 100";
+/// So that every load is about as long as this, with its statements.
+const BATCH_ROWS: &str = "--ingest-max-batch-rows=1000";
+const LINGER: &str = "--ingest-linger-ms=50";
+const LOAD_BYTES: u64 = 64_000;
+/// The first bytes are those of packet headers and of the handshake.
+const FIRST_BYTES: u64 = 6;
+/// A connection's handshake and session settings, and the beginning of its first load.
+const CONNECTION_BYTES: u64 = 6_000;
+
+pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
+    let mut cutting = Cutting::start(lab, &[]).await?;
+    let loads = lab.scale.times(400, 8);
+    for cut in 0..loads {
+        let at = match u64::from(cut) {
+            first if first < FIRST_BYTES => first,
+            later => later * LOAD_BYTES / u64::from(loads),
+        };
+        cutting.cut(Fault::InsideLoad(at)).await?;
+    }
+    let commits = lab.scale.times(100, 4);
+    for _ in 0..commits {
+        cutting.cut(Fault::AfterCommit).await?;
+        cutting.cut(Fault::BeforeCommit).await?;
+    }
+    let unheard = lab.scale.times(10, 1);
+    for _ in 0..unheard {
+        cutting.cut(Fault::BeforeCommitUnheard).await?;
+    }
+    let lives = lab.scale.times(100, 6);
+    for cut in 0..lives {
+        let at = u64::from(cut) * CONNECTION_BYTES / u64::from(lives);
+        cutting
+            .cut_lives(1 + at + lab.rng.random_range(0..40))
+            .await?;
+    }
+    let checks = cutting.checks;
+    let judged = cutting.judge(lab).await?;
+    Ok(Outcome::of(loads + 2 * commits + unheard + lives, judged)
+        .figure("partial_batches", 0.0)
+        .figure("looks_for_partial_batches", f64::from(checks))
+        .figure("commits_unknown", f64::from(commits)))
+}
+
+/// A service whose way to the database is cut on demand, under load.
+pub(crate) struct Cutting {
+    stack: Stack,
+    /// Knows the protocol.
+    proxy: Proxy,
+    /// Knows bytes.
+    wire: Wire,
+    generator: Generator,
+    checks: u32,
+}
+
+impl Cutting {
+    pub(crate) async fn start(lab: &mut Lab, environment: &[(&str, &str)]) -> Result<Self> {
+        let schema = lab.server.schema().await?;
+        let proxy = Proxy::start(schema.port).await;
+        let wire = Wire::start(SocketAddr::from(([127, 0, 0, 1], proxy.port))).await?;
+        let url = schema.service_url(wire.port);
+        let mut options = service_options(lab, url, &["--ingest-lanes=1", BATCH_ROWS, LINGER]);
+        options.with_failpoints(lab, environment);
+        let stack = Stack::start_on(schema, options).await?;
+        let generator = stack.generator(lab, LOAD).await?;
+        Ok(Self {
+            stack,
+            proxy,
+            wire,
+            generator,
+            checks: 0,
+        })
+    }
+
+    /// Lets one fault happen, and waits until readings are acknowledged again.
+    pub(crate) async fn cut(&mut self, fault: Fault) -> Result<()> {
+        let before = self.proxy.cuts();
+        self.proxy.arm(fault);
+        until("the connection is cut", async || {
+            Ok(self.proxy.cuts() > before)
+        })
+        .await?;
+        self.look().await?;
+        self.generator.progress().await?;
+        Ok(())
+    }
+
+    /// Cuts every connection after so many bytes of its life, until one was cut that was opened meanwhile.
+    async fn cut_lives(&mut self, bytes: u64) -> Result<()> {
+        self.wire.set(Weather::CutAfter(bytes));
+        let before = self.wire.resets();
+        self.wire.reset();
+        until("connections are cut", async || {
+            Ok(self.wire.resets() > before + 1)
+        })
+        .await?;
+        self.wire.set(Weather::Fair);
+        self.look().await?;
+        self.generator.progress().await?;
+        Ok(())
+    }
+
+    async fn look(&mut self) -> Result<()> {
+        let rows = partial_rows(&self.stack.schema).await?;
+        hold!(rows == 0, "{rows} rows of half a batch are visible");
+        self.checks += 1;
+        Ok(())
+    }
+
+    /// Ends it, and says what the judge found.
+    pub(crate) async fn judge(self, lab: &Lab) -> Result<Judged> {
+        let (schema, service) = (self.stack.schema, self.stack.service);
+        let judged = settle(lab, &schema, &[&service], vec![self.generator]).await?;
+        end(service).await?;
+        schema.drop(lab).await?;
+        Ok(judged)
+    }
+}

@@ -1,0 +1,85 @@
+//! The database stands still at full rate: nothing is acknowledged, memory stays flat, producers are slowed, and
+//! everything is caught up with afterwards (P1, P4).
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+use tokio::time::{Instant, sleep};
+
+use crate::{lab::Lab, process::until, report::Outcome, stack::Stack};
+
+const LOAD: &str = "--rate max --connections 4 --series 1000";
+/// What the producers keep, beyond what fills the service; the quick form has less to catch up with.
+const QUICK_WINDOW: &str = "--unacknowledged-bytes 2000000";
+/// The largest messages may keep so much of the budget free.
+const ROOM_BYTES: u64 = 2 << 20;
+/// What the allocator and the network's buffers may add once the budget is used up.
+const SLACK_MIB: f64 = 32.0;
+
+pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
+    let stop_s = lab.scale.seconds(30, 3);
+    // The quick form need not wait until 64 MiB are full.
+    let budget_bytes = lab.scale.seconds(64 << 20, 4 << 20);
+    let budget_flag = format!("--ingest-budget-bytes={budget_bytes}");
+    let stack = Stack::start(lab, &[&budget_flag]).await?;
+    let idle = stack.service.usage()?;
+    let window = if lab.scale.quick { QUICK_WINDOW } else { "" };
+    let mut generator = stack.generator(lab, &format!("{LOAD} {window}")).await?;
+    let warm = generator.settled_beyond(100_000).await?;
+    ensure!(warm > 0, "readings flow");
+
+    lab.server.signal(Signal::STOP)?;
+    let stopped_at = Instant::now();
+    until("the budget is used up", || async {
+        Ok(stack.service.readiness().await?.in_flight_bytes + ROOM_BYTES > budget_bytes)
+    })
+    .await?;
+    // What was committed before has been acknowledged by now.
+    sleep(Duration::from_secs(1)).await;
+    let settled = generator.journal.settled()?;
+    let full = stack.service.usage()?;
+    let received = stack.service.readiness().await?.books.received;
+    while stopped_at.elapsed() < Duration::from_secs(stop_s) {
+        sleep(Duration::from_millis(500)).await;
+        let readiness = stack.service.readiness().await?;
+        ensure!(
+            readiness.in_flight_bytes <= budget_bytes,
+            "{} bytes are in flight, the budget is {budget_bytes}",
+            readiness.in_flight_bytes
+        );
+    }
+    let end = stack.service.usage()?;
+    let unsent = stack.service.readiness().await?.books;
+    ensure!(
+        generator.journal.settled()? == settled,
+        "readings were acknowledged while the database stood still"
+    );
+    ensure!(
+        end.peak_mib < full.resident_mib + SLACK_MIB,
+        "memory grew from {} to {} MiB while the budget was used up",
+        full.resident_mib,
+        end.peak_mib
+    );
+
+    lab.server.signal(Signal::CONT)?;
+    let continued_at = Instant::now();
+    until("what was in flight is settled", || async {
+        let books = stack.service.readiness().await?.books;
+        Ok(books.received - books.in_flight >= unsent.received)
+    })
+    .await?;
+    let catch_up = continued_at.elapsed();
+    generator.progress().await?;
+    let judged = stack.judge(lab, vec![generator]).await?;
+    Ok(Outcome::of(1, judged)
+        .figure("stopped_s", stop_s as f64)
+        .figure("idle_mib", idle.resident_mib)
+        .figure("budget_full_mib", full.resident_mib)
+        .figure("peak_mib", end.peak_mib)
+        .figure(
+            "received_while_full_readings",
+            (unsent.received - received) as f64,
+        )
+        .figure("catch_up_s", catch_up.as_secs_f64()))
+}

@@ -1,0 +1,122 @@
+//! The disk of the database fills up, and is freed later. Producers are told to come again, nothing is acknowledged
+//! that is not stored, and everything recovers by itself.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use sluicegate::embedded_db::Engine;
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    database::Server,
+    lab::Lab,
+    probe::Probe,
+    process::until,
+    report::Outcome,
+    stack::{Stack, end, service_options, settle},
+};
+
+const LOAD: &str = "--rate 40000 --connections 2 --series 1000 --unacknowledged-bytes 4000000";
+const DISK: &str = "size=400m";
+/// Small logs, so that the disk is for readings.
+const MARIADB: [&str; 1] = ["--innodb-log-file-size=32M"];
+const MYSQL: [&str; 1] = ["--innodb-redo-log-capacity=32M"];
+
+/// A small file system in memory; it goes when this goes.
+struct Disk {
+    folder: PathBuf,
+}
+
+impl Disk {
+    fn mount(folder: PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(&folder)?;
+        run("mount", &["-t", "tmpfs", "-o", DISK, "tmpfs"], &folder)?;
+        Ok(Self { folder })
+    }
+
+    /// Takes all the space that is left.
+    fn fill(&self) -> Result<()> {
+        let mut ballast = File::create(self.folder.join("ballast"))?;
+        for size in [1 << 20, 4096] {
+            let block = vec![1; size];
+            while ballast.write_all(&block).is_ok() {}
+        }
+        Ok(())
+    }
+
+    fn free(&self) -> Result<()> {
+        Ok(std::fs::remove_file(self.folder.join("ballast"))?)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a server that was just killed may still hold a file.
+        if let Err(error) = run("umount", &["-l"], &self.folder) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+fn run(program: &str, arguments: &[&str], folder: &Path) -> Result<()> {
+    let done = Command::new(program).args(arguments).arg(folder).status();
+    let status = done.with_context(|| program.to_owned())?;
+    ensure!(
+        status.success(),
+        "{program} ended with {status}: this case needs root"
+    );
+    Ok(())
+}
+
+pub(crate) async fn run_case(lab: &mut Lab) -> Result<Outcome> {
+    let rounds = lab.scale.times(5, 1);
+    let lasts = Duration::from_secs(lab.scale.seconds(20, 2));
+    let disk = Disk::mount(lab.folder.join("disk"))?;
+    let arguments: &[&str] = match lab.engine {
+        Engine::MariaDb => &MARIADB,
+        Engine::MySql => &MYSQL,
+    };
+    let mut server = Server::start(&lab.binary, &disk.folder.join("database"), arguments).await?;
+    let schema = server.schema().await?;
+    let url = schema.service_url(schema.port);
+    let options = service_options(lab, url, &["--ingest-commit-deadline-ms=1000"]);
+    let mut stack = Stack::start_on(schema, options).await?;
+    let mut generator = stack.generator(lab, LOAD).await?;
+    let probe = Probe::start(stack.service.grpc);
+    let mut crashes = 0;
+    for _ in 0..rounds {
+        generator.progress().await?;
+        let retries = stack.service.readiness().await?.books.retries;
+        disk.fill()?;
+        until("loads fail", async || {
+            Ok(stack.service.readiness().await?.books.retries > retries)
+        })
+        .await?;
+        sleep(lasts).await;
+        stack.service.still_runs()?;
+        disk.free()?;
+        // A server that took the full disk for its end is started again, as its supervisor would.
+        let answers = timeout(Duration::from_secs(10), server.version()).await;
+        if !matches!(answers, Ok(Ok(_))) {
+            server.revive().await?;
+            crashes += 1;
+        }
+        generator.progress().await?;
+    }
+    let answers = probe.end().await?;
+    let (schema, service) = (stack.schema, stack.service);
+    let judged = settle(lab, &schema, &[&service], vec![generator]).await?;
+    end(service).await?;
+    server.stop().await?;
+    let told = |code: &str| f64::from(answers.get(code).copied().unwrap_or(0));
+    Ok(Outcome::of(rounds, judged)
+        .figure("server_crashes", f64::from(crashes))
+        .figure("single_readings_stored", told("Ok"))
+        .figure("single_readings_told_unavailable", told("Unavailable")))
+}

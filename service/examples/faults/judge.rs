@@ -1,0 +1,146 @@
+//! The judge: `sluicegen verify` holds the table to the journals, and the ledger and the books are held to the table.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use mysql_async::prelude::Queryable as _;
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+
+use crate::{database::Schema, lab::Lab, process::until, service::Service};
+
+/// What `sluicegen verify --json` says.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Verdict {
+    /// Every run came to its end.
+    pub(crate) complete: bool,
+    pub(crate) sent: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) rejected: u64,
+    /// Without an acknowledgement.
+    pub(crate) open: u64,
+    pub(crate) found: u64,
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) altered: u64,
+    pub(crate) unexpected: u64,
+}
+
+/// Something that must not be. The control asks for it by its type: no other failure will do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Found(String);
+
+macro_rules! hold {
+    ($holds:expr, $($what:tt)*) => {
+        let holds: bool = $holds;
+        if !holds {
+            return Err($crate::judge::Found::new(format!($($what)*)).into());
+        }
+    };
+}
+pub(crate) use hold;
+
+impl Found {
+    pub(crate) fn new(what: String) -> Self {
+        Self(what)
+    }
+}
+
+impl Verdict {
+    /// Reconciles journals with the table.
+    pub(crate) async fn of(lab: &Lab, schema: &Schema, journals: &[PathBuf]) -> Result<Self> {
+        let mut command = Command::new(&lab.programs.sluicegen);
+        command
+            .args(["verify", "--json", "--database-url", &schema.admin_url()])
+            .arg("--journal")
+            .args(journals)
+            .kill_on_drop(true);
+        let output = command.output().await?;
+        serde_json::from_slice(&output.stdout).with_context(|| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            format!("verify ended with {}: {said}", output.status)
+        })
+    }
+
+    /// Everything that was sent is settled, once and unchanged (P1 to P3).
+    pub(crate) fn hold(&self) -> Result<()> {
+        hold!(
+            self.lost + self.duplicated + self.altered + self.unexpected == 0,
+            "the table is not what was acknowledged: {self:?}"
+        );
+        hold!(
+            self.complete && self.open == 0 && self.sent == self.acknowledged + self.rejected,
+            "not everything was settled: {self:?}"
+        );
+        hold!(
+            self.found == self.acknowledged,
+            "rows beyond the journal: {self:?}"
+        );
+        Ok(())
+    }
+
+    /// Adds another part of the same case.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.complete &= other.complete;
+        self.sent += other.sent;
+        self.acknowledged += other.acknowledged;
+        self.rejected += other.rejected;
+        self.open += other.open;
+        self.found += other.found;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.altered += other.altered;
+        self.unexpected += other.unexpected;
+    }
+}
+
+/// Ledger and tables at one instant agree, and ids are unique (P6). Rows of half a batch would show here (P3).
+pub(crate) async fn hold_ledger(schema: &Schema) -> Result<()> {
+    let sql = "SELECT (SELECT CAST(COALESCE(SUM(committed), 0) AS UNSIGNED) FROM ingest_streams), \
+               (SELECT CAST(COALESCE(SUM(rejected), 0) AS UNSIGNED) FROM ingest_streams), \
+               (SELECT COUNT(*) FROM sensor_readings), (SELECT COUNT(DISTINCT id) FROM sensor_readings), \
+               (SELECT COUNT(*) FROM rejected_readings), \
+               (SELECT COUNT(*) FROM ingest_streams WHERE stream_id NOT LIKE 'lane:%' \
+                AND committed + rejected <> committed_seq)";
+    type Sums = (u64, u64, u64, u64, u64, u64);
+    let mut conn = schema.connect().await?;
+    let sums: Option<Sums> = conn.query_first(sql).await?;
+    conn.disconnect().await?;
+    let (committed, rejected, rows, ids, quarantined, unbalanced) = sums.context("no sums")?;
+    hold!(
+        committed == rows,
+        "the ledger has {committed} readings, the table {rows}"
+    );
+    hold!(ids == rows, "{rows} rows have {ids} ids");
+    hold!(
+        rejected == quarantined,
+        "the ledger has {rejected} rejected, quarantine {quarantined}"
+    );
+    hold!(
+        unbalanced == 0,
+        "{unbalanced} streams are not the sum of their parts"
+    );
+    Ok(())
+}
+
+/// How many rows the table holds beyond what the ledger says, at one instant: a part of a batch that is visible.
+pub(crate) async fn partial_rows(schema: &Schema) -> Result<u64> {
+    let sql = "SELECT CAST(ABS(CAST((SELECT COUNT(*) FROM sensor_readings) AS SIGNED) \
+               - CAST((SELECT COALESCE(SUM(committed), 0) FROM ingest_streams) AS SIGNED)) AS UNSIGNED)";
+    schema.number(sql).await
+}
+
+/// The books of an instance balance at every moment, and nothing is in flight at the end (P6).
+pub(crate) async fn hold_books(service: &Service) -> Result<()> {
+    until("nothing is in flight", || async {
+        let readiness = service.readiness().await?;
+        let books = readiness.books;
+        hold!(
+            books.received == books.committed + books.rejected + books.duplicate + books.in_flight,
+            "the books do not balance: {books:?}"
+        );
+        Ok(books.in_flight == 0 && readiness.in_flight_bytes == 0)
+    })
+    .await
+}

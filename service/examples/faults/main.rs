@@ -1,0 +1,217 @@
+//! The fault suite: drives the real `sluicegate`, the real `sluicegen` and real databases through faults, with the
+//! generator's journal and `sluicegen verify` as the judge. `scripts/faults.sh` builds everything and runs it.
+
+mod cases;
+mod clock;
+mod control;
+mod cuts;
+mod database;
+mod database_kills;
+mod database_states;
+mod database_stops;
+mod disk_full;
+mod generator;
+mod judge;
+mod lab;
+mod poison;
+mod probe;
+mod process;
+mod producers;
+mod report;
+mod service;
+mod service_kills;
+mod sigterm;
+mod soak;
+mod stack;
+mod two_instances;
+mod wire;
+
+#[path = "../../tests/common/poison.rs"]
+mod poison_texts;
+
+#[path = "../../tests/common/proxy.rs"]
+mod database_proxy;
+#[path = "../../tests/common/http.rs"]
+mod http;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use sluicegate::embedded_db::Engine;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::{
+    cases::{CASES, Case},
+    database::{Server, find_server},
+    lab::{Lab, Programs, Scale},
+    report::{CaseResult, Results},
+};
+
+/// Runs faults against the programs beside this one, and writes what came of it.
+#[derive(Debug, Parser)]
+#[command(args_override_self = true)]
+struct Options {
+    /// A few faults of each kind, to see that all is well; figures are taken without it
+    #[arg(long)]
+    quick: bool,
+    /// Share of the full counts, percent
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100))]
+    percent: u32,
+    /// Length of the soak, minutes
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    soak_minutes: u64,
+    /// Only this case; may be given more than once
+    #[arg(long = "case", value_name = "NAME")]
+    cases: Vec<String>,
+    /// Only this engine, mariadb or mysql; may be given more than once
+    #[arg(long = "engine", value_name = "NAME")]
+    engines: Vec<String>,
+    /// Where faults.json and FAULTS.md go; results of other cases that are there already stay
+    #[arg(long, value_name = "DIR", default_value = "bench-results")]
+    out: PathBuf,
+    /// Working files and logs
+    #[arg(long, value_name = "DIR", default_value = "target/faults")]
+    work: PathBuf,
+    /// A sluicegate that was built with the feature failpoints, for the negative control
+    #[arg(long, value_name = "PATH")]
+    failpoints_program: Option<PathBuf>,
+    /// Moments are random: the same seed takes the same ones [default: random, and printed]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Names the cases and ends
+    #[arg(long)]
+    list: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    if options.list {
+        for case in CASES {
+            println!("{:<20} {}", case.name, case.fault);
+        }
+        return ExitCode::SUCCESS;
+    }
+    // Dropping the suite kills every child that it started.
+    let ended = tokio::select! {
+        ended = run(&options) => ended,
+        _ = interrupted() => Err(anyhow::anyhow!("interrupted")),
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("faults: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// SIGINT or SIGTERM.
+async fn interrupted() -> std::io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+/// True when every case held.
+async fn run(options: &Options) -> Result<bool> {
+    let cases = chosen_cases(&options.cases)?;
+    let programs = Programs::beside_this(options.failpoints_program.clone())?;
+    let seed = options.seed.unwrap_or_else(|| rand::rng().random());
+    println!("seed {seed}");
+    let scale = Scale {
+        quick: options.quick,
+        percent: options.percent,
+        soak_minutes: options.soak_minutes,
+    };
+    let mut results = Results::open(&options.out, &programs)?;
+    let mut all_held = true;
+    for engine in chosen_engines(&options.engines)? {
+        let folder = options.work.join(engine.to_string().to_lowercase());
+        reset(&folder)?;
+        let folder = folder.canonicalize()?;
+        let binary = find_server(engine)?;
+        let server = Server::start(&binary, &folder.join("database"), &[]).await?;
+        let mut lab = Lab {
+            engine,
+            binary,
+            server,
+            programs: programs.clone(),
+            scale,
+            folder: folder.clone(),
+            rng: StdRng::seed_from_u64(seed),
+        };
+        results.begin(engine, lab.server.version().await?);
+        for case in &cases {
+            let result = one_case(&mut lab, case, &folder).await;
+            all_held &= result.held;
+            results.add(engine, case.name, result);
+            results.write()?;
+        }
+        lab.server.stop().await?;
+    }
+    println!("{}", results.table());
+    Ok(all_held)
+}
+
+async fn one_case(lab: &mut Lab, case: &Case, folder: &Path) -> CaseResult {
+    let began = Instant::now();
+    lab.folder = folder.join(case.name);
+    let limit = case.limit;
+    let outcome = match reset(&lab.folder) {
+        Ok(()) => match tokio::time::timeout(limit, (case.run)(lab)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(anyhow::anyhow!("not done after {limit:?}")),
+        },
+        Err(error) => Err(error),
+    };
+    let result = CaseResult::of(outcome, &lab.scale, began.elapsed());
+    println!("{:<8} {}", lab.engine.to_string(), result.line(case.name));
+    if !result.held {
+        println!("         logs in {}", lab.folder.display());
+        // Whatever state the fault left the server in, the next case gets a sound one.
+        if let Err(error) = lab.server.revive().await {
+            println!("         the database does not come back: {error:#}");
+        }
+    }
+    result
+}
+
+fn reset(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(std::fs::create_dir_all(folder)?),
+    }
+}
+
+fn chosen_cases(names: &[String]) -> Result<Vec<&'static Case>> {
+    if names.is_empty() {
+        return Ok(CASES.iter().collect());
+    }
+    let find = |name: &String| {
+        let found = CASES.iter().find(|case| case.name == name);
+        found.with_context(|| format!("there is no case {name}: --list names them"))
+    };
+    names.iter().map(find).collect()
+}
+
+fn chosen_engines(names: &[String]) -> Result<Vec<Engine>> {
+    if names.is_empty() {
+        return Ok(vec![Engine::MariaDb, Engine::MySql]);
+    }
+    let engine = |name: &String| match name.as_str() {
+        "mariadb" => Ok(Engine::MariaDb),
+        "mysql" => Ok(Engine::MySql),
+        other => bail!("{other} is neither mariadb nor mysql"),
+    };
+    names.iter().map(engine).collect()
+}

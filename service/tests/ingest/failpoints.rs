@@ -1,0 +1,78 @@
+//! The program dies at each step of the path of a batch: what was acknowledged is stored, and on resume everything is
+//! there once (P1, P2).
+
+use crate::common::{
+    alone_on_each_engine,
+    database::Database,
+    program::Program,
+    readings::{assert_stored, column_batch, columns},
+    service::{AckedCall, connect, open},
+};
+
+alone_on_each_engine! {
+    a_batch_that_is_sealed_when_the_program_dies_is_stored_once,
+    a_batch_that_is_loaded_when_the_program_dies_is_stored_once,
+    a_batch_that_is_committed_when_the_program_dies_is_stored_once,
+    a_batch_that_is_acknowledged_when_the_program_dies_is_stored_once,
+}
+
+const STREAM: &str = "failpoints";
+const MESSAGE: u64 = 500;
+const MESSAGES: u64 = 8;
+
+async fn a_batch_that_is_sealed_when_the_program_dies_is_stored_once(database: Database) {
+    stored_once_although_it_dies_at(&database, "seal", false).await;
+}
+
+async fn a_batch_that_is_loaded_when_the_program_dies_is_stored_once(database: Database) {
+    stored_once_although_it_dies_at(&database, "load", false).await;
+}
+
+async fn a_batch_that_is_committed_when_the_program_dies_is_stored_once(database: Database) {
+    stored_once_although_it_dies_at(&database, "commit", true).await;
+}
+
+async fn a_batch_that_is_acknowledged_when_the_program_dies_is_stored_once(database: Database) {
+    stored_once_although_it_dies_at(&database, "ack", true).await;
+}
+
+/// Sends message after message, each acknowledged before the next, until the program dies with the third.
+async fn stored_once_although_it_dies_at(database: &Database, point: &str, is_committed: bool) {
+    let actions = format!("{point}=2*off->return");
+    let program = Program::start_with(&database.url(), &[], &[("FAILPOINTS", &actions)]).await;
+    let mut client = connect(program.grpc).await;
+    let at = open(&mut client, STREAM).await;
+    let mut call = AckedCall::resume(&mut client, STREAM, &at).await;
+    let mut acked = 0;
+    for message in 0..MESSAGES {
+        let first = message * MESSAGE + 1;
+        call.send(columns(column_batch(first..first + MESSAGE)))
+            .await;
+        while acked < first + MESSAGE - 1 {
+            match call.ack().await {
+                Ok(Some(ack)) => acked = ack.committed_seq,
+                Ok(None) | Err(_) => break,
+            }
+        }
+        if acked < first + MESSAGE - 1 {
+            break;
+        }
+    }
+    let ended = program.ended().await;
+    assert_eq!(ended.code, None, "it died at {point}: {}", ended.stderr);
+    let expected = if is_committed { 3 } else { 2 } * MESSAGE;
+    assert_stored(database, 1..expected + 1).await;
+    assert!(acked <= expected, "acknowledged is committed");
+
+    let program = Program::start(&database.url(), &[]).await;
+    let mut client = connect(program.grpc).await;
+    let at = open(&mut client, STREAM).await;
+    assert_eq!(at.committed_seq, expected);
+    let mut call = AckedCall::resume(&mut client, STREAM, &at).await;
+    call.send(columns(column_batch(expected + 1..MESSAGES * MESSAGE + 1)))
+        .await;
+    call.until_acked(MESSAGES * MESSAGE).await;
+    assert_stored(database, 1..MESSAGES * MESSAGE + 1).await;
+    database.assert_ledger_balances().await;
+    program.kill().await;
+}
