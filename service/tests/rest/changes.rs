@@ -332,7 +332,7 @@ async fn assert_stops(
     asking.abort();
     assert!(asking.await.is_err_and(|ended| ended.is_cancelled()));
     // The service has to see that the client is gone before the change could go on.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     holder.query_drop("COMMIT").await.expect("lets go");
     until("the second has ended", || async {
         !is_changing(&database).await
