@@ -20,7 +20,9 @@ use crate::{
     wire::{Weather, Wire},
 };
 
-const CONNECTIONS: &str = "--connections 2 --series 10000";
+const CONNECTIONS: &str = "--connections 2 --series 10000 --unacknowledged-bytes 16000000";
+/// The quick form has less to catch up with.
+const QUICK_CONNECTIONS: &str = "--connections 2 --series 1000 --unacknowledged-bytes 2000000";
 const SHARE_OF_FULL_RATE: f64 = 0.7;
 const PART: Duration = Duration::from_secs(120);
 const BETWEEN_FAULTS: Duration = Duration::from_secs(20);
@@ -77,6 +79,14 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         .figure("descriptors", last.descriptors as f64))
 }
 
+fn connections(lab: &Lab) -> &'static str {
+    if lab.scale.quick {
+        QUICK_CONNECTIONS
+    } else {
+        CONNECTIONS
+    }
+}
+
 struct Soak {
     stack: Stack,
     /// Between the service and the database.
@@ -107,7 +117,7 @@ impl Soak {
 
     /// What goes through without faults, readings per second.
     async fn full_rate(&mut self, lab: &Lab, seconds: u64) -> Result<f64> {
-        let flags = format!("--rate max --duration {seconds}s {CONNECTIONS}");
+        let flags = format!("--rate max --duration {seconds}s {}", connections(lab));
         let generator = self.stack.generator_named(lab, "full", &flags).await?;
         let (report, journal) = generator.ended().await?;
         let _ = std::fs::remove_file(journal);
@@ -123,7 +133,7 @@ impl Soak {
         pause: Duration,
         until: Instant,
     ) -> Result<()> {
-        let flags = format!("--rate {rate} {CONNECTIONS} --seed {part}");
+        let flags = format!("--rate {rate} --seed {part} {}", connections(lab));
         let name = format!("part-{part}");
         let mut generator = self.stack.generator_named(lab, &name, &flags).await?;
         let mut next_fault = Instant::now() + pause;
