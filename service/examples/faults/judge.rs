@@ -33,7 +33,8 @@ pub(crate) struct Found(String);
 
 macro_rules! hold {
     ($holds:expr, $($what:tt)*) => {
-        if !$holds {
+        let holds: bool = $holds;
+        if !holds {
             return Err($crate::judge::Found::new(format!($($what)*)).into());
         }
     };

@@ -34,14 +34,14 @@ const MOST_GROWTH_DESCRIPTORS: f64 = 16.0;
 pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     let quick = lab.scale.quick;
     let length = match quick {
-        true => Duration::from_secs(14),
+        true => Duration::from_secs(9),
         false => Duration::from_secs(60 * lab.scale.soak_minutes),
     };
     let mut soak = Soak::start(lab).await?;
-    let full_rate = soak.full_rate(lab, if quick { 2 } else { 15 }).await?;
+    let full_rate = soak.full_rate(lab, if quick { 1 } else { 15 }).await?;
     let rate = (full_rate * SHARE_OF_FULL_RATE) as u64;
     let pause = if quick {
-        Duration::from_secs(2)
+        Duration::from_millis(1_200)
     } else {
         BETWEEN_FAULTS
     };
