@@ -22,7 +22,7 @@ use crate::{
 };
 
 const LOAD: &str = "--rate 40000 --connections 2 --series 1000 --unacknowledged-bytes 4000000";
-const DISK: &str = "size=400m";
+const DISK: &str = "size=900m";
 /// A server that ends because of the full disk has ended by then.
 const SETTLED: Duration = Duration::from_secs(1);
 
