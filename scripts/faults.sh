@@ -38,4 +38,22 @@ build_programs() {
 }
 mkdir -p target/faults
 step "building" build_programs
-exec "target/$build/examples/faults" --failpoints-program target/faults/sluicegate-failpoints --out "$out" "$@"
+# Journals and logs of what failed outlive the memory that they were in.
+keep_logs() {
+    local status=$?
+    if [ "$status" -ne 0 ] && [ -d "$work" ]; then
+        rm -rf target/faults/failed
+        (cd "$work" && find . \( -name '*.log' -o -name '*.journal' \) -size -20M -print0 | tar -cf - --null -T -) |
+            { mkdir -p target/faults/failed && tar -xf - -C target/faults/failed; }
+        say "logs and journals: target/faults/failed"
+    fi
+    return "$status"
+}
+# The quick form waits for no disk, where there is memory enough.
+work=target/faults/work
+if [ "$build" = debug ] && [ "$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)" -ge 3000000 ] 2>/dev/null; then
+    work=/dev/shm/sluicegate-faults-$$
+    trap 'keep_logs; rm -rf "$work"; lib_explain_exit' EXIT
+fi
+"target/$build/examples/faults" --failpoints-program target/faults/sluicegate-failpoints --out "$out" \
+    --work "$work" "$@"

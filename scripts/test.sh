@@ -17,4 +17,5 @@ export SLUICEGATE_TEST_MYSQLD="$SLUICEGATE_CACHE/mysql/bin/mysqld"
 step "cargo fmt" cargo fmt --all --check
 step "cargo clippy" cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 step "cargo test" cargo test --quiet --workspace --all-features
+step "faults" scripts/faults.sh --quick
 say "all checks and tests passed"

@@ -21,7 +21,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     );
     found_out("a lost reply to COMMIT", lose_replies(lab).await)?;
     // Not every zombie has something in its hands that is stored twice.
-    let moves = lab.scale.times(20, 4);
+    let moves = lab.scale.times(20, 3);
     let moving = two_instances::moving(lab, moves, &BLIND).await;
     found_out("zombies", moving.map(drop))?;
     Ok(Outcome::of_verdict(2, Verdict::default()).figure("services_found_out", 2.0))

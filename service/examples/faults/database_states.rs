@@ -18,7 +18,7 @@ const ACKNOWLEDGED: Duration = Duration::from_secs(1);
 const TOO_MANY_CONNECTIONS: u16 = 1040;
 
 pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
-    let lasts = Duration::from_secs(lab.scale.seconds(20, 2));
+    let lasts = Duration::from_secs(lab.scale.seconds(20, 1));
     let mut stack = Stack::start(lab, &[COMMIT_DEADLINE]).await?;
     let mut generator = stack.generator(lab, LOAD).await?;
     generator.progress().await?;

@@ -48,7 +48,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     cases::{CASES, Case},
-    database::{Server, find_server},
+    database::{Server, find_server, small_logs},
     lab::{Lab, Programs, Scale},
     report::{CaseResult, Results},
 };
@@ -76,7 +76,7 @@ struct Options {
     #[arg(long, value_name = "DIR", default_value = "bench-results")]
     out: PathBuf,
     /// Working files and logs
-    #[arg(long, value_name = "DIR", default_value = "target/faults")]
+    #[arg(long, value_name = "DIR", default_value = "target/faults/work")]
     work: PathBuf,
     /// A sluicegate that was built with the feature failpoints, for the negative control
     #[arg(long, value_name = "PATH")]
@@ -128,39 +128,69 @@ async fn run(options: &Options) -> Result<bool> {
     let programs = Programs::beside_this(options.failpoints_program.clone())?;
     let seed = options.seed.unwrap_or_else(|| rand::rng().random());
     println!("seed {seed}");
-    let scale = Scale {
-        quick: options.quick,
-        percent: options.percent,
-        soak_minutes: options.soak_minutes,
+    let results = Results::open(&options.out, &programs)?;
+    let engines = chosen_engines(&options.engines)?;
+    let mut suite = Suite {
+        options,
+        cases,
+        programs,
+        seed,
+        results,
     };
-    let mut results = Results::open(&options.out, &programs)?;
     let mut all_held = true;
-    for engine in chosen_engines(&options.engines)? {
-        let folder = options.work.join(engine.to_string().to_lowercase());
+    for engine in engines {
+        all_held &= suite.on(engine).await?;
+    }
+    println!("{}", suite.results.table());
+    Ok(all_held)
+}
+
+/// What is the same for both engines.
+struct Suite<'a> {
+    options: &'a Options,
+    cases: Vec<&'static Case>,
+    programs: Programs,
+    seed: u64,
+    results: Results,
+}
+
+impl Suite<'_> {
+    /// True when every case held on this engine.
+    async fn on(&mut self, engine: Engine) -> Result<bool> {
+        let folder = self.options.work.join(engine.to_string().to_lowercase());
         reset(&folder)?;
         let folder = folder.canonicalize()?;
         let binary = find_server(engine)?;
-        let server = Server::start(&binary, &folder.join("database"), &[]).await?;
+        let arguments: &[&str] = match self.options.quick {
+            true => small_logs(engine),
+            false => &[],
+        };
+        let server = Server::start(&binary, &folder.join("database"), arguments).await?;
         let mut lab = Lab {
             engine,
             binary,
             server,
-            programs: programs.clone(),
-            scale,
+            programs: self.programs.clone(),
+            scale: Scale {
+                quick: self.options.quick,
+                percent: self.options.percent,
+                soak_minutes: self.options.soak_minutes,
+            },
             folder: folder.clone(),
-            rng: StdRng::seed_from_u64(seed),
+            rng: StdRng::seed_from_u64(self.seed),
         };
-        results.begin(engine, lab.server.version().await?);
-        for case in &cases {
+        let version = lab.server.version().await?;
+        self.results.begin(engine, version);
+        let mut all_held = true;
+        for case in &self.cases {
             let result = one_case(&mut lab, case, &folder).await;
             all_held &= result.held;
-            results.add(engine, case.name, result);
-            results.write()?;
+            self.results.add(engine, case.name, result);
+            self.results.write()?;
         }
         lab.server.stop().await?;
+        Ok(all_held)
     }
-    println!("{}", results.table());
-    Ok(all_held)
 }
 
 async fn one_case(lab: &mut Lab, case: &Case, folder: &Path) -> CaseResult {

@@ -9,19 +9,30 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    generator::Generator,
     lab::Lab,
+    process::until,
     report::{Millis, Outcome},
     service::Service,
     stack::Stack,
 };
 
-const LOAD: &str = "--rate max --connections 2 --series 1000 --unacknowledged-bytes 4000000";
+const LOAD: &str = "--rate max --connections 2 --series 1000";
+/// What the producers keep: so much is in flight at most. The quick form need not drain as much.
+const WINDOW: &str = "--unacknowledged-bytes 16000000";
+const QUICK_WINDOW: &str = "--unacknowledged-bytes 1000000";
 const LEFT: &str = "readings not committed; their producers still hold them";
 
 pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     let signals = lab.scale.times(50, 3);
+    let window = if lab.scale.quick {
+        QUICK_WINDOW
+    } else {
+        WINDOW
+    };
+    let load = format!("{LOAD} {window}");
     let mut stack = Stack::start(lab, &[]).await?;
-    let mut generator = stack.generator(lab, LOAD).await?;
+    let mut generator = stack.generator(lab, &load).await?;
     let mut drains = Millis::default();
     for _ in 0..signals {
         generator.progress().await?;
@@ -38,7 +49,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         next.ready().await?;
         drop(stack.replace(next));
     }
-    past_the_deadline(&mut stack).await?;
+    past_the_deadline(&mut stack, &mut generator).await?;
     generator.progress().await?;
     let judged = stack.judge(lab, vec![generator]).await?;
     Ok(Outcome::of(signals + 1, judged)
@@ -48,19 +59,21 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
 }
 
 /// The table is locked for longer than the deadline allows.
-async fn past_the_deadline(stack: &mut Stack) -> Result<()> {
+async fn past_the_deadline(stack: &mut Stack, generator: &mut Generator) -> Result<()> {
+    // One that held readings of these streams would keep them from the next.
+    stack.service.signal(Signal::TERM)?;
+    stack.service.wait().await?;
     let mut options = stack.options.clone();
-    options.instance = "hurried".to_owned();
     options.flags.push("--shutdown-deadline-s=1".to_owned());
     let mut hurried = Service::spawn(&options)?;
     hurried.ready().await?;
-    let relaxed = stack.replace(hurried);
-    stack.front.reset();
+    drop(stack.replace(hurried));
+    generator.progress().await?;
     let mut locking = stack.schema.connect().await?;
     locking
         .query_drop("LOCK TABLES sensor_readings WRITE")
         .await?;
-    crate::process::until("readings wait for the table", async || {
+    until("readings wait for the table", async || {
         Ok(stack.service.readiness().await?.books.in_flight > 0)
     })
     .await?;
@@ -77,6 +90,8 @@ async fn past_the_deadline(stack: &mut Stack) -> Result<()> {
         stack.service.log.display()
     );
     locking.query_drop("UNLOCK TABLES").await?;
-    drop(stack.replace(relaxed));
+    let mut next = Service::spawn(&stack.options)?;
+    next.ready().await?;
+    drop(stack.replace(next));
     Ok(())
 }

@@ -20,7 +20,9 @@ use crate::{
     wire::{Weather, Wire},
 };
 
-const CONNECTIONS: &str = "--connections 2 --series 10000";
+const CONNECTIONS: &str = "--connections 2 --series 10000 --unacknowledged-bytes 16000000";
+/// The quick form has less to catch up with.
+const QUICK_CONNECTIONS: &str = "--connections 2 --series 1000 --unacknowledged-bytes 2000000";
 const SHARE_OF_FULL_RATE: f64 = 0.7;
 const PART: Duration = Duration::from_secs(120);
 const BETWEEN_FAULTS: Duration = Duration::from_secs(20);
@@ -32,14 +34,14 @@ const MOST_GROWTH_DESCRIPTORS: f64 = 16.0;
 pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     let quick = lab.scale.quick;
     let length = match quick {
-        true => Duration::from_secs(14),
+        true => Duration::from_secs(9),
         false => Duration::from_secs(60 * lab.scale.soak_minutes),
     };
     let mut soak = Soak::start(lab).await?;
-    let full_rate = soak.full_rate(lab, if quick { 2 } else { 15 }).await?;
+    let full_rate = soak.full_rate(lab, if quick { 1 } else { 15 }).await?;
     let rate = (full_rate * SHARE_OF_FULL_RATE) as u64;
     let pause = if quick {
-        Duration::from_secs(2)
+        Duration::from_millis(1_200)
     } else {
         BETWEEN_FAULTS
     };
@@ -77,6 +79,14 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         .figure("descriptors", last.descriptors as f64))
 }
 
+fn connections(lab: &Lab) -> &'static str {
+    if lab.scale.quick {
+        QUICK_CONNECTIONS
+    } else {
+        CONNECTIONS
+    }
+}
+
 struct Soak {
     stack: Stack,
     /// Between the service and the database.
@@ -107,7 +117,7 @@ impl Soak {
 
     /// What goes through without faults, readings per second.
     async fn full_rate(&mut self, lab: &Lab, seconds: u64) -> Result<f64> {
-        let flags = format!("--rate max --duration {seconds}s {CONNECTIONS}");
+        let flags = format!("--rate max --duration {seconds}s {}", connections(lab));
         let generator = self.stack.generator_named(lab, "full", &flags).await?;
         let (report, journal) = generator.ended().await?;
         let _ = std::fs::remove_file(journal);
@@ -123,7 +133,7 @@ impl Soak {
         pause: Duration,
         until: Instant,
     ) -> Result<()> {
-        let flags = format!("--rate {rate} {CONNECTIONS} --seed {part}");
+        let flags = format!("--rate {rate} --seed {part} {}", connections(lab));
         let name = format!("part-{part}");
         let mut generator = self.stack.generator_named(lab, &name, &flags).await?;
         let mut next_fault = Instant::now() + pause;

@@ -17,7 +17,7 @@ use crate::{
     wire::Wire,
 };
 
-const LOAD: &str = "--rate max --connections 2 --series 1000 --unacknowledged-bytes 4000000";
+const LOAD: &str = "--rate max --connections 2 --series 1000 --unacknowledged-bytes 2000000";
 /// Within this a paused instance has lost its streams: far more than the database's limit on silence.
 const TAKEOVER_LIMIT: Duration = Duration::from_secs(60);
 

@@ -111,27 +111,23 @@ impl State {
         };
         let passed = AtomicU64::new(0);
         let cut = CancellationToken::new();
-        let was_reset = {
-            let (mut client, mut server) = (client, server);
-            let _ = (client.set_nodelay(true), server.set_nodelay(true));
-            let reset = {
-                let (from_client, to_client) = client.split();
-                let (from_server, to_server) = server.split();
-                let there = self.pass(from_client, to_server, &passed, &cut);
-                let back = self.pass(from_server, to_client, &passed, &cut);
-                tokio::select! {
-                    () = token.cancelled() => true,
-                    () = cut.cancelled() => true,
-                    _ = async { tokio::join!(there, back) } => false,
-                }
-            };
-            if reset {
-                // Closing then sends RST, and what was not delivered is gone.
-                let _ = (client.set_zero_linger(), server.set_zero_linger());
+        let (mut client, mut server) = (client, server);
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let is_reset = {
+            let (from_client, to_client) = client.split();
+            let (from_server, to_server) = server.split();
+            let there = self.pass(from_client, to_server, &passed, &cut);
+            let back = self.pass(from_server, to_client, &passed, &cut);
+            tokio::select! {
+                () = token.cancelled() => true,
+                () = cut.cancelled() => true,
+                // What breaks on one side is broken on the other.
+                _ = async { tokio::try_join!(there, back) } => false,
             }
-            reset
         };
-        if was_reset {
+        if is_reset {
+            // Closing then sends RST, and what was not delivered is gone.
+            let _ = (client.set_zero_linger(), server.set_zero_linger());
             self.resets.fetch_add(1, Ordering::SeqCst);
         }
     }
