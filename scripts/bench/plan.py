@@ -284,13 +284,13 @@ CASES = {
         in_quick=False,
     ),
     "rest-delete": Case(
-        "a stream beside a delete of 1,000,000 readings, and the same stream alone right before it",
+        "a stream beside a delete of 1,000,000 readings, and the same stream alone before and after",
         rest_delete,
         figures=[("rest-delete", "kept", "rest-delete/alone"), ("rest-delete", "delete_s", "rest-delete.delete_s")],
         in_quick=False,
     ),
     "rest-slow": Case(
-        "a stream beside an export whose client reads 64 KiB a second, and the same stream alone right before it",
+        "a stream beside an export whose client reads 64 KiB a second, and the same stream alone before and after",
         rest_slow,
         figures=[("rest-slow", "kept", "rest-slow/alone"), ("rest-slow", "growth_mib", "rest-slow.growth_mib")],
         in_quick=False,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// While readings come in, a change rests for so many times as long as it worked.
-const RESTS_PER_WORK: u32 = 4;
+const RESTS_PER_WORK: u32 = 8;
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// How long to rest after a step that took `worked`.
@@ -29,7 +29,7 @@ mod tests {
     fn a_change_gives_way_to_readings_but_never_rests_for_long() {
         let worked = Duration::from_millis(10);
         assert_eq!(rest(worked, false), Duration::ZERO);
-        assert_eq!(rest(worked, true), Duration::from_millis(40));
+        assert_eq!(rest(worked, true), Duration::from_millis(80));
         assert_eq!(rest(Duration::from_secs(60), true), LONGEST_REST);
     }
 }
