@@ -133,6 +133,7 @@ async fn serve(
     shutdown: &Shutdown,
     url: String,
 ) -> Result<(), AppError> {
+    let draining = &shutdown.draining;
     let settings = config.database_settings(url);
     if config.migrate {
         for applied in MySqlStorage::migrate(&settings, config.layout).await? {
@@ -145,17 +146,18 @@ async fn serve(
     if let Some(manager) = &partitions {
         // So that a fresh table has its partitions before the first reading. It says itself what went wrong.
         tokio::select! {
-            () = shutdown.draining.cancelled() => {}
+            () = draining.cancelled() => {}
             _ = manager.pass() => {}
         }
-        let running = manager.clone().run(shutdown.draining.clone());
-        shutdown.tasks.spawn(running);
     }
     let ingest = Arc::new(Ingest::start(config.ingest_settings(), storage, &shutdown.tasks).await?);
+    if let Some(manager) = &partitions {
+        let running = manager.clone().run(ingest.place(), draining.clone());
+        shutdown.tasks.spawn(running);
+    }
     let manage = Arc::new(Manage::new(readings, ledger, ingest.clone()));
 
     let addresses = Addresses::of(&listeners)?;
-    let draining = &shutdown.draining;
     let closing = CancellationToken::new();
     let grpc = tokio::spawn({
         let (ingest, config, draining) = (ingest.clone(), config.grpc.clone(), draining.clone());

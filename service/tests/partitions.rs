@@ -11,6 +11,7 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::DateTime;
 use mysql_async::prelude::Queryable as _;
 use sluicegate::{
     config::PartitionConfig,
@@ -41,6 +42,7 @@ on_each_engine! {
     two_managers_at_once_do_no_harm,
     a_transaction_that_runs_on_is_not_waited_for,
     a_stream_goes_on_while_partitions_are_made_and_dropped,
+    a_backlog_gets_partitions_as_it_begins_to_stream_in,
     the_layout_seed_has_no_partitions_to_drop,
 }
 
@@ -335,7 +337,7 @@ const STEP_US: i64 = 10_000;
 async fn a_stream_goes_on_while_partitions_are_made_and_dropped(database: Database) {
     let start_us = chrono::Utc::now().timestamp_micros();
     drop(manager(&database, minutely()).await);
-    let old = chrono::DateTime::from_timestamp_micros(start_us - DAY_US).expect("a time");
+    let old = DateTime::from_timestamp_micros(start_us - DAY_US).expect("a time");
     let old = old.format("%Y-%m-%d %H:%M:%S").to_string();
     store(&database, 900_000_000, 3_000, &old, "1000000").await;
     let service = Service::start_with(&database, |settings| {
@@ -374,6 +376,43 @@ async fn a_stream_goes_on_while_partitions_are_made_and_dropped(database: Databa
     let stored = stored.iter().map(|each| &each.reading);
     let all: Vec<_> = (0..sent).map(made).collect();
     readings::assert_same(stored, &all);
+    service.close().await;
+}
+
+/// Between two looks at the partitions passes a minute: what is made before, is made because of the readings.
+async fn a_backlog_gets_partitions_as_it_begins_to_stream_in(database: Database) {
+    let service = Service::start_with(&database, |settings| {
+        settings.partitions.width = Some("1m".parse().expect("a width"));
+        settings.partitions.interval_s = Some(60);
+    })
+    .await;
+    let mut client = service.client().await;
+    let at = service.open("backlog").await;
+    let mut call = AckedCall::resume(&mut client, "backlog", &at).await;
+    let mut sent = 0;
+    // A backlog of last year, and one that is older still.
+    for start_us in [NOW_US - 365 * DAY_US, NOW_US - 400 * DAY_US] {
+        let expected = DateTime::from_timestamp_micros(start_us + 3 * MINUTE_US).expect("a time");
+        let expected = expected.format("p%Y%m%d_%H%M00").to_string();
+        let made = || async { names(&database).await.contains(&expected) };
+        let until_us = Instant::now() + Duration::from_secs(30);
+        while !made().await && Instant::now() < until_us {
+            let message = (sent..sent + 10).map(|n| SensorReading {
+                timestamp_us: start_us,
+                ..readings::reading(n)
+            });
+            call.send(readings::rows(message.collect())).await;
+            sent += 10;
+            call.until_acked(sent).await;
+        }
+        assert!(made().await, "{expected}: {:?}", names(&database).await);
+    }
+    call.finish().await;
+    assert_eq!(inventory(&database).await.0, sent);
+    assert_eq!(
+        service.readiness().await["partitions"]["failure"],
+        serde_json::Value::Null
+    );
     service.close().await;
 }
 

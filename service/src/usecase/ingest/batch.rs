@@ -205,6 +205,13 @@ pub(super) struct SealedBatch {
 }
 
 impl SealedBatch {
+    /// Timestamp in the middle of the batch, where most of its readings are; None when all of them were rejected.
+    pub(super) fn middle_us(&self) -> Option<i64> {
+        let timestamps = &self.content.columns.timestamp_us;
+        let middle = self.content.order.arrival(timestamps.len() as u32 / 2);
+        timestamps.get(middle as usize).copied()
+    }
+
     /// Turns into a committed batch, which needs to know what became of each part.
     pub(super) fn commit(self, outcomes: Vec<PartOutcome>) -> CommittedBatch {
         CommittedBatch {

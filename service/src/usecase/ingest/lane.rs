@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 
@@ -64,14 +64,21 @@ pub(super) struct LoaderLink {
     pub(super) loaded: mpsc::Receiver<(SealedBatch, Vec<PartOutcome>)>,
 }
 
+/// What a lane tells of its buffer.
+pub(super) struct Telltale {
+    /// Milliseconds since `started` at which the oldest reading that is not settled came; `u64::MAX` when there is none.
+    pub(super) oldest_ms: Arc<AtomicU64>,
+    pub(super) started: Instant,
+    /// Timestamp in the middle of the newest batch of any lane, microseconds since the Unix epoch.
+    pub(super) place: watch::Sender<Option<i64>>,
+}
+
 pub(super) struct Lane {
     settings: LaneSettings,
     submissions: mpsc::Receiver<Submission>,
     loader: LoaderLink,
     books: Arc<Books>,
-    /// Milliseconds since `started` at which the oldest reading that is not settled came; `u64::MAX` when there is none.
-    oldest_ms: Arc<AtomicU64>,
-    started: Instant,
+    telltale: Telltale,
     open: OpenBatch,
     opened_at: Option<Instant>,
     loading: bool,
@@ -86,8 +93,7 @@ impl Lane {
         submissions: mpsc::Receiver<Submission>,
         loader: LoaderLink,
         books: Arc<Books>,
-        oldest_ms: Arc<AtomicU64>,
-        started: Instant,
+        telltale: Telltale,
         committed_batch: Seq,
     ) -> Self {
         Self {
@@ -95,8 +101,7 @@ impl Lane {
             submissions,
             loader,
             books,
-            oldest_ms,
-            started,
+            telltale,
             open: OpenBatch::default(),
             opened_at: None,
             loading: false,
@@ -178,8 +183,9 @@ impl Lane {
         if self.opened_at.is_none() {
             let now = Instant::now();
             self.opened_at = Some(now);
-            let since_start = now.duration_since(self.started).as_millis() as u64;
-            self.oldest_ms
+            let since_start = now.duration_since(self.telltale.started).as_millis() as u64;
+            self.telltale
+                .oldest_ms
                 .fetch_min(since_start.max(1), Ordering::Relaxed);
         }
         self.open.append(
@@ -219,6 +225,9 @@ impl Lane {
         let open = std::mem::replace(&mut self.open, self.spare.take().unwrap_or_default());
         let sealed = open.seal(self.next_batch, self.settings.by_time);
         self.next_batch = self.next_batch.plus(1);
+        if let Some(middle_us) = sealed.middle_us() {
+            self.telltale.place.send_replace(Some(middle_us));
+        }
         self.opened_at = None;
         self.loading = true;
         self.dictionaries
@@ -233,8 +242,8 @@ impl Lane {
         self.books.count_batch();
         self.loading = false;
         let oldest = self.opened_at.map_or(u64::MAX, |opened| {
-            opened.duration_since(self.started).as_millis() as u64
+            opened.duration_since(self.telltale.started).as_millis() as u64
         });
-        self.oldest_ms.store(oldest, Ordering::Relaxed);
+        self.telltale.oldest_ms.store(oldest, Ordering::Relaxed);
     }
 }

@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     admission::Admission,
-    lane::{Lane, LaneSettings, LoaderLink, Submission},
+    lane::{Lane, LaneSettings, LoaderLink, Submission, Telltale},
     session::Session,
     streams::LaneSeats,
 };
@@ -122,6 +122,7 @@ pub struct Ingest {
     books: Arc<Books>,
     oldest_ms: Vec<Arc<AtomicU64>>,
     started: Instant,
+    place: watch::Sender<Option<i64>>,
     /// Cancelled when a lane cannot go on: the process must end.
     failed: CancellationToken,
 }
@@ -140,6 +141,7 @@ impl Ingest {
         let books = Arc::new(Books::default());
         let failed = CancellationToken::new();
         let started = Instant::now();
+        let place = watch::Sender::new(None);
         let lane_settings = LaneSettings {
             linger: settings.linger,
             max_batch_rows: settings.max_batch_rows,
@@ -163,8 +165,11 @@ impl Ingest {
                     loaded,
                 },
                 books.clone(),
-                oldest.clone(),
-                started,
+                Telltale {
+                    oldest_ms: oldest.clone(),
+                    started,
+                    place: place.clone(),
+                },
                 committed_batch,
             );
             tasks.spawn(lane.run());
@@ -189,8 +194,16 @@ impl Ingest {
             books,
             oldest_ms,
             started,
+            place,
             failed,
         })
+    }
+
+    /// Follows where in time readings arrive: the timestamp in the middle of the newest batch, microseconds since the
+    /// Unix epoch. A batch is told of when it goes to its loader.
+    #[must_use]
+    pub fn place(&self) -> watch::Receiver<Option<i64>> {
+        self.place.subscribe()
     }
 
     /// Takes a stream over and says where it stands.

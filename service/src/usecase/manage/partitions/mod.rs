@@ -1,11 +1,15 @@
 //! The partition manager: makes partitions before their readings come, gives readings in the catch-all a partition of
 //! their own, and drops what has outlived the retention.
 //!
+//! A pass looks at the table at each interval, and earlier when lanes say that readings arrive where no partition was
+//! made for them: once a partition has many readings, to divide it would hold ingestion up for too long.
+//!
 //! To alter the table takes a lock that waits for the transactions that run, and new ones queue behind it. So an ALTER
 //! is rare, mostly on empty partitions, and gives up soon: ingestion must not wait for it.
 
 mod plan;
 mod rate;
+mod rounds;
 mod width;
 
 use std::{
@@ -16,7 +20,7 @@ use std::{
 use chrono::{SecondsFormat, Utc};
 use rand::Rng as _;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 pub use self::width::WidthSetting;
@@ -45,8 +49,6 @@ const PATIENCE_S: [u32; 3] = [1, 1, 2];
 const SINGLE_PATIENCE_S: [u32; 3] = [1, 2, 3];
 /// Between attempts, for the lanes to catch up.
 const ATTEMPT_PAUSE_MS: std::ops::Range<u64> = 200..800;
-/// Longest pause between passes when the table cannot be altered, in intervals.
-const BACKOFF_MAX: u32 = 6;
 /// Up to here readings in a partition are counted one by one, beyond they are estimated.
 const COUNTED_ROWS: u64 = plan::COPY_ROWS_MAX + 1;
 
@@ -102,6 +104,12 @@ pub struct PartitionManager {
 struct Gauge {
     meter: RateMeter,
     width: TimeSpan,
+    /// As the last pass left them.
+    partitions: Vec<Partition>,
+    /// Where readings arrive, as the lanes tell.
+    place_us: Option<i64>,
+    /// Bounds of the partition that held the place after the last pass: to look at it again would change nothing.
+    seen_to: Option<plan::Bounds>,
     /// Passes in a row that could not alter the table or reach it.
     failures: u32,
 }
@@ -112,6 +120,9 @@ impl PartitionManager {
         let gauge = Gauge {
             meter: RateMeter::default(),
             width: TimeSpan::MINUTE,
+            partitions: Vec::new(),
+            place_us: None,
+            seen_to: None,
             failures: 0,
         };
         Self {
@@ -125,27 +136,6 @@ impl PartitionManager {
     #[must_use]
     pub fn figures(&self) -> PartitionFigures {
         lock(&self.figures).clone()
-    }
-
-    /// Makes a pass at each interval until `draining`.
-    pub async fn run(self: Arc<Self>, draining: CancellationToken) {
-        loop {
-            let failures = lock(&self.gauge).failures;
-            let intervals = 2_u32.saturating_pow(failures).min(BACKOFF_MAX);
-            // Instances that started together do not stay together.
-            let jitter = rand::rng().random_range(0.9..1.1);
-            let pause = (self.settings.interval * intervals).mul_f64(jitter);
-            let pass = async {
-                tokio::time::sleep(pause).await;
-                // It keeps its failure for the next one and for the figures.
-                let _ = self.pass().await;
-            };
-            // A pass that is cut short does no harm: the database ends the statement, or has not begun it.
-            tokio::select! {
-                () = draining.cancelled() => return,
-                () = pass => {}
-            }
-        }
     }
 
     /// Looks once and does what is due. Errors are logged and kept in the figures as well.
@@ -231,7 +221,7 @@ impl PartitionManager {
         Ok(width)
     }
 
-    /// Makes partitions where readings arrive: at the newest reading, and at now.
+    /// Makes partitions where readings arrive: at the newest reading, at now, and where the lanes say.
     async fn cover(
         &self,
         pass: &mut dyn PartitionPass,
@@ -249,6 +239,9 @@ impl PartitionManager {
         };
         let mut fronts = vec![(now_us, width_now)];
         fronts.extend(newest.map(|newest| (newest.at_us, width)));
+        let place = lock(&self.gauge).place_us;
+        let place = place.filter(|&at_us| at_us < now_us + FUTURE_US);
+        fronts.extend(place.map(|at_us| (at_us, width)));
         fronts.sort_by_key(|&(at_us, _)| at_us);
         for (at_us, width) in fronts {
             let front = front(pass, &known, at_us).await?;
@@ -289,7 +282,7 @@ impl PartitionManager {
         if whole.upper_us.is_none() {
             self.announce(pass, &mut split, rows, width, now_us).await?;
         }
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         self.alter(pass, &PartitionChange::Split(split.clone()))
             .await?;
         let left = count(pass, whole).await?;
@@ -386,7 +379,7 @@ impl PartitionManager {
         for lot in retention::outdated(&partitions, cutoff_us, newest_us) {
             let names: Vec<String> = lot.iter().map(|each| each.name.clone()).collect();
             let rows: u64 = lot.iter().map(|each| each.rows).sum();
-            let began = tokio::time::Instant::now();
+            let began = Instant::now();
             self.alter(pass, &PartitionChange::Drop(names.clone()))
                 .await?;
             info!(
@@ -432,6 +425,7 @@ impl PartitionManager {
         figures.width_s = width.seconds();
         figures.catch_all_rows = catch_all_rows;
         figures.last_pass = Some(Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true));
+        lock(&self.gauge).partitions = partitions;
         Ok(())
     }
 }

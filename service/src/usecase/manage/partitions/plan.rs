@@ -37,6 +37,16 @@ pub(super) fn lower_us(partitions: &[Partition], index: usize) -> Option<i64> {
     partitions.get(index.checked_sub(1)?)?.upper_us
 }
 
+/// Where a partition begins and ends; None for no bound.
+pub(super) type Bounds = (Option<i64>, Option<i64>);
+
+/// The bounds of the partition that holds `at_us`.
+pub(super) fn bounds_at(partitions: &[Partition], at_us: i64) -> Bounds {
+    let index = holder(partitions, at_us);
+    let upper_us = partitions.get(index).and_then(|each| each.upper_us);
+    (lower_us(partitions, index), upper_us)
+}
+
 fn aligned(at_us: i64, width: TimeSpan) -> i64 {
     at_us.div_euclid(width.us()) * width.us()
 }
@@ -67,8 +77,7 @@ pub(super) fn cover(partitions: &[Partition], front: Front, width: TimeSpan) -> 
     let receiving = holder(partitions, front.at_us);
     let here = aligned(front.at_us, width);
     // A partition that receives and is too wide ends where the next should begin, once it has few rows.
-    let too_wide = is_wide(partitions, receiving, width) && may_copy(partitions, receiving);
-    if !too_wide
+    if !is_unprepared(partitions, front.at_us, width)
         && covered_until(partitions, front.at_us, width) >= here + (1 + AHEAD_MIN) * width.us()
     {
         return Vec::new();
@@ -87,6 +96,14 @@ pub(super) fn cover(partitions: &[Partition], front: Front, width: TimeSpan) -> 
             split(partitions, index, bounds, here, target, width)
         })
         .collect()
+}
+
+/// Whether readings of this time arrive where no partition was made for them, and one still can be.
+pub(super) fn is_unprepared(partitions: &[Partition], at_us: i64, width: TimeSpan) -> bool {
+    let receiving = holder(partitions, at_us);
+    receiving < partitions.len()
+        && is_wide(partitions, receiving, width)
+        && may_copy(partitions, receiving)
 }
 
 /// Whether the partition that receives may be divided. A gap must be, or it would take in all that comes.
