@@ -8,7 +8,7 @@ import time
 
 from cases import Unbalanced, expect
 from process import Service, sluicegen
-from rest import at, path
+from rest import START_S, at, path
 
 DELETED = 1_000_000
 DELETED_SPAN_S = 6  # event time of a million readings of a run at full rate, and some more
@@ -16,11 +16,11 @@ SECONDS = {"quick": 6, "full": 10}
 SLOW_BYTES_PER_S = 64 << 10
 
 
-def stream(service, rows, seconds, hour):
-    """The rate of a run that begins at an hour of event time of its own."""
-    start = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_767_225_600 + 3_600 * hour))
+def stream(service, rows, seconds, minute):
+    """The rate of a run that begins at a minute of event time of its own, for which there is a partition already."""
+    start = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(START_S + 60 * minute))
     report = sluicegen("run", "--target", service.grpc, "--mode", "stream", "--duration", f"{seconds}s", "--series",
-                       rows.series, "--connections", rows.parts, "--seed", rows.seed + hour, "--start-time", start,
+                       rows.series, "--connections", rows.parts, "--seed", rows.seed + minute, "--start-time", start,
                        "--json")
     if report["committed"] != report["sent"]:
         raise Unbalanced(f"sent {report['sent']}, committed {report['committed']}")

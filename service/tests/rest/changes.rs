@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
-use reqwest::{Method, RequestBuilder};
+use reqwest::Method;
 use serde_json::json;
 use sluicegate::repository::mysql::Layout;
 use sluicegate_proto::v1::SensorReading;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::{
     api::Api,
@@ -299,11 +303,7 @@ async fn a_change_of_many_readings_reaches_each(database: Database) {
 
 /// Begins a change that is held up in its second transaction, lets its client go, and then lets the change go on:
 /// what it had done before stays, and it does no more. `done` counts what the change has done.
-async fn assert_stops(
-    database: Database,
-    request: impl FnOnce(&Api) -> RequestBuilder,
-    done: &str,
-) {
+async fn assert_stops(database: Database, request: String, done: &str) {
     let (database, service) = many(&database, Layout::Partitioned, FOUR_STRETCHES).await;
     let mut holder = database.connect().await;
     holder
@@ -314,7 +314,11 @@ async fn assert_stops(
     let lock = format!("SELECT id FROM sensor_readings WHERE {at} FOR UPDATE");
     let held: Option<u64> = holder.query_first(lock).await.expect("locks");
     assert!(held.is_some());
-    let asking = tokio::spawn(request(&Api::of(&service)).send());
+    let mut client = TcpStream::connect(service.rest).await.expect("connects");
+    client
+        .write_all(request.as_bytes())
+        .await
+        .expect("takes it");
     let done = || async {
         let done: Option<u64> = database
             .connect()
@@ -329,19 +333,20 @@ async fn assert_stops(
     })
     .await;
     until("the second waits", || is_changing(&database)).await;
-    asking.abort();
-    assert!(asking.await.is_err_and(|ended| ended.is_cancelled()));
-    // The service has to see that the client is gone before the change could go on.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    client.shutdown().await.expect("says that it is gone");
+    // The service closes its side once it has seen that.
+    let mut answer = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(60), client.read_to_end(&mut answer));
+    closed.await.expect("in time").expect("is closed");
+    assert_eq!(String::from_utf8_lossy(&answer), "");
     holder.query_drop("COMMIT").await.expect("lets go");
     until("the second has ended", || async {
         !is_changing(&database).await
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    service.close_after_deletes().await;
     let done = done().await;
     assert!((5_000..=10_000).contains(&done), "{done}");
-    service.close_after_deletes().await;
 }
 
 /// Whether a change of this schema's readings is under way.
@@ -361,21 +366,24 @@ async fn is_changing(database: &Database) -> bool {
 }
 
 async fn a_client_that_is_gone_stops_its_delete(database: Database) {
-    let path = format!("/sensor/delete/time?{}", all_numbered());
+    let request = format!(
+        "DELETE /sensor/delete/time?{} HTTP/1.1\r\nHost: a\r\n\r\n",
+        all_numbered()
+    );
     let deleted = format!("SELECT {FOUR_STRETCHES} - COUNT(*) FROM sensor_readings");
-    assert_stops(database, |api| api.request(Method::DELETE, &path), &deleted).await;
+    assert_stops(database, request, &deleted).await;
 }
 
 async fn a_client_that_is_gone_stops_its_update(database: Database) {
-    let path = format!("/sensor/update/time?{}", all_numbered());
-    let body = json!({"sensor_type": "gauge"});
+    let body = json!({"sensor_type": "gauge"}).to_string();
+    let request = format!(
+        "PUT /sensor/update/time?{} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n\
+         {body}",
+        all_numbered(),
+        body.len()
+    );
     let changed = "SELECT COUNT(*) FROM sensor_readings WHERE sensor_type = 'gauge'";
-    assert_stops(
-        database,
-        |api| api.request(Method::PUT, &path).json(&body),
-        changed,
-    )
-    .await;
+    assert_stops(database, request, changed).await;
 }
 
 async fn what_comes_in_meanwhile_is_let_be(database: Database) {
