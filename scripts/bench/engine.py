@@ -13,7 +13,6 @@ SETTINGS = {
     "local_infile": "1",
     "innodb_flush_log_at_trx_commit": "1",
     "innodb_doublewrite": "1",
-    "innodb_autoinc_lock_mode": "2",
     "innodb_flush_method": "O_DIRECT",
     "innodb_buffer_pool_size": "512M",
     # MySQL's default; MariaDB's is 200 pages a second, for a single turning disk.
