@@ -27,14 +27,17 @@ def say(text):
 
 
 def run_case(name, context, rounds):
-    """All samples of a case, by figure. A step whose books do not balance has no figure."""
+    """All samples of a case: step to one for each round. Where the books do not balance, None stands in its place, so
+    that ratios compare samples of the same round."""
     samples = {}
     for number in range(rounds):
+        context.round = number + 1
         for step, measure in CASES[name].steps(context).items():
             try:
                 sample = measure()
             except Unbalanced as reason:
-                say(f"  {step}: NO FIGURE, {reason}")
+                say(f"  round {number + 1}: {step}: NO FIGURE, {reason}")
+                samples.setdefault(step, []).append(None)
                 continue
             samples.setdefault(step, []).append(sample)
             say(f"  round {number + 1}: {step}: " + report.brief(sample))
@@ -66,7 +69,7 @@ def main():
                     say(f"{engine_name} {engine.version}: {name}, {case.about}")
                     rows = all_rows.with_count(int(count * case.share))
                     context = Context(engine, rows, Path(folder) / "service", arguments.quick)
-                    samples = run_case(name, context, rounds if case.repeated else 1)
+                    samples = run_case(name, context, min(rounds, case.rounds_max))
                     report.write_case(name, case, engine, samples, rows, arguments.quick)
                     report.write_summary()
     say(f"bench-results/ written after {time.monotonic() - began:.0f} s")

@@ -56,11 +56,11 @@ def figures_of(case, samples):
     found = {}
     for step, baseline, key in case.ratios:
         # Round by round: what the machine did in the meantime hit both.
-        pairs = list(zip(samples.get(step, []), samples.get(baseline, [])))
+        pairs = [pair for pair in zip(samples.get(step, []), samples.get(baseline, [])) if all(pair)]
         if pairs:
             found[key] = spread([one["rows_per_s"] / other["rows_per_s"] for one, other in pairs])
     for step, name, key in case.figures:
-        values = [figure(sample, name) for sample in samples.get(step, [])]
+        values = [figure(sample, name) for sample in samples.get(step, []) if sample]
         if values:
             found[key] = spread(values)
     return found

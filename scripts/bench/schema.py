@@ -27,7 +27,8 @@ CASE = [
     ("engines.*.figures.*.rounds", int, "rounds that have a figure; one whose books do not balance has none"),
     ("engines.*.samples", dict, "everything that was measured: step to a list with one sample for each round"),
     ("engines.*.samples.*", list, "in the order of the rounds"),
-    ("engines.*.samples.*[]", dict, "figure to number, or to a group of numbers such as `ack_ms`"),
+    ("engines.*.samples.*[]", (dict, type(None)), "figure to number, or to a group of numbers such as `ack_ms`; null where "
+                                                  "the books did not balance"),
 ]
 
 # What figures of samples mean; those of the case `rest` are described in `rest.py`.
@@ -83,7 +84,9 @@ def check(document, fields, name):
 
 
 def type_name(kind):
-    return {str: "string", int: "integer", dict: "object", list: "list", NUMBER: "number"}[kind]
+    names = {str: "string", int: "integer", dict: "object", list: "list", NUMBER: "number",
+             (dict, type(None)): "object or null"}
+    return names[kind]
 
 
 def section():
