@@ -1,5 +1,6 @@
 """The ways of storing the same readings. Each returns a sample: rows per second, and what it cost."""
 
+import calendar
 import json
 import subprocess
 import time
@@ -15,6 +16,12 @@ COLUMNS = {
 }
 
 
+# Event time between readings of a generator that is not told otherwise: 200,000 a second, live.
+LIVE_STEP_US = 5
+# What producers hand over as fast as they can is a backlog: each of the series had a reading in so many seconds.
+BACKLOG_INTERVAL_S = 6
+
+
 class Unbalanced(Exception):
     """The books of a case do not balance: it has no figure."""
 
@@ -26,7 +33,8 @@ class Rows:
         self.count, self.series, self.parts, self.start_time, self.seed = count, series, parts, start_time, seed
         self.spacing = spacing
         self.parent = Path(folder)
-        self.folder = self.parent / f"rows-{count}-{series}-{parts}-{start_time.replace(':', '')}"
+        name = "-".join(map(str, ["rows", count, series, parts, start_time.replace(":", ""), *spacing[1:]]))
+        self.folder = self.parent / name
 
     def _with(self, **changes):
         values = {"count": self.count, "series": self.series, "parts": self.parts, "start_time": self.start_time,
@@ -45,8 +53,14 @@ class Rows:
     def starting(self, start_time):
         return self._with(start_time=start_time)
 
-    def spaced(self, spacing):
-        return self._with(spacing=spacing)
+    def every(self, interval_s):
+        """Each series has a reading in that interval, and the readings of all follow each other evenly."""
+        return self._with(spacing=("--time-step", f"{interval_s * 1e6 / self.series:g}us"))
+
+    def span_s(self):
+        """Event time from the first reading to the last, seconds."""
+        step_us = float(self.spacing[1].removesuffix("us")) if self.spacing else LIVE_STEP_US
+        return self.count * step_us / 1e6
 
     def flags(self, count=None):
         return ["--count", count or self.count, "--series", self.series, "--seed", self.seed, "--start-time",
@@ -64,9 +78,22 @@ def expect(engine, schema, count):
         raise Unbalanced(f"{stored} rows stored, {count} sent")
 
 
+def fresh_table(engine, rows, layout):
+    """An empty table with a partition for each minute of the readings, as the service would make them."""
+    schema = engine.fresh_schema(layout)
+    if layout != "seed":
+        first = calendar.timegm(time.strptime(rows.start_time, "%Y-%m-%dT%H:%M:%SZ")) // 60
+        at = lambda minute: time.strftime("%Y-%m-%d %H:%M:00", time.gmtime(minute * 60))
+        minutes = range(first, first + int(rows.span_s() // 60) + 2)
+        pieces = [f"PARTITION p{minute} VALUES LESS THAN ('{at(minute)}')" for minute in minutes]
+        engine.sql(f"ALTER TABLE sensor_readings REORGANIZE PARTITION p_rest INTO ({', '.join(pieces)}, "
+                   "PARTITION p_rest VALUES LESS THAN (MAXVALUE))", schema)
+    return schema
+
+
 def file_load(engine, rows, layout="partitioned", fresh=True):
     """One client for each file, LOAD DATA LOCAL INFILE, in order of arrival."""
-    schema = engine.fresh_schema(layout) if fresh else "bench"
+    schema = fresh_table(engine, rows, layout) if fresh else "bench"
     files = rows.files()
     for file in files:
         file.read_bytes()  # into the page cache: the baseline does not pay for the disk
@@ -92,7 +119,7 @@ def file_load(engine, rows, layout="partitioned", fresh=True):
 
 def import_tool(engine, rows, layout="partitioned", threads=2):
     """The engine's own import program, one thread for each file."""
-    schema = engine.fresh_schema(layout)
+    schema = fresh_table(engine, rows, layout)
     # It takes the table's name from the file's: a folder of links, one for each file.
     folder = rows.folder / "import"
     links = []
@@ -166,14 +193,13 @@ def mib_per_million_rows(engine, count):
 def growth_steps(engine, rows, folder, steps, with_seed):
     """Steps of one table that grows: first files into `seed`, where asked for, then through the service into `partitioned`.
 
-    100,000 series with a reading every 6 s each, so that 30,000,000 readings are the backlog of half an hour, which
-    producers hand over as fast as they can; its last readings are of now.
+    With 100,000 series, 30,000,000 readings are the backlog of half an hour, which producers hand over as fast as they
+    can; its last readings are of now.
     """
     last = {}
-    time_step_us = 6_000_000 / rows.series
-    step_s = rows.count * time_step_us / 1e6
+    rows = rows.every(BACKLOG_INTERVAL_S)
+    step_s = rows.span_s()
     first_s = int(time.time() - steps * step_s)
-    spaced = ("--time-step", f"{time_step_us:g}us")
     start = lambda number: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(first_s + int((number - 1) * step_s)))
 
     def count_at_the_end(number):
@@ -186,7 +212,7 @@ def growth_steps(engine, rows, folder, steps, with_seed):
             if number == 1:
                 engine.fresh_schema("seed")
                 engine.ready()
-            step = rows.starting(start(number)).spaced(spaced)
+            step = rows.starting(start(number))
             sample = file_load(engine, step, "seed", fresh=False)
             for file in step.files():
                 file.unlink()
@@ -203,7 +229,7 @@ def growth_steps(engine, rows, folder, steps, with_seed):
                 last["service"] = Service(engine, "bench", folder, "partitioned").__enter__()
             before = cpu_seconds(engine.process.pid)
             report = sluicegen("run", "--target", last["service"].grpc, "--mode", "stream", "--json",
-                               *rows.starting(start(number)).spaced(spaced).flags())
+                               *rows.starting(start(number)).flags())
             database_cpu = cpu_seconds(engine.process.pid) - before
             if report["committed"] != rows.count:
                 raise Unbalanced(f"committed {report['committed']} of {rows.count}")

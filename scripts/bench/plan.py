@@ -40,12 +40,17 @@ class Case:
     also: tuple = ()
 
 
+def backlog(context):
+    """The readings of cases that store as fast as they can."""
+    return context.rows.every(cases.BACKLOG_INTERVAL_S)
+
+
 def streaming(context, **options):
-    return lambda: cases.through_service(context.engine, context.rows, context.folder, **options)
+    return lambda: cases.through_service(context.engine, backlog(context), context.folder, **options)
 
 
 def files(context, layout="partitioned", parts=2):
-    rows = context.rows.in_parts(parts)
+    rows = backlog(context).in_parts(parts)
     return lambda: cases.file_load(context.engine, rows, layout)
 
 
@@ -75,14 +80,14 @@ def file_load(context):
         "file-load-1": files(context, parts=1),
         "file-load-2": files(context, parts=2),
         "file-load-4": files(context, parts=4),
-        "import-tool": lambda: cases.import_tool(context.engine, context.rows),
+        "import-tool": lambda: cases.import_tool(context.engine, backlog(context)),
     }
 
 
 def inserts(context):
     """One reading at a time: a plain server's INSERTs beside unary calls; and what streaming makes of the same rows."""
     one, many = small(context, 60_000, 30_000), small(context, 1_000_000, 300_000)
-    insert = lambda form, connections, count: lambda: cases.insert(context.engine, context.rows, form, connections, count)
+    insert = lambda form, connections, count: lambda: cases.insert(context.engine, backlog(context), form, connections, count)
     unary = ["--concurrency", "64"]
     return {
         "insert-row": insert("rows", 64, one),

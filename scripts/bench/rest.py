@@ -6,7 +6,7 @@ import statistics
 import time
 import urllib.parse
 
-from cases import Unbalanced, expect
+from cases import LIVE_STEP_US, Unbalanced, expect
 from process import Service, sluicegen
 
 READINGS = 10_000_000
@@ -14,7 +14,7 @@ PER_SERIES = 2_000  # so that a page of 1,000 readings can be of one series
 PAGE = 1_000
 # The table and its indexes fit: what is measured is the questions, not the disk.
 BUFFER_POOL_BYTES = 2 << 30
-STEP_US = 5  # event time between readings of a run at full rate
+
 START_S = 1_767_225_600  # 2026-01-01T00:00:00Z
 
 
@@ -93,7 +93,7 @@ def questions(engine, schema, rows, folder):
         expect(engine, schema, readings)
         engine.ready()
         connection = http.client.HTTPConnection(service.rest.removeprefix("http://"), timeout=120)
-        span = readings * STEP_US / 1e6
+        span = readings * LIVE_STEP_US / 1e6
         starts = [span * place / 51 for place in range(50)]
         ids = lambda number: dict(zip(("id1", "id2"), series_id(number)))
         all_time = {"from_time": at(0), "to_time": at(span + 1)}
