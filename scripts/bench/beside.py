@@ -1,14 +1,13 @@
 """What management costs ingestion: the rate of a stream beside a long delete or a slow reader, against the mean of the
 rates alone right before and right after, because a table takes readings more slowly as it grows."""
 
-import http.client
 import json
 import threading
 import time
 
-from cases import Unbalanced, expect
-from process import Service, sluicegen
-from rest import START_S, at, path
+from cases import expect
+from process import Service, Unbalanced, sluicegen
+from rest import START_S, at, connect, path
 
 DELETED = 1_000_000
 DELETED_SPAN_S = 6  # event time of a million readings of a run at full rate, and some more
@@ -25,10 +24,6 @@ def stream(service, rows, seconds, minute):
     if report["committed"] != report["sent"]:
         raise Unbalanced(f"sent {report['sent']}, committed {report['committed']}")
     return report["rows_per_s"], report["committed"]
-
-
-def connect(service):
-    return http.client.HTTPConnection(service.rest.removeprefix("http://"), timeout=600)
 
 
 class Delete(threading.Thread):

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from process import ROOT, Service, cpu_seconds, sluicegen
+from process import ROOT, Service, Unbalanced, cpu_seconds, sluicegen
 
 COLUMNS = {
     "partitioned": "(id, id1, id2, sensor_type, sensor_value, ts)",
@@ -20,10 +20,6 @@ COLUMNS = {
 LIVE_STEP_US = 5
 # What producers hand over as fast as they can is a backlog: each of the series had a reading in so many seconds.
 BACKLOG_INTERVAL_S = 6
-
-
-class Unbalanced(Exception):
-    """The books of a case do not balance: it has no figure."""
 
 
 class Rows:
@@ -104,7 +100,8 @@ def file_load(engine, rows, layout="partitioned", fresh=True):
     clients = [
         subprocess.Popen([*engine.command(schema), "-e",
                           # The clients wait for each other where an AUTO_INCREMENT lock is held for a whole statement.
-                          f"SET time_zone = '+00:00', innodb_lock_wait_timeout = 3600; LOAD DATA LOCAL INFILE '{file}' INTO TABLE sensor_readings "
+                          "SET time_zone = '+00:00', innodb_lock_wait_timeout = 3600; "
+                          f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE sensor_readings "
                           f"CHARACTER SET utf8mb4 {COLUMNS[layout]}"])
         for file in files
     ]

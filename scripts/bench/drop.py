@@ -6,8 +6,7 @@ import threading
 import time
 import urllib.request
 
-from cases import Unbalanced
-from process import Service, sluicegen
+from process import Service, Unbalanced, sluicegen
 
 # Commits come often enough to see a stop between them.
 BATCH_ROWS = 50_000

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 import report
-from cases import Rows, Unbalanced
+from cases import Rows
 from engine import Engine
 from plan import CASES, NAMES, Context, case_of
+from process import Unbalanced
 
 
 def parse():
@@ -22,6 +23,12 @@ def parse():
     return parser.parse_args()
 
 
+def options(arguments):
+    """Those that a figure depends on, as they were given."""
+    given = [f"--{name} {value}" for name in ("rounds", "count") if (value := getattr(arguments, name))]
+    return " ".join(["--quick"] * arguments.quick + given)
+
+
 def say(text):
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
@@ -32,21 +39,28 @@ def run_case(name, context, rounds):
     samples = {}
     for number in range(rounds):
         context.round = number + 1
+        found = {}
         for step, measure in CASES[name].steps(context).items():
             try:
-                sample = measure()
+                found[step] = measure()
+                say(f"  round {number + 1}: {step}: " + report.brief(found[step]))
             except Unbalanced as reason:
+                found[step] = None
                 say(f"  round {number + 1}: {step}: NO FIGURE, {reason}")
-                samples.setdefault(step, []).append(None)
-                continue
+        for kind in CASES[name].grows:
+            grow(kind, found)
+        for step, sample in found.items():
             samples.setdefault(step, []).append(sample)
-            say(f"  round {number + 1}: {step}: " + report.brief(sample))
-    # A table that grows has its figures in numbered steps; the ratios ask for the first and the last.
-    for kind in ("growth", "growth-seed"):
-        steps = sorted(step for step in samples if step.rsplit("-", 1)[0] == kind and step[-1].isdigit())
-        if steps:
-            samples[f"{kind}-first"], samples[f"{kind}-last"] = samples[steps[0]], samples[steps[-1]]
     return samples
+
+
+def grow(kind, found):
+    """The numbered steps of a table that grows: ratios ask for the first and the last, and one count holds for all."""
+    steps = sorted(step for step in found if step.rsplit("-", 1)[0] == kind)
+    if any(found[step] is None for step in steps):
+        found.update(dict.fromkeys(steps))
+    if steps:
+        found[f"{kind}-first"], found[f"{kind}-last"] = found[steps[0]], found[steps[-1]]
 
 
 def main():
@@ -69,8 +83,10 @@ def main():
                     say(f"{engine_name} {engine.version}: {name}, {case.about}")
                     rows = all_rows.with_count(int(count * case.share))
                     context = Context(engine, rows, Path(folder) / "service", arguments.quick)
+                    # What runs now is measured, whatever is committed meanwhile.
+                    commit = report.commit()
                     samples = run_case(name, context, min(rounds, case.rounds_max))
-                    report.write_case(name, case, engine, samples, rows, arguments.quick)
+                    report.write_case(name, case, engine, samples, rows, commit, options(arguments))
                     report.write_summary()
     say(f"bench-results/ written after {time.monotonic() - began:.0f} s")
 

@@ -9,6 +9,10 @@ import cases
 import drop
 import rest
 from engine import Engine
+from process import Unbalanced
+
+# A latency at a share of the full rate is one only while that rate is kept: the last acknowledgement is no later than this.
+LATE_S = 0.5
 
 
 @dataclass
@@ -33,6 +37,10 @@ class Case:
     figures: list = field(default_factory=list)
     # Most rounds, for cases that take long.
     rounds_max: int = 5
+    # Steps `KIND-1`, `KIND-2` and so on of one table that grows.
+    grows: tuple = ()
+    # Settings of the server that the case changes.
+    settings: dict = field(default_factory=dict)
     in_quick: bool = True
     # Share of the readings of a round: cases that only report take half, so that a full run stays bearable.
     share: float = 1.0
@@ -108,19 +116,24 @@ def latency(context):
     """Acknowledgement latency at shares of the rate that this very round reaches."""
     full = {}
 
+    def acked(**options):
+        return cases.through_service(context.engine, context.rows, context.folder, mode="stream-acked", **options)
+
     def at_full_rate():
-        sample = streaming(context)()
+        sample = acked()
         full["rows_per_s"] = sample["rows_per_s"]
         return sample
 
     def at_share(share):
         def measure():
             if "rows_per_s" not in full:
-                raise cases.Unbalanced("there is no full rate to take a share of")
+                raise Unbalanced("there is no full rate to take a share of")
             rate = int(full["rows_per_s"] * share)
-            count = rate * (3 if context.quick else 6)
-            return cases.through_service(context.engine, context.rows, context.folder, mode="stream-acked", count=count,
-                                         flags=["--rate", rate])
+            seconds = 3 if context.quick else 6
+            sample = acked(count=rate * seconds, flags=["--rate", rate])
+            if rate * seconds / sample["rows_per_s"] > seconds + LATE_S:
+                raise Unbalanced(f"{rate} readings/s were offered, {sample['rows_per_s']:.0f} taken")
+            return sample
         return measure
 
     shares = {f"latency-{int(share * 100)}": at_share(share) for share in (0.05, 0.10, 0.50, 0.90)}
@@ -214,14 +227,14 @@ CASES = {
         "client streaming, a message field for each reading",
         stream_rows,
         ratios=[("stream-rows", "file-load", "stream-rows/file-load")],
-        figures=[*rates("stream-rows"), ("stream-rows", "service_cpu_us", "service.cpu_us_per_reading.rows")],
+        figures=[*rates("stream-rows"), ("file-load", "rows_per_s", "stream-rows.file-load.rows_per_s"), ("stream-rows", "service_cpu_us", "service.cpu_us_per_reading.rows")],
         share=0.5,
     ),
     "stream-acked": Case(
         "bidirectional streaming in columns",
         stream_acked,
         ratios=[("stream-acked", "file-load", "stream-acked/file-load")],
-        figures=rates("stream-acked"),
+        figures=[*rates("stream-acked"), ("file-load", "rows_per_s", "stream-acked.file-load.rows_per_s")],
         share=0.5,
     ),
     "file-load": Case(
@@ -232,14 +245,16 @@ CASES = {
         share=0.5,
     ),
     "inserts": Case(
-        "one autocommitted INSERT per reading over 64 connections, 64 unary callers, INSERTs of 1,000, all into seed",
+        "one autocommitted INSERT per reading over 64 connections, 64 unary callers, INSERTs of 1,000, all into seed; and "
+        "a stream in columns into partitioned",
         inserts,
         ratios=[
             ("unary", "insert-row", "unary/insert-row"),
             ("stream-columns", "insert-row", "stream-columns/insert-row"),
             ("stream-columns", "insert-multi", "stream-columns/insert-multi"),
         ],
-        figures=rates("insert-row", "insert-multi", "unary"),
+        figures=[*rates("insert-row", "insert-multi", "unary"),
+                 ("stream-columns", "rows_per_s", "inserts.stream-columns.rows_per_s")],
         also=("insert-row", "insert-multi", "unary"),
     ),
     "batches": Case(
@@ -290,6 +305,7 @@ CASES = {
         figures=[("rest", name, f"rest.{name}") for name in (
             "page_by_time_ms", "page_by_ids_time_ms", "latest_100_ms", "first_page_ms", "last_page_ms",
             "export_rows_per_s", "export_growth_mib")],
+        settings=rest.SETTINGS,
         rounds_max=1,
         in_quick=False,
     ),
@@ -323,6 +339,7 @@ CASES = {
             *[(f"growth-seed-{number}", "rows_per_s", f"growth.seed-{number}.rows_per_s") for number in range(1, 7)],
         ],
         rounds_max=3,
+        grows=("growth-seed", "growth"),
         in_quick=False,
     ),
 }

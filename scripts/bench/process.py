@@ -10,6 +10,10 @@ ROOT = Path(__file__).parents[2]
 TICK = os.sysconf("SC_CLK_TCK")
 
 
+class Unbalanced(Exception):
+    """The books of a case do not balance: it has no figure."""
+
+
 def cpu_seconds(pid):
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICK
@@ -70,9 +74,10 @@ class Service:
 
 
 def sluicegen(*flags, timeout=600):
-    """Runs the generator and returns its JSON report."""
+    """Runs the generator and returns its JSON report; a report that ends in failure does not balance."""
     command = [ROOT / "target/release/sluicegen", *map(str, flags)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     if done.returncode != 0:
-        raise SystemExit(f"sluicegen {' '.join(map(str, flags))}: {done.stderr.strip()} {done.stdout.strip()}")
+        said = f"sluicegen {' '.join(map(str, flags))}: {done.stderr.strip()} {done.stdout.strip()}"
+        raise Unbalanced(said) if done.stdout.startswith("{") else SystemExit(said)
     return json.loads(done.stdout) if "--json" in flags else None

@@ -41,9 +41,10 @@ def machine():
 
 
 def commit():
+    """Of what is measured, and of what measures."""
     done = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True)
-    dirty = subprocess.run(["git", "-C", ROOT, "status", "--porcelain", "--", "service", "proto", "generator", "sql"],
-                           capture_output=True, text=True)
+    dirty = subprocess.run(["git", "-C", ROOT, "status", "--porcelain", "--", "service", "proto", "generator", "sql",
+                            "scripts", "Cargo.toml", "Cargo.lock"], capture_output=True, text=True)
     return done.stdout.strip() + ("+changes" if dirty.stdout.strip() else "")
 
 
@@ -66,18 +67,18 @@ def figures_of(case, samples):
     return found
 
 
-def write_case(name, case, engine, samples, rows, quick):
+def write_case(name, case, engine, samples, rows, commit, options):
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     known = json.loads(path.read_text()) if path.exists() else {"case": name, "engines": {}}
     known["about"] = case.about
     known["engines"][engine.name] = {
-        "commit": commit(),
+        "commit": commit,
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": f"scripts/bench.sh --case {name} --engine {engine.name}" + (" --quick" if quick else ""),
+        "command": f"scripts/bench.sh --case {name} --engine {engine.name} {options}".strip(),
         "machine": machine(),
         "version": engine.version,
-        "settings": engine.settings,
+        "settings": {**engine.settings, **case.settings},
         "readings": rows.count,
         "series": rows.series,
         "figures": figures_of(case, samples),
@@ -90,29 +91,27 @@ def write_case(name, case, engine, samples, rows, quick):
 def write_summary():
     """Gathers the medians of every case that was ever measured here."""
     summary = {"commit": commit(), "machine": machine(), "mysql": {}, "mariadb": {}}
-    rows = []
-    for path in sorted(RESULTS.glob("*.json")):
-        case = json.loads(path.read_text())
-        if "engines" not in case:
-            continue
+    measured = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    measured = [case for case in measured if "engines" in case and "case" in case]
+    for case in measured:
         for engine, result in case["engines"].items():
             for key, value in result["figures"].items():
                 summary[engine][key] = round(value["median"], 4)
-                rows.append((key, engine, value))
     schema.check(summary, schema.SUMMARY, "summary.json")
     (RESULTS / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     write_charts(summary)
-    write_table(rows)
+    write_table(measured)
 
 
 # What the charts show: (figure, label), from the slowest way to the fastest.
 THROUGHPUT = [
-    ("insert-row.rows_per_s", "INSERT per reading, 64 connections"),
-    ("unary.rows_per_s", "Sluicegate, unary, 64 callers"),
-    ("insert-multi.rows_per_s", "INSERTs of 1,000 readings"),
+    ("insert-row.rows_per_s", "INSERT per reading, 64 connections, seed"),
+    ("unary.rows_per_s", "Sluicegate, unary, 64 callers, seed"),
+    ("insert-multi.rows_per_s", "INSERTs of 1,000 readings, seed"),
     ("batch-1000.rows_per_s", "Sluicegate, batches of 1,000"),
     ("seed-file-load.rows_per_s", "LOAD DATA from files, seed"),
     ("file-load.rows_per_s", "LOAD DATA from files, partitioned"),
+    ("stream-acked.rows_per_s", "Sluicegate, acknowledged stream"),
     ("stream-rows.rows_per_s", "Sluicegate, stream of rows"),
     ("stream-columns.rows_per_s", "Sluicegate, stream of columns"),
 ]
@@ -136,32 +135,44 @@ def write_charts(summary):
             path.unlink(missing_ok=True)
 
 
-def write_table(rows):
-    by_key = {}
-    for key, engine, value in rows:
-        by_key.setdefault(key, {})[engine] = value
+def write_table(measured):
     lines = [
         "# Benchmark results",
         "",
         "Written by `scripts/bench.sh`; not edited by hand. Each figure is the median of its rounds, with the smallest and",
-        "the largest in brackets; ratios are taken round by round. What was run, on what, and every sample stand in the",
-        "file of each case. How to read the names: `a/b` is the rate of `a` over that of `b`.",
+        "the largest in brackets. `a/b` is the rate of `a` over that of `b`, which ran in turns and are compared round by",
+        "round; rates of different cases are from different times, and compare less well. Every sample, the machine, and the",
+        "settings of the database server stand in the file of each case.",
         "",
         *[f"![{path.stem}]({path.name})" for path in sorted(RESULTS.glob("*.svg"))],
-        "",
-        "| figure | MySQL | MariaDB |",
-        "|---|---|---|",
     ]
-    for key in sorted(by_key):
-        cells = [cell(by_key[key].get(engine)) for engine in ("mysql", "mariadb")]
-        lines.append(f"| `{key}` | {cells[0]} | {cells[1]} |")
+    for case in measured:
+        lines += ["", *case_section(case)]
     lines += ["", *schema.section()]
     (RESULTS / "README.md").write_text("\n".join(lines) + "\n")
 
 
+def case_section(case):
+    engines = [engine for engine in chart.NAMES if engine in case["engines"]]
+    results = [case["engines"][engine] for engine in engines]
+    about = case["about"][0].upper() + case["about"][1:]
+    lines = [f"## {case['case']}", "", f"{about}."]
+    lines.append("")
+    for engine, result in zip(engines, results):
+        lines += [f"- {chart.NAMES[engine]} {result['version']}: {result['readings']:,} readings, {result['series']:,} "
+                      f"series, at {result['measured_at']}, commit {result['commit'][:12]}"
+                      f"{'+changes' * result['commit'].endswith('+changes')}:", f"  `{result['command']}`"]
+    lines += ["", "| figure | " + " | ".join(chart.NAMES[engine] for engine in engines) + " |", "|---" * (len(engines) + 1) + "|"]
+    for key in dict.fromkeys(key for result in results for key in result["figures"]):
+        lines.append(f"| `{key}` | " + " | ".join(cell(result["figures"].get(key)) for result in results) + " |")
+    return lines
+
+
 def cell(value):
     if value is None:
-        return ""
+        return "none"
     def text(number):
         return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
-    return f"{text(value['median'])} ({text(value['min'])} to {text(value['max'])})"
+    if value["rounds"] == 1:
+        return f"{text(value['median'])} (1 round)"
+    return f"{text(value['median'])} ({text(value['min'])} to {text(value['max'])}, {value['rounds']} rounds)"

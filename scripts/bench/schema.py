@@ -7,7 +7,7 @@ CASE = [
     ("case", str, "name of the case, as `scripts/bench.sh --list` shows it"),
     ("about", str, "what it measures, in words"),
     ("engines", dict, "one entry for each engine that was measured: `mysql`, `mariadb`"),
-    ("engines.*.commit", str, "of the code; `+changes` behind it when the code differed from the commit"),
+    ("engines.*.commit", str, "of the code when the case began; `+changes` behind it when the code differed from the commit"),
     ("engines.*.measured_at", str, "UTC, RFC 3339"),
     ("engines.*.command", str, "what measures this again"),
     ("engines.*.machine", dict, "`cpu`, `cores`, `memory_gib`, `kernel`"),
@@ -16,7 +16,7 @@ CASE = [
     ("engines.*.machine.memory_gib", NUMBER, "memory of the machine"),
     ("engines.*.machine.kernel", str, "release of the kernel"),
     ("engines.*.version", str, "what the database server says of itself"),
-    ("engines.*.settings", dict, "settings of the database server; null is a flag without a value"),
+    ("engines.*.settings", dict, "settings of the database server in this case; null is a flag without a value"),
     ("engines.*.readings", int, "readings of one round; steps that need fewer or more say so in `plan.py`"),
     ("engines.*.series", int, "different series, where a step does not say otherwise"),
     ("engines.*.figures", dict, "the results: name to spread over the rounds; `a/b` is the rate of a over that of b, "
@@ -44,7 +44,7 @@ SAMPLE = {
 
 # Of `bench-results/summary.json`.
 SUMMARY = [
-    ("commit", str, "of the code when the summary was written"),
+    ("commit", str, "of the code when the summary was written; the file of each case has the one that was measured"),
     ("machine", dict, "as above"),
     ("mysql", dict, "name of a figure to its median, over all cases"),
     ("mysql.*", NUMBER, "a median"),
