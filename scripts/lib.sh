@@ -91,6 +91,15 @@ need_mariadb() {
     need_packages "$server" "${server/server/client}"
 }
 
+# Whether there is a Chromium that a program can drive. Ubuntu has it as a snap only, which we do not install.
+need_chromium() {
+    command -v chromedriver >/dev/null && return
+    command -v apt-get >/dev/null || return
+    update_package_lists
+    apt-cache show chromium-driver >/dev/null 2>&1 || return
+    need_packages chromium chromium-driver || fail "Chromium cannot be installed"
+}
+
 need_cargo() {
     # rustup puts it where a plain shell does not look.
     command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
