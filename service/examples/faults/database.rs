@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::Signal;
 use sluicegate::embedded_db::{EmbeddedDb, EmbeddedDbOptions, Engine};
 
-use crate::{lab::Lab, process};
+use crate::process;
 
 /// The account of the service: an ordinary one, which a read-only server and a full one refuse.
 const ACCOUNT: &str = "gate";
@@ -162,9 +162,8 @@ impl Schema {
     }
 
     /// Gives its space back.
-    pub(crate) async fn drop(self, lab: &Lab) -> Result<()> {
-        let admin = lab.server.admin();
-        admin.run(&format!("DROP DATABASE {}", self.name)).await
+    pub(crate) async fn drop(self) -> Result<()> {
+        self.run(&format!("DROP DATABASE {}", self.name)).await
     }
 
     /// Runs one statement.

@@ -29,6 +29,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    fs::File,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -41,56 +42,10 @@ use crate::{
     cases::CASES,
     judge::Verdict,
     lab::{Programs, Scale},
-    stack::Judged,
+    outcome::Outcome,
 };
 
 const FORMAT: u32 = 1;
-
-/// What a case found when everything held.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    faults: u32,
-    verdict: Verdict,
-    figures: BTreeMap<String, f64>,
-}
-
-impl Outcome {
-    pub(crate) fn of(faults: u32, judged: Judged) -> Self {
-        Self::of_verdict(faults, judged.verdict).figure("reconnects", judged.reconnects as f64)
-    }
-
-    pub(crate) fn of_verdict(faults: u32, verdict: Verdict) -> Self {
-        Self {
-            faults,
-            verdict,
-            figures: BTreeMap::new(),
-        }
-    }
-
-    /// Adds a figure; its name ends with the unit.
-    pub(crate) fn figure(mut self, name: &str, value: f64) -> Self {
-        let rounded = (value * 1000.0).round() / 1000.0;
-        self.figures.insert(name.to_owned(), rounded);
-        self
-    }
-}
-
-/// Times of one kind.
-#[derive(Debug, Default)]
-pub(crate) struct Millis(Vec<f64>);
-
-impl Millis {
-    pub(crate) fn add(&mut self, time: Duration) {
-        self.0.push(time.as_secs_f64() * 1000.0);
-        self.0.sort_by(f64::total_cmp);
-    }
-
-    /// The smallest time that a share of all does not exceed, milliseconds; 0 where there is none.
-    pub(crate) fn quantile(&self, share: f64) -> f64 {
-        let place = (self.0.len() as f64 * share).ceil() as usize;
-        self.0.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
-    }
-}
 
 /// A case on one engine.
 #[derive(Debug, Serialize, Deserialize)]
@@ -194,70 +149,14 @@ struct Document {
     engines: BTreeMap<String, OfEngine>,
 }
 
-/// The results so far.
-pub(crate) struct Results {
-    folder: PathBuf,
-    document: Document,
-    build: String,
-    commit: String,
-}
-
-impl Results {
-    /// Goes on from the file that is there.
-    pub(crate) fn open(folder: &Path, programs: &Programs) -> Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let file = folder.join("faults.json");
-        let mut document = match std::fs::read_to_string(&file) {
-            Ok(text) => serde_json::from_str(&text).with_context(|| {
-                format!("{} is none of this suite's: move it away", file.display())
-            })?,
-            Err(_) => Document::default(),
-        };
-        document.format = FORMAT;
-        document.machine = Machine::this();
-        Ok(Self {
-            folder: folder.to_owned(),
-            document,
-            build: programs.build.clone(),
-            commit: commit(),
-        })
-    }
-
-    fn of(&mut self, engine: Engine) -> &mut OfEngine {
-        let name = engine.to_string().to_lowercase();
-        self.document.engines.entry(name).or_default()
-    }
-
-    pub(crate) fn begin(&mut self, engine: Engine, server: String) {
-        self.of(engine).server = server;
-    }
-
-    pub(crate) fn add(&mut self, engine: Engine, name: &str, mut result: CaseResult) {
-        result.build.clone_from(&self.build);
-        result.commit.clone_from(&self.commit);
-        self.of(engine).cases.insert(name.to_owned(), result);
-    }
-
-    pub(crate) fn write(&self) -> Result<()> {
-        let json = serde_json::to_string_pretty(&self.document)? + "\n";
-        std::fs::write(self.folder.join("faults.json"), json)?;
-        let about = "# Faults\n\nWritten by `scripts/faults.sh`; not edited by hand. Every case drives the real service, the real \
-                     generator and a real database; `sluicegen verify` compares what was acknowledged with the table, reading \
-                     by reading. What the figures were taken on stands in `faults.json`.\n\n";
-        std::fs::write(
-            self.folder.join("FAULTS.md"),
-            about.to_owned() + &self.table(),
-        )?;
-        Ok(())
-    }
-
+impl Document {
     /// For people, in Markdown.
-    pub(crate) fn table(&self) -> String {
+    fn table(&self) -> String {
         let mut text = "| case | what happens | engine | held | faults | readings | lost | duplicated | altered | figures |\n\
                         |---|---|---|---|---|---|---|---|---|---|\n"
             .to_owned();
         for case in CASES {
-            for (engine, of_engine) in &self.document.engines {
+            for (engine, of_engine) in &self.engines {
                 let Some(result) = of_engine.cases.get(case.name) else {
                     continue;
                 };
@@ -280,6 +179,76 @@ impl Results {
             }
         }
         text
+    }
+}
+
+/// The results so far: what is on disk, since a suite on the other engine may add its own meanwhile.
+pub(crate) struct Results {
+    folder: PathBuf,
+    build: String,
+    commit: String,
+}
+
+impl Results {
+    /// Goes on from the file that is there.
+    pub(crate) fn open(folder: &Path, programs: &Programs) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let results = Self {
+            folder: folder.to_owned(),
+            build: programs.build.clone(),
+            commit: commit(),
+        };
+        results.read()?;
+        Ok(results)
+    }
+
+    /// Adds a case on a server of this version, and writes everything.
+    pub(crate) fn add(
+        &self,
+        engine: Engine,
+        version: &str,
+        name: &str,
+        mut result: CaseResult,
+    ) -> Result<()> {
+        result.build.clone_from(&self.build);
+        result.commit.clone_from(&self.commit);
+        // Held until the function ends.
+        let folder = File::open(&self.folder)?;
+        folder.lock()?;
+        let mut document = self.read()?;
+        document.format = FORMAT;
+        document.machine = Machine::this();
+        let engine = engine.to_string().to_lowercase();
+        let of_engine = document.engines.entry(engine).or_default();
+        version.clone_into(&mut of_engine.server);
+        of_engine.cases.insert(name.to_owned(), result);
+        self.write(&document)
+    }
+
+    /// For people, in Markdown.
+    pub(crate) fn table(&self) -> Result<String> {
+        Ok(self.read()?.table())
+    }
+
+    fn read(&self) -> Result<Document> {
+        let file = self.folder.join("faults.json");
+        match std::fs::read_to_string(&file) {
+            Ok(text) => serde_json::from_str(&text).with_context(|| {
+                format!("{} is none of this suite's: move it away", file.display())
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Document::default()),
+            Err(error) => Err(error).with_context(|| file.display().to_string()),
+        }
+    }
+
+    fn write(&self, document: &Document) -> Result<()> {
+        let json = serde_json::to_string_pretty(document)? + "\n";
+        std::fs::write(self.folder.join("faults.json"), json)?;
+        let about = "# Faults\n\nWritten by `scripts/faults.sh`; not edited by hand. Every case drives the real service, the real \
+                     generator and a real database; `sluicegen verify` compares what was acknowledged with the table, reading \
+                     by reading. What the figures were taken on stands in `faults.json`.\n\n";
+        let table = about.to_owned() + &document.table();
+        Ok(std::fs::write(self.folder.join("FAULTS.md"), table)?)
     }
 }
 

@@ -67,7 +67,7 @@ impl Stack {
         let (schema, service) = (self.schema, self.service);
         let judged = settle(lab, &schema, &[&service], generators).await?;
         end(service).await?;
-        schema.drop(lab).await?;
+        schema.drop().await?;
         Ok(judged)
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
-use crate::{lab::Lab, process::until, report::Outcome, stack::Stack};
+use crate::{lab::Lab, outcome::Outcome, process::until, stack::Stack};
 
 const LOAD: &str = "--rate max --connections 4 --series 1000";
 /// What the producers keep, beyond what fills the service; the quick form has less to catch up with.

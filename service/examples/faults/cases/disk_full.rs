@@ -15,9 +15,9 @@ use tokio::time::sleep;
 use crate::{
     database::{Server, small_logs},
     lab::Lab,
+    outcome::Outcome,
     probe::Probe,
     process::until,
-    report::Outcome,
     stack::{Stack, end, service_options, settle},
 };
 
@@ -34,7 +34,7 @@ struct Disk {
 impl Disk {
     fn mount(folder: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&folder)?;
-        run("mount", &["-t", "tmpfs", "-o", DISK, "tmpfs"], &folder)?;
+        call("mount", &["-t", "tmpfs", "-o", DISK, "tmpfs"], &folder)?;
         Ok(Self { folder })
     }
 
@@ -56,13 +56,13 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         // Lazily: a server that was just killed may still hold a file.
-        if let Err(error) = run("umount", &["-l"], &self.folder) {
+        if let Err(error) = call("umount", &["-l"], &self.folder) {
             eprintln!("{error:#}");
         }
     }
 }
 
-fn run(program: &str, arguments: &[&str], folder: &Path) -> Result<()> {
+fn call(program: &str, arguments: &[&str], folder: &Path) -> Result<()> {
     let done = Command::new(program).args(arguments).arg(folder).status();
     let status = done.with_context(|| program.to_owned())?;
     ensure!(
@@ -72,7 +72,7 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn run_case(lab: &mut Lab) -> Result<Outcome> {
+pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     let rounds = lab.scale.times(5, 1);
     let lasts = Duration::from_secs(lab.scale.seconds(20, 2));
     let disk = Disk::mount(lab.folder.join("disk"))?;

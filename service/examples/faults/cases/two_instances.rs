@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::{
     generator::Generator,
     lab::Lab,
-    report::{Millis, Outcome},
+    outcome::{Millis, Outcome},
     service::Service,
     stack::{end, service_options, settle},
     wire::Wire,
@@ -93,7 +93,7 @@ pub(crate) async fn moving(
     for service in instances {
         end(service).await?;
     }
-    schema.drop(lab).await?;
+    schema.drop().await?;
     let zombie_commits = (judged.verdict.duplicated + judged.verdict.unexpected) as f64;
     Ok(Outcome::of(moves, judged)
         .figure("zombies", f64::from(zombies))

@@ -11,9 +11,9 @@ use tonic::Code;
 
 use crate::{
     lab::Lab,
+    outcome::Outcome,
     probe,
     process::until,
-    report::Outcome,
     service::Service,
     stack::{Stack, service_options},
 };

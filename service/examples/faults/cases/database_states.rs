@@ -8,7 +8,7 @@ use mysql_async::{Conn, Opts, prelude::Queryable as _};
 use sluicegate::embedded_db::Engine;
 use tokio::time::sleep;
 
-use crate::{generator::Generator, lab::Lab, probe::Probe, report::Outcome, stack::Stack};
+use crate::{generator::Generator, lab::Lab, outcome::Outcome, probe::Probe, stack::Stack};
 
 const LOAD: &str = "--rate 20000 --connections 2 --series 1000";
 /// So that a single reading that waits is answered while the fault lasts.

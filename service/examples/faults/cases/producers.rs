@@ -7,7 +7,7 @@ use anyhow::Result;
 use rand::Rng as _;
 use tokio::time::sleep;
 
-use crate::{lab::Lab, report::Outcome, stack::Stack, wire::Weather};
+use crate::{lab::Lab, outcome::Outcome, stack::Stack, wire::Weather};
 
 const ACKED: &str = "--rate 20000 --connections 2 --series 1000";
 /// Plain client streaming, row by row; it is acknowledged when a call ends, and so rarely.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     lab::Lab,
-    report::{Millis, Outcome},
+    outcome::{Millis, Outcome},
     service::Service,
     stack::Stack,
 };

@@ -15,8 +15,8 @@ use crate::{
     database::Schema,
     judge::{Verdict, hold, hold_books, hold_ledger},
     lab::Lab,
+    outcome::Outcome,
     poison_texts::poison,
-    report::Outcome,
     stack::{Stack, end},
 };
 
@@ -81,7 +81,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     hold_ledger(&stack.schema).await?;
     verdict.add(&judged_by_hand);
     end(stack.service).await?;
-    stack.schema.drop(lab).await?;
+    stack.schema.drop().await?;
     Ok(Outcome::of_verdict(poisoned, verdict.clone())
         .figure("rejected_readings", verdict.rejected as f64)
         .figure("silent_changes", verdict.altered as f64))

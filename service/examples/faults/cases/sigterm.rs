@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 use crate::{
     generator::Generator,
     lab::Lab,
+    outcome::{Millis, Outcome},
     process::until,
-    report::{Millis, Outcome},
     service::Service,
     stack::Stack,
 };

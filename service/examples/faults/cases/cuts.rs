@@ -11,8 +11,8 @@ use crate::{
     generator::Generator,
     judge::{hold, partial_rows},
     lab::Lab,
+    outcome::Outcome,
     process::until,
-    report::Outcome,
     stack::{Judged, Stack, end, service_options, settle},
     wire::{Weather, Wire},
 };
@@ -53,10 +53,10 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
             .cut_lives(1 + at + lab.rng.random_range(0..40))
             .await?;
     }
-    let checks = cutting.checks;
+    let (checks, partial) = (cutting.checks, cutting.partial);
     let judged = cutting.judge(lab).await?;
     Ok(Outcome::of(loads + 2 * commits + unheard + lives, judged)
-        .figure("partial_batches", 0.0)
+        .figure("partial_batches", f64::from(partial))
         .figure("looks_for_partial_batches", f64::from(checks))
         .figure("commits_unknown", f64::from(commits)))
 }
@@ -70,6 +70,8 @@ pub(crate) struct Cutting {
     wire: Wire,
     generator: Generator,
     checks: u32,
+    /// Looks that saw rows of half a batch.
+    partial: u32,
 }
 
 impl Cutting {
@@ -88,6 +90,7 @@ impl Cutting {
             wire,
             generator,
             checks: 0,
+            partial: 0,
         })
     }
 
@@ -121,8 +124,9 @@ impl Cutting {
 
     async fn look(&mut self) -> Result<()> {
         let rows = partial_rows(&self.stack.schema).await?;
-        hold!(rows == 0, "{rows} rows of half a batch are visible");
         self.checks += 1;
+        self.partial += u32::from(rows > 0);
+        hold!(rows == 0, "{rows} rows of half a batch are visible");
         Ok(())
     }
 
@@ -131,7 +135,7 @@ impl Cutting {
         let (schema, service) = (self.stack.schema, self.stack.service);
         let judged = settle(lab, &schema, &[&service], vec![self.generator]).await?;
         end(service).await?;
-        schema.drop(lab).await?;
+        schema.drop().await?;
         Ok(judged)
     }
 }

@@ -1,21 +1,20 @@
 //! A long run at 70 % of full rate with a fault every 20 seconds: the books balance all the way, and the service's
 //! memory and descriptors do not grow. The load comes in parts, so that each is judged and its rows make room.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Result, ensure};
 use mysql_async::prelude::Queryable as _;
 use rand::Rng as _;
 use rustix::process::Signal;
-use std::net::SocketAddr;
 use tokio::time::{Instant, sleep};
 
 use crate::{
     generator::Generator,
     judge::{Verdict, hold},
     lab::Lab,
+    outcome::Outcome,
     process::Usage,
-    report::Outcome,
     stack::{Stack, end, service_options, settle},
     wire::{Weather, Wire},
 };
@@ -54,7 +53,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     }
     let samples = soak.samples;
     end(soak.stack.service).await?;
-    soak.stack.schema.drop(lab).await?;
+    soak.stack.schema.drop().await?;
     let memory = slope_per_hour(&samples, |usage| usage.resident_mib);
     let descriptors = slope_per_hour(&samples, |usage| usage.descriptors as f64);
     if length >= LONG {

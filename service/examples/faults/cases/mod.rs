@@ -1,13 +1,24 @@
 //! Every case by its name, in the order in which they run.
 
+mod clock;
+mod control;
+mod cuts;
+mod database_kills;
+mod database_states;
+mod database_stops;
+mod disk_full;
+mod poison;
+mod producers;
+mod service_kills;
+mod sigterm;
+mod soak;
+mod two_instances;
+
 use std::{future::Future, pin::Pin, time::Duration};
 
 use anyhow::Result;
 
-use crate::{
-    clock, control, cuts, database_kills, database_states, database_stops, disk_full, lab::Lab,
-    poison, producers, report::Outcome, service_kills, sigterm, soak, two_instances,
-};
+use crate::{lab::Lab, outcome::Outcome};
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<Outcome>> + 'a>>;
 
@@ -75,7 +86,7 @@ pub(crate) const CASES: &[Case] = &[
         "disk-full",
         "the disk of the database fills up and is freed",
         20,
-        |lab| Box::pin(disk_full::run_case(lab)),
+        |lab| Box::pin(disk_full::run(lab)),
     ),
     case(
         "database-states",

@@ -4,12 +4,11 @@
 use anyhow::{Result, ensure};
 
 use crate::{
-    cuts::Cutting,
+    cases::{cuts::Cutting, two_instances},
     database_proxy::Fault,
     judge::{Found, Verdict},
     lab::Lab,
-    report::Outcome,
-    two_instances,
+    outcome::Outcome,
 };
 
 const BLIND: [(&str, &str); 1] = [("FAILPOINTS", "ledger-ignored=return")];
@@ -19,12 +18,12 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         lab.programs.failpoints.is_some(),
         "give a program with failpoints: --failpoints-program"
     );
-    found_out("a lost reply to COMMIT", lose_replies(lab).await)?;
+    let mut found = found_out("a lost reply to COMMIT", lose_replies(lab).await)?;
     // Not every zombie has something in its hands that is stored twice.
     let moves = lab.scale.times(20, 3);
     let moving = two_instances::moving(lab, moves, &BLIND).await;
-    found_out("zombies", moving.map(drop))?;
-    Ok(Outcome::of_verdict(2, Verdict::default()).figure("services_found_out", 2.0))
+    found += found_out("zombies", moving.map(drop))?;
+    Ok(Outcome::of_verdict(found, Verdict::default()).figure("services_found_out", found.into()))
 }
 
 async fn lose_replies(lab: &mut Lab) -> Result<()> {
@@ -35,14 +34,15 @@ async fn lose_replies(lab: &mut Lab) -> Result<()> {
     cutting.judge(lab).await.map(drop)
 }
 
-fn found_out(what: &str, outcome: Result<()>) -> Result<()> {
+/// One that was found out, as every one must be.
+fn found_out(what: &str, outcome: Result<()>) -> Result<u32> {
     match outcome {
         Ok(()) => {
             anyhow::bail!("{what}: the judge took services without their ledger for sound ones")
         }
         Err(error) if error.is::<Found>() => {
             println!("         {what}: found out, as it must be: {error:#}");
-            Ok(())
+            Ok(1)
         }
         Err(error) => Err(error),
     }
