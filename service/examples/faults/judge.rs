@@ -28,8 +28,12 @@ pub(crate) struct Verdict {
 
 /// Something that must not be. The control asks for it by its type: no other failure will do.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Found(String);
+#[error("{what}")]
+pub(crate) struct Found {
+    what: String,
+    /// Readings that are there twice, where that is what was found.
+    pub(crate) twice: u64,
+}
 
 macro_rules! hold {
     ($holds:expr, $($what:tt)*) => {
@@ -43,7 +47,7 @@ pub(crate) use hold;
 
 impl Found {
     pub(crate) fn new(what: String) -> Self {
-        Self(what)
+        Self { what, twice: 0 }
     }
 }
 
@@ -65,10 +69,13 @@ impl Verdict {
 
     /// Everything that was sent is settled, once and unchanged (P1 to P3).
     pub(crate) fn hold(&self) -> Result<()> {
-        hold!(
-            self.lost + self.duplicated + self.altered + self.unexpected == 0,
-            "the table is not what was acknowledged: {self:?}"
-        );
+        if self.lost + self.duplicated + self.altered + self.unexpected > 0 {
+            return Err(Found {
+                what: format!("the table is not what was acknowledged: {self:?}"),
+                twice: self.duplicated,
+            }
+            .into());
+        }
         hold!(
             self.complete && self.open == 0 && self.sent == self.acknowledged + self.rejected,
             "not everything was settled: {self:?}"
@@ -108,10 +115,13 @@ pub(crate) async fn hold_ledger(schema: &Schema) -> Result<()> {
     let sums: Option<Sums> = conn.query_first(sql).await?;
     conn.disconnect().await?;
     let (committed, rejected, rows, ids, quarantined, unbalanced) = sums.context("no sums")?;
-    hold!(
-        committed == rows,
-        "the ledger has {committed} readings, the table {rows}"
-    );
+    if committed != rows {
+        return Err(Found {
+            what: format!("the ledger has {committed} readings, the table {rows}"),
+            twice: committed.saturating_sub(rows),
+        }
+        .into());
+    }
     hold!(ids == rows, "{rows} rows have {ids} ids");
     hold!(
         rejected == quarantined,
@@ -124,6 +134,23 @@ pub(crate) async fn hold_ledger(schema: &Schema) -> Result<()> {
     Ok(())
 }
 
+/// What instances have in their books as committed is what lies in the table (P6): those that have stored all of it, none
+/// of them started anew meanwhile.
+pub(crate) async fn hold_stored(schema: &Schema, services: &[&Service]) -> Result<()> {
+    let mut committed = 0;
+    for service in services {
+        committed += service.readiness().await?.books.committed;
+    }
+    let rows = schema
+        .number("SELECT COUNT(*) FROM sensor_readings")
+        .await?;
+    hold!(
+        committed == rows,
+        "the books have {committed} readings committed, the table holds {rows}"
+    );
+    Ok(())
+}
+
 /// How many rows the table holds beyond what the ledger says, at one instant: a part of a batch that is visible.
 pub(crate) async fn partial_rows(schema: &Schema) -> Result<u64> {
     let sql = "SELECT CAST(ABS(CAST((SELECT COUNT(*) FROM sensor_readings) AS SIGNED) \
@@ -131,7 +158,7 @@ pub(crate) async fn partial_rows(schema: &Schema) -> Result<u64> {
     schema.number(sql).await
 }
 
-/// The books of an instance balance at every moment, and nothing is in flight at the end (P6).
+/// Once nothing is in flight, the books of an instance balance (P6).
 pub(crate) async fn hold_books(service: &Service) -> Result<()> {
     until("nothing is in flight", || async {
         let readiness = service.readiness().await?;

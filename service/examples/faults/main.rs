@@ -165,12 +165,12 @@ impl Suite<'_> {
                 soak_minutes: self.options.soak_minutes,
             },
             folder: folder.clone(),
-            rng: StdRng::seed_from_u64(self.seed),
+            rng: rng_of(self.seed, ""),
         };
         let version = lab.server.version().await?;
         let mut all_held = true;
         for case in &self.cases {
-            let result = one_case(&mut lab, case, &folder).await;
+            let result = one_case(&mut lab, case, &folder, self.seed).await;
             all_held &= result.held;
             self.results.add(engine, &version, case.name, result)?;
         }
@@ -179,9 +179,10 @@ impl Suite<'_> {
     }
 }
 
-async fn one_case(lab: &mut Lab, case: &Case, folder: &Path) -> CaseResult {
+async fn one_case(lab: &mut Lab, case: &Case, folder: &Path, seed: u64) -> CaseResult {
     let began = Instant::now();
     lab.folder = folder.join(case.name);
+    lab.rng = rng_of(seed, case.name);
     let limit = case.limit;
     let outcome = match reset(&lab.folder) {
         Ok(()) => match tokio::time::timeout(limit, (case.run)(lab)).await {
@@ -190,7 +191,7 @@ async fn one_case(lab: &mut Lab, case: &Case, folder: &Path) -> CaseResult {
         },
         Err(error) => Err(error),
     };
-    let result = CaseResult::of(outcome, &lab.scale, began.elapsed());
+    let result = CaseResult::of(outcome, &lab.scale, seed, began.elapsed());
     println!("{:<8} {}", lab.engine.to_string(), result.line(case.name));
     if !result.held {
         println!("         logs in {}", lab.folder.display());
@@ -200,6 +201,14 @@ async fn one_case(lab: &mut Lab, case: &Case, folder: &Path) -> CaseResult {
         }
     }
     result
+}
+
+/// A case takes the same moments alone as among the others.
+fn rng_of(seed: u64, case: &str) -> StdRng {
+    let mixed = case.bytes().fold(seed, |mixed, byte| {
+        mixed.wrapping_mul(31).wrapping_add(u64::from(byte))
+    });
+    StdRng::seed_from_u64(mixed)
 }
 
 fn reset(folder: &Path) -> Result<()> {

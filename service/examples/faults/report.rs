@@ -13,6 +13,7 @@
 //!           "failure": what did not, where it did not,
 //!           "counts": "full", "quick", or the share of the full counts,
 //!           "build": "release" or "debug", "commit", "taken_at": RFC 3339, "seconds",
+//!           "seed": of the moments at which the faults happen,
 //!           "faults": how many happened,
 //!           "verdict": what sluicegen verify said: sent, acknowledged, rejected, open, found, lost, duplicated,
 //!                      altered, unexpected (readings),
@@ -35,6 +36,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sluicegate::embedded_db::Engine;
 
@@ -57,6 +59,7 @@ pub(crate) struct CaseResult {
     build: String,
     commit: String,
     taken_at: String,
+    seed: u64,
     seconds: f64,
     faults: u32,
     verdict: Verdict,
@@ -64,7 +67,7 @@ pub(crate) struct CaseResult {
 }
 
 impl CaseResult {
-    pub(crate) fn of(outcome: Result<Outcome>, scale: &Scale, took: Duration) -> Self {
+    pub(crate) fn of(outcome: Result<Outcome>, scale: &Scale, seed: u64, took: Duration) -> Self {
         let failure = outcome.as_ref().err().map(|error| format!("{error:#}"));
         let outcome = outcome.unwrap_or_default();
         Self {
@@ -78,6 +81,7 @@ impl CaseResult {
             build: String::new(),
             commit: String::new(),
             taken_at: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+            seed,
             seconds: (took.as_secs_f64() * 10.0).round() / 10.0,
             faults: outcome.faults,
             verdict: outcome.verdict,
@@ -213,8 +217,8 @@ impl Results {
         result.build.clone_from(&self.build);
         result.commit.clone_from(&self.commit);
         // Held until the function ends.
-        let folder = File::open(&self.folder)?;
-        folder.lock()?;
+        let lock = File::open(&self.folder)?;
+        flock(&lock, FlockOperation::LockExclusive)?;
         let mut document = self.read()?;
         document.format = FORMAT;
         document.machine = Machine::this();

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use crate::{
     database::Schema,
     generator::Generator,
-    judge::{Verdict, hold_books, hold_ledger},
+    judge::{Verdict, hold_books, hold_ledger, hold_stored},
     lab::Lab,
     service::{Service, ServiceOptions},
     wire::Wire,
@@ -16,6 +16,8 @@ pub(crate) struct Stack {
     pub(crate) schema: Schema,
     pub(crate) options: ServiceOptions,
     pub(crate) service: Service,
+    /// Whether it is the one that everything went through.
+    is_first: bool,
     /// Between producers and the service.
     pub(crate) front: Wire,
 }
@@ -37,6 +39,7 @@ impl Stack {
             schema,
             options,
             service,
+            is_first: true,
             front,
         })
     }
@@ -58,6 +61,7 @@ impl Stack {
 
     /// Puts another service, which is ready, in the place of this one, and returns the old one.
     pub(crate) fn replace(&mut self, service: Service) -> Service {
+        self.is_first = false;
         self.front.point_to(service.grpc);
         std::mem::replace(&mut self.service, service)
     }
@@ -66,6 +70,9 @@ impl Stack {
     pub(crate) async fn judge(self, lab: &Lab, generators: Vec<Generator>) -> Result<Judged> {
         let (schema, service) = (self.schema, self.service);
         let judged = settle(lab, &schema, &[&service], generators).await?;
+        if self.is_first {
+            hold_stored(&schema, &[&service]).await?;
+        }
         end(service).await?;
         schema.drop().await?;
         Ok(judged)

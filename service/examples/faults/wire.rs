@@ -32,7 +32,7 @@ pub(crate) enum Weather {
     Delayed(Duration),
     /// Every byte travels alone.
     Sliced,
-    /// A connection is reset after so many bytes, both directions counted.
+    /// A connection is reset after so many bytes in this weather, both directions counted.
     CutAfter(u64),
 }
 
@@ -49,6 +49,7 @@ struct State {
     /// Cancelled to reset every open connection.
     connections: Mutex<CancellationToken>,
     resets: AtomicU64,
+    cuts: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -65,6 +66,7 @@ impl Wire {
                 weather: watch::Sender::new(Weather::Fair),
                 connections: Mutex::default(),
                 resets: AtomicU64::new(0),
+                cuts: AtomicU64::new(0),
             }),
         };
         let state = wire.state.clone();
@@ -95,7 +97,12 @@ impl Wire {
         std::mem::take(&mut *lock(&self.state.connections)).cancel();
     }
 
-    /// Connections that were reset so far.
+    /// Connections that were cut by `Weather::CutAfter` so far.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.state.cuts.load(Ordering::SeqCst)
+    }
+
+    /// Connections that were reset so far, those that were cut included.
     pub(crate) fn resets(&self) -> u64 {
         self.state.resets.load(Ordering::SeqCst)
     }
@@ -178,6 +185,7 @@ impl State {
                     let rest = usize::try_from(limit.saturating_sub(before)).unwrap_or(usize::MAX);
                     to.write_all(&bytes[..count.min(rest)]).await?;
                     if count >= rest {
+                        self.cuts.fetch_add(1, Ordering::SeqCst);
                         cut.cancel();
                         std::future::pending::<()>().await;
                     }

@@ -1,4 +1,5 @@
-//! The service's clock jumps by hours and months, both ways (libfaketime): batching, deadlines and draining go on.
+//! The service's clock jumps by hours and months, both ways (libfaketime): batching and deadlines go on, and
+//! it drains under a clock that is wrong.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,7 +21,7 @@ use crate::{
 
 const LOAD: &str = "--rate 20000 --connections 2 --series 1000";
 /// Offsets in seconds, one after the other.
-const JUMPS: [i64; 6] = [3_600, -3_600, 90 * 86_400, -90 * 86_400, 1, 0];
+const JUMPS: [i64; 5] = [3_600, -3_600, 90 * 86_400, -90 * 86_400, 0];
 /// A jump has arrived when the clock is this close to where it should be, seconds.
 const TOLERANCE_S: i64 = 60;
 

@@ -9,7 +9,7 @@ use rand::Rng as _;
 use crate::{
     database_proxy::{Fault, Proxy},
     generator::Generator,
-    judge::{hold, partial_rows},
+    judge::{hold, hold_stored, partial_rows},
     lab::Lab,
     outcome::Outcome,
     process::until,
@@ -69,6 +69,8 @@ pub(crate) struct Cutting {
     /// Knows bytes.
     wire: Wire,
     generator: Generator,
+    /// Without its ledger, for the control: what becomes of that is for the judge to find.
+    is_blind: bool,
     checks: u32,
     /// Looks that saw rows of half a batch.
     partial: u32,
@@ -89,6 +91,7 @@ impl Cutting {
             proxy,
             wire,
             generator,
+            is_blind: !environment.is_empty(),
             checks: 0,
             partial: 0,
         })
@@ -107,14 +110,15 @@ impl Cutting {
         Ok(())
     }
 
-    /// Cuts every connection after so many bytes of its life, until one was cut that was opened meanwhile.
+    /// Closes every connection, and cuts those that are opened then after so many bytes of their lives, until one was.
     async fn cut_lives(&mut self, bytes: u64) -> Result<()> {
-        self.wire.set(Weather::CutAfter(bytes));
-        let before = self.wire.resets();
         self.wire.reset();
-        until("connections are cut", async || {
-            Ok(self.wire.resets() > before + 1)
-        })
+        self.wire.set(Weather::CutAfter(bytes));
+        let before = self.wire.cuts();
+        until(
+            "a connection is cut",
+            async || Ok(self.wire.cuts() > before),
+        )
         .await?;
         self.wire.set(Weather::Fair);
         self.look().await?;
@@ -123,6 +127,9 @@ impl Cutting {
     }
 
     async fn look(&mut self) -> Result<()> {
+        if self.is_blind {
+            return Ok(());
+        }
         let rows = partial_rows(&self.stack.schema).await?;
         self.checks += 1;
         self.partial += u32::from(rows > 0);
@@ -134,6 +141,7 @@ impl Cutting {
     pub(crate) async fn judge(self, lab: &Lab) -> Result<Judged> {
         let (schema, service) = (self.stack.schema, self.stack.service);
         let judged = settle(lab, &schema, &[&service], vec![self.generator]).await?;
+        hold_stored(&schema, &[&service]).await?;
         end(service).await?;
         schema.drop().await?;
         Ok(judged)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rand::Rng as _;
 use tokio::time::{Instant, sleep};
 
@@ -22,6 +22,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     for _ in 0..kills {
         generator.progress().await?;
         sleep(Duration::from_millis(lab.rng.random_range(0..400))).await;
+        let retries = stack.service.readiness().await?.books.retries;
         let killed_at = Instant::now();
         lab.server.kill().await?;
         lab.server.restart().await?;
@@ -30,6 +31,10 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         outages.add(killed_at.elapsed());
         recoveries.add(answers_at.elapsed());
         stack.service.still_runs()?;
+        ensure!(
+            stack.service.readiness().await?.books.retries > retries,
+            "no load met the killed database"
+        );
     }
     let judged = stack.judge(lab, vec![generator]).await?;
     Ok(Outcome::of(kills, judged)

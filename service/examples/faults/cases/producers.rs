@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rand::Rng as _;
 use tokio::time::sleep;
 
-use crate::{lab::Lab, outcome::Outcome, stack::Stack, wire::Weather};
+use crate::{lab::Lab, outcome::Outcome, process::until, stack::Stack, wire::Weather};
 
 const ACKED: &str = "--rate 20000 --connections 2 --series 1000";
 /// Plain client streaming, row by row; it is acknowledged when a call ends, and so rarely.
@@ -18,10 +18,9 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     let rounds = lab.scale.times(20, 1);
     let stack = Stack::start(lab, &[]).await?;
     let mut acked = stack.generator_named(lab, "acked", ACKED).await?;
-    let plain = stack.generator_named(lab, "plain", PLAIN).await?;
+    let mut plain = stack.generator_named(lab, "plain", PLAIN).await?;
     let mut faults = 0;
     for _ in 0..rounds {
-        let cut_after = lab.rng.random_range(1..200_000);
         for (weather, lasts_ms, reset) in [
             (Weather::Fair, 0, true),
             (Weather::Stalled, 1_000, false),
@@ -29,7 +28,6 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
             (Weather::Throttled(40_000), 1_500, false),
             (Weather::Delayed(Duration::from_millis(30)), 1_000, false),
             (Weather::Sliced, 1_500, false),
-            (Weather::CutAfter(cut_after), 700, false),
             (Weather::CutAfter(1), 200, true),
         ] {
             acked.progress().await?;
@@ -42,8 +40,24 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
             faults += 1;
         }
         acked.progress().await?;
+        let before = stack.front.cuts();
+        let cut_after = lab.rng.random_range(1..200_000);
+        stack.front.set(Weather::CutAfter(cut_after));
+        until("a connection is cut", async || {
+            Ok(stack.front.cuts() > before)
+        })
+        .await?;
+        stack.front.set(Weather::Fair);
+        faults += 1;
+        acked.progress().await?;
+        plain.progress().await?;
     }
     let resets = stack.front.resets();
+    // One of two connections at least for each reset of those that were open, and the cut.
+    ensure!(
+        resets >= u64::from(3 * rounds),
+        "{rounds} rounds have reset {resets} connections"
+    );
     let judged = stack.judge(lab, vec![acked, plain]).await?;
     Ok(Outcome::of(faults, judged).figure("connections_reset", resets as f64))
 }

@@ -1,5 +1,6 @@
-//! A long run at 70 % of full rate with a fault every 20 seconds: the books balance all the way, and the service's
-//! memory and descriptors do not grow. The load comes in parts, so that each is judged and its rows make room.
+//! A long run at 70 % of full rate with a fault every 20 seconds: after every part of it the table is what was
+//! acknowledged, and the service's memory and descriptors do not grow. The load comes in parts, so that each is judged
+//! and its rows make room.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     generator::Generator,
+    judge::hold_stored,
     lab::Lab,
     outcome::{Millis, Outcome},
     service::Service,
@@ -85,6 +86,7 @@ pub(crate) async fn moving(
         vec![generator],
     )
     .await?;
+    hold_stored(&schema, &[&instances[0], &instances[1]]).await?;
     let fenced = turned_away(&instances).await?;
     ensure!(
         fenced > 0,
