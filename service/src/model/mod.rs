@@ -11,7 +11,7 @@ mod time_span;
 pub use limits::{Limits, TimestampRange};
 pub use position::{Epoch, Seq, StreamHeader, StreamId, StreamIdError, StreamPosition};
 pub use reading::{Reading, Series};
-pub use rejection::{Fault, Field, Rejection};
+pub use rejection::{Fault, Field, KEPT_CHARS, KeptSeries, Rejection};
 pub use selection::{IdPair, Order, Place, ReadingKey, Selection, TimeRange};
 pub use stored::{
     Bucket, BucketKey, BucketWidth, Change, Latest, QuarantineKey, QuarantineOf, Quarantined,

@@ -1,8 +1,8 @@
 //! Why a reading was not stored. One bad reading hurts no other (P5).
 
-use std::fmt;
+use std::{fmt, ops::Deref, sync::Arc};
 
-use super::{Limits, Reading, Seq, Series};
+use super::{Limits, Seq, Series};
 
 /// The field of a reading that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +79,8 @@ impl Fault {
         if text.is_empty() {
             return Some(Self::Empty(field));
         }
-        // A character takes at least one byte: counting is needed only for long texts.
-        (text.len() > max_chars && text.chars().count() > max_chars)
+        // A character takes at least one byte: counting is needed only for long texts, and never to their end.
+        (text.len() > max_chars && text.chars().nth(max_chars).is_some())
             .then_some(Self::TooLong { field, max_chars })
     }
 
@@ -131,33 +131,57 @@ impl fmt::Display for Fault {
 pub struct Rejection {
     pub seq: Seq,
     pub fault: Fault,
-    pub reading: Reading,
+    pub series: KeptSeries,
+    pub sensor_value: f64,
+    /// Microseconds since the Unix epoch, UTC.
+    pub timestamp_us: i64,
 }
 
-impl Rejection {
-    /// A rejection of a reading whose series is not known.
+/// What is kept of a text of a rejected reading, in characters from its beginning: enough to know its producer by, and
+/// more than a good text has. A message can give one text of megabytes to each of its readings, and neither memory (P4)
+/// nor the quarantine has room for that.
+pub const KEPT_CHARS: usize = 255;
+
+/// The series of rejected readings, which share it. Its texts are cut to [`KEPT_CHARS`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeptSeries(Arc<Series>);
+
+impl KeptSeries {
     #[must_use]
-    pub fn without_series(seq: Seq, fault: Fault, sensor_value: f64, timestamp_us: i64) -> Self {
-        let series = Series {
-            id1: 0,
-            id2: String::new(),
-            sensor_type: String::new(),
-        };
-        Self {
-            seq,
-            fault,
-            reading: Reading {
-                series,
-                sensor_value,
-                timestamp_us,
-            },
-        }
+    pub fn of(id1: i32, id2: &str, sensor_type: &str) -> Self {
+        Self(Arc::new(Series {
+            id1,
+            id2: kept(id2).to_owned(),
+            sensor_type: kept(sensor_type).to_owned(),
+        }))
     }
 
-    /// Memory it holds, for the admission budget.
+    /// For a reading whose series is not known.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self::of(0, "", "")
+    }
+
+    /// Memory that all who share it take together, bytes.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        size_of::<Self>() + self.reading.series.id2.len() + self.reading.series.sensor_type.len()
+        const COUNTS_BYTES: usize = 2 * size_of::<usize>();
+        COUNTS_BYTES + size_of::<Series>() + self.id2.len() + self.sensor_type.len()
+    }
+}
+
+impl Deref for KeptSeries {
+    type Target = Series;
+
+    fn deref(&self) -> &Series {
+        &self.0
+    }
+}
+
+fn kept(text: &str) -> &str {
+    match text.char_indices().nth(KEPT_CHARS) {
+        Some((end, _)) => &text[..end],
+        None => text,
     }
 }
 
@@ -186,6 +210,15 @@ mod tests {
                 max_chars: 50
             })
         );
+    }
+
+    #[test]
+    fn the_beginning_of_a_long_text_is_kept() {
+        let fits = "🌡".repeat(KEPT_CHARS);
+        let series = KeptSeries::of(7, &format!("{fits}é"), &fits);
+        assert!(series.id2 == fits && series.sensor_type == fits);
+        let bytes = series.size_bytes();
+        assert!((2 * fits.len()..2 * fits.len() + 100).contains(&bytes));
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub struct StreamStanding {
     pub updated_us: i64,
 }
 
-/// A reading in quarantine, as it was sent.
+/// A reading in quarantine, as it was sent but for what was cut off long texts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quarantined {
     pub id: u64,

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 use tokio::{
     io::AsyncReadExt as _,
@@ -114,8 +114,30 @@ impl Program {
     }
 
     fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("sent");
+    }
+
+    fn pid(&self) -> Pid {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id as i32));
-        kill_process(pid.expect("it runs"), signal).expect("sent");
+        pid.expect("it runs")
+    }
+
+    /// The most memory that was ever resident, bytes.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(path).expect("readable");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("a figure") << 10
+    }
+
+    /// The program ends when it would take more: a test of its memory must not take the machine's.
+    pub(crate) fn limit_memory(&self, bytes: u64) {
+        let limit = Rlimit {
+            current: Some(bytes),
+            maximum: Some(bytes),
+        };
+        prlimit(Some(self.pid()), Resource::Data, limit).expect("set");
     }
 
     /// Waits until it has ended.

@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     failpoint,
-    model::{Epoch, Fault, Rejection, Seq, StreamId, StreamPosition},
+    model::{Epoch, Fault, KeptSeries, Rejection, Seq, StreamId, StreamPosition},
     repository::{BatchLoader, LoadBatch, PartOutcome, RepositoryError},
 };
 
@@ -371,13 +371,15 @@ impl RangeLoad<'_> {
             }
             let (arrival, reading) = self.batch.row(range.start);
             warn!(%reason, "the database refuses a reading: it goes into quarantine");
-            let fault = Fault::RefusedByDatabase(reason);
+            let series = &reading.series;
             refused.push((
                 arrival,
                 Rejection {
                     seq: Seq(0),
-                    fault,
-                    reading,
+                    fault: Fault::RefusedByDatabase(reason),
+                    series: KeptSeries::of(series.id1, &series.id2, &series.sensor_type),
+                    sensor_value: reading.sensor_value,
+                    timestamp_us: reading.timestamp_us,
                 },
             ));
         }

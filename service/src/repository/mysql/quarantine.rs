@@ -1,4 +1,4 @@
-//! Writes rejected readings, as they were sent, into `rejected_readings`.
+//! Writes rejected readings into `rejected_readings`, as they were sent but for what is cut off long texts.
 
 use mysql_async::{Conn, Value, prelude::Queryable as _};
 
@@ -8,78 +8,109 @@ use crate::{
     repository::RepositoryError,
 };
 
-/// Statements stay well below every server's max_allowed_packet; one reading cannot be longer than a message.
-const STATEMENT_BYTES: usize = 1 << 20;
-/// Longest text that is kept as it was sent; escaping may double it.
-const TEXT_BYTES: usize = 1 << 20;
+/// No statement is longer: half of the smallest max_allowed_packet that `checks` accepts. A row takes some kilobytes at
+/// the most, because its texts are cut.
+const STATEMENT_BYTES: usize = 512 << 10;
 const COLUMNS: &str = "INSERT INTO rejected_readings (stream_id, seq, field, reason, sensor_value, sensor_type, id1, \
                        id2, timestamp_us, rejected_at) VALUES ";
 
 /// Inserts rejections inside the current transaction.
 pub(super) async fn insert<'a>(
     conn: &mut Conn,
-    rejections: impl Iterator<Item = (Option<&'a StreamId>, &'a Rejection)>,
+    mut rejections: impl Iterator<Item = (Option<&'a StreamId>, &'a Rejection)>,
 ) -> Result<(), RepositoryError> {
-    let mut sql = String::new();
-    for (stream, rejection) in rejections {
-        sql.push_str(if sql.is_empty() { COLUMNS } else { "," });
-        push_row(&mut sql, stream, rejection);
-        if sql.len() >= STATEMENT_BYTES {
-            conn.query_drop(std::mem::take(&mut sql))
-                .await
-                .map_err(explain)?;
-        }
-    }
-    if !sql.is_empty() {
-        conn.query_drop(sql).await.map_err(explain)?;
+    let mut waiting = None;
+    while let Some(statement) = next_statement(&mut rejections, &mut waiting) {
+        conn.query_drop(statement).await.map_err(explain)?;
     }
     Ok(())
 }
 
-fn push_row(sql: &mut String, stream: Option<&StreamId>, rejection: &Rejection) {
-    let reading = &rejection.reading;
+/// A statement of as many rows as it may have. The row that did not fit is `waiting` for the next one.
+fn next_statement<'a>(
+    rejections: &mut impl Iterator<Item = (Option<&'a StreamId>, &'a Rejection)>,
+    waiting: &mut Option<String>,
+) -> Option<String> {
+    let mut sql = String::new();
+    while let Some(row) = waiting.take().or_else(|| {
+        let (stream, rejection) = rejections.next()?;
+        Some(row(stream, rejection))
+    }) {
+        if !sql.is_empty() && sql.len() + ",".len() + row.len() > STATEMENT_BYTES {
+            *waiting = Some(row);
+            break;
+        }
+        sql.push_str(if sql.is_empty() { COLUMNS } else { "," });
+        sql.push_str(&row);
+    }
+    (!sql.is_empty()).then_some(sql)
+}
+
+fn row(stream: Option<&StreamId>, rejection: &Rejection) -> String {
+    let series = &rejection.series;
     let values = [
         stream.map_or(Value::NULL, |stream| Value::from(stream.as_str())),
         Value::from(rejection.seq.0),
         Value::from(rejection.fault.field().as_str()),
         Value::from(rejection.fault.to_string()),
         // The shortest text that reads back the same: Display would spell f64::MAX out in 309 digits.
-        Value::from(format!("{:?}", reading.sensor_value)),
-        Value::from(kept(&reading.series.sensor_type)),
-        Value::from(reading.series.id1),
-        Value::from(kept(&reading.series.id2)),
-        Value::from(reading.timestamp_us),
+        Value::from(format!("{:?}", rejection.sensor_value)),
+        Value::from(series.sensor_type.as_str()),
+        Value::from(series.id1),
+        Value::from(series.id2.as_str()),
+        Value::from(rejection.timestamp_us),
     ];
-    sql.push('(');
+    let mut sql = "(".to_owned();
     for value in values {
         sql.push_str(&value.as_sql(false));
         sql.push(',');
     }
-    sql.push_str("UTC_TIMESTAMP(6))");
-}
-
-/// The beginning of a text that no statement and no column could hold whole.
-fn kept(text: &str) -> &str {
-    let mut ends = (0..=text.len().min(TEXT_BYTES)).rev();
-    let end = ends.find(|&end| text.is_char_boundary(end));
-    &text[..end.unwrap_or_default()]
+    sql + "UTC_TIMESTAMP(6))"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        model::{Fault, Seq},
+        model::{Fault, KeptSeries, Seq},
         repository::mysql::ledger::quote,
     };
 
+    fn rejection(seq: u64, series: KeptSeries) -> Rejection {
+        Rejection {
+            seq: Seq(seq),
+            fault: Fault::NotFinite,
+            series,
+            sensor_value: f64::NAN,
+            timestamp_us: -1,
+        }
+    }
+
     #[test]
     fn a_quarantined_reading_keeps_what_has_no_number() {
-        let rejection = Rejection::without_series(Seq(7), Fault::NotFinite, f64::NAN, -1);
-        let mut sql = String::new();
-        push_row(&mut sql, None, &rejection);
+        let sql = row(None, &rejection(7, KeptSeries::unknown()));
         assert!(sql.starts_with("(NULL,7,'sensor_value',"), "{sql}");
         assert!(sql.contains("'NaN'"), "{sql}");
         assert_eq!(quote("a'b\\"), "'a\\'b\\\\'");
+    }
+
+    #[test]
+    fn no_statement_is_longer_than_the_smallest_packet_allows() {
+        let longest = "'".repeat(STATEMENT_BYTES);
+        let series = KeptSeries::of(i32::MIN, &longest, &longest);
+        let rejections: Vec<_> = (1..2_001)
+            .map(|seq| rejection(seq, series.clone()))
+            .collect();
+        let mut rows = rejections.iter().map(|one| (None, one));
+        let mut waiting = None;
+        let statements: Vec<_> =
+            std::iter::from_fn(|| next_statement(&mut rows, &mut waiting)).collect();
+        assert!(statements.len() > 1);
+        assert!(statements.iter().all(|sql| sql.len() <= STATEMENT_BYTES));
+        let rows: usize = statements
+            .iter()
+            .map(|sql| sql.matches("(NULL,").count())
+            .sum();
+        assert_eq!(rows, rejections.len());
     }
 }

@@ -217,7 +217,7 @@ pub(super) struct StreamsView {
     pub(super) next_cursor: Option<String>,
 }
 
-/// A reading that was not stored, as it was sent
+/// A reading that was not stored, as it was sent; texts are cut after 255 characters
 #[derive(Serialize, ToSchema)]
 #[schema(as = Rejection)]
 pub(super) struct RejectionView {

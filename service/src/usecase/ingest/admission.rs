@@ -15,6 +15,22 @@ pub(super) struct Admission {
 /// A reservation; dropping it gives the bytes back.
 pub(super) type Permit = OwnedSemaphorePermit;
 
+/// Reserves more for a message that turns out to take more, as far as there is room now: it is here already.
+pub(super) fn extend(permit: &mut Permit, bytes: usize) {
+    if bytes == 0 {
+        return;
+    }
+    let bytes = bytes.min(permit.semaphore().available_permits());
+    let more = permit
+        .semaphore()
+        .clone()
+        .try_acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX));
+    // Another message may have been faster.
+    if let Ok(more) = more {
+        permit.merge(more);
+    }
+}
+
 impl Admission {
     pub(super) fn new(budget_bytes: u32) -> Self {
         Self {
@@ -72,6 +88,12 @@ mod tests {
         assert!(admission.try_reserve(30).is_none());
         assert_eq!(admission.used_bytes(), 80);
         drop(first);
+        let mut growing = admission.reserve(80).await.unwrap();
+        extend(&mut growing, 10);
+        assert_eq!(admission.used_bytes(), 90);
+        extend(&mut growing, 1_000);
+        assert_eq!(admission.used_bytes(), 100);
+        drop(growing);
         assert!(
             admission.reserve(1_000).await.is_some(),
             "clamped to the budget"

@@ -1,17 +1,17 @@
 //! A batch is open, sealed or committed, and each is a type of its own: only a committed one can acknowledge (P1).
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use super::{
-    admission::Permit,
-    columns::{ColumnReadings, Columns, Readings},
+    admission::{self, Permit},
+    columns::{ColumnReadings, Columns, ROW_BYTES, Readings},
     dictionary::Dictionary,
     seal::Order,
     session::Session,
     tsv::TimestampWriter,
 };
 use crate::{
-    model::{Fault, Limits, Reading, Rejection, Seq},
+    model::{Fault, KeptSeries, Limits, Reading, Rejection, Seq},
     repository::{DroppedRows, LoadBatch, LoadPart, PartOutcome, RowFormat},
 };
 
@@ -22,6 +22,8 @@ pub(super) struct OpenBatch {
     parts: Vec<LoadPart>,
     sessions: Vec<Arc<Session>>,
     rejections: Vec<Rejection>,
+    /// Memory of the rejections' series.
+    rejected_series_bytes: usize,
     permits: Vec<Permit>,
     order: Order,
 }
@@ -35,9 +37,13 @@ impl OpenBatch {
         self.columns.rows() as usize + self.rejections.len()
     }
 
-    /// Memory of the series' texts.
-    pub(super) fn text_bytes(&self) -> usize {
-        self.columns.texts.size_bytes()
+    /// Memory that does not follow from the count of its rows, bytes: the series' texts and the rejections.
+    pub(super) fn beside_bytes(&self) -> usize {
+        self.columns.texts.size_bytes() + self.rejection_bytes()
+    }
+
+    fn rejection_bytes(&self) -> usize {
+        self.rejections.len() * size_of::<Rejection>() + self.rejected_series_bytes
     }
 
     /// Checks the readings and takes those that are good; each bad one becomes a rejection, and no other is hurt (P5).
@@ -48,10 +54,11 @@ impl OpenBatch {
         readings: Readings,
         dictionary: &mut Dictionary,
         limits: &Limits,
-        permit: Permit,
+        mut permit: Permit,
     ) {
         let count = readings.len() as u64;
         let (rows_before, rejections_before) = (self.columns.rows(), self.rejections.len());
+        let rejection_bytes_before = self.rejection_bytes();
         match readings {
             Readings::Rows(rows) => self.append_rows(first_seq, rows, limits),
             Readings::Columns(columns) => {
@@ -65,6 +72,12 @@ impl OpenBatch {
             rows: rows_before..self.columns.rows(),
             rejections: rejections_before..self.rejections.len(),
         };
+        // Nobody knows before that a reading is bad, and takes more than was reserved for it.
+        let rejection_bytes = self.rejection_bytes() - rejection_bytes_before;
+        admission::extend(
+            &mut permit,
+            rejection_bytes.saturating_sub(part.rejections.len() * ROW_BYTES),
+        );
         self.add_part(session, part);
         self.permits.push(permit);
     }
@@ -80,11 +93,14 @@ impl OpenBatch {
             let fault = Fault::of_series(&series.id2, &series.sensor_type, limits)
                 .or_else(|| Fault::of_measurement(*sensor_value, *timestamp_us, limits));
             if let Some(fault) = fault {
-                let seq = first_seq.plus(offset as u64);
+                let kept = KeptSeries::of(series.id1, &series.id2, &series.sensor_type);
+                self.rejected_series_bytes += kept.size_bytes();
                 self.rejections.push(Rejection {
-                    seq,
+                    seq: first_seq.plus(offset as u64),
                     fault,
-                    reading,
+                    series: kept,
+                    sensor_value: *sensor_value,
+                    timestamp_us: *timestamp_us,
                 });
                 continue;
             }
@@ -104,6 +120,8 @@ impl OpenBatch {
         limits: &Limits,
     ) {
         self.columns.reserve(readings.series_index.len());
+        // One for each series, however many readings of it are rejected (P4).
+        let mut kept = HashMap::new();
         let rows = readings
             .series_index
             .iter()
@@ -119,20 +137,18 @@ impl OpenBatch {
             ) {
                 (Some(slot), None) => self.columns.push(slot, sensor_value, timestamp_us),
                 (_, fault) => {
-                    let seq = first_seq.plus(offset as u64);
-                    let rejection = reject(
-                        seq,
-                        index,
+                    let (fault, series) = explain(index, fault, dictionary, limits, &mut kept);
+                    self.rejections.push(Rejection {
+                        seq: first_seq.plus(offset as u64),
+                        fault,
+                        series,
                         sensor_value,
                         timestamp_us,
-                        fault,
-                        dictionary,
-                        limits,
-                    );
-                    self.rejections.push(rejection);
+                    });
                 }
             }
         }
+        self.rejected_series_bytes += kept.values().map(KeptSeries::size_bytes).sum::<usize>();
     }
 
     /// Messages of one call that follow each other are one part: the ledger is touched once for all of them.
@@ -164,38 +180,30 @@ impl OpenBatch {
     }
 }
 
+/// Why a reading of a dictionary's series is rejected, and the series as it is kept. `kept` holds those of the message.
 #[cold]
-fn reject(
-    seq: Seq,
+fn explain(
     index: u32,
-    sensor_value: f64,
-    timestamp_us: i64,
     measurement: Option<Fault>,
     dictionary: &Dictionary,
     limits: &Limits,
-) -> Rejection {
-    let Some(series) = dictionary.series(index) else {
-        let fault = Fault::UnknownSeries {
-            index,
-            series: dictionary.len() as u32,
-        };
-        return Rejection::without_series(seq, fault, sensor_value, timestamp_us);
+    kept: &mut HashMap<Option<u32>, KeptSeries>,
+) -> (Fault, KeptSeries) {
+    let unknown = Fault::UnknownSeries {
+        index,
+        series: dictionary.len() as u32,
     };
-    let fault = Fault::of_series(&series.id2, &series.sensor_type, limits)
+    let Some((id1, id2, sensor_type)) = dictionary.parts(index) else {
+        let series = kept.entry(None).or_insert_with(KeptSeries::unknown);
+        return (unknown, series.clone());
+    };
+    let series = kept
+        .entry(Some(index))
+        .or_insert_with(|| KeptSeries::of(id1, id2, sensor_type));
+    let fault = Fault::of_series(id2, sensor_type, limits)
         .or(measurement)
-        .unwrap_or(Fault::UnknownSeries {
-            index,
-            series: dictionary.len() as u32,
-        });
-    Rejection {
-        seq,
-        fault,
-        reading: Reading {
-            series,
-            sensor_value,
-            timestamp_us,
-        },
-    }
+        .unwrap_or(unknown);
+    (fault, series.clone())
 }
 
 /// In order and complete; may be loaded any number of times.
@@ -315,7 +323,9 @@ impl CommittedBatch {
         {
             session.settle(&part, &content.rejections[part.rejections.clone()], outcome);
         }
-        content.rejections.clear();
+        // Not reused, as the columns are: batches with many rejections are rare.
+        content.rejections = Vec::new();
+        content.rejected_series_bytes = 0;
         content.permits.clear();
         content.columns.clear();
         self.content

@@ -10,7 +10,7 @@ use crate::model::{Reading, Series};
 
 /// Memory that one reading takes between arrival and commit: its decoded columns, its place in the batch and its sort
 /// key.
-const ROW_BYTES: usize = 40;
+pub(super) const ROW_BYTES: usize = 40;
 
 /// The readings of one message.
 #[derive(Clone, Debug, PartialEq)]

@@ -91,7 +91,8 @@ impl Dictionary {
         (slot != FAULTY).then_some(slot)
     }
 
-    fn parts(&self, index: u32) -> Option<(i32, &str, &str)> {
+    /// Id1, id2 and sensor type of a series.
+    pub(super) fn parts(&self, index: u32) -> Option<(i32, &str, &str)> {
         let index = index as usize;
         let entry = self.entries.get(index)?;
         let start = if index == 0 {
@@ -102,15 +103,5 @@ impl Dictionary {
         let id2 = &self.text[start..entry.id2_end as usize];
         let sensor_type = &self.text[entry.id2_end as usize..entry.sensor_type_end as usize];
         Some((entry.id1, id2, sensor_type))
-    }
-
-    /// The series at an index, for a rejection.
-    pub(super) fn series(&self, index: u32) -> Option<Series> {
-        let (id1, id2, sensor_type) = self.parts(index)?;
-        Some(Series {
-            id1,
-            id2: id2.to_owned(),
-            sensor_type: sensor_type.to_owned(),
-        })
     }
 }

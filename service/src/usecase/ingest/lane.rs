@@ -50,8 +50,8 @@ pub(super) struct LaneSettings {
     pub(super) by_time: bool,
 }
 
-/// The series' texts of one batch stay below this, whatever the series count.
-const MAX_TEXT_BYTES: usize = 16 << 20;
+/// A batch whose series' texts and rejections take this much is full, however few rows it has.
+const MAX_BESIDE_BYTES: usize = 16 << 20;
 
 struct SessionDictionary {
     session: Weak<Session>,
@@ -143,7 +143,7 @@ impl Lane {
 
     fn is_full(&self) -> bool {
         self.open.readings() >= self.settings.max_batch_rows
-            || self.open.text_bytes() >= MAX_TEXT_BYTES
+            || self.open.beside_bytes() >= MAX_BESIDE_BYTES
     }
 
     fn take(&mut self, submission: Submission) {
