@@ -13,6 +13,7 @@ mod crashes;
 mod failpoints;
 mod layouts;
 mod lost_connections;
+mod memory;
 mod server_settings;
 mod shutdown;
 mod start;

@@ -2,9 +2,8 @@
 //! (natural batching): at low rates a batch leaves after a short linger, at high rates batches grow by themselves.
 
 use std::{
-    collections::HashMap,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -21,6 +20,7 @@ use super::{
     batch::{OpenBatch, SealedBatch},
     books::Books,
     columns::Readings,
+    dictionaries::Dictionaries,
     dictionary::Dictionary,
     session::Session,
 };
@@ -53,11 +53,6 @@ pub(super) struct LaneSettings {
 /// A batch whose series' texts and rejections take this much is full, however few rows it has.
 const MAX_BESIDE_BYTES: usize = 16 << 20;
 
-struct SessionDictionary {
-    session: Weak<Session>,
-    dictionary: Dictionary,
-}
-
 /// What a lane sends to its loader and gets back.
 pub(super) struct LoaderLink {
     pub(super) sealed: mpsc::Sender<SealedBatch>,
@@ -84,7 +79,7 @@ pub(super) struct Lane {
     loading: bool,
     spare: Option<OpenBatch>,
     next_batch: Seq,
-    dictionaries: HashMap<u64, SessionDictionary>,
+    dictionaries: Dictionaries,
 }
 
 impl Lane {
@@ -107,7 +102,7 @@ impl Lane {
             loading: false,
             spare: None,
             next_batch: committed_batch.plus(1),
-            dictionaries: HashMap::new(),
+            dictionaries: Dictionaries::new(settings.dictionary_bytes),
         }
     }
 
@@ -160,24 +155,15 @@ impl Lane {
             return;
         }
         let batch = self.next_batch.0;
-        let mut own = Dictionary::default();
+        let (mut none, mut extends) = (Dictionary::default(), false);
         let dictionary = match &mut readings {
-            Readings::Rows(_) => &mut own,
+            Readings::Rows(_) => &mut none,
             Readings::Columns(columns) => {
-                let known =
-                    self.dictionaries
-                        .entry(session.number)
-                        .or_insert_with(|| SessionDictionary {
-                            session: Arc::downgrade(&session),
-                            dictionary: Dictionary::default(),
-                        });
-                if !columns.extend_dictionary {
-                    known.dictionary.clear();
+                extends = columns.extend_dictionary;
+                match self.dictionaries.enter(&session, columns, batch) {
+                    Some(dictionary) => dictionary,
+                    None => return session.turn_away(count, IngestError::DictionaryFull),
                 }
-                known.dictionary.extend(&columns.series);
-                columns.series = Vec::new();
-                known.dictionary.enter_batch(batch);
-                &mut known.dictionary
             }
         };
         if self.opened_at.is_none() {
@@ -196,27 +182,10 @@ impl Lane {
             &self.settings.limits,
             permit,
         );
-        self.hold_dictionaries_to_their_budget(&session);
-    }
-
-    /// A call whose dictionary does not fit ends after what it has sent so far; it can go on with a dictionary in
-    /// every message.
-    fn hold_dictionaries_to_their_budget(&mut self, newest: &Arc<Session>) {
-        let Some(own) = self.dictionaries.get(&newest.number) else {
-            return;
-        };
-        // One message's dictionary is inside the admission budget already.
-        if own.dictionary.size_bytes() < self.settings.dictionary_bytes / 16 {
-            return;
-        }
-        let held: usize = self
-            .dictionaries
-            .values()
-            .map(|of| of.dictionary.size_bytes())
-            .sum();
-        if held > self.settings.dictionary_bytes {
-            self.dictionaries.remove(&newest.number);
-            newest.turn_away(0, IngestError::DictionaryFull);
+        // A call whose dictionary does not fit ends after what it has sent so far. It can go on with a dictionary in
+        // every message, which has no need of being kept.
+        if !self.dictionaries.keep(&session) && extends {
+            session.turn_away(0, IngestError::DictionaryFull);
         }
     }
 
@@ -230,8 +199,7 @@ impl Lane {
         }
         self.opened_at = None;
         self.loading = true;
-        self.dictionaries
-            .retain(|_, of| of.session.strong_count() > 0);
+        self.dictionaries.forget_ended_calls();
         failpoint::crash("seal");
         self.loader.sealed.send(sealed).await.is_ok()
     }

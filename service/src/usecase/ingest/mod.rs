@@ -4,6 +4,7 @@ mod admission;
 mod batch;
 mod books;
 mod columns;
+mod dictionaries;
 mod dictionary;
 mod lane;
 mod loading;
