@@ -98,8 +98,10 @@ impl ProducerBuilder {
         self
     }
 
-    /// Ends the producer with [`ProducerError::GaveUp`] when it has had no progress for so long. Without it the
-    /// producer tries for ever, except in [`connect`](Self::connect).
+    /// Ends the producer with [`ProducerError::GaveUp`] when readings have waited for so long without progress, which is
+    /// an acknowledgement of some; a plain call (see [`acked`](Self::acked)) acknowledges nothing before its end, so
+    /// that there a message that the connection takes is progress as well. Without it the producer tries for ever,
+    /// except in [`connect`](Self::connect).
     pub fn give_up_after(mut self, deadline: Duration) -> Self {
         self.settings.give_up_after = Some(deadline);
         self
@@ -125,11 +127,12 @@ impl ProducerBuilder {
     pub async fn connect(self) -> Result<Producer, ProducerError> {
         let settings = Arc::new(self.validate()?);
         let connector = Connector::new(&settings)?;
-        let opened = connector.open_first(&settings).await?;
+        let (opened, hold) = connector.open_first(&settings).await?;
         let committed_seq = opened.committed_seq();
         let shared = Arc::new(Shared::new(&settings, committed_seq));
         let books = Books::new(committed_seq, opened.rejected());
-        let (delivery, progress) = Delivery::new(settings, connector, Arc::clone(&shared), books);
+        let (delivery, progress) =
+            Delivery::new(settings, connector, Arc::clone(&shared), books, hold);
         let task = tokio::spawn(delivery.run(opened));
         Ok(Producer::new(shared, progress, task))
     }

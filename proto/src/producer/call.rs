@@ -1,10 +1,13 @@
 //! One call: sends what the window holds and takes acknowledgements, both at once.
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use tokio::sync::mpsc::{self, error::SendError};
 use tonic::Status;
 
 use super::{
+    ProducerError,
     connector::Opened,
     delivery::{CallEnd, Delivery, Failure, sleep_until},
     encoder::Encoder,
@@ -45,6 +48,7 @@ impl Delivery {
         let (requests, mut replies) = self.connector.start_call(&opened);
         let mut sending = Sending::Open(requests);
         let mut encoder = Encoder::new(self.dictionary, self.settings.max_message_bytes);
+        let mut stands_still_since = self.trouble_since;
         let intake = loop {
             let intake = self.shared.take_sealed(&mut self.window);
             let has_next = encoder.has_messages() || self.window.has_unsent();
@@ -56,13 +60,27 @@ impl Delivery {
                 true => None,
                 false => self.linger_end(intake.opened_at),
             };
+            // A plain call owes nothing while it is open and takes what there is.
+            let waits = match self.settings.acked {
+                true => !self.window.is_empty(),
+                false => has_next || sending.requests().is_none(),
+            };
+            let patience_end = self.patience_end(waits, &mut stands_still_since);
+            if self.settings.acked {
+                // A call that breaks after it stood still does not buy time.
+                self.trouble_since = stands_still_since;
+            }
             let mut turn = None;
             tokio::select! {
                 reply = replies.next() => match reply {
                     None => break intake,
                     Some(Err(status)) => return Err(Failure::Call(status)),
                     Some(Ok(ack)) => {
+                        let before = self.window.committed_seq();
                         self.take_ack(&ack, call_start)?;
+                        if self.window.committed_seq() > before {
+                            stands_still_since = None;
+                        }
                         if ack.draining {
                             turn = Some(Sending::Draining);
                         }
@@ -73,11 +91,20 @@ impl Delivery {
                         if let Some(message) = self.next_message(&mut encoder) {
                             permit.send(message);
                         }
+                        if !self.settings.acked {
+                            stands_still_since = None;
+                        }
                     }
                     Err(_) => turn = Some(Sending::Refused),
                 },
                 () = self.shared.wake.notified() => {}
                 () = sleep_until(linger_end) => self.shared.seal_open(),
+                () = sleep_until(patience_end) => {
+                    return Err(Failure::Final(ProducerError::GaveUp {
+                        after: stands_still_since.map_or(Duration::ZERO, |since| since.elapsed()),
+                        last: "the call is open, but the service acknowledges nothing".to_owned(),
+                    }));
+                }
             }
             if let Some(turn) = turn {
                 sending = turn;

@@ -1,6 +1,6 @@
 //! Connects, opens the stream and starts calls.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, future::Future, time::Duration};
 
 use futures::{
     FutureExt as _, StreamExt as _, TryFutureExt as _,
@@ -8,7 +8,7 @@ use futures::{
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -22,6 +22,7 @@ use super::{
     ProducerError,
     backoff::Backoff,
     error::{Verdict, judge},
+    hold::{Claim, Hold},
     settings::Settings,
 };
 use crate::v1::{
@@ -69,6 +70,14 @@ impl Opened {
     }
 }
 
+/// Why the stream was not opened.
+#[derive(Debug)]
+pub(super) struct OpenFailure {
+    pub(super) status: Status,
+    /// The request went out, so that it may yet take effect.
+    pub(super) sent: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Connector {
     endpoint: Endpoint,
@@ -105,32 +114,45 @@ impl Connector {
     }
 
     /// Opens the stream, on the connection of `client` or else on a new one.
-    pub(super) async fn open(&self, client: Option<Client>) -> Result<Opened, Status> {
-        timeout(self.open_timeout, self.open_untimed(client))
-            .await
-            .unwrap_or_else(|_| {
-                let waited_s = self.open_timeout.as_secs_f64();
-                Err(Status::deadline_exceeded(format!(
-                    "the stream was not opened within {waited_s:.1} s"
-                )))
-            })
-    }
-
-    async fn open_untimed(&self, client: Option<Client>) -> Result<Opened, Status> {
+    pub(super) async fn open(
+        &self,
+        client: Option<Client>,
+        claim: Claim,
+    ) -> Result<Opened, OpenFailure> {
+        let deadline = Instant::now() + self.open_timeout;
+        let failure = |sent| move |status| OpenFailure { status, sent };
         let mut client = match client {
             Some(client) => client,
-            None => self.connect().await?,
+            None => self
+                .by(deadline, self.connect())
+                .await
+                .map_err(failure(false))?,
         };
         let position = match &self.stream_id {
             None => None,
             Some(stream_id) => {
                 let request = OpenStreamRequest {
                     stream_id: stream_id.clone(),
+                    resume: claim.resume(),
                 };
-                Some(client.open_stream(request).await?.into_inner())
+                let opening = self.by(deadline, client.open_stream(request));
+                Some(opening.await.map_err(failure(true))?.into_inner())
             }
         };
         Ok(Opened { client, position })
+    }
+
+    async fn by<T>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        timeout_at(deadline, work).await.unwrap_or_else(|_| {
+            let waited_s = self.open_timeout.as_secs_f64();
+            Err(Status::deadline_exceeded(format!(
+                "the stream was not opened within {waited_s:.1} s"
+            )))
+        })
     }
 
     async fn connect(&self) -> Result<Client, Status> {
@@ -152,14 +174,28 @@ impl Connector {
     }
 
     /// Opens the stream for the first time, with another attempt for what may pass.
-    pub(super) async fn open_first(&self, settings: &Settings) -> Result<Opened, ProducerError> {
+    pub(super) async fn open_first(
+        &self,
+        settings: &Settings,
+    ) -> Result<(Opened, Hold), ProducerError> {
+        let mut hold = Hold::new();
         let patience = settings.give_up_after.unwrap_or(settings.connect_timeout);
         let mut backoff = Backoff::new(settings.backoff_min, settings.backoff_max);
         let started = Instant::now();
         loop {
-            let status = match self.open(None).await {
-                Ok(opened) => return Ok(opened),
-                Err(status) => status,
+            let status = match self.open(None, hold.claim()).await {
+                Ok(opened) => {
+                    if let Some(position) = opened.position {
+                        hold.gained(position.epoch);
+                    }
+                    return Ok((opened, hold));
+                }
+                Err(OpenFailure { status, sent }) => {
+                    if sent {
+                        hold.unanswered();
+                    }
+                    status
+                }
             };
             if judge(&status) == Verdict::Final {
                 return Err(status.into());

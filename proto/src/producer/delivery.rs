@@ -8,9 +8,10 @@ use tonic::Status;
 use super::{
     Encoding, ProducerError, Progress, Summary,
     backoff::Backoff,
-    connector::{Client, Connector, Opened},
+    connector::{Client, Connector, OpenFailure, Opened},
     encoder::Dictionary,
     error::{Verdict, judge},
+    hold::Hold,
     progress::Books,
     settings::Settings,
     shared::Shared,
@@ -31,12 +32,11 @@ pub(super) struct Delivery {
     pub(super) sent_seq: u64,
     progress: watch::Sender<Progress>,
     backoff: Backoff,
-    /// When the first failure after the last progress was.
-    trouble_since: Option<Instant>,
+    /// Since when readings wait without progress; in a plain call, when the first failure after the last progress was.
+    pub(super) trouble_since: Option<Instant>,
     /// Wrong positions since the last progress.
     repositions: u32,
-    /// An `OpenStream` of ours went unanswered: it may still take effect and fence the one that came after it.
-    open_unanswered: bool,
+    hold: Hold,
 }
 
 /// How a call ended well.
@@ -68,6 +68,7 @@ impl Delivery {
         connector: Connector,
         shared: Arc<Shared>,
         books: Books,
+        hold: Hold,
     ) -> (Self, watch::Receiver<Progress>) {
         let committed_seq = books.total().committed_seq;
         let (progress, receiver) = watch::channel(books.total());
@@ -86,7 +87,7 @@ impl Delivery {
             progress,
             trouble_since: None,
             repositions: 0,
-            open_unanswered: false,
+            hold,
         };
         (delivery, receiver)
     }
@@ -137,24 +138,31 @@ impl Delivery {
 
     /// Opens the stream again and drops what turned out to be durable.
     async fn reopen(&mut self, client: Option<Client>) -> Result<Opened, Failure> {
-        let opened = self
-            .connector
-            .open(client)
-            .await
-            .inspect_err(|_| self.open_unanswered = true)
-            .map_err(Failure::Open)?;
-        if opened.position.is_some() {
-            let committed_seq = opened.committed_seq();
+        let claim = self.hold.claim();
+        let opening = self.connector.open(client, claim).await;
+        let opened = opening.map_err(|OpenFailure { status, sent }| {
+            if sent {
+                self.hold.unanswered();
+            }
+            Failure::Open(status)
+        })?;
+        if let Some(position) = opened.position {
+            let committed_seq = position.committed_seq;
             if committed_seq < self.window.committed_seq() {
                 return Err(Failure::Final(ProducerError::PositionLost {
                     acknowledged: self.window.committed_seq(),
                     found: committed_seq,
                 }));
             }
-            if committed_seq > self.sent_seq {
-                // Somebody else wrote to the stream: our numbers mean other readings now.
+            // What was committed unseen counts as ours only if nobody else can have written it.
+            let ours = match claim.is_proved_by(position.epoch) {
+                true => self.sent_seq,
+                false => self.window.committed_seq(),
+            };
+            if committed_seq > ours {
                 return Err(Failure::Final(self.fenced()));
             }
+            self.hold.gained(position.epoch);
             self.books.recover(committed_seq, opened.rejected());
             self.settle(committed_seq);
         }
@@ -166,6 +174,7 @@ impl Delivery {
         if seq > self.window.committed_seq() {
             self.trouble_since = None;
             self.repositions = 0;
+            self.hold.confirmed();
             self.backoff.reset();
             let freed_bytes = self.window.acknowledge(seq);
             self.shared.release(freed_bytes);
@@ -187,10 +196,15 @@ impl Delivery {
         tracing::debug!(%status, in_call, "a call of the producer failed");
         match judge(&status) {
             Verdict::Retry => {}
-            Verdict::Fenced if !in_call => {}
-            Verdict::Fenced if self.open_unanswered => self.open_unanswered = false,
-            Verdict::Fenced => return Err(self.fenced()),
+            Verdict::Fenced => {
+                if !self.hold.fenced() {
+                    return Err(self.fenced());
+                }
+            }
             Verdict::Reposition => {
+                if !in_call {
+                    self.hold.forgotten();
+                }
                 self.repositions += 1;
                 if self.repositions > MAX_REPOSITIONS {
                     return Err(status.into());
@@ -235,6 +249,22 @@ impl Delivery {
             tokio::select! {
                 () = self.shared.wake.notified() => {}
                 () = sleep_until(self.linger_end(intake.opened_at)) => self.shared.seal_open(),
+            }
+        }
+    }
+
+    /// When a call that stands still is given up; `since` says since when it does, and is kept up to date here.
+    pub(super) fn patience_end(
+        &self,
+        stands_still: bool,
+        since: &mut Option<Instant>,
+    ) -> Option<Instant> {
+        let patience = self.settings.give_up_after?;
+        match stands_still {
+            true => since.get_or_insert_with(Instant::now).checked_add(patience),
+            false => {
+                *since = None;
+                None
             }
         }
     }

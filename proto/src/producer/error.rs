@@ -31,10 +31,11 @@ pub enum ProducerError {
         /// The service's explanation.
         message: String,
     },
-    /// Nothing went forward for as long as `give_up_after` allows.
+    /// Nothing went forward for as long as `give_up_after` allows: refused, unreachable, or left without an
+    /// acknowledgement.
     #[error("gave up after {after_s:.1} s without progress: {last}", after_s = .after.as_secs_f64())]
     GaveUp {
-        /// Time since the first failure.
+        /// Time without progress.
         after: Duration,
         /// The last failure.
         last: String,

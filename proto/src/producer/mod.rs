@@ -33,6 +33,7 @@ mod connector;
 mod delivery;
 mod encoder;
 mod error;
+mod hold;
 mod progress;
 mod series;
 mod settings;

@@ -2,7 +2,7 @@
 //! breaks calls on purpose.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -21,7 +21,25 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
 /// The code of a break that ends the call as if all were well.
-const SILENT: Code = Code::Cancelled;
+pub(crate) const SILENT: Code = Code::Cancelled;
+
+/// What happens when the next message of a call arrives. The call ends with the code.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Incident {
+    /// Another writer opens the stream and commits so many readings of its own; the message is refused.
+    OtherWriter { commits: u64, code: Code },
+    /// The message is committed, and no acknowledgement of it arrives.
+    CommittedUnseen { code: Code },
+}
+
+/// What becomes of an `OpenStream` that its sender hears nothing of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unanswered {
+    /// It takes effect, and the answer is lost.
+    AtOnce,
+    /// It takes effect when the next call begins.
+    Late,
+}
 
 /// What the model has stored, and how it is to misbehave.
 #[derive(Debug, Default)]
@@ -44,6 +62,12 @@ pub(crate) struct Model {
     pub(crate) max_dictionary: Option<usize>,
     /// Refuse every call with this code.
     pub(crate) refuse: Option<Code>,
+    pub(crate) incident: Option<Incident>,
+    /// Of the next ones to arrive.
+    pub(crate) unanswered_opens: VecDeque<Unanswered>,
+    late_opens: Vec<OpenStreamRequest>,
+    /// How long every message takes to be committed.
+    pub(crate) message_takes: Duration,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -84,6 +108,11 @@ impl Fake {
         })
     }
 
+    /// `OpenStream` as the service does it.
+    pub(crate) fn open(&self, request: &OpenStreamRequest) -> Result<StreamPosition, Status> {
+        open(&mut self.model().streams, request)
+    }
+
     fn start_call(&self) -> Result<(), Status> {
         let mut model = self.model();
         model.calls += 1;
@@ -100,6 +129,14 @@ impl Fake {
         }
         let readings = match message.message.ok_or(Status::invalid_argument("empty"))? {
             Message::Header(header) => {
+                let mut model = self.model();
+                for late in std::mem::take(&mut model.late_opens) {
+                    // Whoever asked has gone: nobody hears the answer.
+                    let _ = open(&mut model.streams, &late);
+                }
+                if !model.streams.contains_key(&header.stream_id) {
+                    return Err(Status::failed_precondition("never opened"));
+                }
                 call.next_seq = header.first_seq;
                 call.header = Some(header);
                 return Ok(false);
@@ -129,8 +166,20 @@ impl Fake {
                     .collect()
             }
         };
+        let message_takes = self.model().message_takes;
+        tokio::time::sleep(message_takes).await;
         let mut model = self.model();
         model.messages += 1;
+        let incident = model.incident.take();
+        if let (Some(Incident::OtherWriter { commits, code }), Some(header)) =
+            (incident, &call.header)
+        {
+            let stream = model.streams.get_mut(&header.stream_id);
+            let stream = stream.ok_or(Status::failed_precondition("never opened"))?;
+            stream.epoch += 1;
+            stream.committed_seq += commits;
+            return Err(Status::new(code, "another writer came"));
+        }
         let due =
             |every: Option<u64>| every.is_some_and(|every| model.messages.is_multiple_of(every));
         let (mut breaks, mut drains) = (due(model.break_every), due(model.drain_every));
@@ -152,6 +201,9 @@ impl Fake {
         for reading in readings.into_iter().take(keep) {
             store(&mut model, call, reading)?;
         }
+        if let Some(Incident::CommittedUnseen { code }) = incident {
+            return Err(Status::new(code, "broken on purpose"));
+        }
         match breaks {
             true => Err(status),
             false => Ok(drains),
@@ -159,9 +211,32 @@ impl Fake {
     }
 }
 
+fn open(
+    streams: &mut HashMap<String, StreamPosition>,
+    request: &OpenStreamRequest,
+) -> Result<StreamPosition, Status> {
+    let Some(resume) = request.resume else {
+        let stream = streams.entry(request.stream_id.clone()).or_default();
+        stream.epoch += 1;
+        return Ok(*stream);
+    };
+    let forgotten = Status::failed_precondition("never opened");
+    let stream = streams.get_mut(&request.stream_id);
+    let stream = stream.ok_or(forgotten.clone())?;
+    if stream.epoch == resume.held_epoch {
+        stream.epoch = resume.next_epoch;
+    }
+    match stream.epoch {
+        epoch if epoch == resume.next_epoch => Ok(*stream),
+        epoch if epoch < resume.held_epoch => Err(forgotten),
+        _ => Err(Status::aborted("fenced")),
+    }
+}
+
 fn store(model: &mut Model, call: &mut Call, reading: SensorReading) -> Result<(), Status> {
     if let Some(header) = &call.header {
-        let stream = model.streams.entry(header.stream_id.clone()).or_default();
+        let stream = model.streams.get_mut(&header.stream_id);
+        let stream = stream.ok_or(Status::failed_precondition("never opened"))?;
         if header.epoch != stream.epoch {
             return Err(Status::aborted("fenced"));
         }
@@ -310,10 +385,15 @@ impl SensorService for Fake {
         &self,
         request: Request<OpenStreamRequest>,
     ) -> Result<Response<StreamPosition>, Status> {
-        let mut model = self.model();
-        let stream = model.streams.entry(request.into_inner().stream_id);
-        let stream = stream.or_default();
-        stream.epoch += 1;
-        Ok(Response::new(*stream))
+        let request = request.into_inner();
+        let unanswered = self.model().unanswered_opens.pop_front();
+        match unanswered {
+            None => return self.open(&request).map(Response::new),
+            Some(Unanswered::AtOnce) => {
+                self.open(&request)?;
+            }
+            Some(Unanswered::Late) => self.model().late_opens.push(request),
+        }
+        std::future::pending().await
     }
 }

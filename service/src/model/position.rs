@@ -36,6 +36,27 @@ impl fmt::Display for Epoch {
     }
 }
 
+/// A writer's wish to go on with a stream under another epoch, if nobody else has opened it since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumption {
+    pub held: Epoch,
+    pub next: Epoch,
+}
+
+impl Resumption {
+    /// How far the next epoch may be above the one that is held: epochs must not run out.
+    pub const MAX_STEP: u64 = 1 << 32;
+
+    /// None when the next epoch is not above the one that is held, or too far above it.
+    #[must_use]
+    pub fn new(held: Epoch, next: Epoch) -> Option<Self> {
+        let step = next.0.checked_sub(held.0)?;
+        (1..=Self::MAX_STEP)
+            .contains(&step)
+            .then_some(Self { held, next })
+    }
+}
+
 /// The name of a stream: 1 to 128 characters, compared byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(Arc<str>);

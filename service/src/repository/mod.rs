@@ -12,7 +12,7 @@ use serde::Serialize;
 pub use self::readings::{AggregateQuery, LedgerReader, ReadingStore, Stretch};
 
 pub use self::partitions::{Partition, PartitionChange, PartitionPass, PartitionStore, Split};
-use crate::model::{Epoch, Limits, Reading, Rejection, Seq, StreamId, StreamPosition};
+use crate::model::{Epoch, Limits, Reading, Rejection, Resumption, Seq, StreamId, StreamPosition};
 
 /// What can go wrong with storage. Messages are for people; no driver's text reaches a producer.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +147,13 @@ pub struct OpenedStream {
 pub trait StreamLedger: Send + Sync {
     /// Takes a stream over: raises its epoch, which fences older writers, and says where it stands.
     async fn open(&self, stream: &StreamId) -> Result<OpenedStream, RepositoryError>;
+    /// Raises the epoch if it is the one that is held, and says where the stream stands in either case; None when it was
+    /// never opened. May be called again: it takes effect once.
+    async fn resume(
+        &self,
+        stream: &StreamId,
+        resumption: Resumption,
+    ) -> Result<Option<OpenedStream>, RepositoryError>;
     /// Where a stream stands; None when it was never opened.
     async fn position(&self, stream: &StreamId) -> Result<Option<StreamPosition>, RepositoryError>;
 }

@@ -172,6 +172,7 @@ impl Drop for Service {
 pub(crate) async fn open(client: &mut Client, stream_id: &str) -> StreamPosition {
     let request = sluicegate_proto::v1::OpenStreamRequest {
         stream_id: stream_id.to_owned(),
+        resume: None,
     };
     let opened = client.open_stream(request).await.expect("opens");
     opened.into_inner()

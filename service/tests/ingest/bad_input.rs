@@ -255,7 +255,11 @@ async fn a_stream_id_that_cannot_be_a_name_is_refused(database: Database) {
     for stream_id in ["", " blank", "a\nb", "lane:x/0", &"x".repeat(129)] {
         let stream_id = stream_id.to_owned();
         let messages = vec![header(&stream_id, 1, 1)];
-        let refused = client.open_stream(OpenStreamRequest { stream_id }).await;
+        let request = OpenStreamRequest {
+            stream_id,
+            resume: None,
+        };
+        let refused = client.open_stream(request).await;
         assert_eq!(violated(&refused.expect_err("no name")), "stream_id");
         let refused = stream(&service, messages).await;
         assert_eq!(violated(&refused.expect_err("no name")), "stream_id");

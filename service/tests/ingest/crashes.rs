@@ -122,12 +122,11 @@ async fn a_stream_outlives_crashes_of_the_database(database: Database) {
     assert_stored(&database, 1..next).await;
     // Pooled connections recover as well.
     common::until("the ledger answers", async || {
-        let stream_id = "another".to_owned();
-        let mut client = client.clone();
-        client
-            .open_stream(OpenStreamRequest { stream_id })
-            .await
-            .is_ok()
+        let request = OpenStreamRequest {
+            stream_id: "another".to_owned(),
+            resume: None,
+        };
+        client.clone().open_stream(request).await.is_ok()
     })
     .await;
     let retries = service.figure("retries").await;

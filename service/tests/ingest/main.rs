@@ -14,6 +14,7 @@ mod failpoints;
 mod layouts;
 mod lost_connections;
 mod memory;
+mod producers;
 mod server_settings;
 mod shutdown;
 mod start;

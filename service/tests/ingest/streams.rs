@@ -1,6 +1,6 @@
 //! What every way in promises: acknowledged is committed, once, in order, gap-free (P1, P2).
 
-use sluicegate_proto::v1::{SensorBatch, Series};
+use sluicegate_proto::v1::{OpenStreamRequest, ResumeStream, SensorBatch, Series};
 use tonic::Code;
 
 use crate::common::{
@@ -25,6 +25,7 @@ on_each_engine! {
     an_overlap_with_rejected_readings_counts_each_once,
     a_fenced_writer_is_aborted_and_the_new_one_commits,
     a_fenced_stream_does_not_hurt_another_in_the_same_batch,
+    a_stream_is_resumed_by_the_writer_that_holds_it_and_by_no_other,
     a_gap_is_out_of_range,
     a_stream_that_was_never_opened_is_refused,
 }
@@ -304,6 +305,65 @@ async fn a_fenced_stream_does_not_hurt_another_in_the_same_batch(database: Datab
     assert_eq!(other_call.finish().await.committed, 10);
     assert_stored(&database, 11..21).await;
     assert_eq!(service.figure("batches").await, 1, "they shared a batch");
+    service.close().await;
+}
+
+async fn a_stream_is_resumed_by_the_writer_that_holds_it_and_by_no_other(database: Database) {
+    let service = Service::start(&database).await;
+    let mut client = service.client().await;
+    let mut resume_stream = async |stream_id: &str, held_epoch, next_epoch| {
+        let request = OpenStreamRequest {
+            stream_id: stream_id.to_owned(),
+            resume: Some(ResumeStream {
+                held_epoch,
+                next_epoch,
+            }),
+        };
+        let opened = client.open_stream(request).await;
+        opened
+            .map(|opened| opened.into_inner())
+            .map_err(|status| status.code())
+    };
+    let first = service.open("held").await.epoch;
+    let mut old_call =
+        AckedCall::begin(&mut service.client().await, header("held", first, 1)).await;
+    old_call.send(rows(readings(1..11))).await;
+    old_call.until_acked(10).await;
+
+    // An answer may be lost: the second request is the same as one.
+    for _ in 0..2 {
+        let resumed = resume_stream("held", first, first + 70_000).await;
+        let resumed = resumed.expect("still held");
+        assert_eq!((resumed.epoch, resumed.committed_seq), (first + 70_000, 10));
+    }
+    old_call.send(rows(readings(11..21))).await;
+    assert_eq!(old_call.failure().await.code(), Code::Aborted);
+    let mut new_call = AckedCall::begin(
+        &mut service.client().await,
+        header("held", first + 70_000, 11),
+    )
+    .await;
+    new_call.send(rows(readings(11..31))).await;
+    new_call.until_acked(30).await;
+
+    // The other writer is not disturbed.
+    let other = service.open("held").await;
+    let refused = resume_stream("held", first + 70_000, first + 140_000).await;
+    assert_eq!(refused.expect_err("another one holds it"), Code::Aborted);
+    let other_call =
+        AckedCall::begin(&mut service.client().await, header("held", other.epoch, 31)).await;
+    other_call.send(rows(readings(31..41))).await;
+    assert_eq!(other_call.finish().await.committed_seq, 40);
+    assert_stored(&database, 1..41).await;
+
+    let never = resume_stream("never opened", 1, 2).await;
+    assert_eq!(never.expect_err("unknown"), Code::FailedPrecondition);
+    let later = resume_stream("held", other.epoch + 1, other.epoch + 2).await;
+    assert_eq!(later.expect_err("unknown"), Code::FailedPrecondition);
+    for next in [other.epoch, other.epoch + (1 << 32) + 1] {
+        let wrong = resume_stream("held", other.epoch, next).await;
+        assert_eq!(wrong.expect_err("no next epoch"), Code::InvalidArgument);
+    }
     service.close().await;
 }
 

@@ -5,7 +5,7 @@ use mysql_async::{Conn, Pool, Value, prelude::Queryable as _};
 
 use super::error::explain;
 use crate::{
-    model::{Epoch, Seq, StreamId, StreamPosition},
+    model::{Epoch, Resumption, Seq, StreamId, StreamPosition},
     repository::{OpenedStream, RepositoryError, StreamLedger},
 };
 
@@ -28,6 +28,17 @@ impl StreamLedger for MySqlLedger {
         }
     }
 
+    async fn resume(
+        &self,
+        stream: &StreamId,
+        resumption: Resumption,
+    ) -> Result<Option<OpenedStream>, RepositoryError> {
+        match self.try_resume(stream, resumption).await {
+            Err(RepositoryError::Unreachable(_)) => self.try_resume(stream, resumption).await,
+            settled => settled,
+        }
+    }
+
     async fn position(&self, stream: &StreamId) -> Result<Option<StreamPosition>, RepositoryError> {
         match self.try_position(stream).await {
             Err(RepositoryError::Unreachable(_)) => self.try_position(stream).await,
@@ -36,12 +47,27 @@ impl StreamLedger for MySqlLedger {
     }
 }
 
-/// Each call is tried a second time on a new connection: a restart of the database leaves dead ones in the pool. Both
-/// may run twice: an epoch that is raised by 2 fences as well.
+/// Each call is tried a second time on a new connection: a restart of the database leaves dead ones in the pool. All
+/// may run twice: an epoch that is raised by 2 fences as well, and one that was resumed stays.
 impl MySqlLedger {
     async fn try_open(&self, stream: &StreamId) -> Result<OpenedStream, RepositoryError> {
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
         take_over(&mut conn, stream).await
+    }
+
+    async fn try_resume(
+        &self,
+        stream: &StreamId,
+        resumption: Resumption,
+    ) -> Result<Option<OpenedStream>, RepositoryError> {
+        let mut conn = self.pool.get_conn().await.map_err(explain)?;
+        let name = quote(stream.as_str());
+        let Resumption { held, next } = resumption;
+        let raise = format!(
+            "UPDATE ingest_streams SET epoch = {next}, updated_at = UTC_TIMESTAMP(6) \
+             WHERE stream_id = {name} AND epoch = {held}"
+        );
+        raise_epoch(&mut conn, &name, &raise).await
     }
 
     async fn try_position(
@@ -66,23 +92,37 @@ fn position((epoch, committed_seq): (u64, u64)) -> StreamPosition {
 }
 
 /// Raises the epoch, which fences older writers, and creates the row if there is none: the load transaction then locks
-/// rows only, never gaps. The row lock waits for a load of that stream that is under way, so the answer is final.
+/// rows only, never gaps.
 pub(super) async fn take_over(
     conn: &mut Conn,
     stream: &StreamId,
 ) -> Result<OpenedStream, RepositoryError> {
     let name = quote(stream.as_str());
+    let raise = format!(
+        "INSERT INTO ingest_streams (stream_id, epoch, created_at, updated_at) \
+         VALUES ({name}, 1, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)) \
+         ON DUPLICATE KEY UPDATE epoch = epoch + 1, updated_at = UTC_TIMESTAMP(6)"
+    );
+    raise_epoch(conn, &name, &raise)
+        .await?
+        .ok_or_else(|| RepositoryError::Other("the ledger row is gone".to_owned()))
+}
+
+/// Runs the statement that raises the epoch of the stream with this quoted name, and says where the stream stands then.
+/// The row lock waits for a load of that stream that is under way, so the answer is final.
+async fn raise_epoch(
+    conn: &mut Conn,
+    name: &str,
+    raise: &str,
+) -> Result<Option<OpenedStream>, RepositoryError> {
     // In one message: a service that is paused on the way must not leave the row locked.
     let sql = format!(
-        "START TRANSACTION; \
-         INSERT INTO ingest_streams (stream_id, epoch, created_at, updated_at) \
-         VALUES ({name}, 1, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)) \
-         ON DUPLICATE KEY UPDATE epoch = epoch + 1, updated_at = UTC_TIMESTAMP(6); \
+        "START TRANSACTION; {raise}; \
          SELECT epoch, committed_seq, rejected FROM ingest_streams WHERE stream_id = {name}; \
          COMMIT"
     );
     let mut results = conn.query_iter(sql).await.map_err(explain)?;
-    for _without_rows in ["START TRANSACTION", "INSERT"] {
+    for _without_rows in ["START TRANSACTION", raise] {
         results
             .for_each(|_: mysql_async::Row| ())
             .await
@@ -92,11 +132,10 @@ pub(super) async fn take_over(
     // Reads on to the reply of COMMIT: without it nothing is taken over.
     results.drop_result().await.map_err(explain)?;
     let row = rows.first().copied();
-    row.map(|(epoch, committed_seq, rejected)| OpenedStream {
+    Ok(row.map(|(epoch, committed_seq, rejected)| OpenedStream {
         position: position((epoch, committed_seq)),
         rejected,
-    })
-    .ok_or_else(|| RepositoryError::Other("the ledger row is gone".to_owned()))
+    }))
 }
 
 /// A text as an SQL literal. The session's sql_mode leaves the backslash its meaning.

@@ -3,7 +3,7 @@
 use sluicegate_proto::v1;
 
 use crate::{
-    model::{Epoch, Reading, Seq, Series, StreamHeader, StreamId},
+    model::{Epoch, Reading, Resumption, Seq, Series, StreamHeader, StreamId},
     usecase::ingest::{ColumnReadings, IngestError, Readings, RejectionNote},
 };
 
@@ -19,6 +19,16 @@ pub(super) fn header(header: &v1::StreamHeader) -> Result<StreamHeader, IngestEr
         stream_id: stream_id(&header.stream_id)?,
         epoch: Epoch(header.epoch),
         first_seq: Seq(header.first_seq),
+    })
+}
+
+pub(super) fn resumption(resume: v1::ResumeStream) -> Result<Resumption, IngestError> {
+    Resumption::new(Epoch(resume.held_epoch), Epoch(resume.next_epoch)).ok_or_else(|| {
+        let max_step = Resumption::MAX_STEP;
+        IngestError::Malformed {
+            field: "resume.next_epoch".to_owned(),
+            reason: format!("next_epoch must be above held_epoch, by {max_step} at most"),
+        }
     })
 }
 

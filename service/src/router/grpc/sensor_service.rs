@@ -117,13 +117,14 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
         &self,
         request: Request<OpenStreamRequest>,
     ) -> Result<Response<StreamPosition>, Status> {
-        let stream = convert::stream_id(&request.into_inner().stream_id);
-        let stream = stream.map_err(|e| of_error(&e))?;
-        let opened = self
-            .ingest
-            .open_stream(&stream)
-            .await
-            .map_err(|e| of_error(&e))?;
+        let OpenStreamRequest { stream_id, resume } = request.into_inner();
+        let stream = convert::stream_id(&stream_id).map_err(|e| of_error(&e))?;
+        let resumption = resume.map(convert::resumption).transpose();
+        let opened = match resumption.map_err(|e| of_error(&e))? {
+            None => self.ingest.open_stream(&stream).await,
+            Some(resumption) => self.ingest.resume_stream(&stream, resumption).await,
+        };
+        let opened = opened.map_err(|e| of_error(&e))?;
         Ok(Response::new(StreamPosition {
             epoch: opened.position.epoch.0,
             committed_seq: opened.position.committed_seq.0,

@@ -39,7 +39,7 @@ pub use self::{
     session::{Progress, RejectionNote},
 };
 use crate::{
-    model::{Epoch, Seq, StreamHeader, StreamId},
+    model::{Epoch, Resumption, Seq, StreamHeader, StreamId},
     repository::{IngestStorage, OpenedStream, RepositoryError, StorageFacts, StreamLedger},
 };
 
@@ -213,6 +213,26 @@ impl Ingest {
     /// When the ledger cannot be read or written.
     pub async fn open_stream(&self, stream: &StreamId) -> Result<OpenedStream, IngestError> {
         Ok(self.ledger.open(stream).await?)
+    }
+
+    /// Goes on with a stream that its writer holds, and says where it stands.
+    ///
+    /// # Errors
+    /// When another writer has opened the stream, which is left as it is; when the stream was never opened under the
+    /// epoch that the writer holds; and when the ledger cannot be read or written.
+    pub async fn resume_stream(
+        &self,
+        stream: &StreamId,
+        resumption: Resumption,
+    ) -> Result<OpenedStream, IngestError> {
+        let found = self.ledger.resume(stream, resumption).await?;
+        let found = found.ok_or(IngestError::NotOpened)?;
+        match found.position.epoch {
+            epoch if epoch == resumption.next => Ok(found),
+            // A ledger that was restored from a copy does not know of its later epochs.
+            epoch if epoch < resumption.held => Err(IngestError::NotOpened),
+            current => Err(IngestError::Fenced { current }),
+        }
     }
 
     /// Begins a stream of messages, named or anonymous.
