@@ -25,6 +25,7 @@ pub(crate) const SILENT: Code = Code::Cancelled;
 
 /// What happens when the next message of a call arrives. The call ends with the code.
 #[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "shared with tests that need less of it")]
 pub(crate) enum Incident {
     /// Another writer opens the stream and commits so many readings of its own; the message is refused.
     OtherWriter { commits: u64, code: Code },
@@ -34,6 +35,7 @@ pub(crate) enum Incident {
 
 /// What becomes of an `OpenStream` that its sender hears nothing of.
 #[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "shared with tests that need less of it")]
 pub(crate) enum Unanswered {
     /// It takes effect, and the answer is lost.
     AtOnce,
