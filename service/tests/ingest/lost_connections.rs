@@ -19,6 +19,7 @@ const ROWS: u64 = 2_000;
 
 on_each_engine! {
     a_commit_whose_reply_is_lost_is_stored_once,
+    a_lane_that_finds_its_commit_made_holds_no_locks,
     a_commit_that_is_lost_is_stored_once,
     a_connection_whose_end_the_database_does_not_notice_holds_nothing_up,
     an_anonymous_commit_whose_reply_is_lost_is_stored_once,
@@ -69,6 +70,28 @@ async fn stores_each_batch_once(database: &Database, named: bool, faults: &[Faul
 
 async fn a_commit_whose_reply_is_lost_is_stored_once(database: Database) {
     stores_each_batch_once(&database, true, &[Fault::AfterCommit; 3]).await;
+}
+
+async fn a_lane_that_finds_its_commit_made_holds_no_locks(database: Database) {
+    let proxy = Proxy::start(database.tcp_port()).await;
+    let service = service_behind(&database, &proxy).await;
+    let mut client = service.client().await;
+    let at = service.open("let-go").await;
+    let batch = SensorBatch {
+        readings: readings(1..11),
+        position: Some(position("let-go", at.epoch, 1)),
+    };
+    proxy.arm(Fault::AfterCommit);
+    let reply = client.send_sensor_batch(batch).await.expect("stored");
+    assert_eq!((reply.into_inner().committed, proxy.cuts()), (10, 1));
+    let lock = "SELECT stream_id FROM ingest_streams FOR UPDATE NOWAIT";
+    let rows: Result<Vec<String>, _> = database.connect().await.query(lock).await;
+    assert_eq!(
+        rows.expect("no row is locked").len(),
+        2,
+        "the stream and its lane"
+    );
+    service.close().await;
 }
 
 async fn a_commit_that_is_lost_is_stored_once(database: Database) {

@@ -104,6 +104,10 @@ impl Loader {
         }
         let lane = self.check_lane(&ledger)?;
         if lane.committed_seq >= batch.number() {
+            // Nothing is left to do, so the rows that the question locked are let go of before the answer.
+            conn.query_drop("ROLLBACK; SET wait_timeout = DEFAULT")
+                .await
+                .map_err(explain)?;
             return self.already_committed(batch.number());
         }
         let mut plan = plan(batch.parts(), batch.rejections(), &ledger);
