@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     config::{Config, ConfigError, Database},
@@ -42,9 +42,7 @@ pub enum AppError {
     },
     #[error("a lane cannot go on: see the log")]
     LaneFailed,
-    #[error(
-        "the shutdown deadline passed with {readings} readings not committed; their producers still hold them"
-    )]
+    #[error("ended with {readings} readings not committed; their producers still hold them")]
     NotDrained { readings: u64 },
 }
 
@@ -116,24 +114,46 @@ pub async fn start_database(config: &Config) -> Result<RunningDatabase, AppError
     }
 }
 
-/// Runs the service until it is told to stop.
+/// Runs the service until it is told to stop. That may come while it still starts.
 ///
 /// # Errors
 /// When it cannot start, when a lane cannot go on, or when it cannot drain within the deadline.
 pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Result<(), AppError> {
-    let database = start_database(&config).await?;
-    let ended = serve(listeners, &config, &shutdown, database.url()).await;
+    let Some(database) = unless_stopped(&shutdown, start_database(&config)).await? else {
+        return Ok(());
+    };
+    let starting = start(&config, &shutdown, database.url());
+    let ended = match unless_stopped(&shutdown, starting).await {
+        Ok(Some(started)) => serve(listeners, &config, &shutdown, started).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
     database.stop().await;
     ended
 }
 
-async fn serve(
-    listeners: Listeners,
-    config: &Config,
+/// A step of the start, or None when the service is told to stop meanwhile.
+async fn unless_stopped<T>(
     shutdown: &Shutdown,
-    url: String,
-) -> Result<(), AppError> {
-    let draining = &shutdown.draining;
+    step: impl Future<Output = Result<T, AppError>>,
+) -> Result<Option<T>, AppError> {
+    tokio::select! {
+        () = shutdown.draining.cancelled() => {
+            info!("stopped before it was ready");
+            Ok(None)
+        }
+        done = step => done.map(Some),
+    }
+}
+
+/// What is there before the first call is taken.
+struct Started {
+    ingest: Arc<Ingest>,
+    manage: Arc<Manage>,
+    partitions: Option<Arc<PartitionManager>>,
+}
+
+async fn start(config: &Config, shutdown: &Shutdown, url: String) -> Result<Started, AppError> {
     let settings = config.database_settings(url);
     if config.migrate {
         for applied in MySqlStorage::migrate(&settings, config.layout).await? {
@@ -145,18 +165,35 @@ async fn serve(
     let partitions = partition_manager(config, &storage)?;
     if let Some(manager) = &partitions {
         // So that a fresh table has its partitions before the first reading. It says itself what went wrong.
-        tokio::select! {
-            () = draining.cancelled() => {}
-            _ = manager.pass() => {}
-        }
+        let _ = manager.pass().await;
     }
     let ingest = Arc::new(Ingest::start(config.ingest_settings(), storage, &shutdown.tasks).await?);
     if let Some(manager) = &partitions {
-        let running = manager.clone().run(ingest.place(), draining.clone());
+        let running = manager
+            .clone()
+            .run(ingest.place(), shutdown.draining.clone());
         shutdown.tasks.spawn(running);
     }
     let manage = Arc::new(Manage::new(readings, ledger, ingest.clone()));
+    Ok(Started {
+        ingest,
+        manage,
+        partitions,
+    })
+}
 
+async fn serve(
+    listeners: Listeners,
+    config: &Config,
+    shutdown: &Shutdown,
+    started: Started,
+) -> Result<(), AppError> {
+    let Started {
+        ingest,
+        manage,
+        partitions,
+    } = started;
+    let draining = &shutdown.draining;
     let addresses = Addresses::of(&listeners)?;
     let closing = CancellationToken::new();
     let grpc = tokio::spawn({
@@ -182,17 +219,30 @@ async fn serve(
         () = ingest.failed() => true,
     };
     draining.cancel();
-    let stopped = tokio::time::timeout(shutdown.deadline, stop(&ingest, grpc, rest, closing)).await;
+    let stopped = tokio::select! {
+        grpc_ended = stop(&ingest, grpc, rest, closing) => Some(grpc_ended),
+        () = tokio::time::sleep(shutdown.deadline) => None,
+        () = shutdown.at_once.cancelled() => None,
+    };
+    let books = ingest.figures();
     match stopped {
         _ if lanes_failed => Err(AppError::LaneFailed),
-        Err(_) => {
-            let readings = ingest.figures().in_flight;
-            error!(readings, "the shutdown deadline passed");
-            Err(AppError::NotDrained { readings })
-        }
-        Ok(grpc_ended) => {
-            info!(books = ?ingest.figures(), "drained");
+        Some(grpc_ended) => {
+            info!(?books, "drained");
             Ok(grpc_ended?)
+        }
+        None if books.in_flight == 0 => {
+            warn!(
+                ?books,
+                "drained, although calls or requests were still open"
+            );
+            Ok(())
+        }
+        None => {
+            error!(?books, "not drained");
+            Err(AppError::NotDrained {
+                readings: books.in_flight,
+            })
         }
     }
 }

@@ -10,6 +10,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct Shutdown {
     /// Cancelled when the service begins to drain.
     pub draining: CancellationToken,
+    /// Cancelled when nothing shall be waited for any more.
+    pub at_once: CancellationToken,
     /// Tasks that end by themselves once their work is settled.
     pub tasks: TaskTracker,
     /// Longest time from the signal to the end of the process.
@@ -21,12 +23,14 @@ impl Shutdown {
     pub fn new(deadline: Duration) -> Self {
         Self {
             draining: CancellationToken::new(),
+            at_once: CancellationToken::new(),
             tasks: TaskTracker::new(),
             deadline,
         }
     }
 
-    /// Begins to drain at SIGTERM or SIGINT.
+    /// Begins to drain at SIGTERM or SIGINT, and cuts that short at a SIGINT that follows: whoever presses Ctrl-C again
+    /// means it.
     ///
     /// # Errors
     /// When signals cannot be listened to.
@@ -35,7 +39,7 @@ impl Shutdown {
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
         );
-        let draining = self.draining.clone();
+        let (draining, at_once) = (self.draining.clone(), self.at_once.clone());
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -43,6 +47,9 @@ impl Shutdown {
             }
             tracing::info!("draining");
             draining.cancel();
+            interrupt.recv().await;
+            tracing::warn!("ending at once");
+            at_once.cancel();
         });
         Ok(())
     }

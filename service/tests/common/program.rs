@@ -5,7 +5,7 @@ use std::{net::SocketAddr, process::Stdio, time::Duration};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 use tokio::{
-    io::AsyncReadExt as _,
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
     process::{Child, Command},
     time::timeout,
 };
@@ -51,6 +51,33 @@ pub(crate) async fn end_of(mut command: Command) -> Ended {
     Ended {
         code: output.status.code(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    let pid = child.id().and_then(|id| Pid::from_raw(id as i32));
+    kill_process(pid.expect("it runs"), signal).expect("sent");
+}
+
+/// Runs the program, sends it SIGTERM once `text` stands in its log, and waits for its end.
+pub(crate) async fn terminated_at(mut command: Command, text: &str) -> Ended {
+    let mut child = command.spawn().expect("it runs");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let mut stderr = String::new();
+    let reading = async {
+        while let Some(line) = lines.next_line().await.expect("readable") {
+            if line.contains(text) {
+                send(&child, Signal::TERM);
+            }
+            stderr += &line;
+            stderr.push('\n');
+        }
+    };
+    timeout(END_LIMIT, reading).await.expect("it ends");
+    let status = child.wait().await.expect("ended");
+    Ended {
+        code: status.code(),
+        stderr,
     }
 }
 
@@ -113,8 +140,13 @@ impl Program {
         self.signal(Signal::CONT);
     }
 
+    /// SIGINT, as Ctrl-C sends it.
+    pub(crate) fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
     fn signal(&self, signal: Signal) {
-        kill_process(self.pid(), signal).expect("sent");
+        send(&self.child, signal);
     }
 
     fn pid(&self) -> Pid {

@@ -2,13 +2,17 @@
 
 use mysql_async::prelude::Queryable as _;
 use sluicegate_proto::v1::SensorBatch;
-use tonic::Code;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tonic::{Code, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use crate::common::{
     self,
     database::Database,
     http, on_each_engine,
-    program::Program,
+    program::{self, Program},
     readings::{assert_stored, column_batch, columns, readings},
     service::{AckedCall, Service, connect, open},
 };
@@ -17,6 +21,10 @@ on_each_engine! {
     at_sigterm_an_open_stream_gets_a_last_acknowledgement,
     at_sigterm_a_stream_that_is_not_acknowledged_is_told_to_come_back,
     a_blocked_shutdown_ends_in_time_and_says_what_was_left,
+    a_second_ctrl_c_ends_a_blocked_shutdown_at_once,
+    connections_without_a_call_do_not_hold_up_the_end,
+    a_request_that_is_never_finished_does_not_make_the_end_a_bad_one,
+    a_service_that_waits_for_its_database_can_be_told_to_stop,
     a_draining_service_is_not_ready,
 }
 
@@ -75,9 +83,9 @@ async fn at_sigterm_a_stream_that_is_not_acknowledged_is_told_to_come_back(datab
     assert_stored(&database, 1..101).await;
 }
 
-async fn a_blocked_shutdown_ends_in_time_and_says_what_was_left(database: Database) {
-    let arguments = ["--shutdown-deadline-s", "1"];
-    let program = Program::start(&database.url(), &arguments).await;
+/// A program with ten readings in flight, which a lock keeps from the table.
+async fn blocked(database: &Database, deadline_s: &str) -> (Program, mysql_async::Conn) {
+    let program = Program::start(&database.url(), &["--shutdown-deadline-s", deadline_s]).await;
     let mut client = connect(program.grpc).await;
     let mut other = database.connect().await;
     other
@@ -88,13 +96,40 @@ async fn a_blocked_shutdown_ends_in_time_and_says_what_was_left(database: Databa
         readings: readings(1..11),
         position: None,
     };
-    let sending = tokio::spawn(async move { client.send_sensor_batch(batch).await });
+    tokio::spawn(async move {
+        let sent = client.send_sensor_batch(batch).await;
+        assert!(sent.is_err(), "nobody was told that it is stored");
+    });
     common::until("the batch is taken", async || {
         let (_, readiness) = http::get(program.rest, "/readyz").await.expect("answers");
         readiness["books"]["in_flight"] == 10
     })
     .await;
+    (program, other)
+}
+
+async fn a_blocked_shutdown_ends_in_time_and_says_what_was_left(database: Database) {
+    let (program, mut other) = blocked(&database, "1").await;
     program.terminate();
+    assert_ten_are_left(program).await;
+    other.query_drop("UNLOCK TABLES").await.expect("unlocked");
+    assert_eq!(database.count("sensor_readings").await, 0);
+}
+
+async fn a_second_ctrl_c_ends_a_blocked_shutdown_at_once(database: Database) {
+    let (program, mut other) = blocked(&database, "3600").await;
+    program.interrupt();
+    common::until("it drains", async || {
+        let (status, _) = http::get(program.rest, "/readyz").await.expect("answers");
+        status == 503
+    })
+    .await;
+    program.interrupt();
+    assert_ten_are_left(program).await;
+    other.query_drop("UNLOCK TABLES").await.expect("unlocked");
+}
+
+async fn assert_ten_are_left(program: Program) {
     let ended = program.ended().await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     let last = ended.stderr.lines().last().unwrap_or_default();
@@ -103,12 +138,53 @@ async fn a_blocked_shutdown_ends_in_time_and_says_what_was_left(database: Databa
         "{}",
         ended.stderr
     );
+}
+
+async fn connections_without_a_call_do_not_hold_up_the_end(database: Database) {
+    let program = Program::start(&database.url(), &["--shutdown-deadline-s", "3600"]).await;
+    let _silent = TcpStream::connect(program.grpc).await.expect("connects");
+    let channel = Channel::from_shared(format!("http://{}", program.grpc)).expect("an address");
+    let channel = channel.connect().await.expect("connects");
+    let mut health = HealthClient::new(channel);
+    let watching = health.watch(HealthCheckRequest::default()).await;
+    let mut watching = watching.expect("begins").into_inner();
+    let first = watching.message().await.expect("no error").expect("open");
+    assert_eq!(first.status(), ServingStatus::Serving);
+    let mut client = connect(program.grpc).await;
+    let reply = client.send_sensor_reading(readings(1..2).remove(0)).await;
+    assert_eq!(reply.expect("stored").into_inner().committed, 1);
+    program.terminate();
+    let next = watching.message().await.expect("no error").expect("open");
+    assert_eq!(next.status(), ServingStatus::NotServing);
+    let ended = program.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+async fn a_request_that_is_never_finished_does_not_make_the_end_a_bad_one(database: Database) {
+    let program = Program::start(&database.url(), &["--shutdown-deadline-s", "1"]).await;
+    let mut unfinished = TcpStream::connect(program.rest).await.expect("connects");
+    let half = b"GET /readyz HTTP/1.1\r\nHost: ";
+    unfinished.write_all(half).await.expect("sent");
+    // Answered after the half request was accepted.
+    http::get(program.rest, "/readyz").await.expect("answers");
+    program.terminate();
+    let ended = program.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(
-        sending.await.expect("no panic").is_err(),
-        "nobody was told that it is stored"
+        ended.stderr.contains("still open"),
+        "it met the deadline: {}",
+        ended.stderr
     );
-    other.query_drop("UNLOCK TABLES").await.expect("unlocked");
-    assert_eq!(database.count("sensor_readings").await, 0);
+}
+
+async fn a_service_that_waits_for_its_database_can_be_told_to_stop(database: Database) {
+    // Nothing listens there.
+    let url = database.tcp_url(1);
+    let mut command = program::command(&["serve", "--database-url", &url]);
+    command.args(["--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0"]);
+    command.args(["--connect-deadline-s", "3600"]);
+    let ended = program::terminated_at(command, "waiting for the database").await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
 async fn a_draining_service_is_not_ready(database: Database) {

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use sluicegate_proto::{FILE_DESCRIPTOR_SET, v1::sensor_service_server::SensorServiceServer};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -26,8 +26,11 @@ type Service = SensorServiceServer<SensorServiceImpl>;
 const STREAM_WINDOW_BYTES: u32 = 512 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Once no call is open, connections get as long to take their last replies and to close.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
-/// Serves gRPC until `draining`, then until the calls that are open have ended.
+/// Serves gRPC until `draining`, then until the calls that are open have ended. A connection that then stays open
+/// without one, such as one that watches the health, holds nothing up.
 ///
 /// # Errors
 /// When the listener fails.
@@ -46,9 +49,11 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let idle_limit = Duration::from_secs(config.idle_limit_s);
+    let calls = TaskTracker::new();
     let sensor_service =
-        SensorServiceServer::new(SensorServiceImpl::new(ingest, idle_limit, draining.clone()))
-            .max_decoding_message_size(config.max_message_bytes);
+        SensorServiceImpl::new(ingest, idle_limit, draining.clone(), calls.clone());
+    let sensor_service = SensorServiceServer::new(sensor_service)
+        .max_decoding_message_size(config.max_message_bytes);
     let mut server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -65,9 +70,20 @@ pub async fn serve(
     }
     // Without it every reply of a unary call would wait for the client's delayed TCP acknowledgement.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    router
-        .serve_with_incoming_shutdown(incoming, draining.cancelled_owned())
-        .await
+    let serving = router.serve_with_incoming_shutdown(incoming, draining.clone().cancelled_owned());
+    let no_call_is_left = async {
+        draining.cancelled().await;
+        calls.close();
+        calls.wait().await;
+        tokio::time::sleep(CLOSE_GRACE).await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = no_call_is_left => {
+            tracing::info!("connections without a call are left behind");
+            Ok(())
+        }
+    }
 }
 
 async fn report_draining(health: HealthReporter, draining: CancellationToken) {

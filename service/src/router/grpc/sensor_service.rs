@@ -7,7 +7,7 @@ use sluicegate_proto::v1::{
     self, BatchResponse, OpenStreamRequest, SensorBatch, SensorReading, SensorResponse, StreamAck,
     StreamPosition, StreamReadingsRequest, StreamReadingsResponse,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
@@ -21,6 +21,8 @@ pub(super) struct SensorServiceImpl {
     ingest: Arc<Ingest>,
     idle_limit: Duration,
     draining: CancellationToken,
+    /// One token for each call that is open.
+    calls: TaskTracker,
 }
 
 impl SensorServiceImpl {
@@ -28,11 +30,13 @@ impl SensorServiceImpl {
         ingest: Arc<Ingest>,
         idle_limit: Duration,
         draining: CancellationToken,
+        calls: TaskTracker,
     ) -> Self {
         Self {
             ingest,
             idle_limit,
             draining,
+            calls,
         }
     }
 
@@ -47,6 +51,7 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
         &self,
         request: Request<SensorReading>,
     ) -> Result<Response<SensorResponse>, Status> {
+        let _open = self.calls.token();
         let readings = convert::rows(vec![request.into_inner()]);
         let summary = self
             .ingest
@@ -65,6 +70,7 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
         &self,
         request: Request<SensorBatch>,
     ) -> Result<Response<BatchResponse>, Status> {
+        let _open = self.calls.token();
         let batch = request.into_inner();
         let header = batch.position.as_ref().map(convert::header).transpose();
         let header = header.map_err(|e| of_error(&e))?;
@@ -88,6 +94,7 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
         &self,
         request: Request<Streaming<StreamReadingsRequest>>,
     ) -> Result<Response<StreamReadingsResponse>, Status> {
+        let _open = self.calls.token();
         let feed = self.feed(request.into_inner());
         let summary = streaming::store(&self.ingest, feed).await?;
         Ok(Response::new(StreamReadingsResponse {
@@ -110,6 +117,7 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
         Ok(Response::new(streaming::store_acked(
             self.ingest.clone(),
             feed,
+            &self.calls,
         )))
     }
 
@@ -117,6 +125,7 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
         &self,
         request: Request<OpenStreamRequest>,
     ) -> Result<Response<StreamPosition>, Status> {
+        let _open = self.calls.token();
         let OpenStreamRequest { stream_id, resume } = request.into_inner();
         let stream = convert::stream_id(&stream_id).map_err(|e| of_error(&e))?;
         let resumption = resume.map(convert::resumption).transpose();

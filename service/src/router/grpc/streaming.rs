@@ -6,7 +6,7 @@ use futures::{StreamExt as _, stream::BoxStream};
 use sluicegate_proto::v1::{StreamAck, StreamReadingsRequest, stream_readings_request::Message};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, Streaming};
 
 use super::{convert, status::of_error};
@@ -178,9 +178,10 @@ async fn failure(mut progress: watch::Receiver<Progress>) -> IngestError {
 pub(super) fn store_acked(
     ingest: Arc<Ingest>,
     feed: Feed,
+    calls: &TaskTracker,
 ) -> BoxStream<'static, Result<StreamAck, Status>> {
     let (acks, replies) = mpsc::channel(4);
-    tokio::spawn(async move {
+    calls.spawn(async move {
         if let Err(status) = pour_and_acknowledge(&ingest, feed, &acks).await {
             let _ = acks.send(Err(status)).await;
         }
