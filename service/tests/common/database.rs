@@ -11,6 +11,7 @@ use std::{
 
 use mysql_async::{Conn, Opts, OptsBuilder, Value, prelude::Queryable as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustix::process::{Pid, Signal, kill_process};
 use sluicegate::embedded_db::{EmbeddedDb, Engine};
 use sluicegate_proto::v1::SensorReading;
 use tempfile::TempDir;
@@ -84,6 +85,21 @@ impl Server {
         let db = self.db.clone();
         let killed = RUNTIME.spawn(async move { db.lock().await.kill().await.expect("dies") });
         killed.await.expect("killed");
+    }
+
+    /// SIGSTOP: it stands still until `resume`.
+    pub(crate) async fn pause(&self) {
+        self.signal(Signal::STOP).await;
+    }
+
+    pub(crate) async fn resume(&self) {
+        self.signal(Signal::CONT).await;
+    }
+
+    async fn signal(&self, signal: Signal) {
+        let pid = self.db.lock().await.pid().expect("it runs");
+        let pid = Pid::from_raw(pid as i32).expect("a process");
+        kill_process(pid, signal).expect("sent");
     }
 
     pub(crate) async fn restart(&self) {

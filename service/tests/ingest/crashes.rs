@@ -1,25 +1,30 @@
 //! SIGKILL of the service and of the database in mid-stream: what was acknowledged is there, nothing is there twice,
 //! and nothing is missing (P1, P2).
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, time::Duration};
 
 use sluicegate_proto::v1::OpenStreamRequest;
+use tokio::time::timeout;
+use tonic::Code;
 
 use crate::common::{
     self, alone_on_each_engine,
     database::Database,
     program::Program,
-    readings::{assert_stored, column_batch, columns},
+    readings::{assert_stored, column_batch, columns, resume},
     service::{AckedCall, Client, Service, connect, open},
 };
 
 const STREAM: &str = "survivor";
 const READINGS: u64 = 40_000;
 const MESSAGE: u64 = 250;
+/// Far longer than the deadline of what is waited for.
+const LIMIT: Duration = Duration::from_secs(15);
 
 alone_on_each_engine! {
     a_stream_goes_on_after_the_service_was_killed,
     a_stream_outlives_crashes_of_the_database,
+    a_database_that_stands_still_holds_no_call,
 }
 
 /// Sends what the stream lacks, and returns at its end, when the call fails, or when `watch` says so; with the last
@@ -131,5 +136,35 @@ async fn a_stream_outlives_crashes_of_the_database(database: Database) {
     .await;
     let retries = service.figure("retries").await;
     assert!(retries > 0, "loads were tried again");
+    service.close().await;
+}
+
+async fn a_database_that_stands_still_holds_no_call(database: Database) {
+    let service = Service::start_with(&database, |settings| {
+        settings.ingest.commit_deadline_ms = Some(500);
+    })
+    .await;
+    let mut client = service.client().await;
+    let at = service.open("held").await;
+    database.server.pause().await;
+    let opening = client.open_stream(OpenStreamRequest {
+        stream_id: "held".to_owned(),
+    });
+    let opened = timeout(LIMIT, opening).await;
+    let messages = [resume("held", &at), columns(column_batch(1..11))];
+    let streaming = client.stream_readings(tokio_stream::iter(messages));
+    let streamed = timeout(LIMIT, streaming).await;
+    database.server.resume().await;
+    for answer in [
+        opened.map(|answer| answer.map(drop)),
+        streamed.map(|answer| answer.map(drop)),
+    ] {
+        let refused = answer.expect("answered").expect_err("no database");
+        assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    }
+    let at = service.open("free").await;
+    let messages = [resume("free", &at), columns(column_batch(1..11))];
+    let stored = client.stream_readings(tokio_stream::iter(messages)).await;
+    assert_eq!(stored.expect("stored").into_inner().committed, 10);
     service.close().await;
 }

@@ -1,7 +1,7 @@
 //! How the program ends: what it took is committed and acknowledged, or it says what was left.
 
 use mysql_async::prelude::Queryable as _;
-use sluicegate_proto::v1::SensorBatch;
+use sluicegate_proto::v1::{OpenStreamRequest, SensorBatch};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{
@@ -25,6 +25,7 @@ on_each_engine! {
     connections_without_a_call_do_not_hold_up_the_end,
     a_request_that_is_never_finished_does_not_make_the_end_a_bad_one,
     a_service_that_waits_for_its_database_can_be_told_to_stop,
+    a_call_that_waits_for_the_ledger_is_told_of_the_shutdown,
     a_draining_service_is_not_ready,
 }
 
@@ -185,6 +186,36 @@ async fn a_service_that_waits_for_its_database_can_be_told_to_stop(database: Dat
     command.args(["--connect-deadline-s", "3600"]);
     let ended = program::terminated_at(command, "waiting for the database").await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+async fn a_call_that_waits_for_the_ledger_is_told_of_the_shutdown(database: Database) {
+    let service = Service::start(&database).await;
+    service.open("locked").await;
+    let mut other = database.connect().await;
+    let lock = "SELECT * FROM ingest_streams WHERE stream_id = 'locked' FOR UPDATE";
+    other.query_drop("START TRANSACTION").await.expect("begun");
+    other.query_drop(lock).await.expect("locked");
+    let mut client = service.client().await;
+    let request = OpenStreamRequest {
+        stream_id: "locked".to_owned(),
+    };
+    let opening = tokio::spawn(async move { client.open_stream(request).await });
+    let waiting = format!(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
+         WHERE DB = '{}' AND INFO LIKE '%INSERT INTO ingest_streams%' AND ID <> CONNECTION_ID()",
+        database.name()
+    );
+    common::until("it waits for the row", async || {
+        let mut conn = database.connect().await;
+        conn.query_first(&waiting).await.expect("asks") == Some(1_u64)
+    })
+    .await;
+    service.shutdown.draining.cancel();
+    let refused = opening.await.expect("no panic").expect_err("not opened");
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert_eq!(refused.message(), "the service is shutting down");
+    assert!(matches!(service.stopped().await, Ok(())));
+    other.query_drop("ROLLBACK").await.expect("unlocked");
 }
 
 async fn a_draining_service_is_not_ready(database: Database) {

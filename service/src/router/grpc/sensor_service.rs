@@ -15,7 +15,7 @@ use super::{
     status::{of_error, of_rejection},
     streaming::{self, Feed},
 };
-use crate::usecase::ingest::Ingest;
+use crate::usecase::ingest::{Ingest, IngestError};
 
 pub(super) struct SensorServiceImpl {
     ingest: Arc<Ingest>,
@@ -129,9 +129,16 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
         let OpenStreamRequest { stream_id, resume } = request.into_inner();
         let stream = convert::stream_id(&stream_id).map_err(|e| of_error(&e))?;
         let resumption = resume.map(convert::resumption).transpose();
-        let opened = match resumption.map_err(|e| of_error(&e))? {
-            None => self.ingest.open_stream(&stream).await,
-            Some(resumption) => self.ingest.resume_stream(&stream, resumption).await,
+        let resumption = resumption.map_err(|e| of_error(&e))?;
+        let opening = async {
+            match resumption {
+                None => self.ingest.open_stream(&stream).await,
+                Some(resumption) => self.ingest.resume_stream(&stream, resumption).await,
+            }
+        };
+        let opened = tokio::select! {
+            opened = opening => opened,
+            () = self.draining.cancelled() => Err(IngestError::Draining),
         };
         let opened = opened.map_err(|e| of_error(&e))?;
         Ok(Response::new(StreamPosition {

@@ -87,6 +87,21 @@ impl Feed {
         }
     }
 
+    /// Begins the session. Its place in the ledger is waited for as long as the service does not drain.
+    async fn open<'a>(
+        &self,
+        ingest: &'a Ingest,
+        header: Option<StreamHeader>,
+    ) -> Result<Inflow<'a>, Status> {
+        let begun = tokio::select! {
+            // One that has nothing to wait for begins, and says that the service drains in its own way.
+            biased;
+            begun = ingest.begin(header) => begun,
+            () = self.draining.cancelled() => Err(IngestError::Draining),
+        };
+        begun.map_err(|e| of_error(&e))
+    }
+
     /// Feeds every message into the session.
     async fn pour(
         &mut self,
@@ -144,7 +159,7 @@ fn malformed_if_undecodable(status: Status) -> Status {
 /// nobody is told.
 pub(super) async fn store(ingest: &Ingest, mut feed: Feed) -> Result<Summary, Status> {
     let (header, first, end) = feed.begin().await?;
-    let mut inflow = ingest.begin(header).await.map_err(|e| of_error(&e))?;
+    let mut inflow = feed.open(ingest, header).await?;
     let end = match end {
         Some(end) => end,
         None => {
@@ -193,7 +208,7 @@ type Acks = mpsc::Sender<Result<StreamAck, Status>>;
 
 async fn pour_and_acknowledge(ingest: &Ingest, mut feed: Feed, acks: &Acks) -> Result<(), Status> {
     let (header, first, end) = feed.begin().await?;
-    let mut inflow = ingest.begin(header).await.map_err(|e| of_error(&e))?;
+    let mut inflow = feed.open(ingest, header).await?;
     let mut progress = inflow.progress();
     let rejections = inflow.rejections();
     // The position is told at once: the producer sees that the call is alive.

@@ -210,22 +210,38 @@ impl Ingest {
     /// Takes a stream over and says where it stands.
     ///
     /// # Errors
-    /// When the ledger cannot be read or written.
+    /// When the ledger cannot be read or written, or does not answer within the commit deadline.
     pub async fn open_stream(&self, stream: &StreamId) -> Result<OpenedStream, IngestError> {
-        Ok(self.ledger.open(stream).await?)
+        self.answer(self.ledger.open(stream)).await
+    }
+
+    /// A database that stands still must not hold a call for ever.
+    async fn answer<T>(
+        &self,
+        asking: impl Future<Output = Result<T, RepositoryError>>,
+    ) -> Result<T, IngestError> {
+        let deadline = self.settings.commit_deadline;
+        match tokio::time::timeout(deadline, asking).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => {
+                let reason = format!("the ledger does not answer within {deadline:?}");
+                Err(IngestError::Storage(reason))
+            }
+        }
     }
 
     /// Goes on with a stream that its writer holds, and says where it stands.
     ///
     /// # Errors
     /// When another writer has opened the stream, which is left as it is; when the stream was never opened under the
-    /// epoch that the writer holds; and when the ledger cannot be read or written.
+    /// epoch that the writer holds; and when the ledger cannot be read or written, or does not answer in time.
     pub async fn resume_stream(
         &self,
         stream: &StreamId,
         resumption: Resumption,
     ) -> Result<OpenedStream, IngestError> {
-        let found = self.ledger.resume(stream, resumption).await?;
+        let resuming = self.ledger.resume(stream, resumption);
+        let found = self.answer(resuming).await?;
         let found = found.ok_or(IngestError::NotOpened)?;
         match found.position.epoch {
             epoch if epoch == resumption.next => Ok(found),
@@ -238,7 +254,7 @@ impl Ingest {
     /// Begins a stream of messages, named or anonymous.
     ///
     /// # Errors
-    /// When the header does not fit the ledger.
+    /// When the header does not fit the ledger, or the ledger does not answer within the commit deadline.
     pub async fn begin(&self, header: Option<StreamHeader>) -> Result<Inflow<'_>, IngestError> {
         self.begin_with(header, STREAM_NOTES).await
     }
@@ -286,11 +302,8 @@ impl Ingest {
                 reason,
             });
         }
-        let position = self
-            .ledger
-            .position(&header.stream_id)
-            .await?
-            .ok_or(IngestError::NotOpened)?;
+        let position = self.answer(self.ledger.position(&header.stream_id)).await?;
+        let position = position.ok_or(IngestError::NotOpened)?;
         if position.epoch != header.epoch {
             return Err(IngestError::Fenced {
                 current: position.epoch,
