@@ -10,6 +10,7 @@ use crate::common::{
 on_each_engine! {
     a_user_who_may_not_write_is_refused,
     a_column_that_takes_different_ids_for_equal_is_refused,
+    a_key_that_readings_may_share_is_refused,
     a_missing_table_is_refused,
     a_database_that_does_not_exist_is_refused,
     a_database_that_does_not_answer_is_given_up,
@@ -78,6 +79,29 @@ async fn a_column_that_takes_different_ids_for_equal_is_refused(database: Databa
         assert!(sentence.contains(column), "{sentence}");
         assert!(sentence.contains("utf8mb4_bin"), "{sentence}");
         database.run(&with("utf8mb4_bin")).await;
+    }
+    Service::start(&database).await.close().await;
+}
+
+async fn a_key_that_readings_may_share_is_refused(database: Database) {
+    Service::start(&database).await.close().await;
+    let table = "ALTER TABLE sensor_readings";
+    for (alter, undo, named) in [
+        (
+            "ADD UNIQUE KEY natural_key (id1, id2, sensor_type, ts)",
+            "DROP INDEX natural_key",
+            "unique index natural_key",
+        ),
+        (
+            "DROP PRIMARY KEY, ADD PRIMARY KEY (ts, id1, id2)",
+            "DROP PRIMARY KEY, ADD PRIMARY KEY (ts, id)",
+            "no primary key with id",
+        ),
+    ] {
+        database.run(&format!("{table} {alter}")).await;
+        let sentence = refusal(&database, None).await;
+        assert!(sentence.contains(named), "{sentence}");
+        database.run(&format!("{table} {undo}")).await;
     }
     Service::start(&database).await.close().await;
 }

@@ -94,7 +94,10 @@ impl Table {
                 timestamp,
             },
             format,
-            ordered_by_time: first_key_column(conn).await? == "ts",
+            ordered_by_time: primary_key(conn)
+                .await?
+                .first()
+                .is_some_and(|first| first == "ts"),
             load_statement: load_statement(format),
         })
     }
@@ -130,11 +133,25 @@ async fn read_columns(conn: &mut Conn) -> Result<Vec<Column>, RepositoryError> {
     Ok(columns.collect())
 }
 
-async fn first_key_column(conn: &mut Conn) -> Result<String, RepositoryError> {
-    let sql = "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() \
-               AND TABLE_NAME = 'sensor_readings' AND INDEX_NAME = 'PRIMARY' AND SEQ_IN_INDEX = 1";
-    let column: Option<String> = conn.query_first(sql).await.map_err(explain)?;
-    column.ok_or_else(|| setup("sensor_readings has no primary key: add one, (ts, id) or (id)"))
+/// The columns of the primary key, which has to be the only unique one: readings may be alike in everything but their
+/// id, and what another key takes for one reading could never be loaded.
+async fn primary_key(conn: &mut Conn) -> Result<Vec<String>, RepositoryError> {
+    let sql = "SELECT INDEX_NAME, COALESCE(COLUMN_NAME, '') FROM information_schema.STATISTICS \
+               WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' AND NON_UNIQUE = 0 \
+               ORDER BY INDEX_NAME, SEQ_IN_INDEX";
+    let unique: Vec<(String, String)> = conn.query(sql).await.map_err(explain)?;
+    if let Some((index, _)) = unique.iter().find(|(index, _)| index != "PRIMARY") {
+        return Err(setup(&format!(
+            "sensor_readings has the unique index {index}, but readings may be alike in everything except their id: \
+             drop the index, or create it again without UNIQUE"
+        )));
+    }
+    let columns: Vec<String> = unique.into_iter().map(|(_, column)| column).collect();
+    if !columns.iter().any(|column| column == "id") {
+        let sentence = "sensor_readings has no primary key with id in it: make it (ts, id) or (id)";
+        return Err(setup(sentence));
+    }
+    Ok(columns)
 }
 
 fn expect_type(column: &Column, types: &[&str]) -> Result<(), RepositoryError> {
