@@ -12,6 +12,7 @@ use tokio::{
 
 /// When the next connection is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "shared with the fault suite, which needs less of it")]
 pub(crate) enum Fault {
     /// The database has committed, the reply is lost.
     AfterCommit,
@@ -20,6 +21,10 @@ pub(crate) enum Fault {
     /// The COMMIT is lost and the database does not hear of it: its side of the connection stays open, with the
     /// transaction's locks.
     BeforeCommitUnheard,
+    /// The COMMIT is lost, and so is all that follows it, in both directions; neither side hears of it.
+    SilenceBeforeCommit,
+    /// As `SilenceBeforeCommit`, but the database has committed.
+    SilenceAfterCommit,
     /// After so many bytes of a LOAD and what follows it, the statement itself not counted.
     InsideLoad(u64),
 }
@@ -85,6 +90,7 @@ impl Proxy {
         Some(fault)
     }
 
+    /// Forwards until a side ends, or a fault does: its halves are dropped with the caller.
     async fn forward(&self, client: TcpStream, database: TcpStream) -> std::io::Result<()> {
         client.set_nodelay(true)?;
         database.set_nodelay(true)?;
@@ -106,7 +112,7 @@ impl Proxy {
                     if query.is_some_and(|sql| holds(sql, COMMIT))
                         && let Some(fault) = self.take(is_about_commit)
                     {
-                        if fault == Fault::AfterCommit {
+                        if matches!(fault, Fault::AfterCommit | Fault::SilenceAfterCommit) {
                             to_database.write_all(&packet).await?;
                             read_replies(&mut from_database).await?;
                         }
@@ -114,14 +120,19 @@ impl Proxy {
                             let unheard = from_database.into_inner().reunite(to_database);
                             self.unheard.lock().await.extend(unheard);
                         }
-                        return self.cut();
+                        self.cuts.fetch_add(1, Ordering::SeqCst);
+                        if matches!(fault, Fault::SilenceBeforeCommit | Fault::SilenceAfterCommit) {
+                            std::future::pending::<()>().await;
+                        }
+                        return Ok(());
                     }
                     if let Some(sent) = &mut loading
                         && let Some(Fault::InsideLoad(at)) =
                             self.take(|fault| falls_into(fault, *sent, packet.len()))
                     {
                         to_database.write_all(&packet[..(at - *sent) as usize]).await?;
-                        return self.cut();
+                        self.cuts.fetch_add(1, Ordering::SeqCst);
+                        return Ok(());
                     }
                     if query.is_some_and(|sql| holds(sql, b"LOAD DATA")) {
                         loading = Some(0);
@@ -141,12 +152,6 @@ impl Proxy {
                 }
             }
         }
-    }
-
-    /// Ends a connection, in both directions: the halves are dropped with the caller.
-    fn cut(&self) -> std::io::Result<()> {
-        self.cuts.fetch_add(1, Ordering::SeqCst);
-        Ok(())
     }
 }
 

@@ -1,6 +1,8 @@
 //! The connection to the database is lost at the worst moments: everything is stored once and whole all the same
 //! (P2, P3).
 
+use std::time::Duration;
+
 use mysql_async::prelude::Queryable as _;
 use sluicegate_proto::v1::SensorBatch;
 use tonic::Code;
@@ -22,6 +24,8 @@ on_each_engine! {
     a_lane_that_finds_its_commit_made_holds_no_locks,
     a_commit_that_is_lost_is_stored_once,
     a_connection_whose_end_the_database_does_not_notice_holds_nothing_up,
+    a_network_that_swallows_everything_holds_nothing_up,
+    a_batch_that_waits_for_a_lock_is_left_to_wait,
     an_anonymous_commit_whose_reply_is_lost_is_stored_once,
     a_load_that_is_cut_anywhere_leaves_whole_batches_only,
     an_instance_that_is_paused_in_mid_transaction_loses_its_streams,
@@ -100,6 +104,32 @@ async fn a_commit_that_is_lost_is_stored_once(database: Database) {
 
 async fn a_connection_whose_end_the_database_does_not_notice_holds_nothing_up(database: Database) {
     stores_each_batch_once(&database, true, &[Fault::BeforeCommitUnheard; 2]).await;
+}
+
+async fn a_network_that_swallows_everything_holds_nothing_up(database: Database) {
+    let faults = [Fault::SilenceBeforeCommit, Fault::SilenceAfterCommit];
+    stores_each_batch_once(&database, true, &faults).await;
+}
+
+async fn a_batch_that_waits_for_a_lock_is_left_to_wait(database: Database) {
+    let service = Service::start(&database).await;
+    let mut other = database.connect().await;
+    let lock = "LOCK TABLES sensor_readings WRITE";
+    other.query_drop(lock).await.expect("locked");
+    let mut client = service.client().await;
+    let batch = SensorBatch {
+        readings: readings(1..11),
+        position: None,
+    };
+    let sending = tokio::spawn(async move { client.send_sensor_batch(batch).await });
+    // Longer than it takes until the database is asked about the connection.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(service.figure("in_flight").await, 10);
+    other.query_drop("UNLOCK TABLES").await.expect("unlocked");
+    let stored = sending.await.expect("no panic").expect("stored");
+    assert_eq!(stored.into_inner().committed, 10);
+    assert_eq!(service.figure("retries").await, 0);
+    service.close().await;
 }
 
 async fn an_anonymous_commit_whose_reply_is_lost_is_stored_once(database: Database) {

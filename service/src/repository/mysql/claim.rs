@@ -3,23 +3,27 @@
 //! When a network or a host fails, the database may not notice for hours, and keep the lost connection's transaction
 //! with its row locks: the lane could neither load nor learn what became of its COMMIT.
 
+use std::time::Duration;
+
 use mysql_async::{Conn, prelude::Queryable as _};
 
-use super::{error::explain, ledger::quote};
+use super::{connection::Connector, error::explain, ledger::quote};
 use crate::{model::StreamId, repository::RepositoryError};
 
 /// How long the end of a killed connection may take, rolling back included.
 const RELEASE_DEADLINE_S: u32 = 10;
+/// How often the database is asked what it knows of a connection that has not answered yet.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// A connection that the database has heard nothing of for so long, in the middle of a load, is not heard by it. What
+/// the loader does between two statements takes milliseconds.
+const UNHEARD_S: u32 = 5;
 
 /// Takes the claim of a lane for this connection, and ends the connection that held it before.
 ///
 /// # Errors
 /// When the other connection does not end in time; retriable.
 pub(super) async fn take(conn: &mut Conn, lane: &StreamId) -> Result<(), RepositoryError> {
-    let lane = quote(lane.as_str());
-    // The name of an advisory lock has at most 64 characters, and is the server's, not the schema's.
-    let name =
-        format!("CONCAT('sluicegate.', LEFT(SHA2(CONCAT(DATABASE(), '/', {lane}), 256), 40))");
+    let name = name(lane);
     if get_lock(conn, &name, 0).await? {
         return Ok(());
     }
@@ -37,6 +41,41 @@ pub(super) async fn take(conn: &mut Conn, lane: &StreamId) -> Result<(), Reposit
     }
     let reason = "the lane's lost connection does not end".to_owned();
     Err(RepositoryError::Contention(reason))
+}
+
+/// The name of an advisory lock has at most 64 characters, and is the server's, not the schema's.
+fn name(lane: &StreamId) -> String {
+    let lane = quote(lane.as_str());
+    format!("CONCAT('sluicegate.', LEFT(SHA2(CONCAT(DATABASE(), '/', {lane}), 256), 40))")
+}
+
+/// Resolves when it is in vain to wait for a reply on the connection that holds the lane's claim, because the database
+/// has ended it, or waits for us as we wait for it. A network that drops what is sent without a word looks from here
+/// like a long wait for a lock, and the system's own timeouts take a quarter of an hour.
+pub(super) async fn lost(connector: &Connector, lane: &StreamId) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        match tokio::time::timeout(LOOK_EVERY, is_at_work(connector, lane)).await {
+            Ok(Ok(false)) => return,
+            Ok(Ok(true)) => {}
+            // The loader will meet the same, or not.
+            Ok(Err(reason)) => tracing::debug!(%reason, "cannot look for the lane's connection"),
+            Err(_) => tracing::debug!("no answer about the lane's connection"),
+        }
+    }
+}
+
+/// Whether the database is busy with what the holder of the claim last asked.
+async fn is_at_work(connector: &Connector, lane: &StreamId) -> Result<bool, RepositoryError> {
+    let mut conn = connector.connect().await?;
+    let name = name(lane);
+    let sql = format!(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = IS_USED_LOCK({name}) \
+         AND NOT (COMMAND = 'Sleep' AND TIME >= {UNHEARD_S})"
+    );
+    let found: Option<u64> = conn.query_first(sql).await.map_err(explain)?;
+    let _ = conn.disconnect().await;
+    Ok(found != Some(0))
 }
 
 async fn get_lock(conn: &mut Conn, name: &str, wait_s: u32) -> Result<bool, RepositoryError> {

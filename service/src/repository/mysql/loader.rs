@@ -313,7 +313,14 @@ impl BatchLoader for Loader {
                 conn
             }
         };
-        let result = self.attempt(&mut conn, &batch).await;
+        let (connector, lane) = (self.connector.clone(), self.lane.clone());
+        let result = tokio::select! {
+            result = self.attempt(&mut conn, &batch) => result,
+            // A statement that is dropped leaves its connection out of step, and that one is dropped with it.
+            () = claim::lost(&connector, &lane) => Err(RepositoryError::Unreachable(
+                "the connection is lost, although nothing said so".to_owned(),
+            )),
+        };
         match &result {
             Ok(_) => {
                 self.conn = Some(conn);
