@@ -4,6 +4,7 @@ use sluicegate_proto::v1::{
     ColumnBatch, OpenStreamRequest, SensorBatch, SensorReading, StreamReadingsRequest,
     StreamReadingsResponse,
 };
+use tokio_stream::StreamExt as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -22,6 +23,8 @@ on_each_engine! {
     a_header_in_mid_stream_is_refused_and_what_came_before_is_stored,
     a_batch_with_a_position_inside_a_stream_is_refused,
     what_is_no_message_is_refused,
+    a_message_above_the_limit_is_refused_and_told_the_limit,
+    a_stream_that_brings_nothing_is_told_so,
     an_empty_stream_and_an_empty_batch_are_answered,
     a_stream_that_is_cancelled_commits_what_came,
     two_calls_of_one_stream_store_each_reading_once,
@@ -107,13 +110,17 @@ async fn a_batch_with_a_position_inside_a_stream_is_refused(database: Database) 
     service.close().await;
 }
 
-/// Sends one frame of raw bytes as a message of `StreamReadings`.
-async fn send_raw(service: &Service, bytes: &'static [u8]) -> Status {
-    // A frame is a flag for compression, the length, and the message.
+/// A message as HTTP/2 carries it: a flag for compression, the length, and the bytes.
+fn frame(bytes: &[u8]) -> Vec<u8> {
     let mut frame = vec![0];
     frame.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
     frame.extend_from_slice(bytes);
-    let path = "/sluicegate.v1.SensorService/StreamReadings";
+    frame
+}
+
+/// Makes a call with raw bytes as its body.
+async fn send_raw(service: &Service, method: &str, body: Vec<u8>) -> Status {
+    let path = format!("/sluicegate.v1.SensorService/{method}");
     let stream = tokio::net::TcpStream::connect(service.grpc)
         .await
         .expect("connects");
@@ -126,7 +133,7 @@ async fn send_raw(service: &Service, bytes: &'static [u8]) -> Status {
     let request = hyper::Request::post(format!("http://{}{path}", service.grpc))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .body(http_body_util::Full::new(bytes::Bytes::from(frame)))
+        .body(http_body_util::Full::new(bytes::Bytes::from(body)))
         .expect("a request");
     let response = sender.send_request(request).await.expect("answered");
     let headers = response.headers().clone();
@@ -135,8 +142,62 @@ async fn send_raw(service: &Service, bytes: &'static [u8]) -> Status {
 
 async fn what_is_no_message_is_refused(database: Database) {
     let service = Service::start(&database).await;
-    let refused = send_raw(&service, b"\xff\xff\xff\xff no protobuf").await;
-    assert_eq!(refused.code(), Code::InvalidArgument);
+    let no_protobuf = frame(b"\xff\xff\xff\xff no protobuf");
+    let mut cut_short = frame(&[0; 100]);
+    cut_short.truncate(50);
+    for method in [
+        "SendSensorReading",
+        "SendSensorBatch",
+        "OpenStream",
+        "StreamReadings",
+    ] {
+        for body in [no_protobuf.clone(), cut_short.clone()] {
+            let refused = send_raw(&service, method, body).await;
+            assert_eq!(violated(&refused), "message", "{method}");
+        }
+    }
+    let refused = send_raw(&service, "SendSensorReading", Vec::new()).await;
+    assert_eq!(violated(&refused), "message");
+    service.close().await;
+}
+
+async fn a_message_above_the_limit_is_refused_and_told_the_limit(database: Database) {
+    let service = Service::start_with(&database, |settings| {
+        settings.grpc.max_message_bytes = Some(65_536);
+    })
+    .await;
+    let batch = SensorBatch {
+        readings: readings(1..10_001),
+        position: None,
+    };
+    let mut client = service.client().await;
+    let unary = client.send_sensor_batch(batch).await;
+    let plain = stream(&service, vec![rows(readings(1..10_001))]).await;
+    let mut acked = AckedCall::begin(&mut client, rows(readings(1..10_001))).await;
+    for refused in [
+        unary.expect_err("too large"),
+        plain.expect_err("too large"),
+        acked.failure().await,
+    ] {
+        assert_eq!(violated(&refused), "message");
+        assert!(refused.message().contains("65536 bytes"), "{refused:?}");
+    }
+    assert_eq!(database.count("sensor_readings").await, 0);
+    service.close().await;
+}
+
+async fn a_stream_that_brings_nothing_is_told_so(database: Database) {
+    let service = Service::start_with(&database, |settings| {
+        settings.grpc.idle_limit_s = Some(1);
+    })
+    .await;
+    let first = tokio_stream::iter([rows(readings(1..11))]);
+    let messages = first.chain(tokio_stream::pending());
+    let ended = service.client().await.stream_readings(messages).await;
+    let ended = ended.expect_err("not all of it");
+    assert_eq!(ended.code(), Code::Unavailable);
+    assert!(ended.message().contains("nothing for 1s"), "{ended:?}");
+    assert_stored(&database, 1..11).await;
     service.close().await;
 }
 

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::util::MapResponseLayer;
 
 use self::sensor_service::SensorServiceImpl;
 use crate::{config::GrpcConfig, usecase::ingest::Ingest};
@@ -55,6 +56,7 @@ pub async fn serve(
     let sensor_service = SensorServiceServer::new(sensor_service)
         .max_decoding_message_size(config.max_message_bytes);
     let mut server = Server::builder()
+        .layer(MapResponseLayer::new(status::of_response))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(config.max_concurrent_calls)

@@ -9,7 +9,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, Streaming};
 
-use super::{convert, status::of_error};
+use super::{
+    convert,
+    status::{of_error, of_idle, of_request},
+};
 use crate::{
     model::StreamHeader,
     usecase::ingest::{Inflow, Ingest, IngestError, Progress, Readings, RejectionNote, Summary},
@@ -23,8 +26,10 @@ const FIRST_MESSAGE_BYTES: usize = 64 * 1024;
 enum End {
     /// The producer is done, or has cancelled: the two cannot be told apart.
     Finished,
-    /// The service is shutting down, or the stream brought nothing for too long.
+    /// The service is shutting down.
     Draining,
+    /// The stream brought nothing for too long.
+    Idle,
 }
 
 /// The messages of one call.
@@ -61,8 +66,8 @@ impl Feed {
             message = tokio::time::timeout(self.idle_limit, self.requests.message()) => message,
         };
         match message {
-            Err(_) => Ok(Next::End(End::Draining)),
-            Ok(Err(status)) => Err(malformed_if_undecodable(status)),
+            Err(_) => Ok(Next::End(End::Idle)),
+            Ok(Err(status)) => Err(of_request(status)),
             Ok(Ok(None)) => Ok(Next::End(End::Finished)),
             Ok(Ok(Some(StreamReadingsRequest {
                 message: Some(message),
@@ -147,14 +152,6 @@ fn readings(message: Message) -> Result<Readings, IngestError> {
     }
 }
 
-/// tonic reports bytes that are not the message's protobuf as INTERNAL; it is the producer who is to mend them.
-fn malformed_if_undecodable(status: Status) -> Status {
-    if status.code() == tonic::Code::Internal && status.message().contains("decode") {
-        return Status::invalid_argument(status.message());
-    }
-    status
-}
-
 /// Stores a whole stream and says so at its end. If the producer cancels, what came is committed all the same, and
 /// nobody is told.
 pub(super) async fn store(ingest: &Ingest, mut feed: Feed) -> Result<Summary, Status> {
@@ -175,6 +172,7 @@ pub(super) async fn store(ingest: &Ingest, mut feed: Feed) -> Result<Summary, St
         End::Finished => Ok(summary),
         // The end of this stream was not the producer's: it must not take the summary for all of it.
         End::Draining => Err(of_error(&IngestError::Draining)),
+        End::Idle => Err(of_idle(feed.idle_limit)),
     }
 }
 
@@ -241,7 +239,8 @@ async fn pour_and_acknowledge(ingest: &Ingest, mut feed: Feed, acks: &Acks) -> R
         }
     };
     let summary = inflow.finish().await.map_err(|e| of_error(&e))?;
-    let last = acknowledgement(&progress.borrow(), summary.rejections, end == End::Draining);
+    let ended_by_us = end != End::Finished;
+    let last = acknowledgement(&progress.borrow(), summary.rejections, ended_by_us);
     let _ = acks.send(Ok(last)).await;
     Ok(())
 }
