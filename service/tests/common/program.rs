@@ -131,6 +131,15 @@ impl Program {
         self.signal(Signal::TERM);
     }
 
+    /// Memory that the system counts as the program's.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let pid = self.child.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("readable");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = resident.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("a figure") * 1024
+    }
+
     /// SIGSTOP: it stands still until `resume`.
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);

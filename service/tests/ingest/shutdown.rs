@@ -220,13 +220,29 @@ async fn a_call_that_waits_for_the_ledger_is_told_of_the_shutdown(database: Data
 
 async fn a_draining_service_is_not_ready(database: Database) {
     let service = Service::start(&database).await;
-    let at = service.open("open").await;
-    let mut call = AckedCall::resume(&mut service.client().await, "open", &at).await;
-    call.until_acked(0).await;
-    assert_eq!(service.readiness().await["ready"], true);
-    service.assert_books_balance().await;
+    let mut other = database.connect().await;
+    let lock = "LOCK TABLES sensor_readings WRITE";
+    other.query_drop(lock).await.expect("locked");
+    let mut client = service.client().await;
+    let batch = SensorBatch {
+        readings: readings(1..11),
+        position: None,
+    };
+    let sending = tokio::spawn(async move { client.send_sensor_batch(batch).await });
+    common::until("the batch is taken", async || {
+        service.figure("in_flight").await == 10
+    })
+    .await;
+    let state = async || {
+        let (status, readiness) = http::get(service.rest, "/readyz").await.expect("answers");
+        let state = ["ready", "draining"].map(|name| readiness[name].as_bool());
+        (status, state)
+    };
+    assert_eq!(state().await, (200, [Some(true), Some(false)]));
     service.shutdown.draining.cancel();
-    let last = call.finish().await;
-    assert!(last.draining);
+    assert_eq!(state().await, (503, [Some(false), Some(true)]));
+    other.query_drop("UNLOCK TABLES").await.expect("unlocked");
+    let stored = sending.await.expect("no panic").expect("stored");
+    assert_eq!(stored.into_inner().committed, 10);
     assert!(matches!(service.stopped().await, Ok(())));
 }
