@@ -12,7 +12,10 @@ use tokio::{
 
 /// When the next connection is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "shared with the fault suite, which needs less of it")]
+#[allow(
+    dead_code,
+    reason = "shared with the fault suite, which needs less of it"
+)]
 pub(crate) enum Fault {
     /// The database has committed, the reply is lost.
     AfterCommit,

@@ -149,6 +149,7 @@ async fn a_database_that_stands_still_holds_no_call(database: Database) {
     database.server.pause().await;
     let opening = client.open_stream(OpenStreamRequest {
         stream_id: "held".to_owned(),
+        resume: None,
     });
     let opened = timeout(LIMIT, opening).await;
     let messages = [resume("held", &at), columns(column_batch(1..11))];

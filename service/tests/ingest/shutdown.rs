@@ -198,6 +198,7 @@ async fn a_call_that_waits_for_the_ledger_is_told_of_the_shutdown(database: Data
     let mut client = service.client().await;
     let request = OpenStreamRequest {
         stream_id: "locked".to_owned(),
+        resume: None,
     };
     let opening = tokio::spawn(async move { client.open_stream(request).await });
     let waiting = format!(
