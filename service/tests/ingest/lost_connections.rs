@@ -168,7 +168,7 @@ async fn an_instance_that_is_paused_in_mid_transaction_loses_its_streams(databas
         conn.query_first(&waiting).await.expect("asks") == Some(1_u64)
     })
     .await;
-    program.pause();
+    program.pause().await;
     other.query_drop("UNLOCK TABLES").await.expect("unlocked");
 
     let service = Service::start(&database).await;
