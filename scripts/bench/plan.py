@@ -296,6 +296,7 @@ CASES = {
         ],
         figures=[*rates("in-time-order", "shuffled-10s", "day-late", "series-1000", "series-100000", "series-1000000"),
                  ("series-1000000", "service_peak_rss_mib", "series-1000000.service_peak_rss_mib")],
+        rounds_max=3,
         in_quick=False,
         share=0.5,
     ),
