@@ -6,6 +6,8 @@ mod books;
 mod columns;
 mod dictionaries;
 mod dictionary;
+mod error;
+mod inflow;
 mod lane;
 mod loading;
 mod seal;
@@ -36,64 +38,14 @@ use self::{
 pub use self::{
     books::{Books, Figures},
     columns::{ColumnReadings, Readings},
+    error::IngestError,
+    inflow::{Inflow, Rejections, Summary},
     session::{Progress, RejectionNote},
 };
 use crate::{
-    model::{Epoch, Resumption, Seq, StreamHeader, StreamId},
+    model::{Resumption, Seq, StreamHeader, StreamId},
     repository::{IngestStorage, OpenedStream, RepositoryError, StorageFacts, StreamLedger},
 };
-
-/// Why readings were not taken or not stored.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IngestError {
-    #[error(
-        "another writer opened this stream under epoch {current}; open it again to take it over"
-    )]
-    Fenced { current: Epoch },
-    #[error(
-        "first_seq {first_seq} leaves a gap: the stream is committed up to {committed_seq}, so go on at {}",
-        committed_seq.plus(1)
-    )]
-    Gap { first_seq: Seq, committed_seq: Seq },
-    #[error("this stream was never opened: call OpenStream first")]
-    NotOpened,
-    #[error("{reason}")]
-    Malformed { field: String, reason: String },
-    #[error("the memory for readings in flight is used up")]
-    BudgetExhausted { retry_after: Duration },
-    #[error(
-        "the dictionaries of open calls take more memory than ingest.dictionary_bytes allows: send a dictionary with \
-         every batch instead (extend_dictionary = false)"
-    )]
-    DictionaryFull,
-    #[error("not committed within {deadline:?}: whether it will be is not known, so send it again")]
-    CommitDeadline { deadline: Duration },
-    #[error("the service is shutting down")]
-    Draining,
-    #[error("{0}")]
-    Storage(String),
-}
-
-impl IngestError {
-    /// Whether the same readings may be taken later, by this instance or another.
-    #[must_use]
-    pub fn is_retriable(&self) -> bool {
-        matches!(
-            self,
-            Self::BudgetExhausted { .. }
-                | Self::CommitDeadline { .. }
-                | Self::Draining
-                | Self::DictionaryFull
-                | Self::Storage(_)
-        )
-    }
-}
-
-impl From<RepositoryError> for IngestError {
-    fn from(error: RepositoryError) -> Self {
-        Self::Storage(error.to_string())
-    }
-}
 
 /// How readings are gathered. Defaults and meaning stand with the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -279,13 +231,15 @@ impl Ingest {
             self.books.clone(),
             notes_limit,
         );
-        Ok(Inflow {
-            ingest: self,
-            progress: session.subscribe(),
+        let lane = &self.lanes[session.seat.lane];
+        Ok(Inflow::new(
+            &self.admission,
+            &self.books,
+            lane,
+            &self.failed,
             session,
             next_seq,
-            received: 0,
-        })
+        ))
     }
 
     /// Turns a misplaced writer away early, and says up to where what comes before its readings is durable. What
@@ -394,133 +348,5 @@ impl Ingest {
         while self.figures().in_flight > 0 && !self.failed.is_cancelled() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    }
-}
-
-/// What became of a whole call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    pub received: u64,
-    pub committed: u64,
-    pub rejected: u64,
-    pub duplicate: u64,
-    pub committed_seq: Seq,
-    pub rejections: Vec<RejectionNote>,
-}
-
-/// One call's readings flowing in.
-pub struct Inflow<'a> {
-    ingest: &'a Ingest,
-    session: Arc<Session>,
-    progress: watch::Receiver<Progress>,
-    next_seq: Seq,
-    received: u64,
-}
-
-impl Inflow<'_> {
-    /// Waits until a message of the size of `bytes` could be kept. To be called before a message is read (P4).
-    pub async fn ready(&self, bytes: usize) {
-        self.ingest.admission.gate(bytes).await;
-    }
-
-    /// Takes a message in, as soon as there is room for it.
-    ///
-    /// # Errors
-    /// When the message is malformed or the session has failed.
-    pub async fn push(&mut self, readings: Readings) -> Result<(), IngestError> {
-        let permit = self.ingest.admission.reserve(readings.size_bytes()).await;
-        let permit = permit.ok_or(IngestError::Draining)?;
-        self.hand_over(readings, permit).await
-    }
-
-    async fn hand_over(
-        &mut self,
-        readings: Readings,
-        permit: admission::Permit,
-    ) -> Result<(), IngestError> {
-        if let Some(failure) = self.session.failure() {
-            return Err(failure);
-        }
-        if readings.is_empty()
-            && !matches!(&readings, Readings::Columns(of) if !of.series.is_empty())
-        {
-            return Ok(());
-        }
-        let count = readings.len() as u64;
-        let lane = &self.ingest.lanes[self.session.seat.lane];
-        // Counted when there is a place for it: a call that is cancelled while it waits leaves no trace.
-        let place = lane.reserve().await.map_err(|_| IngestError::Draining)?;
-        self.ingest.books.receive(count);
-        let first_seq = self.next_seq;
-        place.send(Submission {
-            session: self.session.clone(),
-            first_seq,
-            readings,
-            permit,
-        });
-        self.next_seq = first_seq.plus(count);
-        self.received += count;
-        Ok(())
-    }
-
-    /// Follows what becomes of the readings.
-    #[must_use]
-    pub fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.clone()
-    }
-
-    /// Readings taken in so far.
-    #[must_use]
-    pub fn received(&self) -> u64 {
-        self.received
-    }
-
-    /// The rejections of this call, as they become known.
-    #[must_use]
-    pub fn rejections(&self) -> Rejections {
-        Rejections(self.session.clone())
-    }
-
-    /// Waits until every reading is settled.
-    ///
-    /// # Errors
-    /// When the session failed on the way; what was committed before stays so.
-    pub async fn finish(mut self) -> Result<Summary, IngestError> {
-        let received = self.received;
-        let settled = self
-            .progress
-            .wait_for(|progress| progress.settled() >= received);
-        let progress = tokio::select! {
-            settled = settled => settled.map_err(|_| IngestError::Draining)?.clone(),
-            () = self.ingest.failed.cancelled() => {
-                return Err(IngestError::Storage("a lane cannot go on".to_owned()));
-            }
-        };
-        if let Some(failure) = progress.failure {
-            return Err(failure);
-        }
-        let committed_seq = match self.session.stream() {
-            Some(_) => progress.committed_seq,
-            None => Seq(0),
-        };
-        Ok(Summary {
-            received,
-            committed: progress.committed,
-            rejected: progress.rejected,
-            duplicate: progress.duplicate,
-            committed_seq,
-            rejections: self.session.take_rejections(),
-        })
-    }
-}
-
-/// Hands out a call's rejections, each once.
-pub struct Rejections(Arc<Session>);
-
-impl Rejections {
-    /// Those that were not told yet; a stream keeps at most 100 for telling.
-    #[must_use]
-    pub fn take(&self) -> Vec<RejectionNote> {
-        self.0.take_rejections()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::watch;
 
-use super::{IngestError, books::Books, streams::LaneSeat};
+use super::{books::Books, error::IngestError, streams::LaneSeat};
 use crate::{
     model::{Epoch, Fault, Field, Rejection, Seq, StreamHeader, StreamId},
     repository::{LoadPart, PartOutcome},

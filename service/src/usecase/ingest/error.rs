@@ -1,0 +1,60 @@
+//! Why ingestion refuses.
+
+use std::time::Duration;
+
+use crate::{
+    model::{Epoch, Seq},
+    repository::RepositoryError,
+};
+
+/// Why readings were not taken or not stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IngestError {
+    #[error(
+        "another writer opened this stream under epoch {current}; open it again to take it over"
+    )]
+    Fenced { current: Epoch },
+    #[error(
+        "first_seq {first_seq} leaves a gap: the stream is committed up to {committed_seq}, so go on at {}",
+        committed_seq.plus(1)
+    )]
+    Gap { first_seq: Seq, committed_seq: Seq },
+    #[error("this stream was never opened: call OpenStream first")]
+    NotOpened,
+    #[error("{reason}")]
+    Malformed { field: String, reason: String },
+    #[error("the memory for readings in flight is used up")]
+    BudgetExhausted { retry_after: Duration },
+    #[error(
+        "the dictionaries of open calls take more memory than ingest.dictionary_bytes allows: send a dictionary with \
+         every batch instead (extend_dictionary = false)"
+    )]
+    DictionaryFull,
+    #[error("not committed within {deadline:?}: whether it will be is not known, so send it again")]
+    CommitDeadline { deadline: Duration },
+    #[error("the service is shutting down")]
+    Draining,
+    #[error("{0}")]
+    Storage(String),
+}
+
+impl IngestError {
+    /// Whether the same readings may be taken later, by this instance or another.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        matches!(
+            self,
+            Self::BudgetExhausted { .. }
+                | Self::CommitDeadline { .. }
+                | Self::Draining
+                | Self::DictionaryFull
+                | Self::Storage(_)
+        )
+    }
+}
+
+impl From<RepositoryError> for IngestError {
+    fn from(error: RepositoryError) -> Self {
+        Self::Storage(error.to_string())
+    }
+}

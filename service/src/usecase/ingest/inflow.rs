@@ -1,0 +1,173 @@
+//! A call's readings on their way to a lane, and what became of them.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    admission::{Admission, Permit},
+    books::Books,
+    columns::Readings,
+    error::IngestError,
+    lane::Submission,
+    session::{Progress, RejectionNote, Session},
+};
+use crate::model::Seq;
+
+/// What became of a whole call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub received: u64,
+    pub committed: u64,
+    pub rejected: u64,
+    pub duplicate: u64,
+    pub committed_seq: Seq,
+    pub rejections: Vec<RejectionNote>,
+}
+
+/// One call's readings flowing in.
+pub struct Inflow<'a> {
+    admission: &'a Admission,
+    books: &'a Books,
+    lane: &'a mpsc::Sender<Submission>,
+    /// Cancelled when a lane cannot go on.
+    failed: &'a CancellationToken,
+    session: Arc<Session>,
+    progress: watch::Receiver<Progress>,
+    next_seq: Seq,
+    received: u64,
+}
+
+impl<'a> Inflow<'a> {
+    /// Readings from `first_seq` on go to the lane of the session.
+    pub(super) fn new(
+        admission: &'a Admission,
+        books: &'a Books,
+        lane: &'a mpsc::Sender<Submission>,
+        failed: &'a CancellationToken,
+        session: Arc<Session>,
+        first_seq: Seq,
+    ) -> Self {
+        Self {
+            admission,
+            books,
+            lane,
+            failed,
+            progress: session.subscribe(),
+            session,
+            next_seq: first_seq,
+            received: 0,
+        }
+    }
+
+    /// Waits until a message of the size of `bytes` could be kept. To be called before a message is read (P4).
+    pub async fn ready(&self, bytes: usize) {
+        self.admission.gate(bytes).await;
+    }
+
+    /// Takes a message in, as soon as there is room for it.
+    ///
+    /// # Errors
+    /// When the message is malformed or the session has failed.
+    pub async fn push(&mut self, readings: Readings) -> Result<(), IngestError> {
+        let permit = self.admission.reserve(readings.size_bytes()).await;
+        let permit = permit.ok_or(IngestError::Draining)?;
+        self.hand_over(readings, permit).await
+    }
+
+    /// Hands a message to the lane, with its place in the budget.
+    pub(super) async fn hand_over(
+        &mut self,
+        readings: Readings,
+        permit: Permit,
+    ) -> Result<(), IngestError> {
+        if let Some(failure) = self.session.failure() {
+            return Err(failure);
+        }
+        if readings.is_empty()
+            && !matches!(&readings, Readings::Columns(of) if !of.series.is_empty())
+        {
+            return Ok(());
+        }
+        let count = readings.len() as u64;
+        // Counted when there is a place for it: a call that is cancelled while it waits leaves no trace.
+        let place = self
+            .lane
+            .reserve()
+            .await
+            .map_err(|_| IngestError::Draining)?;
+        self.books.receive(count);
+        let first_seq = self.next_seq;
+        place.send(Submission {
+            session: self.session.clone(),
+            first_seq,
+            readings,
+            permit,
+        });
+        self.next_seq = first_seq.plus(count);
+        self.received += count;
+        Ok(())
+    }
+
+    /// Follows what becomes of the readings.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// Readings taken in so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// The rejections of this call, as they become known.
+    #[must_use]
+    pub fn rejections(&self) -> Rejections {
+        Rejections(self.session.clone())
+    }
+
+    /// Waits until every reading is settled.
+    ///
+    /// # Errors
+    /// When the session failed on the way; what was committed before stays so.
+    pub async fn finish(mut self) -> Result<Summary, IngestError> {
+        let received = self.received;
+        let settled = self
+            .progress
+            .wait_for(|progress| progress.settled() >= received);
+        let progress = tokio::select! {
+            settled = settled => settled.map_err(|_| IngestError::Draining)?.clone(),
+            () = self.failed.cancelled() => {
+                return Err(IngestError::Storage("a lane cannot go on".to_owned()));
+            }
+        };
+        if let Some(failure) = progress.failure {
+            return Err(failure);
+        }
+        let committed_seq = match self.session.stream() {
+            Some(_) => progress.committed_seq,
+            None => Seq(0),
+        };
+        Ok(Summary {
+            received,
+            committed: progress.committed,
+            rejected: progress.rejected,
+            duplicate: progress.duplicate,
+            committed_seq,
+            rejections: self.session.take_rejections(),
+        })
+    }
+}
+
+/// Hands out a call's rejections, each once.
+pub struct Rejections(Arc<Session>);
+
+impl Rejections {
+    /// Those that were not told yet; a stream keeps at most 100 for telling.
+    #[must_use]
+    pub fn take(&self) -> Vec<RejectionNote> {
+        self.0.take_rejections()
+    }
+}
