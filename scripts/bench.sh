@@ -11,6 +11,8 @@ cd "$(dirname "$0")/.."
 
 need_packages build-essential curl jq ca-certificates python3
 need_mariadb
+# With the other clients, not with the server's.
+command -v mariadb-import >/dev/null || need_packages mariadb-client
 need_cargo
 step "MySQL" scripts/install-mysql.sh
 step "building" cargo build --quiet --release --bins --examples
