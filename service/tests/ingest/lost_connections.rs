@@ -125,6 +125,7 @@ async fn a_batch_that_waits_for_a_lock_is_left_to_wait(database: Database) {
     // Longer than it takes until the database is asked about the connection.
     tokio::time::sleep(Duration::from_secs(12)).await;
     assert_eq!(service.figure("in_flight").await, 10);
+    assert_eq!(service.figure("retries").await, 0);
     other.query_drop("UNLOCK TABLES").await.expect("unlocked");
     let stored = sending.await.expect("no panic").expect("stored");
     assert_eq!(stored.into_inner().committed, 10);
