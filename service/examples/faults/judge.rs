@@ -52,6 +52,14 @@ impl Found {
 }
 
 impl Verdict {
+    /// Of nothing, to add parts to.
+    pub(crate) fn none() -> Self {
+        Self {
+            complete: true,
+            ..Self::default()
+        }
+    }
+
     /// Reconciles journals with the table.
     pub(crate) async fn of(lab: &Lab, schema: &Schema, journals: &[PathBuf]) -> Result<Self> {
         let mut command = Command::new(&lab.programs.sluicegen);

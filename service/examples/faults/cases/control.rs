@@ -30,7 +30,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
 }
 
 async fn lose_replies(lab: &mut Lab) -> Result<()> {
-    let mut cutting = Cutting::start(lab, &BLIND).await?;
+    let mut cutting = Cutting::start(lab, "generator", &BLIND).await?;
     for _ in 0..3 {
         cutting.cut(Fault::AfterCommit).await?;
     }

@@ -9,7 +9,7 @@ use rand::Rng as _;
 use crate::{
     database_proxy::{Fault, Proxy},
     generator::Generator,
-    judge::{hold, hold_stored, partial_rows},
+    judge::{Verdict, hold, hold_stored, partial_rows},
     lab::Lab,
     outcome::Outcome,
     process::until,
@@ -26,39 +26,70 @@ const LOAD_BYTES: u64 = 64_000;
 const FIRST_BYTES: u64 = 6;
 /// A connection's handshake and session settings, and the beginning of its first load.
 const CONNECTION_BYTES: u64 = 6_000;
+/// Each look counts the whole table: a part of the cuts has a table of its own, which stays small.
+const CUTS_OF_A_PART: usize = 100;
+
+/// Where the connection is cut.
+#[derive(Clone, Copy)]
+enum Cut {
+    /// Knows the protocol.
+    At(Fault),
+    /// After so many bytes of a connection's life.
+    AfterBytes(u64),
+}
 
 pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
-    let mut cutting = Cutting::start(lab, &[]).await?;
+    let commits = lab.scale.times(100, 4);
+    let cuts = cuts_of(lab, commits);
+    let mut verdict = Verdict::none();
+    let (mut looks, mut partial, mut reconnects) = (0, 0, 0);
+    for (part, cuts) in cuts.chunks(CUTS_OF_A_PART).enumerate() {
+        let mut cutting = Cutting::start(lab, &format!("part-{part}"), &[]).await?;
+        for cut in cuts {
+            match *cut {
+                Cut::At(fault) => cutting.cut(fault).await?,
+                Cut::AfterBytes(bytes) => cutting.cut_lives(bytes).await?,
+            }
+        }
+        looks += cutting.looks;
+        partial += cutting.partial;
+        let judged = cutting.judge(lab).await?;
+        verdict.add(&judged.verdict);
+        reconnects += judged.reconnects;
+    }
+    let judged = Judged {
+        verdict,
+        reconnects,
+    };
+    Ok(Outcome::of(u32::try_from(cuts.len())?, judged)
+        .figure("partial_batches", f64::from(partial))
+        .figure("looks_for_partial_batches", f64::from(looks))
+        .figure("commits_unknown", f64::from(commits)))
+}
+
+fn cuts_of(lab: &mut Lab, commits: u32) -> Vec<Cut> {
+    let mut cuts = Vec::new();
     let loads = lab.scale.times(400, 8);
     for cut in 0..loads {
         let at = match u64::from(cut) {
             first if first < FIRST_BYTES => first,
             later => later * LOAD_BYTES / u64::from(loads),
         };
-        cutting.cut(Fault::InsideLoad(at)).await?;
+        cuts.push(Cut::At(Fault::InsideLoad(at)));
     }
-    let commits = lab.scale.times(100, 4);
     for _ in 0..commits {
-        cutting.cut(Fault::AfterCommit).await?;
-        cutting.cut(Fault::BeforeCommit).await?;
+        cuts.push(Cut::At(Fault::AfterCommit));
+        cuts.push(Cut::At(Fault::BeforeCommit));
     }
-    let unheard = lab.scale.times(10, 1);
-    for _ in 0..unheard {
-        cutting.cut(Fault::BeforeCommitUnheard).await?;
+    for _ in 0..lab.scale.times(10, 1) {
+        cuts.push(Cut::At(Fault::BeforeCommitUnheard));
     }
     let lives = lab.scale.times(100, 6);
     for cut in 0..lives {
         let at = u64::from(cut) * CONNECTION_BYTES / u64::from(lives);
-        cutting
-            .cut_lives(1 + at + lab.rng.random_range(0..40))
-            .await?;
+        cuts.push(Cut::AfterBytes(1 + at + lab.rng.random_range(0..40)));
     }
-    let (checks, partial) = (cutting.checks, cutting.partial);
-    let judged = cutting.judge(lab).await?;
-    Ok(Outcome::of(loads + 2 * commits + unheard + lives, judged)
-        .figure("partial_batches", f64::from(partial))
-        .figure("looks_for_partial_batches", f64::from(checks))
-        .figure("commits_unknown", f64::from(commits)))
+    cuts
 }
 
 /// A service whose way to the database is cut on demand, under load.
@@ -71,13 +102,19 @@ pub(crate) struct Cutting {
     generator: Generator,
     /// Without its ledger, for the control: what becomes of that is for the judge to find.
     is_blind: bool,
-    checks: u32,
+    /// For rows of half a batch.
+    looks: u32,
     /// Looks that saw rows of half a batch.
     partial: u32,
 }
 
 impl Cutting {
-    pub(crate) async fn start(lab: &mut Lab, environment: &[(&str, &str)]) -> Result<Self> {
+    /// `name` is the generator's: its journal and its log have it.
+    pub(crate) async fn start(
+        lab: &mut Lab,
+        name: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let schema = lab.server.schema().await?;
         let proxy = Proxy::start(schema.port).await;
         let wire = Wire::start(SocketAddr::from(([127, 0, 0, 1], proxy.port))).await?;
@@ -85,14 +122,14 @@ impl Cutting {
         let mut options = service_options(lab, url, &["--ingest-lanes=1", BATCH_ROWS, LINGER]);
         options.with_failpoints(lab, environment);
         let stack = Stack::start_on(schema, options).await?;
-        let generator = stack.generator(lab, LOAD).await?;
+        let generator = stack.generator_named(lab, name, LOAD).await?;
         Ok(Self {
             stack,
             proxy,
             wire,
             generator,
             is_blind: !environment.is_empty(),
-            checks: 0,
+            looks: 0,
             partial: 0,
         })
     }
@@ -131,7 +168,7 @@ impl Cutting {
             return Ok(());
         }
         let rows = partial_rows(&self.stack.schema).await?;
-        self.checks += 1;
+        self.looks += 1;
         self.partial += u32::from(rows > 0);
         hold!(rows == 0, "{rows} rows of half a batch are visible");
         Ok(())

@@ -41,10 +41,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     let stack = Stack::start(lab, &[]).await?;
     let generator = stack.generator(lab, LOAD).await?;
     let mut poisoned = 0;
-    let mut judged_by_hand = Verdict {
-        complete: true,
-        ..Verdict::default()
-    };
+    let mut judged_by_hand = Verdict::none();
     for (name, encoding) in [("rows", Encoding::Rows), ("columns", Encoding::Columns)] {
         let sent = mixed(name, rounds);
         poisoned += sent.iter().filter(|one| is_poison(one)).count() as u32;

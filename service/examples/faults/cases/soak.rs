@@ -107,10 +107,7 @@ impl Soak {
             back,
             began: Instant::now(),
             samples: Vec::new(),
-            verdict: Verdict {
-                complete: true,
-                ..Verdict::default()
-            },
+            verdict: Verdict::none(),
             faults: 0,
         })
     }
