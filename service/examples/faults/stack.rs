@@ -122,6 +122,22 @@ pub(crate) struct Judged {
     pub(crate) reconnects: u64,
 }
 
+impl Judged {
+    /// To add parts to.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            verdict: Verdict::none(),
+            reconnects: 0,
+        }
+    }
+
+    /// Adds another part of the same case.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.verdict.add(&other.verdict);
+        self.reconnects += other.reconnects;
+    }
+}
+
 pub(crate) fn service_options(lab: &Lab, database_url: String, flags: &[&str]) -> ServiceOptions {
     ServiceOptions {
         program: lab.programs.sluicegate.clone(),

@@ -9,7 +9,7 @@ use rand::Rng as _;
 use crate::{
     database_proxy::{Fault, Proxy},
     generator::Generator,
-    judge::{Verdict, hold, hold_stored, partial_rows},
+    judge::{hold, hold_stored, partial_rows},
     lab::Lab,
     outcome::Outcome,
     process::until,
@@ -41,8 +41,8 @@ enum Cut {
 pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     let commits = lab.scale.times(100, 4);
     let cuts = cuts_of(lab, commits);
-    let mut verdict = Verdict::none();
-    let (mut looks, mut partial, mut reconnects) = (0, 0, 0);
+    let mut judged = Judged::nothing();
+    let (mut looks, mut partial) = (0, 0);
     for (part, cuts) in cuts.chunks(CUTS_OF_A_PART).enumerate() {
         let mut cutting = Cutting::start(lab, &format!("part-{part}"), &[]).await?;
         for cut in cuts {
@@ -53,14 +53,8 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         }
         looks += cutting.looks;
         partial += cutting.partial;
-        let judged = cutting.judge(lab).await?;
-        verdict.add(&judged.verdict);
-        reconnects += judged.reconnects;
+        judged.add(&cutting.judge(lab).await?);
     }
-    let judged = Judged {
-        verdict,
-        reconnects,
-    };
     Ok(Outcome::of(u32::try_from(cuts.len())?, judged)
         .figure("partial_batches", f64::from(partial))
         .figure("looks_for_partial_batches", f64::from(looks))
