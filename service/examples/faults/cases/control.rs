@@ -29,7 +29,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
 }
 
 /// Not every zombie has something in its hands that is stored twice. And where the ledger is ignored, a stream may be sent
-/// back behind what was acknowledged: its producer then gives up before there is a journal for the judge.
+/// back behind what was acknowledged: its producer then gives up, and such a run ends before the judge looks.
 async fn wake_zombies(lab: &mut Lab) -> Result<u64> {
     let moves = lab.scale.times(20, 3);
     let mut tries_left = TRIES;
