@@ -72,13 +72,20 @@ fn is_wide(partitions: &[Partition], index: usize, width: TimeSpan) -> bool {
     }
 }
 
+/// Whether enough lies ahead. Narrow partitions from before the width grew do as well: an ALTER that adds wide ones behind
+/// them would hold ingestion up for nothing, as they are made in time once the narrow ones are used up.
+fn is_covered(partitions: &[Partition], at_us: i64, width: TimeSpan) -> bool {
+    let enough = aligned(at_us, width) + (1 + AHEAD_MIN) * width.us();
+    ahead(partitions, at_us, width) >= AHEAD_MIN as usize
+        || covered_until(partitions, at_us, width) >= enough
+}
+
 /// The splits that put partitions of `width` under and ahead of `front`, oldest first; none while enough are there.
 pub(super) fn cover(partitions: &[Partition], front: Front, width: TimeSpan) -> Vec<Split> {
     let receiving = holder(partitions, front.at_us);
     let here = aligned(front.at_us, width);
     // A partition that receives and is too wide ends where the next should begin, once it has few rows.
-    if !is_unprepared(partitions, front.at_us, width)
-        && covered_until(partitions, front.at_us, width) >= here + (1 + AHEAD_MIN) * width.us()
+    if !is_unprepared(partitions, front.at_us, width) && is_covered(partitions, front.at_us, width)
     {
         return Vec::new();
     }
@@ -247,6 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn a_greater_width_uses_up_the_narrow_partitions_first() {
+        let made = partitions(minutes(0, 9));
+        let hour = TimeSpan::minutes(60);
+        assert!(cover(&made, front(NOON_US), hour).is_empty());
+        let splits = cover(&made, front(NOON_US + 6 * MINUTE.us()), hour);
+        assert_eq!(splits[0].bounds_us[0], NOON_US + hour.us());
+    }
+
+    #[test]
     fn a_narrower_width_divides_what_is_empty_and_ahead() {
         let hours = |from: i64, to: i64| (from..=to).map(|n| NOON_US + n * 60 * MINUTE.us());
         let mut made = partitions(hours(0, 5));
@@ -320,8 +336,7 @@ mod tests {
             }
             // Enough is ahead, and the second look finds nothing to do, unless rows stand in the way.
             prop_assert!(after[holder(&after, at)].upper_us.is_some());
-            let enough = aligned(at, width) + (1 + AHEAD_MIN) * width.us();
-            prop_assert!(covered_until(&after, at, width) >= enough);
+            prop_assert!(is_covered(&after, at, width));
             prop_assert!(splits.len() as i64 <= 2 + AHEAD_FILL);
             let pieces: usize = splits.iter().map(|split| split.bounds_us.len()).sum();
             prop_assert!(pieces as i64 <= HISTORY_PIECES + 2 * AHEAD_FILL + 4);
