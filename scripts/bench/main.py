@@ -9,7 +9,7 @@ import report
 from cases import Rows
 from engine import Engine
 from plan import CASES, NAMES, Context, case_of
-from process import Unbalanced
+from process import Unbalanced, core_to_core_ns
 
 
 def parse():
@@ -41,8 +41,9 @@ def run_case(name, context, rounds):
         context.round = number + 1
         found = {}
         for step, measure in CASES[name].steps(context).items():
+            before = core_to_core_ns()
             try:
-                found[step] = measure()
+                found[step] = {**measure(), "core_to_core_ns": before}
                 say(f"  round {number + 1}: {step}: " + report.brief(found[step]))
             except Unbalanced as reason:
                 found[step] = None

@@ -150,7 +150,10 @@ def layouts(context):
 
 
 def lanes(context):
-    return {f"lanes-{count}": streaming(context, ingest_lanes=count) for count in (1, 2, 4)}
+    """As many connections as the most lanes: a stream has one lane."""
+    rows = backlog(context).in_parts(4)
+    return {f"lanes-{count}": lambda count=count: cases.through_service(
+        context.engine, rows, context.folder, ingest_lanes=count) for count in (1, 2, 4)}
 
 
 def order(context):
@@ -221,6 +224,7 @@ CASES = {
             ("stream-columns", "generator_cpu_us", "generator.cpu_us_per_reading.columns"),
             ("stream-columns", "database_cpu_us", "database.cpu_us_per_reading.columns"),
             ("stream-columns", "service_peak_rss_mib", "service.peak_rss_mib"),
+            ("stream-columns", "core_to_core_ns", "machine.core_to_core_ns"),
         ],
     ),
     "stream-rows": Case(
@@ -279,7 +283,7 @@ CASES = {
         share=0.5,
     ),
     "lanes": Case(
-        "1, 2 and 4 lanes",
+        "1, 2 and 4 lanes, four connections",
         lanes,
         ratios=[("lanes-2", "lanes-1", "lanes-2/lanes-1"), ("lanes-4", "lanes-2", "lanes-4/lanes-2")],
         figures=rates("lanes-1", "lanes-2", "lanes-4"),

@@ -1,8 +1,8 @@
 """What processes cost: CPU seconds and peak memory, read from /proc."""
 
+import json
 import os
 import subprocess
-import json
 import time
 from pathlib import Path
 
@@ -17,6 +17,13 @@ class Unbalanced(Exception):
 def cpu_seconds(pid):
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def core_to_core_ns():
+    """How far apart the cores are now, nanoseconds; None where there is only one."""
+    done = subprocess.run([ROOT / "target/release/examples/core_latency"], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    return None if found is None else float(found)
 
 
 def memory_mib(pid, name):

@@ -62,6 +62,7 @@ def figures_of(case, samples):
             found[key] = spread([one["rows_per_s"] / other["rows_per_s"] for one, other in pairs])
     for step, name, key in case.figures:
         values = [figure(sample, name) for sample in samples.get(step, []) if sample]
+        values = [value for value in values if value is not None]
         if values:
             found[key] = spread(values)
     return found

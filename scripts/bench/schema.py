@@ -39,6 +39,8 @@ SAMPLE = {
     "database_cpu_us": "CPU time of the database server per reading, microseconds",
     "service_peak_rss_mib": "the most memory that the service had, MiB",
     "ack_ms": "from the intended send time to the durable acknowledgement: `p50`, `p90`, `p99`, `p999`, `max`, milliseconds",
+    "core_to_core_ns": "time of a cache line from one core to another and back just before the step, nanoseconds: on a virtual "
+                       "machine it changes, and rates with it; null where there is one core",
     "mib_per_million_rows": "table and indexes on disk, MiB",
 }
 
