@@ -71,7 +71,6 @@ def main():
             print(f"{name:16} {case.about}")
         return
     count = arguments.count or (600_000 if arguments.quick else 4_000_000)
-    rounds = arguments.rounds or (3 if arguments.quick else 5)
     asked = list(dict.fromkeys(case_of(name) for name in arguments.case or []))
     names = asked or [name for name in CASES if CASES[name].in_quick or not arguments.quick]
     began = time.monotonic()
@@ -86,7 +85,8 @@ def main():
                     context = Context(engine, rows, Path(folder) / "service", arguments.quick)
                     # What runs now is measured, whatever is committed meanwhile.
                     commit = report.commit()
-                    samples = run_case(name, context, min(rounds, case.rounds_max))
+                    rounds = arguments.rounds or min(3 if arguments.quick else 5, case.rounds_max)
+                    samples = run_case(name, context, rounds)
                     report.write_case(name, case, engine, samples, rows, commit, options(arguments))
                     report.write_summary()
     say(f"bench-results/ written after {time.monotonic() - began:.0f} s")

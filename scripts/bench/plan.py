@@ -35,7 +35,7 @@ class Case:
     ratios: list = field(default_factory=list)
     # Figures of a step: (step, figure, key in the summary).
     figures: list = field(default_factory=list)
-    # Most rounds, for cases that take long.
+    # Most rounds unless asked for more, for cases that take long.
     rounds_max: int = 5
     # Steps `KIND-1`, `KIND-2` and so on of one table that grows.
     grows: tuple = ()
