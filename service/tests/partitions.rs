@@ -88,7 +88,9 @@ async fn manager(database: &Database, settings: PartitionSettings) -> PartitionM
 /// Name and upper bound of each partition, in order.
 async fn partitions(database: &Database) -> Vec<(String, String)> {
     let sql = "SELECT PARTITION_NAME, PARTITION_DESCRIPTION FROM information_schema.PARTITIONS \
-               WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' ORDER BY PARTITION_ORDINAL_POSITION";
+               WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' \
+               GROUP BY PARTITION_ORDINAL_POSITION, PARTITION_NAME, PARTITION_DESCRIPTION \
+               ORDER BY PARTITION_ORDINAL_POSITION";
     let mut conn = database.connect().await;
     conn.query(sql).await.expect("reads")
 }

@@ -12,6 +12,7 @@ CREATE TABLE sensor_readings (
   PRIMARY KEY (ts, id),
   KEY by_hash_time (id_hash, ts, id)
 ) ENGINE = InnoDB
-PARTITION BY RANGE COLUMNS (ts) (
+PARTITION BY RANGE COLUMNS (ts)
+SUBPARTITION BY HASH (id) SUBPARTITIONS 2 (
   PARTITION p_rest VALUES LESS THAN (MAXVALUE)
 );

@@ -88,18 +88,33 @@ pub trait LoadBatch: Send + Sync + 'static {
     fn parts(&self) -> &[LoadPart];
     fn rejections(&self) -> &[Rejection];
     /// Appends rows from `positions` to `out`, without those dropped, until `out` holds `chunk_bytes` or more.
-    /// Returns the next position and how many rows were appended. The row at position p gets the id `first_id + p`.
+    /// Returns the next position and how many rows were appended. The row at position p gets the id `ids.at(p)`.
     fn encode(
         &self,
         positions: Range<u32>,
         dropped: &DroppedRows,
         format: RowFormat,
-        first_id: u64,
+        ids: RowIds,
         chunk_bytes: usize,
         out: &mut Vec<u8>,
     ) -> (u32, u32);
     /// The row at a position: its place in order of arrival, and the reading.
     fn row(&self, position: u32) -> (u32, Reading);
+}
+
+/// The ids of a batch's rows, in order of their positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowIds {
+    pub first: u64,
+    pub step: u64,
+}
+
+impl RowIds {
+    #[inline]
+    #[must_use]
+    pub fn at(self, position: u32) -> u64 {
+        self.first + u64::from(position) * self.step
+    }
 }
 
 /// What became of a part.

@@ -1,17 +1,22 @@
 //! The same streams into every layout, lane and batch size.
 
+use std::collections::BTreeSet;
+
 use sluicegate::{config::Settings, repository::mysql::Layout};
 use sluicegate_proto::v1::SensorReading;
 
 use crate::common::{
-    database::Database,
+    database::{Database, Stored},
     on_each_engine,
-    readings::{BASE_US, assert_same, assert_stored, column_batch, columns, reading, resume, rows},
+    readings::{
+        BASE_US, assert_same, assert_stored, column_batch, columns, reading, readings, resume, rows,
+    },
     service::{AckedCall, Service},
 };
 
 on_each_engine! {
     every_layout_stores_the_same_with_ids_that_grow,
+    lanes_write_into_subpartitions_of_their_own,
     many_streams_share_one_lane,
     a_message_larger_than_a_batch_is_stored,
     readings_out_of_order_are_stored_in_order_of_time,
@@ -64,6 +69,51 @@ async fn every_layout_stores_the_same_with_ids_that_grow(database: Database) {
             .into_iter()
             .map(|row| row.reading.sensor_value as u64);
         assert!(values.eq(1..2_001), "{name}: in order and gap-free");
+    }
+}
+
+/// Two streams at once, of which each gets one of two lanes, in every way a table may be divided.
+async fn lanes_write_into_subpartitions_of_their_own(database: Database) {
+    let whole = "PARTITION BY RANGE COLUMNS (ts)";
+    let rest = "(PARTITION p_rest VALUES LESS THAN (MAXVALUE))";
+    for (subpartitions, by_id) in [(2, "SUBPARTITION BY HASH (id) SUBPARTITIONS 2"), (1, "")] {
+        let database = database.server.schema().await;
+        Service::start(&database).await.close().await;
+        database
+            .run(&format!(
+                "ALTER TABLE sensor_readings {whole} {by_id} {rest}"
+            ))
+            .await;
+        let service = Service::start(&database).await;
+        let mut calls = Vec::new();
+        for stream in ["one", "two"] {
+            let at = service.open(stream).await;
+            calls.push(AckedCall::resume(&mut service.client().await, stream, &at).await);
+        }
+        for (first, call) in [1, 1_001].into_iter().zip(&calls) {
+            call.send(rows(readings(first..first + 1_000))).await;
+        }
+        for call in calls {
+            call.finish().await;
+        }
+        service.close().await;
+        assert_stored(&database, 1..2_001).await;
+        let stored = database.stored().await;
+        let share = |ids: &[Stored]| -> BTreeSet<i64> {
+            ids.iter().map(|row| row.id % subpartitions).collect()
+        };
+        let (one, two) = (share(&stored[..1_000]), share(&stored[1_000..]));
+        assert_eq!(
+            (one.len(), two.len()),
+            (1, 1),
+            "{by_id}: each in one of them"
+        );
+        assert_eq!(one == two, subpartitions == 1, "{by_id}: not in the same");
+        let step = stored[1].id - stored[0].id;
+        assert_eq!(
+            step, subpartitions,
+            "no more ids are left out than there must be"
+        );
     }
 }
 

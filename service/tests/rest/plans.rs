@@ -89,9 +89,23 @@ async fn plan(conn: &mut Conn, engine: Engine, sql: &str) -> Plan {
     Plan {
         kind: column("type").unwrap_or_default(),
         key: column("key"),
-        partitions: column("partitions"),
+        partitions: column("partitions").map(|names| without_subpartitions(&names)),
         extra: column("Extra").unwrap_or_default(),
     }
+}
+
+/// The partitions of a plan, which names each subpartition as `NAME_NAMEspN`.
+fn without_subpartitions(names: &str) -> String {
+    let partition = |name: &'_ str| {
+        let (both, _) = name.rsplit_once("sp")?;
+        Some(both[..both.len() / 2].to_owned())
+    };
+    let mut found: Vec<String> = names
+        .split(',')
+        .map(|name| partition(name).unwrap_or_else(|| name.to_owned()))
+        .collect();
+    found.dedup();
+    found.join(",")
 }
 
 /// A request, what it may look at, and whether by pair.

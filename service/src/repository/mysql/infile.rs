@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 
-use crate::repository::{DroppedRows, LoadBatch, RowFormat};
+use crate::repository::{DroppedRows, LoadBatch, RowFormat, RowIds};
 
 /// Small enough that encoding one does not hold up the runtime (about a millisecond) and that it stays far below
 /// every server's max_allowed_packet; large enough that its overhead does not show.
@@ -26,7 +26,7 @@ pub(super) struct Infile {
     pub(super) positions: Range<u32>,
     pub(super) dropped: Arc<DroppedRows>,
     pub(super) format: RowFormat,
-    pub(super) first_id: u64,
+    pub(super) ids: RowIds,
     /// Counts the rows that were sent, to be held against the server's own count.
     pub(super) sent: Arc<AtomicU32>,
 }
@@ -42,7 +42,7 @@ impl Infile {
                 file.positions.clone(),
                 &file.dropped,
                 file.format,
-                file.first_id,
+                file.ids,
                 CHUNK_BYTES,
                 &mut chunk,
             );

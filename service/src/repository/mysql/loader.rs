@@ -31,7 +31,7 @@ use super::{
     claim,
     connection::{Connector, SILENCE_LIMIT_S},
     error::explain,
-    ids::IdBlock,
+    ids::{IdBlock, IdShare},
     infile::Infile,
     ledger::{quote, take_over},
     plan::{LedgerGain, Plan, plan},
@@ -41,13 +41,13 @@ use super::{
 use crate::{
     failpoint,
     model::{Epoch, Fault, KeptSeries, Rejection, Seq, StreamId, StreamPosition},
-    repository::{BatchLoader, LoadBatch, PartOutcome, RepositoryError},
+    repository::{BatchLoader, LoadBatch, PartOutcome, RepositoryError, RowIds},
 };
 
 /// Ids of the batch that is being loaded; they stay when it is loaded again.
 struct Assigned {
     batch: Seq,
-    first_id: u64,
+    ids: RowIds,
 }
 
 /// An attempt that sent its COMMIT and may not have heard the reply.
@@ -65,16 +65,18 @@ pub(super) struct Loader {
     committed_batch: Seq,
     conn: Option<Conn>,
     ids: IdBlock,
+    share: IdShare,
     assigned: Option<Assigned>,
     unheard: Option<Unheard>,
 }
 
 impl Loader {
-    /// Connects and takes the lane's ledger row over.
+    /// Connects and takes the lane's ledger row over. The lane's readings get ids of that share.
     pub(super) async fn open(
         connector: Connector,
         table: Arc<Table>,
         lane: StreamId,
+        share: IdShare,
     ) -> Result<Self, RepositoryError> {
         let mut conn = connector.connect().await?;
         claim::take(&mut conn, &lane).await?;
@@ -87,6 +89,7 @@ impl Loader {
             committed_batch: position.committed_seq,
             conn: Some(conn),
             ids: IdBlock::default(),
+            share,
             assigned: None,
             unheard: None,
         })
@@ -97,7 +100,7 @@ impl Loader {
         conn: &mut Conn,
         batch: &Arc<dyn LoadBatch>,
     ) -> Result<Vec<PartOutcome>, RepositoryError> {
-        let first_id = self.first_id(conn, batch.as_ref()).await?;
+        let ids = self.ids_of(conn, batch.as_ref()).await?;
         let mut ledger = self.begin(conn, batch.as_ref()).await?;
         if failpoint::is_set("ledger-ignored") {
             self.ignore(&mut ledger, batch.as_ref());
@@ -115,7 +118,7 @@ impl Loader {
             conn,
             table: &self.table,
             batch,
-            first_id,
+            ids,
             dropped: Arc::new(plan.dropped.clone()),
         };
         let refused = load.load_or_bisect(0..batch.rows()).await?;
@@ -139,23 +142,23 @@ impl Loader {
     }
 
     /// Ids for the batch, taken once, outside of the transaction.
-    async fn first_id(
+    async fn ids_of(
         &mut self,
         conn: &mut Conn,
         batch: &dyn LoadBatch,
-    ) -> Result<u64, RepositoryError> {
+    ) -> Result<RowIds, RepositoryError> {
         if !self.table.format.with_id {
-            return Ok(0);
+            return Ok(RowIds::default());
         }
         match &self.assigned {
-            Some(assigned) if assigned.batch == batch.number() => Ok(assigned.first_id),
+            Some(assigned) if assigned.batch == batch.number() => Ok(assigned.ids),
             _ => {
-                let first_id = self.ids.take(conn, batch.rows()).await?;
+                let ids = self.ids.take(conn, batch.rows(), self.share).await?;
                 self.assigned = Some(Assigned {
                     batch: batch.number(),
-                    first_id,
+                    ids,
                 });
-                Ok(first_id)
+                Ok(ids)
             }
         }
     }
@@ -351,7 +354,7 @@ struct RangeLoad<'a> {
     conn: &'a mut Conn,
     table: &'a Table,
     batch: &'a Arc<dyn LoadBatch>,
-    first_id: u64,
+    ids: RowIds,
     dropped: Arc<Vec<Range<u32>>>,
 }
 
@@ -407,7 +410,7 @@ impl RangeLoad<'_> {
             positions,
             dropped: self.dropped.clone(),
             format: self.table.format,
-            first_id: self.first_id,
+            ids: self.ids,
             sent: sent.clone(),
         };
         self.conn

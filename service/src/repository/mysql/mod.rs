@@ -32,6 +32,7 @@ pub use self::migrations::Layout;
 use self::{
     connection::Connector,
     error::explain,
+    ids::IdShare,
     indexes::Indexes,
     ledger::MySqlLedger,
     ledger_reader::MySqlLedgerReader,
@@ -221,8 +222,9 @@ impl IngestStorage for MySqlStorage {
     }
 
     async fn loader(&self, lane: usize) -> Result<Box<dyn BatchLoader>, RepositoryError> {
+        let share = IdShare::of(lane, self.table.subpartitions);
         let lane = StreamId::of_lane(&self.instance, lane);
-        let loader = Loader::open(self.connector.clone(), self.table.clone(), lane).await?;
+        let loader = Loader::open(self.connector.clone(), self.table.clone(), lane, share).await?;
         Ok(Box::new(loader))
     }
 

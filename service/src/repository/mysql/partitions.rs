@@ -9,9 +9,12 @@ use crate::repository::{
     Partition, PartitionChange, PartitionPass, PartitionStore, RepositoryError, Split,
 };
 
+/// A row for each subpartition, in which the partition's names and bounds are the same.
 const READ: &str = "SELECT PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION, \
-    CAST(TABLE_ROWS AS UNSIGNED), CAST(DATA_LENGTH + INDEX_LENGTH AS UNSIGNED) FROM information_schema.PARTITIONS \
-    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' ORDER BY PARTITION_ORDINAL_POSITION";
+    CAST(SUM(TABLE_ROWS) AS UNSIGNED), CAST(SUM(DATA_LENGTH + INDEX_LENGTH) AS UNSIGNED) \
+    FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' \
+    GROUP BY PARTITION_ORDINAL_POSITION, PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION \
+    ORDER BY PARTITION_ORDINAL_POSITION";
 /// MySQL's own copy of the row estimates is up to a day old. MariaDB has none, and does not know the variable.
 const FRESH_ESTIMATES: &str = "SET SESSION information_schema_stats_expiry = 0";
 /// A lock's name has at most 64 characters, and a database's too. MySQL 9 has no MD5.

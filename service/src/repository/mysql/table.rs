@@ -35,6 +35,8 @@ pub(super) struct Table {
     pub(super) limits: Limits,
     pub(super) format: RowFormat,
     pub(super) ordered_by_time: bool,
+    /// Subpartitions by `HASH (id)`; 0 without them.
+    pub(super) subpartitions: u32,
     pub(super) load_statement: String,
 }
 
@@ -98,9 +100,19 @@ impl Table {
                 .await?
                 .first()
                 .is_some_and(|first| first == "ts"),
+            subpartitions: subpartitions(conn).await?,
             load_statement: load_statement(format),
         })
     }
+}
+
+/// How many subpartitions by the id each partition has.
+async fn subpartitions(conn: &mut Conn) -> Result<u32, RepositoryError> {
+    let sql = "SELECT COUNT(*) FROM information_schema.PARTITIONS \
+               WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' AND PARTITION_ORDINAL_POSITION = 1 \
+               AND SUBPARTITION_METHOD = 'HASH' AND REPLACE(SUBPARTITION_EXPRESSION, '`', '') = 'id'";
+    let count: Option<u32> = conn.query_first(sql).await.map_err(explain)?;
+    Ok(count.unwrap_or_default())
 }
 
 /// REPLACE makes a bad value an error: without it LOCAL means IGNORE, and the database would coerce and skip with no

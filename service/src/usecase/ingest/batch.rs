@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{Fault, KeptSeries, Limits, Reading, Rejection, Seq},
-    repository::{DroppedRows, LoadBatch, LoadPart, PartOutcome, RowFormat},
+    repository::{DroppedRows, LoadBatch, LoadPart, PartOutcome, RowFormat, RowIds},
 };
 
 /// Takes readings until it is sealed.
@@ -251,7 +251,7 @@ impl LoadBatch for SealedBatch {
         positions: Range<u32>,
         dropped: &DroppedRows,
         format: RowFormat,
-        first_id: u64,
+        ids: RowIds,
         chunk_bytes: usize,
         out: &mut Vec<u8>,
     ) -> (u32, u32) {
@@ -269,7 +269,7 @@ impl LoadBatch for SealedBatch {
             }
             let row = arrival as usize;
             if format.with_id {
-                out.extend_from_slice(id_text.format(first_id + u64::from(position)).as_bytes());
+                out.extend_from_slice(id_text.format(ids.at(position)).as_bytes());
                 out.push(b'\t');
             }
             out.extend_from_slice(columns.texts.get(columns.series[row]));

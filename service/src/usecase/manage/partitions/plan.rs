@@ -16,7 +16,7 @@ const AHEAD_FILL: i64 = 8;
 const HISTORY_PIECES: i64 = 64;
 /// A partition of bounded width with more rows is not divided: ingestion would wait while they are copied.
 pub(super) const COPY_ROWS_MAX: u64 = 500_000;
-/// MySQL takes 8192 partitions.
+/// MySQL takes 8192 partitions, and counts each of the two subpartitions.
 pub(super) const PARTITIONS_MAX: usize = 4_000;
 
 /// What is known about a place in time where readings arrive.
