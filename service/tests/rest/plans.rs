@@ -96,14 +96,11 @@ async fn plan(conn: &mut Conn, engine: Engine, sql: &str) -> Plan {
 
 /// The partitions of a plan, which names each subpartition as `NAME_NAMEspN`.
 fn without_subpartitions(names: &str) -> String {
-    let partition = |name: &'_ str| {
-        let (both, _) = name.rsplit_once("sp")?;
-        Some(both[..both.len() / 2].to_owned())
+    let partition = |name| match str::rsplit_once(name, "sp") {
+        Some((twice, _)) => &twice[..twice.len() / 2],
+        None => name,
     };
-    let mut found: Vec<String> = names
-        .split(',')
-        .map(|name| partition(name).unwrap_or_else(|| name.to_owned()))
-        .collect();
+    let mut found: Vec<&str> = names.split(',').map(partition).collect();
     found.dedup();
     found.join(",")
 }

@@ -24,7 +24,7 @@ pub(super) struct IdShare {
 }
 
 impl IdShare {
-    /// The share of a lane in a table of so many subpartitions by `HASH (id)`; one is a table without them.
+    /// The share of a lane in a table of so many subpartitions by `HASH (id)`; none is as good as one.
     pub(super) fn of(lane: usize, subpartitions: u32) -> Self {
         let step = u64::from(subpartitions.max(1));
         Self {

@@ -9,7 +9,7 @@ use crate::repository::{
     Partition, PartitionChange, PartitionPass, PartitionStore, RepositoryError, Split,
 };
 
-/// A row for each subpartition, in which the partition's names and bounds are the same.
+/// The server has a row for each subpartition, of which those of a partition are added up.
 const READ: &str = "SELECT PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION, \
     CAST(SUM(TABLE_ROWS) AS UNSIGNED), CAST(SUM(DATA_LENGTH + INDEX_LENGTH) AS UNSIGNED) \
     FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' \
