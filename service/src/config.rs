@@ -179,7 +179,7 @@ impl Config {
                     .lanes
                     .or(file_ingest.lanes)
                     .unwrap_or_else(default_lanes),
-                linger_ms: ingest.linger_ms.or(file_ingest.linger_ms).unwrap_or(2),
+                linger_ms: ingest.linger_ms.or(file_ingest.linger_ms).unwrap_or(1),
                 max_batch_rows: ingest
                     .max_batch_rows
                     .or(file_ingest.max_batch_rows)

@@ -134,7 +134,7 @@ pub struct IngestOverrides {
     )]
     pub lanes: Option<usize>,
 
-    /// How long a lane waits for company before it loads, milliseconds; 0 to 10000 [default: 2]
+    /// How long a lane waits for company before it loads, milliseconds; 0 to 10000 [default: 1]
     #[arg(
         long = "ingest-linger-ms",
         env = "SLUICEGATE_INGEST_LINGER_MS",
