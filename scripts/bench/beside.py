@@ -83,7 +83,7 @@ def delete(engine, rows, folder, quick):
         time.sleep(0.3)
         beside, second = stream(service, rows, seconds, 2)
         if not deleting.is_alive():
-            raise Unbalanced(f"the delete was over after {deleting.seconds:.1f} s, before the stream ended")
+            raise Unbalanced(f"the delete was over before the stream ended, {deleting.deleted} deleted")
         deleting.join()
         if deleting.deleted != DELETED:
             raise Unbalanced(f"{deleting.deleted} of {DELETED} deleted")
@@ -92,7 +92,8 @@ def delete(engine, rows, folder, quick):
     finally:
         service.__exit__()
     alone = (before + after) / 2
-    return {"rows_per_s": beside, "alone_rows_per_s": alone, "kept": beside / alone, "delete_s": deleting.seconds}
+    return rows.with_count(second).sized(rows_per_s=beside, alone_rows_per_s=alone, kept=beside / alone,
+                                         delete_s=deleting.seconds)
 
 
 def slow_reader(engine, rows, folder, quick):
@@ -115,4 +116,4 @@ def slow_reader(engine, rows, folder, quick):
     finally:
         service.__exit__()
     alone = (before + after) / 2
-    return {"rows_per_s": beside, "alone_rows_per_s": alone, "kept": beside / alone, "growth_mib": growth}
+    return rows.with_count(second).sized(rows_per_s=beside, alone_rows_per_s=alone, kept=beside / alone, growth_mib=growth)

@@ -53,6 +53,9 @@ class Rows:
         """Each series has a reading in that interval, and the readings of all follow each other evenly."""
         return self._with(spacing=("--time-step", f"{interval_s * 1e6 / self.series:g}us"))
 
+    def sized(self, **sample):
+        return {"readings": self.count, "series": self.series, **sample}
+
     def span_s(self):
         """Event time from the first reading to the last, seconds."""
         step_us = float(self.spacing[1].removesuffix("us")) if self.spacing else LIVE_STEP_US
@@ -111,7 +114,7 @@ def file_load(engine, rows, layout="partitioned", fresh=True):
     database_cpu = cpu_seconds(engine.process.pid) - before
     if fresh:
         expect(engine, schema, rows.count)
-    return {"rows_per_s": rows.count / seconds, "database_cpu_us": database_cpu * 1e6 / rows.count}
+    return rows.sized(rows_per_s=rows.count / seconds, database_cpu_us=database_cpu * 1e6 / rows.count)
 
 
 def import_tool(engine, rows, layout="partitioned", threads=2):
@@ -127,6 +130,7 @@ def import_tool(engine, rows, layout="partitioned", threads=2):
         link.symlink_to(file)
         links.append(str(link))
     engine.ready()
+    before = cpu_seconds(engine.process.pid)
     began = time.monotonic()
     columns = COLUMNS[layout].strip("()").replace(" ", "")
     command = [str(engine.importer), "--no-defaults", f"--socket={engine.socket}", "-uroot", "--local", "--silent",
@@ -134,8 +138,9 @@ def import_tool(engine, rows, layout="partitioned", threads=2):
     if subprocess.run(command).returncode != 0:
         raise Unbalanced("the import program failed")
     seconds = time.monotonic() - began
+    database_cpu = cpu_seconds(engine.process.pid) - before
     expect(engine, schema, rows.count)
-    return {"rows_per_s": rows.count / seconds}
+    return rows.sized(rows_per_s=rows.count / seconds, database_cpu_us=database_cpu * 1e6 / rows.count)
 
 
 def insert(engine, rows, form, connections, count, layout="seed"):
@@ -144,11 +149,14 @@ def insert(engine, rows, form, connections, count, layout="seed"):
     engine.ready()
     command = [ROOT / "target/release/examples/insert_baseline", engine.url(schema), rows.files()[0], form,
                str(connections), str(count)]
+    before = cpu_seconds(engine.process.pid)
     done = subprocess.run(command, capture_output=True, text=True)
+    database_cpu = cpu_seconds(engine.process.pid) - before
     if done.returncode != 0:
         raise Unbalanced(done.stderr.strip())
     expect(engine, schema, count)
-    return {"rows_per_s": count / json.loads(done.stdout)["seconds"]}
+    return rows.with_count(count).sized(rows_per_s=count / json.loads(done.stdout)["seconds"],
+                                        database_cpu_us=database_cpu * 1e6 / count)
 
 
 def through_service(engine, rows, folder, mode="stream", encoding="columns", layout="partitioned", count=None,
@@ -166,15 +174,17 @@ def through_service(engine, rows, folder, mode="stream", encoding="columns", lay
         after = cpu_seconds(engine.process.pid), service.cpu()
         if report["committed"] != count or report["sent"] != count:
             raise Unbalanced(f"sent {report['sent']}, committed {report['committed']} of {count}")
-        expect(engine, schema, count + sum(older.count for older in there_already))
-        return {
-            "rows_per_s": report["rows_per_s"],
-            "database_cpu_us": (after[0] - before[0]) * 1e6 / count,
-            "service_cpu_us": (after[1] - before[1]) * 1e6 / count,
-            "generator_cpu_us": report["cpu_us_per_reading"],
-            "service_peak_rss_mib": service.peak(),
-            "ack_ms": report["ack_ms"],
-        }
+        stored = count + sum(older.count for older in there_already)
+        service.expect_books(stored)
+        expect(engine, schema, stored)
+        return rows.with_count(count).sized(
+            rows_per_s=report["rows_per_s"],
+            database_cpu_us=(after[0] - before[0]) * 1e6 / count,
+            service_cpu_us=(after[1] - before[1]) * 1e6 / count,
+            generator_cpu_us=report["cpu_us_per_reading"],
+            service_peak_rss_mib=service.peak(),
+            ack_ms=report["ack_ms"],
+        )
 
 
 def mib_per_million_rows(engine, count):
@@ -184,6 +194,15 @@ def mib_per_million_rows(engine, count):
         if engine.name == "mysql"
         else "SELECT SUM(FILE_SIZE) FROM information_schema.INNODB_SYS_TABLESPACES WHERE NAME LIKE 'bench/sensor_readings%'"
     )
+    return float(text) / 2**20 / (count / 1e6)
+
+
+def index_mib_per_million_rows(engine, count):
+    """Size of the secondary indexes, by the statistics that the engine keeps of them."""
+    engine.sql("ANALYZE TABLE sensor_readings", "bench")
+    text = engine.sql("SELECT SUM(stat_value * @@GLOBAL.innodb_page_size) FROM mysql.innodb_index_stats WHERE "
+                      "database_name = 'bench' AND table_name LIKE 'sensor\\_readings%' AND stat_name = 'size' AND "
+                      "index_name <> 'PRIMARY'")
     return float(text) / 2**20 / (count / 1e6)
 
 
@@ -224,17 +243,28 @@ def growth_steps(engine, rows, folder, steps, with_seed):
                 engine.fresh_schema("partitioned")
                 engine.ready()
                 last["service"] = Service(engine, "bench", folder, "partitioned").__enter__()
-            before = cpu_seconds(engine.process.pid)
-            report = sluicegen("run", "--target", last["service"].grpc, "--mode", "stream", "--json",
-                               *rows.starting(start(number)).flags())
-            database_cpu = cpu_seconds(engine.process.pid) - before
-            if report["committed"] != rows.count:
-                raise Unbalanced(f"committed {report['committed']} of {rows.count}")
+            if "service" not in last:
+                raise Unbalanced("a step before this one failed")
+            try:
+                sample = one_step(last["service"], rows.starting(start(number)))
+                if number == steps:
+                    last["service"].expect_books(rows.count * steps)
+            except BaseException:
+                last.pop("service").__exit__()
+                raise
             if number == steps:
-                last["service"].__exit__()
+                last.pop("service").__exit__()
             count_at_the_end(number)
-            return {"rows_per_s": report["rows_per_s"], "database_cpu_us": database_cpu * 1e6 / rows.count}
+            return sample
         return measure
+
+    def one_step(service, step):
+        before = cpu_seconds(engine.process.pid)
+        report = sluicegen("run", "--target", service.grpc, "--mode", "stream", "--json", *step.flags())
+        database_cpu = cpu_seconds(engine.process.pid) - before
+        if report["committed"] != step.count:
+            raise Unbalanced(f"committed {report['committed']} of {step.count}")
+        return step.sized(rows_per_s=report["rows_per_s"], database_cpu_us=database_cpu * 1e6 / step.count)
 
     result = {}
     for number in range(1, steps + 1) if with_seed else ():

@@ -87,9 +87,11 @@ def measure(engine, rows, folder):
         raise Unbalanced("nothing was dropped while the stream ran")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", log)
     drops = re.findall(r"partitions dropped .*rows_about=(\d+) .*took_ms=(\d+)", plain)
-    took_ms = next(int(took) for about, took in drops if int(about) >= large(rows.count))
+    took_ms = next((int(took) for about, took in drops if int(about) >= large(rows.count)), None)
+    if took_ms is None:
+        raise Unbalanced("the service did not say how long the drop took")
     around, otherwise = watch.gaps(took_ms / 1000)
     left = int(engine.sql("SELECT COUNT(*) FROM sensor_readings", schema))
     if left != report["committed"] or report["committed"] != report["sent"]:
         raise Unbalanced(f"{left} rows left, {report['committed']} committed, {report['sent']} sent")
-    return {"stop_ms": around, "otherwise_ms": otherwise, "took_ms": float(took_ms), "rows_per_s": report["rows_per_s"]}
+    return rows.sized(stop_ms=around, otherwise_ms=otherwise, took_ms=float(took_ms), rows_per_s=report["rows_per_s"])

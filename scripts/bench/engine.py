@@ -13,6 +13,8 @@ SETTINGS = {
     "local_infile": "1",
     "innodb_flush_log_at_trx_commit": "1",
     "innodb_doublewrite": "1",
+    # MySQL's default; with MariaDB's, clients that load into `seed` take turns.
+    "innodb_autoinc_lock_mode": "2",
     "innodb_flush_method": "O_DIRECT",
     "innodb_buffer_pool_size": "512M",
     # MySQL's default; MariaDB's is 200 pages a second, for a single turning disk.

@@ -1,6 +1,7 @@
 """Runs cases in rounds, so that each figure and its baseline share the machine's mood, and writes bench-results/."""
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -74,7 +75,10 @@ def main():
     asked = list(dict.fromkeys(case_of(name) for name in arguments.case or []))
     names = asked or [name for name in CASES if CASES[name].in_quick or not arguments.quick]
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="sluicegate-bench-") as folder:
+    # Not /tmp, which is memory on many machines: what is durable there costs nothing.
+    with tempfile.TemporaryDirectory(prefix="sluicegate-bench-", dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
+        if report.file_system(folder) in ("tmpfs", "ramfs"):
+            raise SystemExit(f"{folder} is in memory, where nothing is durable: set TMPDIR to a folder on a disk")
         all_rows = Rows(count, 100_000, folder)
         for engine_name in arguments.engine or ["mysql", "mariadb"]:
             with Engine(engine_name, Path(folder) / engine_name) as engine:
@@ -87,7 +91,7 @@ def main():
                     commit = report.commit()
                     rounds = arguments.rounds or min(3 if arguments.quick else 5, case.rounds_max)
                     samples = run_case(name, context, rounds)
-                    report.write_case(name, case, engine, samples, rows, commit, options(arguments))
+                    report.write_case(name, case, engine, samples, rows, commit, options(arguments), folder)
                     report.write_summary()
     say(f"bench-results/ written after {time.monotonic() - began:.0f} s")
 

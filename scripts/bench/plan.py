@@ -117,7 +117,7 @@ def latency(context):
     full = {}
 
     def acked(**options):
-        return cases.through_service(context.engine, context.rows, context.folder, mode="stream-acked", **options)
+        return cases.through_service(context.engine, backlog(context), context.folder, mode="stream-acked", **options)
 
     def at_full_rate():
         sample = acked()
@@ -144,7 +144,8 @@ def layouts(context):
     def of(layout):
         def measure():
             sample = streaming(context, layout=layout)()
-            return {**sample, "mib_per_million_rows": cases.mib_per_million_rows(context.engine, context.rows.count)}
+            return {**sample, "mib_per_million_rows": cases.mib_per_million_rows(context.engine, context.rows.count),
+                    "index_mib_per_million_rows": cases.index_mib_per_million_rows(context.engine, context.rows.count)}
         return measure
     return {f"layout-{layout}": of(layout) for layout in ("partitioned", "hashed", "seed")}
 
@@ -158,16 +159,17 @@ def lanes(context):
 
 def order(context):
     """Producers in time order, shuffled, and late, onto a table that has readings of two days; and numbers of series."""
-    days = [context.rows.with_count(context.rows.count // 2).starting(f"2026-01-0{day}T00:00:00Z") for day in (1, 2)]
+    rows = backlog(context)
+    days = [rows.with_count(rows.count // 2).starting(f"2026-01-0{day}T00:00:00Z") for day in (1, 2)]
 
     def onto(start_time, *flags):
-        rows = context.rows.starting(start_time)
-        return lambda: cases.through_service(context.engine, rows, context.folder, flags=flags, there_already=days)
+        return lambda: cases.through_service(context.engine, rows.starting(start_time), context.folder, flags=flags,
+                                             there_already=days)
 
     # Behind everything that is there.
     next_hour = "2026-01-02T01:00:00Z"
     series = {f"series-{count}": lambda count=count: cases.through_service(
-        context.engine, context.rows.with_series(count), context.folder) for count in (1_000, 100_000, 1_000_000)}
+        context.engine, rows.with_series(count), context.folder) for count in (1_000, 100_000, 1_000_000)}
     return {
         "in-time-order": onto(next_hour),
         "shuffled-10s": onto(next_hour, "--shuffle-within", "10s"),
@@ -270,14 +272,17 @@ CASES = {
     "latency": Case(
         "from the intended send time to the durable acknowledgement, open loop, at shares of the full rate",
         latency,
-        figures=[figure for share in (5, 10, 50, 90) for figure in ack_figures(share)],
+        figures=[("full-rate", "rows_per_s", "latency.full-rate.rows_per_s"),
+                 *[figure for share in (5, 10, 50, 90) for figure in
+                   (*rates(f"latency-{share}"), *ack_figures(share))]],
     ),
     "layouts": Case(
         "the three layouts of the table",
         layouts,
         figures=[
             *rates("layout-partitioned", "layout-hashed", "layout-seed"),
-            *[(f"layout-{layout}", "mib_per_million_rows", f"layout-{layout}.mib_per_million_rows")
+            *[(f"layout-{layout}", size, f"layout-{layout}.{size}")
+              for size in ("mib_per_million_rows", "index_mib_per_million_rows")
               for layout in ("partitioned", "hashed", "seed")],
         ],
         share=0.5,

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +69,14 @@ class Service:
     def peak(self):
         return memory_mib(self.process.pid, "VmHWM")
 
+    def expect_books(self, committed):
+        """P6, and nothing rejected, stored before or still on its way."""
+        with urllib.request.urlopen(self.rest + "/readyz", timeout=30) as answer:
+            books = json.load(answer)["books"]
+        due = {"received": committed, "committed": committed, "rejected": 0, "duplicate": 0, "in_flight": 0}
+        if any(books[name] != count for name, count in due.items()):
+            raise Unbalanced(f"the service's books say {books}, {committed} were committed")
+
     def resident(self):
         return memory_mib(self.process.pid, "VmRSS")
 
@@ -83,7 +92,10 @@ class Service:
 def sluicegen(*flags, timeout=600):
     """Runs the generator and returns its JSON report; a report that ends in failure does not balance."""
     command = [ROOT / "target/release/sluicegen", *map(str, flags)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired as expired:
+        raise Unbalanced(f"not done after {timeout} s: sluicegen {' '.join(map(str, flags))}") from expired
     if done.returncode != 0:
         said = f"sluicegen {' '.join(map(str, flags))}: {done.stderr.strip()} {done.stdout.strip()}"
         raise Unbalanced(said) if done.stdout.startswith("{") else SystemExit(said)

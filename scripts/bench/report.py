@@ -32,6 +32,11 @@ def brief(sample):
     return ", ".join(parts)
 
 
+def file_system(folder):
+    """Its type: databases write there."""
+    return subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def machine():
     cpu = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())
@@ -68,7 +73,7 @@ def figures_of(case, samples):
     return found
 
 
-def write_case(name, case, engine, samples, rows, commit, options):
+def write_case(name, case, engine, samples, rows, commit, options, folder):
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     known = json.loads(path.read_text()) if path.exists() else {"case": name, "engines": {}}
@@ -77,7 +82,7 @@ def write_case(name, case, engine, samples, rows, commit, options):
         "commit": commit,
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": f"scripts/bench.sh --case {name} --engine {engine.name} {options}".strip(),
-        "machine": machine(),
+        "machine": {**machine(), "file_system": file_system(folder)},
         "version": engine.version,
         "settings": {**engine.settings, **case.settings},
         "readings": rows.count,
@@ -100,7 +105,7 @@ def write_summary():
                 summary[engine][key] = round(value["median"], 4)
     schema.check(summary, schema.SUMMARY, "summary.json")
     (RESULTS / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    write_charts(summary)
+    write_charts(summary, measured)
     write_table(measured)
 
 
@@ -116,13 +121,21 @@ THROUGHPUT = [
     ("stream-rows.rows_per_s", "Sluicegate, stream of rows"),
     ("stream-columns.rows_per_s", "Sluicegate, stream of columns"),
 ]
-GROWTH = [(f"growth.{kind}{step}.rows_per_s", f"{label}, {step * 5 - 5} to {step * 5} M")
-          for kind, label in (("seed-", "LOAD DATA, seed"), ("", "Sluicegate, partitioned")) for step in range(1, 7)]
 
 
-def write_charts(summary):
+def growth_figures(measured):
+    """The figures of a table that grows, labelled with the readings that are there already."""
+    growth = next((case["engines"].values() for case in measured if case["case"] == "growth"), ())
+    sizes = [sample["readings"] / 1e6 for engine in growth for sample in engine["samples"]["growth-1"]
+             if sample and "readings" in sample]
+    size = max(sizes, default=5)
+    return [(f"growth.{kind}{step}.rows_per_s", f"{label}, {step * size - size:g} to {step * size:g} M")
+            for kind, label in (("seed-", "LOAD DATA, seed"), ("", "Sluicegate, partitioned")) for step in range(1, 7)]
+
+
+def write_charts(summary, measured):
     charts = [("throughput", "Readings per second, durable", THROUGHPUT),
-              ("growth", "Readings per second as the table grows", GROWTH)]
+              ("growth", "Readings per second as the table grows", growth_figures(measured))]
     for name, title, figures in charts:
         rows = []
         for key, label in figures:
@@ -160,13 +173,26 @@ def case_section(case):
     lines = [f"## {case['case']}", "", f"{about}."]
     lines.append("")
     for engine, result in zip(engines, results):
-        lines += [f"- {chart.NAMES[engine]} {result['version']}: {result['readings']:,} readings, {result['series']:,} "
-                      f"series, at {result['measured_at']}, commit {result['commit'][:12]}"
+        lines += [f"- {chart.NAMES[engine]} {result['version']}: {readings_of(result)}, at {result['measured_at']}, commit {result['commit'][:12]}"
                       f"{'+changes' * result['commit'].endswith('+changes')}:", f"  `{result['command']}`"]
     lines += ["", "| figure | " + " | ".join(chart.NAMES[engine] for engine in engines) + " |", "|---" * (len(engines) + 1) + "|"]
     for key in dict.fromkeys(key for result in results for key in result["figures"]):
         lines.append(f"| `{key}` | " + " | ".join(cell(result["figures"].get(key)) for result in results) + " |")
     return lines
+
+
+def readings_of(result):
+    """How many readings a step stored, where that differs from step to step."""
+    steps = {}
+    for step, samples in result["samples"].items():
+        one = next((sample for sample in samples if sample and "readings" in sample), None)
+        if one and not step.endswith(("-first", "-last")):
+            steps.setdefault((one["readings"], one["series"]), []).append(step)
+    if not steps:
+        steps = {(result["readings"], result["series"]): []}
+    def text(readings, series, of):
+        return f"{readings:,} readings of {series:,} series" + (f" ({', '.join(of)})" if len(steps) > 1 else "")
+    return ", ".join(text(*size, of) for size, of in steps.items())
 
 
 def cell(value):

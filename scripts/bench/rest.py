@@ -117,7 +117,7 @@ def questions(engine, schema, rows, folder):
         }
     # One that has ingested nothing: memory that it once had would hide what the export takes.
     with Service(engine, schema, folder) as service:
-        return {**sample, **export(service, path("time", **all_time), readings)}
+        return {**rows.sized(**sample), **export(service, path("time", **all_time), readings)}
 
 
 def export(service, query, readings):

@@ -10,14 +10,14 @@ CASE = [
     ("engines.*.commit", str, "of the code when the case began; `+changes` behind it when the code differed from the commit"),
     ("engines.*.measured_at", str, "UTC, RFC 3339"),
     ("engines.*.command", str, "what measures this again"),
-    ("engines.*.machine", dict, "`cpu`, `cores`, `memory_gib`, `kernel`"),
+    ("engines.*.machine", dict, "`cpu`, `cores`, `memory_gib`, `kernel`, `file_system` of the databases"),
     ("engines.*.machine.cpu", str, "model of the processor"),
     ("engines.*.machine.cores", int, "cores, for everything together"),
     ("engines.*.machine.memory_gib", NUMBER, "memory of the machine"),
     ("engines.*.machine.kernel", str, "release of the kernel"),
     ("engines.*.version", str, "what the database server says of itself"),
     ("engines.*.settings", dict, "settings of the database server in this case; null is a flag without a value"),
-    ("engines.*.readings", int, "readings of one round; steps that need fewer or more say so in `plan.py`"),
+    ("engines.*.readings", int, "readings of one round; steps that need fewer or more say so in their samples"),
     ("engines.*.series", int, "different series, where a step does not say otherwise"),
     ("engines.*.figures", dict, "the results: name to spread over the rounds; `a/b` is the rate of a over that of b, "
                                 "taken round by round"),
@@ -33,6 +33,8 @@ CASE = [
 
 # What figures of samples mean; those of the case `rest` are described in `rest.py`.
 SAMPLE = {
+    "readings": "how many it stored",
+    "series": "of how many series",
     "rows_per_s": "readings stored per second, from the first one sent to the last acknowledgement or end of a client",
     "service_cpu_us": "CPU time of the service per reading, microseconds",
     "generator_cpu_us": "CPU time of the generator per reading, microseconds",
@@ -42,12 +44,13 @@ SAMPLE = {
     "core_to_core_ns": "time of a cache line from one core to another and back just before the step, nanoseconds: on a virtual "
                        "machine it changes, and rates with it; null where there is one core",
     "mib_per_million_rows": "table and indexes on disk, MiB",
+    "index_mib_per_million_rows": "of that, the secondary indexes, by the engine's own statistics, MiB",
 }
 
 # Of `bench-results/summary.json`.
 SUMMARY = [
     ("commit", str, "of the code when the summary was written; the file of each case has the one that was measured"),
-    ("machine", dict, "as above"),
+    ("machine", dict, "on which the summary was written; each case names its own"),
     ("mysql", dict, "name of a figure to its median, over all cases"),
     ("mysql.*", NUMBER, "a median"),
     ("mariadb", dict, "the same"),
