@@ -15,6 +15,7 @@ on_each_engine! {
     a_database_that_does_not_exist_is_refused,
     a_database_that_does_not_answer_is_given_up,
     a_second_start_changes_nothing,
+    a_database_with_the_longest_of_names_is_used,
     of_two_services_with_one_name_the_older_ends,
 }
 
@@ -139,6 +140,21 @@ async fn a_second_start_changes_nothing(database: Database) {
     }
     assert_eq!(database.count("sensor_readings").await, 3);
     assert_eq!(database.count("schema_migrations").await, 1);
+}
+
+async fn a_database_with_the_longest_of_names_is_used(database: Database) {
+    let name = format!("{:x<64}", database.name());
+    database.run(&format!("CREATE DATABASE {name}")).await;
+    let url = database
+        .url()
+        .replace(&format!("/{}?", database.name()), &format!("/{name}?"));
+    let service =
+        Service::start_with(&database, |settings| settings.database_url = Some(url)).await;
+    let reply = service.client().await.send_sensor_reading(reading(1)).await;
+    assert_eq!(reply.expect("stored").into_inner().committed, 1);
+    service.shutdown.draining.cancel();
+    service.stopped().await.expect("ends well");
+    assert_eq!(database.count(&format!("{name}.sensor_readings")).await, 1);
 }
 
 async fn of_two_services_with_one_name_the_older_ends(database: Database) {

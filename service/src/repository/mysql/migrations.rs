@@ -15,6 +15,12 @@ const MIGRATIONS: [(u32, &str, &str); 1] = [(
     include_str!("../../../../sql/migrations/0001_ledger.sql"),
 )];
 
+/// A lock's name has at most 64 characters, and a database's too.
+const LOCK: &str =
+    "SELECT GET_LOCK(CONCAT('sluicegate.migrate.', LEFT(SHA2(DATABASE(), 256), 40)), 60)";
+const UNLOCK: &str =
+    "DO RELEASE_LOCK(CONCAT('sluicegate.migrate.', LEFT(SHA2(DATABASE(), 256), 40)))";
+
 /// How the readings table is built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -58,16 +64,13 @@ impl FromStr for Layout {
 
 /// Applies what is missing and returns the names of what was applied. Instances that start together take turns.
 pub(super) async fn apply(conn: &mut Conn, layout: Layout) -> Result<Vec<String>, RepositoryError> {
-    let lock = "SELECT GET_LOCK(CONCAT('sluicegate.migrate.', DATABASE()), 60)";
-    let locked: Option<Option<u8>> = conn.query_first(lock).await.map_err(explain)?;
+    let locked: Option<Option<u8>> = conn.query_first(LOCK).await.map_err(explain)?;
     if locked.flatten() != Some(1) {
         let reason = "another instance has been migrating for a minute";
         return Err(RepositoryError::Contention(reason.to_owned()));
     }
     let applied = apply_locked(conn, layout).await;
-    conn.query_drop("DO RELEASE_LOCK(CONCAT('sluicegate.migrate.', DATABASE()))")
-        .await
-        .map_err(explain)?;
+    conn.query_drop(UNLOCK).await.map_err(explain)?;
     applied
 }
 
@@ -108,12 +111,22 @@ async fn apply_locked(conn: &mut Conn, layout: Layout) -> Result<Vec<String>, Re
         run_script(conn, layout.sql()).await?;
         applied.push(format!("layout {layout}"));
     }
-    let start_counter = format!(
-        "INSERT IGNORE INTO id_blocks (name, next_id) SELECT {}, COALESCE(MAX(id), 0) + 1 FROM sensor_readings",
-        quote(COUNTER)
-    );
-    conn.query_drop(start_counter).await.map_err(explain)?;
+    start_counter(conn).await?;
     Ok(applied)
+}
+
+/// Ids go on behind those that are there. To find the last one reads a whole index, so only once.
+async fn start_counter(conn: &mut Conn) -> Result<(), RepositoryError> {
+    let name = quote(COUNTER);
+    let counting = format!("SELECT COUNT(*) FROM id_blocks WHERE name = {name}");
+    let counters: Option<u64> = conn.query_first(counting).await.map_err(explain)?;
+    if counters == Some(1) {
+        return Ok(());
+    }
+    let start = format!(
+        "INSERT IGNORE INTO id_blocks (name, next_id) SELECT {name}, COALESCE(MAX(id), 0) + 1 FROM sensor_readings"
+    );
+    conn.query_drop(start).await.map_err(explain)
 }
 
 async fn readings_exist(conn: &mut Conn) -> Result<bool, RepositoryError> {
