@@ -27,6 +27,7 @@ use crate::{
 on_each_engine! {
     a_delete_takes_exactly_what_is_selected,
     an_update_changes_exactly_what_is_selected,
+    an_update_leaves_the_time_alone_where_the_server_would_change_it,
     a_dry_run_counts_and_changes_nothing,
     without_a_selection_nothing_is_changed,
     values_that_cannot_be_stored_are_refused,
@@ -125,6 +126,30 @@ async fn an_update_changes_exactly_what_is_selected(database: Database) {
         }
         service.close().await;
     }
+}
+
+/// As MySQL made every first TIMESTAMP of a table before 8.0, and MariaDB before 10.10.
+async fn an_update_leaves_the_time_alone_where_the_server_would_change_it(database: Database) {
+    let (database, service) = filled(&database, Layout::Seed, readings()).await;
+    service.close().await;
+    let touched = "DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP";
+    let alter = format!("ALTER TABLE sensor_readings MODIFY ts TIMESTAMP NOT NULL {touched}");
+    database.run(&alter).await;
+    let service = Service::start(&database).await;
+    let path = "/sensor/update/time?from_time=0&to_time=9999999999999";
+    let answer = Api::of(&service)
+        .put(path, &json!({"sensor_value": 4.5}))
+        .await;
+    assert_eq!(answer.json()["updated_count"], readings().len());
+    let expected: Vec<_> = readings()
+        .into_iter()
+        .map(|reading| SensorReading {
+            sensor_value: 4.5,
+            ..reading
+        })
+        .collect();
+    assert_same(&stored(&database).await, &expected);
+    service.close().await;
 }
 
 async fn a_dry_run_counts_and_changes_nothing(database: Database) {

@@ -12,6 +12,7 @@ mod common;
 mod api;
 mod sample;
 
+mod absent;
 mod analysis;
 mod changes;
 mod collisions;

@@ -4,9 +4,8 @@ use async_trait::async_trait;
 use mysql_async::{Pool, Row, Value, prelude::Queryable as _};
 
 use super::{
-    error::explain,
     instant,
-    readings::{connection, unexpected},
+    readings::{connection, to_its_end, unexpected},
     statement::Statement,
 };
 use crate::{
@@ -34,10 +33,8 @@ impl MySqlLedgerReader {
         row: impl Fn(Row) -> Option<T>,
     ) -> Result<Vec<T>, RepositoryError> {
         let mut conn = connection(&self.pool).await?;
-        let rows: Vec<Row> = conn
-            .exec(statement.sql, statement.params)
-            .await
-            .map_err(explain)?;
+        let rows: Vec<Row> =
+            to_its_end(async move { conn.exec(statement.sql, statement.params).await }).await?;
         let rows = rows
             .into_iter()
             .map(|each| row(each).ok_or_else(unexpected));

@@ -124,10 +124,9 @@ impl MySqlStorage {
     /// The stored readings, for management.
     #[must_use]
     pub fn readings(&self) -> Arc<dyn ReadingStore> {
-        let pool = self.management.clone();
         Arc::new(MySqlReadings::new(
-            pool,
-            self.facts.limits,
+            self.management.clone(),
+            &self.table,
             self.indexes.clone(),
         ))
     }

@@ -11,6 +11,7 @@ use super::{
     indexes::Indexes,
     instant,
     statement::{READING_COLUMNS, Shape, Statement},
+    table::Table,
 };
 use crate::{
     model::{
@@ -26,14 +27,16 @@ const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct MySqlReadings {
     pool: Pool,
     limits: Limits,
+    touches_ts: bool,
     indexes: Indexes,
 }
 
 impl MySqlReadings {
-    pub(super) fn new(pool: Pool, limits: Limits, indexes: Indexes) -> Self {
+    pub(super) fn new(pool: Pool, table: &Table, indexes: Indexes) -> Self {
         Self {
             pool,
-            limits,
+            limits: table.limits,
+            touches_ts: table.touches_ts,
             indexes,
         }
     }
@@ -47,18 +50,17 @@ impl MySqlReadings {
 
     async fn rows(&self, statement: Statement) -> Result<Vec<Row>, RepositoryError> {
         let mut conn = connection(&self.pool).await?;
-        conn.exec(statement.sql, statement.params)
-            .await
-            .map_err(explain)
+        to_its_end(async move { conn.exec(statement.sql, statement.params).await }).await
     }
 
     /// Runs a change. The driver reports the rows that were found, not those that became different.
     async fn affected(&self, statement: Statement) -> Result<u64, RepositoryError> {
         let mut conn = connection(&self.pool).await?;
-        conn.exec_drop(statement.sql, statement.params)
-            .await
-            .map_err(explain)?;
-        Ok(conn.affected_rows())
+        to_its_end(async move {
+            conn.exec_drop(statement.sql, statement.params).await?;
+            Ok(conn.affected_rows())
+        })
+        .await
     }
 
     /// The columns of a leg's rows.
@@ -97,6 +99,17 @@ pub(super) async fn connection(pool: &Pool) -> Result<Conn, RepositoryError> {
         .await
         .map_err(|_| RepositoryError::Unreachable("no connection became free".to_owned()))?
         .map_err(explain)
+}
+
+/// Goes on when the one who asked is gone, because the server does, too: the connection stays taken until it answers,
+/// so that no more statements run than the pool has connections.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    statement: impl Future<Output = Result<T, mysql_async::Error>> + Send + 'static,
+) -> Result<T, RepositoryError> {
+    match tokio::spawn(statement).await {
+        Ok(answer) => answer.map_err(explain),
+        Err(lost) => Err(RepositoryError::Other(lost.to_string())),
+    }
 }
 
 pub(super) fn unexpected() -> RepositoryError {
@@ -201,6 +214,9 @@ impl ReadingStore for MySqlReadings {
         for (index, (column, value)) in value.into_iter().chain(sensor_type).enumerate() {
             let before = if index == 0 { " SET" } else { "," };
             statement.push(&format!("{before} {column} = ?"), [value]);
+        }
+        if self.touches_ts {
+            statement.push(", ts = ts", []);
         }
         statement
             .of_leg(self.shape(), selection, leg)

@@ -37,6 +37,8 @@ pub(super) struct Table {
     pub(super) ordered_by_time: bool,
     /// Subpartitions by `HASH (id)`; 0 without them.
     pub(super) subpartitions: u32,
+    /// The server changes `ts` whenever anything else of a row changes, unless it is told not to.
+    pub(super) touches_ts: bool,
     pub(super) load_statement: String,
 }
 
@@ -76,7 +78,8 @@ impl Table {
         expect_type(find("sensor_value")?, &["double"])?;
         expect_type(find("id1")?, &["int", "bigint"])?;
         let counted_by_database = id.extra.contains("auto_increment");
-        let timestamp = timestamp_range(find("ts")?)?;
+        let ts = find("ts")?;
+        let timestamp = timestamp_range(ts)?;
         let layout = if counted_by_database {
             TableLayout::Seed
         } else if columns.iter().any(|column| column.name == "id_hash") {
@@ -101,6 +104,7 @@ impl Table {
                 .first()
                 .is_some_and(|first| first == "ts"),
             subpartitions: subpartitions(conn).await?,
+            touches_ts: ts.extra.contains("on update"),
             load_statement: load_statement(format),
         })
     }

@@ -1,19 +1,26 @@
 //! An accept loop of our own over hyper-util: warp's server sets no header timeout, and TLS will go in here.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, io, io::Cursor, time::Duration};
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 use warp::http::{Request, Response};
 
-/// A client that takes longer to send its headers is cut off.
+/// A client that takes longer to send its headers, or to begin with them, is cut off.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+/// A client of HTTP/2 that is idle is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How HTTP/2 begins.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// After a failed accept, such as one for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Longest wait for open requests at shutdown.
@@ -35,7 +42,10 @@ where
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE);
-    server.http2().timer(TokioTimer::new());
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE);
     let graceful = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
@@ -50,12 +60,18 @@ where
             },
         };
         let service = TowerToHyperService::new(service.clone());
-        let connection = server
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = graceful.watch(connection);
+        let (server, watcher, closing) = (server.clone(), graceful.watcher(), closing.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let begun = tokio::select! {
+                () = closing.cancelled() => return,
+                begun = tokio::time::timeout(HEADER_DEADLINE, begin(stream)) => begun,
+            };
+            let Ok(Ok(stream)) = begun else {
+                tracing::debug!("a connection brought nothing");
+                return;
+            };
+            let connection = server.serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection.into_owned()).await {
                 tracing::debug!(%error, "a connection ended");
             }
         });
@@ -66,4 +82,20 @@ where
     {
         tracing::warn!("requests were still open at shutdown");
     }
+}
+
+/// Waits for what tells HTTP/1 from HTTP/2, which hyper would do without a deadline.
+async fn begin(mut stream: TcpStream) -> io::Result<impl AsyncRead + AsyncWrite + Unpin> {
+    let mut start = Vec::with_capacity(PREFACE.len());
+    while start.len() < PREFACE.len() && PREFACE.starts_with(&start) {
+        let room = PREFACE.len() - start.len();
+        if (&mut stream).take(room as u64).read_buf(&mut start).await? == 0 {
+            break;
+        }
+    }
+    let (from_client, to_client) = stream.into_split();
+    Ok(tokio::io::join(
+        Cursor::new(start).chain(from_client),
+        to_client,
+    ))
 }
