@@ -104,7 +104,7 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, a key is unknown or a value is out of range.
     pub fn resolve(given: Settings, file: Option<&Path>) -> Result<Self, ConfigError> {
-        refuse_unknown_variables(std::env::vars().map(|(name, _)| name))?;
+        refuse_unknown_variables(std::env::vars_os())?;
         let from_file = file.map(read_file).transpose()?.unwrap_or_default();
         let config = Self::merge(given, from_file)?;
         config.check()?;
@@ -277,7 +277,7 @@ fn random_instance() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::{ffi::OsString, io::Write as _};
 
     use super::*;
 
@@ -310,10 +310,19 @@ mod tests {
 
     #[test]
     fn an_unknown_variable_is_refused() {
-        let names = |name: &str| std::iter::once(name.to_owned());
-        assert!(refuse_unknown_variables(names("SLUICEGATE_INGEST_LANES")).is_ok());
-        assert!(refuse_unknown_variables(names("SLUICEGATE_INGEST_LAINS")).is_err());
-        assert!(refuse_unknown_variables(names("PATH")).is_ok());
+        let accepts = |name: &str, value: &str| {
+            let variable = (OsString::from(name), OsString::from(value));
+            refuse_unknown_variables(std::iter::once(variable)).is_ok()
+        };
+        assert!(accepts("SLUICEGATE_INGEST_LANES", "2"));
+        assert!(!accepts("SLUICEGATE_INGEST_LAINS", "2"));
+        assert!(accepts("PATH", "/bin"));
+        // Kubernetes sets these beside a Service of that name.
+        assert!(accepts("SLUICEGATE_SERVICE_HOST", "10.0.0.1"));
+        assert!(accepts("SLUICEGATE_SERVICE_PORT_GRPC", "50051"));
+        assert!(accepts("SLUICEGATE_PORT", "tcp://10.0.0.1:50051"));
+        assert!(accepts("SLUICEGATE_PORT_50051_TCP_ADDR", "10.0.0.1"));
+        assert!(!accepts("SLUICEGATE_GRPC_PORT", "50051"));
     }
 
     #[test]
@@ -351,5 +360,7 @@ mod tests {
             "mysql://u:***@h:1/d?x=a:b@c"
         );
         assert_eq!(mask_password("mysql://u@h/d"), "mysql://u@h/d");
+        // It should have been encoded, and is a secret all the same.
+        assert_eq!(mask_password("mysql://u:s/e?c@h/d"), "mysql://u:***@h/d");
     }
 }

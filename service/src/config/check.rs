@@ -23,6 +23,13 @@ impl Config {
         };
         let (grpc, ingest) = (&self.grpc, &self.ingest);
         within(
+            "connect_deadline_s",
+            self.connect_deadline_s,
+            0,
+            86_400,
+            "0 to 86400",
+        )?;
+        within(
             "grpc.max_message_bytes",
             grpc.max_message_bytes as u64,
             1 << 16,

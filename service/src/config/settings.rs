@@ -44,7 +44,7 @@ pub struct Settings {
     #[arg(long, env = "SLUICEGATE_INSTANCE", value_name = "NAME")]
     pub instance: Option<String>,
 
-    /// How long to wait at start for a database that does not answer, seconds [default: 60]
+    /// How long to wait at start for a database that does not answer, seconds; 0 to 86400 [default: 60]
     #[arg(long, env = "SLUICEGATE_CONNECT_DEADLINE_S", value_name = "SECONDS")]
     pub connect_deadline_s: Option<u64>,
 

@@ -1,6 +1,6 @@
 //! What cannot be used as configuration ends the program with code 2 and one sentence.
 
-use std::io::Write as _;
+use std::{ffi::OsStr, io::Write as _, os::unix::ffi::OsStrExt as _};
 
 use crate::common::program::{Ended, command, end_of};
 
@@ -33,6 +33,14 @@ async fn an_unknown_variable_is_named() {
 }
 
 #[tokio::test]
+async fn a_variable_of_others_may_be_any_bytes() {
+    let mut config = command(&["config", "--database-url", "mysql://root@localhost/x"]);
+    config.env("LC_NOTE", OsStr::from_bytes(b"caf\xe9"));
+    let ended = end_of(config).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[tokio::test]
 async fn an_unknown_key_is_named_with_its_file() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(b"ingest:\n  lains: 3\n").expect("written");
@@ -54,6 +62,13 @@ async fn a_missing_file_is_named() {
 async fn a_value_out_of_range_is_named_with_its_range() {
     let arguments = ["serve", "--embedded-db", "--ingest-lanes", "65"];
     refused(&arguments, "ingest.lanes is 65, but must be 1 to 64").await;
+    let arguments = [
+        "serve",
+        "--embedded-db",
+        "--connect-deadline-s",
+        "18446744073709551615",
+    ];
+    refused(&arguments, "must be 0 to 86400").await;
 }
 
 #[tokio::test]
