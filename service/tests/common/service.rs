@@ -35,7 +35,6 @@ pub(crate) fn settings(url: String) -> Settings {
 pub(crate) async fn connect(grpc: SocketAddr) -> Client {
     let endpoint = Channel::from_shared(format!("http://{grpc}")).expect("an address");
     SensorServiceClient::new(endpoint.connect().await.expect("connects"))
-        .max_decoding_message_size(64 << 20)
 }
 
 /// A running service. It has to be closed, which holds it to its books.

@@ -12,6 +12,7 @@ use crate::common::{
 
 on_each_engine! {
     one_bad_reading_in_ten_thousand_is_explained_and_the_others_are_stored,
+    a_batch_of_bad_readings_is_answered_with_the_first_thousand,
     a_reading_that_only_the_database_refuses_is_found_and_quarantined,
     a_reading_of_an_unknown_series_is_rejected_alone,
     readings_of_a_bad_series_are_rejected_alone,
@@ -55,6 +56,30 @@ async fn one_bad_reading_in_ten_thousand_is_explained_and_the_others_are_stored(
         database.stored().await.iter().map(|row| &row.reading),
         &sent,
     );
+    service.close().await;
+}
+
+async fn a_batch_of_bad_readings_is_answered_with_the_first_thousand(database: Database) {
+    let service = Service::start(&database).await;
+    let mut sent = readings(1..40_001);
+    for bad in &mut sent[10..] {
+        // Nanoseconds, by mistake.
+        bad.timestamp_us *= 1_000;
+    }
+    let batch = SensorBatch {
+        readings: sent,
+        position: None,
+    };
+    let reply = service.client().await.send_sensor_batch(batch).await;
+    let reply = reply.expect("answered").into_inner();
+    assert_eq!((reply.committed, reply.rejected), (10, 39_990));
+    let told: Vec<_> = reply
+        .rejected_readings
+        .iter()
+        .map(|note| note.seq)
+        .collect();
+    assert_eq!(told, (11..1_011).collect::<Vec<_>>());
+    assert_eq!(database.count("rejected_readings").await, 39_990);
     service.close().await;
 }
 

@@ -60,6 +60,9 @@ pub struct IngestSettings {
 
 /// Rejected readings that a stream reports one by one; the rest is counted, and all are in quarantine.
 const STREAM_NOTES: usize = 100;
+/// Rejections that the answer to one lot lists: at 255 characters each it stays below the 4 MiB that clients take by
+/// default, whatever the characters.
+const BATCH_NOTES: usize = 1_000;
 /// Messages that wait between a router and its lane.
 const LANE_QUEUE: usize = 32;
 
@@ -290,7 +293,7 @@ impl Ingest {
         )?;
         let deadline = self.settings.commit_deadline;
         let settled = async {
-            let mut inflow = self.begin_with(header, usize::MAX).await?;
+            let mut inflow = self.begin_with(header, BATCH_NOTES).await?;
             inflow.hand_over(readings, permit).await?;
             inflow.finish().await
         };
