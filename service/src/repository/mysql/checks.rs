@@ -37,7 +37,7 @@ pub(super) async fn server(conn: &mut Conn) -> Result<Server, RepositoryError> {
     }
     // A number on some versions, a word on others.
     if !matches!(read_only.as_str(), "0" | "OFF") {
-        tracing::warn!("the server is read-only: readings wait until it is not");
+        tracing::warn!("the server is read-only: nothing can be stored before it is not");
     }
     expect_utc(conn).await?;
     let full = flush == 1 && (!log_bin || sync_binlog == 1);

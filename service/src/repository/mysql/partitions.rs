@@ -22,6 +22,9 @@ const LOCK: &str =
     "SELECT GET_LOCK(CONCAT('sluicegate.partitions.', LEFT(SHA2(DATABASE(), 256), 40)), 0)";
 const UNLOCK: &str =
     "DO RELEASE_LOCK(CONCAT('sluicegate.partitions.', LEFT(SHA2(DATABASE(), 256), 40)))";
+/// Of a session that is idle: when this host is gone in the middle of a pass, another instance has the lock soon, and not
+/// after the hours that a TCP connection takes to be given up. A statement that runs is not idle.
+const SHORT_LIFE: &str = "SET SESSION wait_timeout = 30";
 const TIMESTAMP: &str = "SELECT DATE_FORMAT(ts, '%Y-%m-%d %H:%i:%s.%f') FROM sensor_readings";
 
 /// Hands out passes over a pool.
@@ -44,6 +47,7 @@ impl PartitionStore for MySqlPartitions {
             return Ok(None);
         }
         let _ = conn.query_drop(FRESH_ESTIMATES).await;
+        conn.query_drop(SHORT_LIFE).await.map_err(explain)?;
         Ok(Some(Box::new(Pass { conn })))
     }
 }

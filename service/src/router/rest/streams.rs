@@ -64,7 +64,10 @@ pub(super) async fn rejections_of_one(
     quarantine(&context, &params, QuarantineOf::Stream(name)).await
 }
 
-/// Readings of all calls that were not stored, anonymous ones included, in order of their rejection.
+/// Readings of all calls that were not stored, anonymous ones included.
+///
+/// In order of their rejection; with `anonymous=true` in order of their position in their call, so that one that is
+/// rejected meanwhile may belong on a page that was read already.
 #[utoipa::path(get, path = "/rejections", tag = "streams",
     params(("anonymous" = Option<bool>, Query, description = "Only readings of anonymous calls"), CursorPaging),
     responses((status = 200, description = "A page of the quarantine", body = RejectionsView), QueryProblems))]
