@@ -53,8 +53,8 @@ struct Segment {
     started: Instant,
     limit: Option<Limit>,
     chunk: u32,
-    /// Readings that were let go in this segment.
-    let_go: AtomicU64,
+    /// Nanoseconds from the start to the time at which the last reading that was let go was due.
+    due_ns: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -116,8 +116,8 @@ impl Pace {
         self.current().rate
     }
 
-    /// Waits until `readings` more may be sent, and returns when the schedule wanted the last of them to be out; `None`
-    /// without a schedule.
+    /// Waits until `readings` more may be sent, and returns when the schedule wanted the first of them to be out: while
+    /// they are gathered, it waits already. `None` without a schedule.
     pub(crate) async fn wait(&self, readings: u32) -> Option<Instant> {
         let mut rates = self.rates.clone();
         loop {
@@ -155,7 +155,7 @@ impl Segment {
                 started,
                 limit: None,
                 chunk: max_chunk,
-                let_go: AtomicU64::new(0),
+                due_ns: AtomicU64::new(0),
             };
         };
         let per_second = total / connections;
@@ -182,7 +182,7 @@ impl Segment {
             started,
             limit,
             chunk,
-            let_go: AtomicU64::new(0),
+            due_ns: AtomicU64::new(0),
         }
     }
 
@@ -202,12 +202,28 @@ impl Segment {
     /// Callers do not get their turn in the order in which they asked: places are given when readings are let go.
     fn take(&self, readings: u32) -> Option<Instant> {
         let limit = self.limit.as_ref()?;
-        let readings = u64::from(readings);
-        let place = self.let_go.fetch_add(readings, Ordering::Relaxed) + readings;
         // By the period that governor counts with: the rate's own, cut to nanoseconds, would drift away from it.
-        let period_ns = u64::try_from(limit.period.as_nanos()).unwrap_or(u64::MAX);
-        Some(self.started + Duration::from_nanos(period_ns.saturating_mul(place)))
+        let period_ns = nanoseconds(limit.period);
+        let burst_ns = period_ns.saturating_mul(limit.burst.get().into());
+        // Readings that were due before that are skipped: governor lets no more than a burst go at once.
+        let skipped_ns = nanoseconds(self.started.elapsed()).saturating_sub(burst_ns);
+        let last = |due_ns: u64| {
+            due_ns
+                .max(skipped_ns)
+                .saturating_add(period_ns * u64::from(readings))
+        };
+        let before = self
+            .due_ns
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |due_ns| {
+                Some(last(due_ns))
+            });
+        let before_ns = before.unwrap_or_default().max(skipped_ns);
+        Some(self.started + Duration::from_nanos(before_ns.saturating_add(period_ns)))
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -254,12 +270,31 @@ mod tests {
         tokio::time::advance(Duration::from_secs(3)).await;
         for number in 1..=30_000 / u64::from(pace.chunk()) {
             let intended = pace.wait(pace.chunk()).await.unwrap();
-            let due = Duration::from_micros(100) * pace.chunk() * number as u32;
-            assert_eq!(intended - started, due);
+            let first = u64::from(pace.chunk()) * (number - 1) + 1;
+            assert_eq!(intended - started, Duration::from_micros(100 * first));
         }
         assert_eq!(started.elapsed(), Duration::from_secs(3), "all at once");
         let next = pace.wait(pace.chunk()).await.unwrap();
         assert!(next <= Instant::now() && started.elapsed() > Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_long_stall_leaves_out_does_not_make_later_readings_late() {
+        let pace = Pace::fixed(Rate::PerSecond(10_000.0), 1, u32::MAX);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        let back = Instant::now();
+        let mut caught_up = 0;
+        let next = loop {
+            let intended = pace.wait(pace.chunk()).await.unwrap();
+            if back.elapsed() > Duration::ZERO {
+                break intended;
+            }
+            assert!(back - intended <= Duration::from_secs_f64(CATCH_UP_S));
+            caught_up += u64::from(pace.chunk());
+        };
+        assert_eq!(caught_up, 100_000, "ten seconds' worth");
+        let late = Instant::now() - next;
+        assert!(late <= Duration::from_millis(3), "{late:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -187,7 +187,8 @@ impl Report {
     /// 0 when every reading is accounted for and no connection was lost for good, else 1.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(u8::from(!self.books.balance() || !self.errors.is_empty()))
+        let accounted_for = self.books.balance() && self.books.failed == 0;
+        ExitCode::from(u8::from(!accounted_for || !self.errors.is_empty()))
     }
 
     /// Writes the report to stdout.
@@ -207,6 +208,10 @@ impl Report {
             }
             for error in &self.errors {
                 eprintln!("sluicegen: {error}");
+            }
+            if self.books.failed > 0 {
+                let readings = HumanCount(self.books.failed);
+                eprintln!("sluicegen: {readings} are not accounted for");
             }
             if !self.books.balance() {
                 eprintln!("sluicegen: the books do not balance");

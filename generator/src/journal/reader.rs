@@ -157,8 +157,19 @@ impl Journal {
     pub(crate) fn rejected(&self) -> u64 {
         self.connections
             .iter()
-            .map(|connection| connection.rejected.max(connection.named.count()))
+            .map(|connection| connection.rejected.max(connection.named_and_settled()))
             .sum()
+    }
+}
+
+impl Connection {
+    /// What was rejected by name is settled a moment later: a run that ended between may have told of it only.
+    fn named_and_settled(&self) -> u64 {
+        let mut settled = self.settled.walk();
+        let named = self.named.each();
+        named
+            .filter(|&position| position <= self.through || settled(position))
+            .count() as u64
     }
 }
 

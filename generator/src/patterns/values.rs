@@ -100,10 +100,10 @@ impl FromStr for Values {
             _ => return Err(wrong()),
         };
         let fits = match values {
-            Self::Uniform { from, to } => from < to,
-            Self::Sine { from, to, period_s } => from < to && period_s > 0.0,
+            Self::Uniform { from, to } => is_range(from, to),
+            Self::Sine { from, to, period_s } => is_range(from, to) && period_s > 0.0,
             Self::Normal { deviation, .. } => deviation >= 0.0,
-            Self::Walk { step, .. } => step > 0.0,
+            Self::Walk { step, .. } => step > 0.0 && is_range(-step, step),
             Self::Constant { .. } => true,
         };
         match fits && numbers.len() <= most {
@@ -111,6 +111,11 @@ impl FromStr for Values {
             false => Err(wrong()),
         }
     }
+}
+
+/// Whether a number can be drawn from it: it may not be longer than the largest one.
+fn is_range(from: f64, to: f64) -> bool {
+    from < to && (to - from).is_finite()
 }
 
 impl TryFrom<String> for Values {
@@ -162,6 +167,8 @@ mod tests {
             "",
             "random",
             "uniform:2:1",
+            "uniform:-1e308:1e308",
+            "walk:0:1e308",
             "normal:a",
             "constant:1:2",
             "sine:0:1:0",

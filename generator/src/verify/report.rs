@@ -58,6 +58,8 @@ pub struct VerifyReport {
     pub rejected: u64,
     /// Of these, the ones that the service counted but did not name: so many may be missing.
     pub rejected_unnamed: u64,
+    /// Not in the table, and acknowledged either as stored or as rejected without being named: lost or not, nothing says.
+    pub unproven: u64,
     /// Readings without an acknowledgement: they may be stored or not.
     pub open: u64,
     /// Rows of these ids in the time of the runs.
@@ -112,8 +114,9 @@ impl VerifyReport {
     pub(super) fn finish(&mut self, took: Duration) {
         self.seconds = took.as_secs_f64();
         self.rejected_unnamed = self.counted_as_rejected.saturating_sub(self.rejected);
-        let excused = self.lost.min(self.rejected_unnamed);
-        self.lost -= excused;
+        let unproven = self.lost.min(self.rejected_unnamed);
+        self.lost -= unproven;
+        self.unproven = unproven;
         if self.lost == 0 {
             self.examples
                 .retain(|example| example.verdict != Verdict::Lost);
@@ -125,7 +128,7 @@ impl VerifyReport {
     /// True when nothing is wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.lost + self.duplicated + self.altered + self.unexpected == 0
+        self.lost + self.unproven + self.duplicated + self.altered + self.unexpected == 0
     }
 
     /// 0 when nothing is wrong, else 1.
@@ -158,6 +161,14 @@ impl VerifyReport {
                 example.found.as_ref().unwrap_or(&nothing),
             );
         }
+        if self.unproven > 0 {
+            eprintln!(
+                "sluicegen: {} that are not in the table may be among the {} that the service rejected without naming \
+                 them: its quarantine has all of them",
+                HumanCount(self.unproven),
+                HumanCount(self.rejected_unnamed),
+            );
+        }
         if !self.complete {
             eprintln!(
                 "sluicegen: a run did not come to its end: what it had no answer for counts as open"
@@ -179,6 +190,7 @@ impl VerifyReport {
             (open, self.open),
             ("found", self.found),
             ("lost", self.lost),
+            ("lost or rejected", self.unproven),
             ("duplicated", self.duplicated),
             ("altered", self.altered),
             ("unexpected", self.unexpected),
