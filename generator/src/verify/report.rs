@@ -203,3 +203,25 @@ impl VerifyReport {
         table
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_rejected_instead_of_lost_is_not_proven() {
+        let mut report = VerifyReport {
+            acknowledged: 10,
+            lost: 3,
+            counted_as_rejected: 2,
+            ..VerifyReport::default()
+        };
+        report.finish(Duration::ZERO);
+        let counts = (report.acknowledged, report.rejected, report.lost);
+        assert_eq!((counts, report.unproven), ((8, 2, 1), 2));
+        report.lost = 0;
+        assert!(!report.is_clean());
+        report.unproven = 0;
+        assert!(report.is_clean());
+    }
+}
