@@ -13,8 +13,6 @@ SETTINGS = {
     "local_infile": "1",
     "innodb_flush_log_at_trx_commit": "1",
     "innodb_doublewrite": "1",
-    # MySQL's default; with MariaDB's, clients that load into `seed` take turns.
-    "innodb_autoinc_lock_mode": "2",
     "innodb_flush_method": "O_DIRECT",
     "innodb_buffer_pool_size": "512M",
     # MySQL's default; MariaDB's is 200 pages a second, for a single turning disk.
@@ -41,13 +39,13 @@ def programs(name):
 class Engine:
     """A server that is running; use it with `with`."""
 
-    def __init__(self, name, folder):
+    def __init__(self, name, folder, settings=()):
         self.name = name
         self.folder = Path(folder)
         self.socket = self.folder / "db.sock"
         self.server, self.client = programs(name)
         self.importer = "mariadb-import" if name == "mariadb" else self.client.with_name("mysqlimport")
-        self.settings = {**SETTINGS, **OF_ENGINE[name]}
+        self.settings = {**SETTINGS, **OF_ENGINE[name], **dict(settings)}
         self.process = None
 
     def __enter__(self):

@@ -65,6 +65,28 @@ def grow(kind, found):
         found[f"{kind}-first"], found[f"{kind}-last"] = found[steps[0]], found[steps[-1]]
 
 
+def by_server(names, engine_name):
+    """The cases that this engine has, and the settings of the server that they share."""
+    of_engine = [name for name in names if engine_name in CASES[name].engines]
+    groups = {}
+    for name in of_engine:
+        groups.setdefault(tuple(CASES[name].server.items()), []).append(name)
+    return groups.items()
+
+
+def measure_case(name, engine, all_rows, folder, arguments):
+    case = CASES[name]
+    say(f"{engine.name} {engine.version}: {name}, {case.about}")
+    rows = all_rows.with_count(int(all_rows.count * case.share))
+    context = Context(engine, rows, Path(folder) / "service", arguments.quick)
+    # What runs now is measured, whatever is committed meanwhile.
+    commit = report.commit()
+    rounds = arguments.rounds or min(3 if arguments.quick else 5, case.rounds_max)
+    samples = run_case(name, context, rounds)
+    report.write_case(name, case, engine, samples, rows, commit, options(arguments), folder)
+    report.write_summary()
+
+
 def main():
     arguments = parse()
     if arguments.list:
@@ -81,18 +103,10 @@ def main():
             raise SystemExit(f"{folder} is in memory, where nothing is durable: set TMPDIR to a folder on a disk")
         all_rows = Rows(count, 100_000, folder)
         for engine_name in arguments.engine or ["mysql", "mariadb"]:
-            with Engine(engine_name, Path(folder) / engine_name) as engine:
-                for name in names:
-                    case = CASES[name]
-                    say(f"{engine_name} {engine.version}: {name}, {case.about}")
-                    rows = all_rows.with_count(int(count * case.share))
-                    context = Context(engine, rows, Path(folder) / "service", arguments.quick)
-                    # What runs now is measured, whatever is committed meanwhile.
-                    commit = report.commit()
-                    rounds = arguments.rounds or min(3 if arguments.quick else 5, case.rounds_max)
-                    samples = run_case(name, context, rounds)
-                    report.write_case(name, case, engine, samples, rows, commit, options(arguments), folder)
-                    report.write_summary()
+            for server, names_of_server in by_server(names, engine_name):
+                with Engine(engine_name, Path(folder) / engine_name, server) as engine:
+                    for name in names_of_server:
+                        measure_case(name, engine, all_rows, folder, arguments)
     say(f"bench-results/ written after {time.monotonic() - began:.0f} s")
 
 

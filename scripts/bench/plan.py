@@ -41,6 +41,10 @@ class Case:
     grows: tuple = ()
     # Settings of the server that the case changes.
     settings: dict = field(default_factory=dict)
+    # Settings with which a server of its own is started for the case.
+    server: dict = field(default_factory=dict)
+    # Where it says something.
+    engines: tuple = ("mysql", "mariadb")
     in_quick: bool = True
     # Share of the readings of a round: cases that only report take half, so that a full run stays bearable.
     share: float = 1.0
@@ -212,6 +216,9 @@ def rates(*steps):
     return [(step, "rows_per_s", f"{step}.rows_per_s") for step in steps]
 
 
+# MariaDB's own default makes a LOAD into `seed` hold a lock to its end.
+INTERLEAVED = {"innodb_autoinc_lock_mode": "2"}
+
 CASES = {
     "stream-columns": Case(
         "client streaming in columns beside two clients with LOAD DATA from files",
@@ -228,6 +235,16 @@ CASES = {
             ("stream-columns", "service_peak_rss_mib", "service.peak_rss_mib"),
             ("stream-columns", "core_to_core_ns", "machine.core_to_core_ns"),
         ],
+    ),
+    "interleaved": Case(
+        "as stream-columns, where clients that load into seed need not take turns (innodb_autoinc_lock_mode = 2, which is "
+        "MySQL's default)",
+        stream_columns,
+        ratios=[("stream-columns", "seed-file-load", "interleaved.stream-columns/seed-file-load")],
+        figures=[("seed-file-load", "rows_per_s", "interleaved.seed-file-load.rows_per_s")],
+        server=INTERLEAVED,
+        engines=("mariadb",),
+        in_quick=False,
     ),
     "stream-rows": Case(
         "client streaming, a message field for each reading",
@@ -350,6 +367,7 @@ CASES = {
         ],
         rounds_max=3,
         grows=("growth-seed", "growth"),
+        server=INTERLEAVED,
         in_quick=False,
     ),
 }
