@@ -70,10 +70,12 @@ class Service:
         return memory_mib(self.process.pid, "VmHWM")
 
     def expect_books(self, committed):
-        """P6, and nothing rejected or still on its way; what came twice, after a call was cut, was stored once."""
+        """P6, and nothing rejected or still on its way. What a call was cut with comes again, and is stored once: it was
+        turned away, which counts as rejected, or it is a duplicate."""
         with urllib.request.urlopen(self.rest + "/readyz", timeout=30) as answer:
             books = json.load(answer)["books"]
-        due = {"received": committed + books["duplicate"], "committed": committed, "rejected": 0, "in_flight": 0}
+        again = books["turned_away"] + books["duplicate"]
+        due = {"received": committed + again, "committed": committed, "rejected": books["turned_away"], "in_flight": 0}
         if any(books[name] != count for name, count in due.items()):
             raise Unbalanced(f"the service's books say {books}, {committed} were committed")
 
