@@ -142,9 +142,10 @@ impl MySqlStorage {
     pub fn partitions(&self) -> Option<Arc<dyn PartitionStore>> {
         match self.table.layout {
             TableLayout::Seed => None,
-            TableLayout::Partitioned | TableLayout::Hashed => {
-                Some(Arc::new(MySqlPartitions::new(self.pool.clone())))
-            }
+            TableLayout::Partitioned | TableLayout::Hashed => Some(Arc::new(MySqlPartitions::new(
+                self.pool.clone(),
+                self.indexes.time.as_deref(),
+            ))),
         }
     }
 

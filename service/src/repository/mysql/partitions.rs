@@ -25,16 +25,23 @@ const UNLOCK: &str =
 /// Of a session that is idle: when this host is gone in the middle of a pass, another instance has the lock soon, and not
 /// after the hours that a TCP connection takes to be given up. A statement that runs is not idle.
 const SHORT_LIFE: &str = "SET SESSION wait_timeout = 30";
-const TIMESTAMP: &str = "SELECT DATE_FORMAT(ts, '%Y-%m-%d %H:%i:%s.%f') FROM sensor_readings";
 
 /// Hands out passes over a pool.
 pub(super) struct MySqlPartitions {
     pool: Pool,
+    timestamps: String,
 }
 
 impl MySqlPartitions {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool }
+    /// `by_time` is the index that begins with the time. The optimizer has to be told: where most readings lie behind a
+    /// point in time, it may sort all of them by way of another index to find the first.
+    pub(super) fn new(pool: Pool, by_time: Option<&str>) -> Self {
+        let index = by_time.map(|name| format!(" FORCE INDEX ({})", identifier(name)));
+        let timestamps = format!(
+            "SELECT DATE_FORMAT(ts, '%Y-%m-%d %H:%i:%s.%f') FROM sensor_readings{}",
+            index.unwrap_or_default()
+        );
+        Self { pool, timestamps }
     }
 }
 
@@ -48,13 +55,16 @@ impl PartitionStore for MySqlPartitions {
         }
         let _ = conn.query_drop(FRESH_ESTIMATES).await;
         conn.query_drop(SHORT_LIFE).await.map_err(explain)?;
-        Ok(Some(Box::new(Pass { conn })))
+        let timestamps = self.timestamps.clone();
+        Ok(Some(Box::new(Pass { conn, timestamps })))
     }
 }
 
 /// Holds the named lock. The pool resets the session when the connection comes back, which frees the lock.
 struct Pass {
     conn: Conn,
+    /// Asks for timestamps.
+    timestamps: String,
 }
 
 #[async_trait]
@@ -93,16 +103,15 @@ impl PartitionPass for Pass {
 
     async fn newest_before(&mut self, end_us: i64) -> Result<Option<i64>, RepositoryError> {
         let end = literal(end_us);
-        let sql = format!("{TIMESTAMP} WHERE ts < {end} ORDER BY ts DESC LIMIT 1");
-        self.timestamp(&sql).await
+        self.timestamp(&format!("WHERE ts < {end} ORDER BY ts DESC LIMIT 1"))
+            .await
     }
 
     async fn oldest_from(&mut self, start_us: Option<i64>) -> Result<Option<i64>, RepositoryError> {
         let from = start_us.map_or(String::new(), |start_us| {
             format!("WHERE ts >= {}", literal(start_us))
         });
-        self.timestamp(&format!("{TIMESTAMP} {from} ORDER BY ts LIMIT 1"))
-            .await
+        self.timestamp(&format!("{from} ORDER BY ts LIMIT 1")).await
     }
 
     async fn count_up_to(&mut self, partition: &str, limit: u64) -> Result<u64, RepositoryError> {
@@ -145,7 +154,8 @@ impl PartitionPass for Pass {
 }
 
 impl Pass {
-    async fn timestamp(&mut self, sql: &str) -> Result<Option<i64>, RepositoryError> {
+    async fn timestamp(&mut self, which: &str) -> Result<Option<i64>, RepositoryError> {
+        let sql = format!("{} {which}", self.timestamps);
         let text: Option<String> = self.conn.query_first(sql).await.map_err(explain)?;
         text.map(|text| parse(&text)).transpose()
     }
