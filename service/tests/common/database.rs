@@ -247,6 +247,21 @@ impl Database {
         count.expect("a count")
     }
 
+    /// Statements of this schema that the server works on, of those that are like one of these.
+    pub(crate) async fn running(&self, patterns: &[&str]) -> u64 {
+        let patterns: Vec<_> = patterns
+            .iter()
+            .map(|it| format!("INFO LIKE '{it}'"))
+            .collect();
+        let sql = format!(
+            "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{}' AND ({})",
+            self.name,
+            patterns.join(" OR ")
+        );
+        let count: Option<u64> = self.connect().await.query_first(sql).await.expect("reads");
+        count.expect("a count")
+    }
+
     /// Every stored reading in order of time and id, read over the binary protocol.
     pub(crate) async fn stored(&self) -> Vec<Stored> {
         let sql = "SELECT id, sensor_value, sensor_type, id1, id2, ts FROM sensor_readings ORDER BY ts, id";

@@ -24,19 +24,8 @@ on_each_engine! {
     a_client_that_does_not_begin_is_cut_off,
 }
 
-/// Statements of this schema that wait for the table.
 async fn waiting(database: &Database) -> u64 {
-    let sql = format!(
-        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO LIKE 'SELECT COUNT(*) FROM sensor%'",
-        database.name()
-    );
-    let count: Option<u64> = database
-        .connect()
-        .await
-        .query_first(sql)
-        .await
-        .expect("reads");
-    count.expect("a count")
+    database.running(&["SELECT COUNT(*) FROM sensor%"]).await
 }
 
 async fn questions_without_an_asker_still_count(database: Database) {
