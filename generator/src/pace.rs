@@ -205,12 +205,16 @@ impl Segment {
         // By the period that governor counts with: the rate's own, cut to nanoseconds, would drift away from it.
         let period_ns = nanoseconds(limit.period);
         let burst_ns = period_ns.saturating_mul(limit.burst.get().into());
-        // Readings that were due before that are skipped: governor lets no more than a burst go at once.
-        let skipped_ns = nanoseconds(self.started.elapsed()).saturating_sub(burst_ns);
+        // Readings that were due before that are skipped: governor lets no more than a burst go at once. A batch that is
+        // longer than the burst takes more time to gather, and nothing is skipped in it.
+        let skipped_ns = match readings <= limit.burst.get() {
+            true => nanoseconds(self.started.elapsed()).saturating_sub(burst_ns),
+            false => 0,
+        };
         let last = |due_ns: u64| {
             due_ns
                 .max(skipped_ns)
-                .saturating_add(period_ns * u64::from(readings))
+                .saturating_add(period_ns.saturating_mul(readings.into()))
         };
         let before = self
             .due_ns
@@ -295,6 +299,17 @@ mod tests {
         assert_eq!(caught_up, 100_000, "ten seconds' worth");
         let late = Instant::now() - next;
         assert!(late <= Duration::from_millis(3), "{late:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_takes_long_to_gather_counts_from_its_first_reading() {
+        let started = Instant::now();
+        let pace = Pace::fixed(Rate::PerSecond(10.0), 1, u32::MAX);
+        for number in 0..3 {
+            let intended = pace.wait(400).await.unwrap();
+            let first = Duration::from_millis(100) * (400 * number + 1);
+            assert_eq!(intended - started, first);
+        }
     }
 
     #[tokio::test(start_paused = true)]
