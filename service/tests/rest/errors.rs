@@ -11,7 +11,10 @@ use tokio::{
 
 use crate::{
     api::Api,
-    common::{database::Database, on_each_engine, readings::assert_same, service::Service},
+    common::{
+        database::Database, on_each_engine, program::Program, readings::assert_same,
+        service::Service,
+    },
     sample::{filled, readings},
 };
 
@@ -21,6 +24,7 @@ on_each_engine! {
     a_body_has_to_be_small_and_json,
     a_body_that_does_not_come_is_not_waited_for,
     what_is_no_http_ends_no_more_than_its_connection,
+    the_log_tells_what_a_request_failed_at,
 }
 
 const TIME: &str = "from_time=0&to_time=9999999999999";
@@ -317,4 +321,25 @@ async fn unharmed(database: &Database, service: Service) {
     let stored = database.stored().await;
     assert_same(stored.iter().map(|row| &row.reading), &readings());
     service.close().await;
+}
+
+/// The answer does not say it: by the id that it has, the log does.
+async fn the_log_tells_what_a_request_failed_at(database: Database) {
+    let program = Program::start(&database.url(), &["--partitions-enabled", "false"]).await;
+    database.run("DROP TABLE sensor_readings").await;
+    let url = format!("http://{}/sensor/time?{TIME}", program.rest);
+    let request = reqwest::Client::new().get(url);
+    let answer = request
+        .header("x-request-id", "the-one-that-failed")
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 500);
+    let problem: serde_json::Value = answer.json().await.expect("JSON");
+    assert_eq!(problem["request_id"], "the-one-that-failed");
+    program.terminate();
+    let log = program.ended().await.stderr;
+    let of_request = |line: &&str| line.contains("the-one-that-failed");
+    let line = log.lines().find(of_request).expect("a line of that id");
+    assert!(line.contains("sensor_readings"), "{line}");
 }

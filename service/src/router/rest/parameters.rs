@@ -28,7 +28,7 @@ parameters!(ByTime {
 });
 
 parameters!(ByIds {
-    /// Whole numbers, separated by commas
+    /// Whole numbers, at most 1,000, separated by commas
     #[param(example = "0,1")]
     id1: String,
     /// As many texts, separated by commas; the first belongs to the first of id1 and so on; a comma inside of one is
@@ -47,7 +47,7 @@ parameters!(ByIdsTime {
     /// End, does not belong to the range
     #[param(example = "2026-01-31T13:00:00Z")]
     to_time: String,
-    /// Whole numbers, separated by commas
+    /// Whole numbers, at most 1,000, separated by commas
     #[param(example = "0,1")]
     id1: String,
     /// As many texts, separated by commas; the first belongs to the first of id1 and so on; a comma inside of one is
@@ -66,7 +66,7 @@ parameters!(ByTimeMaybeIds {
     /// End, does not belong to the range
     #[param(example = "2026-01-31T13:00:00Z")]
     to_time: String,
-    /// Whole numbers, separated by commas
+    /// Whole numbers, at most 1,000, separated by commas
     #[param(example = "0,1")]
     id1: Option<String>,
     /// As many texts, separated by commas; the first belongs to the first of id1 and so on; a comma inside of one is
@@ -118,6 +118,9 @@ pub(super) enum QueryProblems {
     /// A parameter is missing, unknown, repeated or has no usable value
     #[response(status = 400, content_type = "application/problem+json")]
     BadRequest(ProblemDocument<'static>),
+    /// The database cannot answer this: the service's log says why, by the request id
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(ProblemDocument<'static>),
     /// The database is not available
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(ProblemDocument<'static>),

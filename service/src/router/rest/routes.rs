@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, future::BoxFuture};
+use tracing::Instrument as _;
 use warp::{
     Buf, Filter as _,
     filters::BoxedFilter,
@@ -158,7 +159,9 @@ async fn answer(
     let begun = Instant::now();
     let headers = request.headers.clone();
     let id = request_id(&headers);
-    let answer = (route.handler)(context, request).await;
+    // Whatever the log says of this request has its id, so the span is one of any level.
+    let span = tracing::error_span!("request", id);
+    let answer = (route.handler)(context, request).instrument(span).await;
     let response = respond(answer, &method, &headers, &id);
     tracing::debug!(
         request_id = id,
