@@ -22,6 +22,10 @@ impl MySqlTable {
         let opts = Opts::from_url(url).map_err(|_| {
             Error::Usage("--database-url is no mysql://user:password@host:3306/database".to_owned())
         })?;
+        if opts.ssl_opts().is_some() {
+            let reason = "--database-url asks for TLS (require_ssl), which is not there yet";
+            return Err(Error::Usage(reason.to_owned()));
+        }
         let place = match opts.socket() {
             Some(socket) => socket.to_owned(),
             None => format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port()),

@@ -82,3 +82,16 @@ async fn no_database_and_two_databases_are_refused() {
     ];
     refused(&both, "exclude each other").await;
 }
+
+#[tokio::test]
+async fn an_address_of_a_database_that_will_not_do_is_named() {
+    for (url, culprit) in [
+        ("mysql://root@127.0.0.1:1", "names no database"),
+        ("mysql://root@127.0.0.1:1/x?require_ssl=true", "require_ssl"),
+    ] {
+        let ended = end_of(command(&["serve", "--database-url", url])).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(culprit), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "one sentence: {ended:?}");
+    }
+}

@@ -45,6 +45,11 @@ impl Connector {
             let reason = "the database url names no database: mysql://user@host:port/DATABASE";
             return Err(RepositoryError::Setup(reason.to_owned()));
         }
+        if opts.ssl_opts().is_some() {
+            let reason = "the database url asks for TLS (require_ssl), which is not there yet: leave it out, or reach the \
+                          database through a tunnel";
+            return Err(RepositoryError::Setup(reason.to_owned()));
+        }
         let pool = PoolOpts::default()
             .with_constraints(PoolConstraints::new(0, 8).unwrap_or_default())
             .with_inactive_connection_ttl(Duration::from_secs(60));
