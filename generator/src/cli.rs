@@ -41,6 +41,7 @@ enum Command {
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Box<VerifyOptions>),
     /// Write the readings of a run to files for LOAD DATA, to measure other ways of loading with.
+    #[command(after_help = EXPORT_EXAMPLES)]
     Export(Box<ExportOptions>),
     /// Print a completion script, such as: sluicegen completions bash > /etc/bash_completion.d/sluicegen
     Completions {
@@ -99,8 +100,16 @@ Examples:
 
 Readings without an acknowledgement, as after a crash, may be stored or not.
 
-Exit status: 0 when nothing is lost, duplicated, altered or unexpected, 1 when something is or the database cannot be
-read, 2 for wrong flags or a file that is no journal.";
+Exit status: 0 when nothing is lost, unproven, duplicated, altered or unexpected, 1 when something is or the database
+cannot be read, 2 for wrong flags or a file that is no journal.";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  What `sluicegen run --count 1000000 --connections 2` sends, as two files:
+    sluicegen export --out rows --count 1000000 --connections 2
+
+Needs --count. Columns: id, id1, id2, sensor_type, sensor_value, ts (UTC), separated by tabs.
+Flags that say how to send, such as --target, --mode and --rate, change nothing.";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:

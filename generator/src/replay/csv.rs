@@ -182,7 +182,7 @@ impl CsvReadings {
                     sensor_value: self.number(*value)?,
                     sensor_type: self.cell(*sensor_type).to_owned(),
                     id1: self.cell(*id1).parse().map_err(|_| {
-                        self.mistake(*id1, "is no whole number from 0 to 2147483647")
+                        self.mistake(*id1, "is no whole number from -2147483648 to 2147483647")
                     })?,
                     id2: self.cell(*id2).to_owned(),
                     timestamp_us: self.time(*time)?,
@@ -329,11 +329,11 @@ mod tests {
     #[test]
     fn a_long_file_has_a_reading_per_line() {
         let text =
-            "id2,id1,timestamp,sensor_type,sensor_value\nA,7,1000,wind,-3.5\nA,7,2000,wind,\n";
+            "id2,id1,timestamp,sensor_type,sensor_value\nA,-7,1000,wind,-3.5\nA,-7,2000,wind,\n";
         let (readings, skipped) = read(text, &long()).unwrap();
         assert_eq!(skipped, 1);
         assert_eq!(readings.len(), 1);
-        assert_eq!((readings[0].id1, readings[0].id2.as_str()), (7, "A"));
+        assert_eq!((readings[0].id1, readings[0].id2.as_str()), (-7, "A"));
         assert_eq!(readings[0].timestamp_us, 1_000_000);
     }
 

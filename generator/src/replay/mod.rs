@@ -90,7 +90,13 @@ pub struct ReplayOptions {
     #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "wide")]
     pub types: Vec<String>,
     /// id1 of all readings of a wide file.
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "wide", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        requires = "wide",
+        allow_negative_numbers = true
+    )]
     pub id1: i32,
     /// id2 of all readings of a wide file.
     #[arg(long, value_name = "TEXT", requires = "wide")]

@@ -80,7 +80,7 @@ pub struct RunOptions {
         value_parser = flags::target
     )]
     pub target: String,
-    /// Sent as `authorization: Bearer TOKEN`.
+    /// Sent as `authorization: Bearer TOKEN`, for a proxy before the service, which does not ask for one.
     #[arg(long, env = "SLUICEGEN_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     #[arg(long, value_enum, default_value_t = Mode::StreamAcked)]

@@ -29,7 +29,7 @@ impl ProducerBuilder {
         }
     }
 
-    /// Names the stream, in 1 to 128 bytes. A named stream is stored exactly once and in order, over every crash on
+    /// Names the stream, in 1 to 128 characters. A named stream is stored exactly once and in order, over every crash on
     /// either side. Without a name the producer is anonymous: what a broken call had not acknowledged is sent again,
     /// so that readings are stored at least once.
     pub fn stream_id(mut self, stream_id: impl Into<String>) -> Self {
@@ -71,7 +71,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Bytes that a message may take, 4,096 to 4,194,304; 256 KiB by default. The service refuses more than 4 MiB.
+    /// Bytes that a message may take, 4,096 to 4,194,304; 256 KiB by default. The service must take as much: its
+    /// `grpc.max_message_bytes` is 4 MiB by default, and a larger message ends the producer.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_message_bytes = bytes;
         self

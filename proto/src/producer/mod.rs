@@ -83,7 +83,7 @@ impl Producer {
         }
     }
 
-    /// Registers a series, or finds it. `id1` is 0 to 2147483647, the texts are 1 to 50 characters: the service
+    /// Registers a series, or finds it. `id1` is any 32-bit integer, the texts are 1 to 50 characters: the service
     /// rejects readings of others.
     ///
     /// # Panics
