@@ -4,7 +4,8 @@
 #
 #   - at 200,000 readings per second over 10 s, the achieved rate is within 1 % of it, and the first 100 ms bring no burst
 #   - at full rate in columns, it costs at most 0.5 microseconds of CPU per reading
-#   - a service that is stopped for 2 s (SIGSTOP) shows in p99.9 of an open-loop run, in every mode
+#   - a service that is stopped for 2 s (SIGSTOP) shows in p99.9 of an open-loop run, in the modes
+#     stream-acked, batch and unary
 #
 #   scripts/measure-generator.sh [DATABASE SERVER]      MariaDB, unless told otherwise
 #   RATE=50000 scripts/measure-generator.sh             another rate, where the machine does not keep up with 200,000

@@ -173,7 +173,7 @@ def case_section(case):
     lines = [f"## {case['case']}", "", f"{about}."]
     lines.append("")
     for engine, result in zip(engines, results):
-        lines += [f"- {chart.NAMES[engine]} {result['version']}: {readings_of(result)}, at {result['measured_at']}, commit {result['commit'][:12]}"
+        lines += [f"- {chart.NAMES[engine]} {result['version']}: {readings_of(result)}at {result['measured_at']}, commit {result['commit'][:12]}"
                       f"{'+changes' * result['commit'].endswith('+changes')}:", f"  `{result['command']}`"]
     lines += ["", "| figure | " + " | ".join(chart.NAMES[engine] for engine in engines) + " |", "|---" * (len(engines) + 1) + "|"]
     for key in dict.fromkeys(key for result in results for key in result["figures"]):
@@ -182,17 +182,15 @@ def case_section(case):
 
 
 def readings_of(result):
-    """How many readings a step stored, where that differs from step to step."""
+    """How many readings a round stored, by step where that differs, and a comma behind it."""
     steps = {}
     for step, samples in result["samples"].items():
         one = next((sample for sample in samples if sample and "readings" in sample), None)
         if one and not step.endswith(("-first", "-last")):
             steps.setdefault((one["readings"], one["series"]), []).append(step)
-    if not steps:
-        steps = {(result["readings"], result["series"]): []}
     def text(readings, series, of):
         return f"{readings:,} readings of {series:,} series" + (f" ({', '.join(of)})" if len(steps) > 1 else "")
-    return ", ".join(text(*size, of) for size, of in steps.items())
+    return "".join(text(*size, of) + ", " for size, of in steps.items())
 
 
 def cell(value):

@@ -31,7 +31,7 @@ CASE = [
                                                   "the books did not balance"),
 ]
 
-# What figures of samples mean; those of the case `rest` are described in `rest.py`.
+# What figures of samples mean.
 SAMPLE = {
     "readings": "how many it stored",
     "series": "of how many series",
@@ -45,6 +45,21 @@ SAMPLE = {
                        "machine it changes, and rates with it; null where there is one core",
     "mib_per_million_rows": "table and indexes on disk, MiB",
     "index_mib_per_million_rows": "of that, the secondary indexes, by the engine's own statistics, MiB",
+    "stop_ms": "`drop`: longest time without a commit while the partition was dropped and half a second around it, "
+               "milliseconds",
+    "otherwise_ms": "`drop`: longest time without a commit in the rest of the stream, milliseconds",
+    "took_ms": "`drop`: duration of the ALTER, milliseconds",
+    "alone_rows_per_s": "`rest-delete`, `rest-slow`: rate of the stream alone, mean of before and after",
+    "kept": "`rest-delete`, `rest-slow`: rate beside the other work over the rate alone",
+    "delete_s": "`rest-delete`: duration of the delete, seconds",
+    "growth_mib": "`rest-slow`: memory of the service at the end of the stream beside the export, less that before it, MiB",
+    "page_by_time_ms": "`rest`: a page of 1,000 readings from a point in time on, median of 50, milliseconds",
+    "page_by_ids_time_ms": "`rest`: 1,000 readings of one series, median of 50, milliseconds",
+    "latest_100_ms": "`rest`: the newest reading of each of 100 pairs of ids, median of 20, milliseconds",
+    "first_page_ms": "`rest`: the first five pages of a walk by cursor, median, milliseconds",
+    "last_page_ms": "`rest`: the last five full pages of it, median, milliseconds",
+    "export_rows_per_s": "`rest`: readings per second of an export of all as NDJSON",
+    "export_growth_mib": "`rest`: how much that export made a fresh service grow, MiB",
 }
 
 # Of `bench-results/summary.json`.

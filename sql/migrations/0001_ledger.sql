@@ -13,7 +13,7 @@ CREATE TABLE ingest_streams (
   PRIMARY KEY (stream_id)
 ) ENGINE = InnoDB;
 
--- The quarantine: readings that were not stored, as they were sent, and why.
+-- The quarantine: readings that were not stored, as they were sent but for texts beyond 255 characters, and why.
 CREATE TABLE rejected_readings (
   id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   stream_id VARCHAR(191) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL COMMENT 'NULL for an anonymous call',

@@ -23,7 +23,8 @@ pub struct Settings {
     )]
     pub database_url: Option<String>,
 
-    /// Runs a private MariaDB or MySQL server as a child; data stays in DIR between runs
+    /// Runs a private MariaDB or MySQL server as a child; data stays in DIR between runs [without DIR:
+    /// sluicegate-data in the current folder]
     #[arg(long, env = "SLUICEGATE_EMBEDDED_DB", value_name = "DIR", num_args = 0..=1,
           require_equals = true, default_missing_value = "sluicegate-data")]
     pub embedded_db: Option<PathBuf>,
@@ -40,7 +41,8 @@ pub struct Settings {
     #[arg(long, env = "SLUICEGATE_MIGRATE", value_name = "BOOL")]
     pub migrate: Option<bool>,
 
-    /// Name of this instance, unique among those that share a database [default: random]
+    /// Name of this instance, unique among those that share a database; each name leaves a row for each lane in
+    /// ingest_streams, so a restart had better keep it [default: random]
     #[arg(long, env = "SLUICEGATE_INSTANCE", value_name = "NAME")]
     pub instance: Option<String>,
 
@@ -89,7 +91,8 @@ pub struct Settings {
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GrpcOverrides {
-    /// Largest message taken, bytes; 65536 to 67108864 [default: 4194304]
+    /// Largest message taken, bytes; 65536 to 67108864, and no less than producers send, which is 262144 for
+    /// `Producer` as it comes [default: 4194304]
     #[arg(
         long = "grpc-max-message-bytes",
         env = "SLUICEGATE_GRPC_MAX_MESSAGE_BYTES",
@@ -142,7 +145,8 @@ pub struct IngestOverrides {
     )]
     pub linger_ms: Option<u64>,
 
-    /// Readings of one batch at the most; 1 to 4000000 [default: 250000]
+    /// Readings from which on a batch takes no further message, and messages are never divided; 1 to 4000000
+    /// [default: 250000]
     #[arg(
         long = "ingest-max-batch-rows",
         env = "SLUICEGATE_INGEST_MAX_BATCH_ROWS",
@@ -166,7 +170,8 @@ pub struct IngestOverrides {
     )]
     pub dictionary_bytes: Option<usize>,
 
-    /// How long a unary or batch call may wait for its commit, milliseconds [default: 30000]
+    /// How long a unary or batch call may wait for its commit, and a stream for its position at the beginning,
+    /// milliseconds [default: 30000]
     #[arg(
         long = "ingest-commit-deadline-ms",
         env = "SLUICEGATE_INGEST_COMMIT_DEADLINE_MS",
