@@ -22,7 +22,8 @@ use sluicegate::{
     usecase::manage::partitions::{PartitionManager, PartitionSettings, PassOutcome},
 };
 use sluicegate_proto::v1::SensorReading;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use common::{
     database::Database,
@@ -43,6 +44,7 @@ on_each_engine! {
     a_transaction_that_runs_on_is_not_waited_for,
     a_stream_goes_on_while_partitions_are_made_and_dropped,
     a_backlog_gets_partitions_as_it_begins_to_stream_in,
+    readings_ahead_of_now_get_partitions_of_their_width,
     the_layout_seed_has_no_partitions_to_drop,
 }
 
@@ -69,14 +71,17 @@ fn minutely() -> PartitionSettings {
 }
 
 fn settings(width: &str, retention: &str) -> PartitionSettings {
-    let config = PartitionConfig {
+    config(width, retention).settings().expect("enabled")
+}
+
+fn config(width: &str, retention: &str) -> PartitionConfig {
+    PartitionConfig {
         enabled: true,
         width: width.parse().expect("a width"),
         buffer_pool_share: 0.25,
         retention: retention.parse().expect("a retention"),
         interval_s: 10,
-    };
-    config.settings().expect("enabled")
+    }
 }
 
 async fn manager(database: &Database, settings: PartitionSettings) -> PartitionManager {
@@ -416,6 +421,39 @@ async fn a_backlog_gets_partitions_as_it_begins_to_stream_in(database: Database)
         serde_json::Value::Null
     );
     service.close().await;
+}
+
+/// While nothing newer came for hours, now gets wide partitions. One of them is divided again in the same pass for
+/// readings that arrive a little ahead of now.
+async fn readings_ahead_of_now_get_partitions_of_their_width(database: Database) {
+    let storage = storage(&database, Layout::Partitioned).await;
+    let now = chrono::Utc::now();
+    let old = now - chrono::Duration::hours(2);
+    let old = old.format("%Y-%m-%d %H:%M:%S").to_string();
+    store(&database, 1, 1, &old, "0").await;
+    let config = PartitionConfig {
+        interval_s: 1,
+        ..config("auto", "none")
+    };
+    let store = storage.partitions().expect("it has partitions");
+    let manager = PartitionManager::new(store, config.settings().expect("enabled"));
+    let manager = Arc::new(manager);
+    let place = now + chrono::Duration::minutes(20);
+    let (_places, places) = watch::channel(Some(place.timestamp_micros()));
+    let draining = CancellationToken::new();
+    let running = tokio::spawn(manager.clone().run(places, draining.clone()));
+    until("a pass has ended", async || {
+        let figures = manager.figures();
+        figures.last_pass.is_some() || figures.failure.is_some()
+    })
+    .await;
+    draining.cancel();
+    running.await.expect("no panic");
+    assert_eq!(manager.figures().failure, None);
+    let next = place + chrono::Duration::minutes(1);
+    let end = next.format("p%Y%m%d_%H%M00").to_string();
+    let names = names(&database).await;
+    assert!(names.contains(&end), "{end} is not in {names:?}");
 }
 
 async fn the_layout_seed_has_no_partitions_to_drop(database: Database) {

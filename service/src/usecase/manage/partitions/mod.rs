@@ -298,7 +298,8 @@ impl PartitionManager {
         if whole.upper_us.is_none() {
             lock(&self.figures).rehomed_rows += rows.saturating_sub(left);
         }
-        Ok(plan::divided(known, &split))
+        // The next front may fall into one of the pieces, and needs its name.
+        pass.partitions().await
     }
 
     /// Before the catch-all is divided: says what is going to be moved, and fences off what would be in the way again.

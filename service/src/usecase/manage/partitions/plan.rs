@@ -179,23 +179,6 @@ pub(super) fn fence(split: &mut Split, oldest_far_us: i64, width: TimeSpan) {
     }
 }
 
-/// The list as it is after a split.
-pub(super) fn divided(partitions: &[Partition], split: &Split) -> Vec<Partition> {
-    let mut divided = Vec::with_capacity(partitions.len() + split.bounds_us.len());
-    for partition in partitions {
-        if partition.name == split.name {
-            divided.extend(split.bounds_us.iter().map(|&bound_us| Partition {
-                name: format!("new {bound_us}"),
-                upper_us: Some(bound_us),
-                rows: 0,
-                bytes: 0,
-            }));
-        }
-        divided.push(partition.clone());
-    }
-    divided
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -206,6 +189,23 @@ mod tests {
 
     const MINUTE: TimeSpan = TimeSpan::MINUTE;
     const NOON_US: i64 = 1_767_268_800_000_000;
+
+    /// The list as it is after a split.
+    fn divided(partitions: &[Partition], split: &Split) -> Vec<Partition> {
+        let mut divided = Vec::with_capacity(partitions.len() + split.bounds_us.len());
+        for partition in partitions {
+            if partition.name == split.name {
+                divided.extend(split.bounds_us.iter().map(|&bound_us| Partition {
+                    name: format!("new {bound_us}"),
+                    upper_us: Some(bound_us),
+                    rows: 0,
+                    bytes: 0,
+                }));
+            }
+            divided.push(partition.clone());
+        }
+        divided
+    }
 
     fn partitions(bounds: impl IntoIterator<Item = i64>) -> Vec<Partition> {
         let bounds = bounds.into_iter().map(Some).chain([None]);
