@@ -12,6 +12,8 @@ use crate::{model::StreamId, repository::RepositoryError};
 
 /// How long the end of a killed connection may take, rolling back included.
 const RELEASE_DEADLINE_S: u32 = 10;
+/// How long taking the claim may go without an answer: a network that drops packets would hold the lane otherwise.
+const TAKE_DEADLINE: Duration = Duration::from_secs(2 * RELEASE_DEADLINE_S as u64);
 /// How often the database is asked what it knows of a connection that has not answered yet.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A connection that the database has heard nothing of for so long, in the middle of a load, is not heard by it. What
@@ -21,8 +23,17 @@ const UNHEARD_S: u32 = 5;
 /// Takes the claim of a lane for this connection, and ends the connection that held it before.
 ///
 /// # Errors
-/// When the other connection does not end in time; retriable.
+/// When the other connection does not end in time, or the database does not answer; retriable.
 pub(super) async fn take(conn: &mut Conn, lane: &StreamId) -> Result<(), RepositoryError> {
+    tokio::time::timeout(TAKE_DEADLINE, take_from_holder(conn, lane))
+        .await
+        .unwrap_or_else(|_| {
+            let reason = "no answer to the claim of a lane".to_owned();
+            Err(RepositoryError::Unreachable(reason))
+        })
+}
+
+async fn take_from_holder(conn: &mut Conn, lane: &StreamId) -> Result<(), RepositoryError> {
     let name = name(lane);
     if get_lock(conn, &name, 0).await? {
         return Ok(());

@@ -21,9 +21,11 @@ pub(super) const SILENCE_LIMIT_S: u32 = 5;
 
 /// The session's settings: whatever the server's defaults are, texts are UTF-8, times are in UTC, a bad value is an
 /// error, and a transaction locks rows and never gaps.
-const SESSION: [&str; 6] = [
+const SESSION: [&str; 7] = [
     // The driver's handshake says so too, but a pooled connection is reset, and MySQL then falls back to its default.
     "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+    // Changes from management are transactions of one statement.
+    "SET autocommit = 1",
     "SET time_zone = '+00:00'",
     "SET sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
