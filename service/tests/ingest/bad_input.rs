@@ -20,6 +20,7 @@ use crate::common::{
 
 on_each_engine! {
     columns_of_different_lengths_are_refused,
+    a_message_of_too_many_readings_is_refused,
     a_header_in_mid_stream_is_refused_and_what_came_before_is_stored,
     a_batch_with_a_position_inside_a_stream_is_refused,
     what_is_no_message_is_refused,
@@ -74,6 +75,24 @@ async fn columns_of_different_lengths_are_refused(database: Database) {
         assert_eq!(violated(&refused.expect_err("malformed")), field);
     }
     assert_eq!(database.count("sensor_readings").await, 0);
+    service.close().await;
+}
+
+/// Empty ones, which are two bytes each on the wire and far more as rejections.
+async fn a_message_of_too_many_readings_is_refused(database: Database) {
+    let service = Service::start(&database).await;
+    let empty = vec![SensorReading::default(); 1_000_001];
+    let refused = stream(&service, vec![rows(empty.clone())]).await;
+    assert_eq!(violated(&refused.expect_err("malformed")), "rows.readings");
+    let batch = SensorBatch {
+        readings: empty,
+        position: None,
+    };
+    let refused = service.client().await.send_sensor_batch(batch).await;
+    let refused = refused.expect_err("malformed");
+    assert_eq!(violated(&refused), "readings");
+    assert!(refused.message().contains("1000001"), "{refused:?}");
+    assert_eq!(service.figure("received").await, 0);
     service.close().await;
 }
 

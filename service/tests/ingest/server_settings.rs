@@ -1,16 +1,28 @@
 //! Settings of the server that ingestion depends on (these tests change them globally).
 
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream};
+use mysql_async::prelude::Queryable as _;
+use sluicegate_proto::v1::SensorBatch;
+
 use crate::common::{
     alone_on_each_engine,
     database::Database,
-    readings::{assert_stored, column_batch, columns, reading, rows},
-    service::Service,
+    readings::{assert_stored, column_batch, columns, position, reading, rows},
+    service::{Service, open},
+    until,
 };
 
 alone_on_each_engine! {
     local_infile_off_is_named,
     a_small_packet_is_named,
     the_smallest_packet_that_is_accepted_takes_any_number_of_rejections,
+    the_smallest_packet_that_is_accepted_takes_any_number_of_streams,
+    a_server_without_autocommit_keeps_what_was_answered,
     what_an_acknowledgement_survives_is_published,
 }
 
@@ -64,6 +76,77 @@ async fn the_smallest_packet_that_is_accepted_takes_any_number_of_rejections(dat
     database
         .run("SET GLOBAL max_allowed_packet = 67108864")
         .await;
+}
+
+/// While nothing can be loaded, one lane gathers a batch of each: more of the ledger than a packet takes.
+async fn the_smallest_packet_that_is_accepted_takes_any_number_of_streams(database: Database) {
+    const STREAMS: u64 = 2_400;
+    database
+        .run("SET GLOBAL max_allowed_packet = 1048576")
+        .await;
+    let service = Service::start_with(&database, |settings| {
+        settings.ingest.lanes = Some(1);
+        settings.grpc.max_concurrent_calls = Some(4_000);
+    })
+    .await;
+    let client = service.client().await;
+    // 128 characters of four bytes.
+    let name = |n: u64| format!("{n:0>4}{}", "\u{1f321}".repeat(124));
+    let opening = (1..=STREAMS).map(|n| {
+        let mut client = client.clone();
+        async move { open(&mut client, &name(n)).await.epoch }
+    });
+    let epochs: Vec<u64> = stream::iter(opening).buffered(64).collect().await;
+
+    let mut other = database.connect().await;
+    let lock = "LOCK TABLES sensor_readings WRITE";
+    other.query_drop(lock).await.expect("locked");
+    let calls: Vec<_> = (1..=STREAMS)
+        .zip(epochs)
+        .map(|(n, epoch)| {
+            let mut client = client.clone();
+            let batch = SensorBatch {
+                readings: vec![reading(n)],
+                position: Some(position(&name(n), epoch, 1)),
+            };
+            tokio::spawn(async move { client.send_sensor_batch(batch).await })
+        })
+        .collect();
+    let before = AtomicU64::new(0);
+    until("the lane takes no more", async || {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let received = service.figure("received").await;
+        before.swap(received, Ordering::Relaxed) == received && received > 1_000
+    })
+    .await;
+    other.query_drop("UNLOCK TABLES").await.expect("unlocked");
+    for call in calls {
+        let reply = call.await.expect("no panic").expect("stored").into_inner();
+        assert_eq!((reply.committed, reply.committed_seq), (1, 1));
+    }
+    assert_eq!(service.figure("retries").await, 0);
+    assert_stored(&database, 1..STREAMS + 1).await;
+    service.close().await;
+    database
+        .run("SET GLOBAL max_allowed_packet = 67108864")
+        .await;
+}
+
+async fn a_server_without_autocommit_keeps_what_was_answered(database: Database) {
+    database.run("SET GLOBAL autocommit = 0").await;
+    // A fresh schema, so that the tables are made under that setting, too.
+    let service = Service::start(&database).await;
+    let stored = service.client().await.send_sensor_reading(reading(1)).await;
+    assert_eq!(stored.expect("stored").into_inner().committed, 1);
+    let path = "/sensor/delete/time?from_time=0&to_time=9999999999999";
+    let url = format!("http://{}{path}", service.rest);
+    let answer = reqwest::Client::new().delete(url).send().await;
+    let answer: serde_json::Value = answer.expect("an answer").json().await.expect("JSON");
+    assert_eq!(answer["deleted_count"], 1);
+    // Another connection sees what is committed alone.
+    assert_eq!(database.count("sensor_readings").await, 0);
+    service.close_after_deletes().await;
+    database.run("SET GLOBAL autocommit = 1").await;
 }
 
 async fn what_an_acknowledgement_survives_is_published(database: Database) {

@@ -51,13 +51,31 @@ pub(super) fn reading(reading: v1::SensorReading) -> Reading {
     }
 }
 
-pub(super) fn rows(readings: Vec<v1::SensorReading>) -> Readings {
-    Readings::Rows(readings.into_iter().map(reading).collect())
+pub(super) fn rows(field: &str, readings: Vec<v1::SensorReading>) -> Result<Readings, IngestError> {
+    check_count(field, readings.len())?;
+    Ok(Readings::Rows(readings.into_iter().map(reading).collect()))
+}
+
+/// Twice as many as a message of 4 MiB has of good ones. Empty readings take two bytes each, and as rejections some
+/// thirty times as much until they are stored (P4).
+const READINGS_MAX: usize = 1_000_000;
+
+fn check_count(field: &str, readings: usize) -> Result<(), IngestError> {
+    if readings <= READINGS_MAX {
+        return Ok(());
+    }
+    Err(IngestError::Malformed {
+        field: field.to_owned(),
+        reason: format!(
+            "{readings} readings in one message, but {READINGS_MAX} are the most: send it in parts"
+        ),
+    })
 }
 
 /// Columns that do not match in length have no rows: the message as a whole is malformed.
 pub(super) fn columns(batch: v1::ColumnBatch) -> Result<Readings, IngestError> {
     let rows = batch.series_index.len();
+    check_count("columns.series_index", rows)?;
     for (field, length) in [
         ("sensor_value", batch.sensor_value.len()),
         ("timestamp_delta_us", batch.timestamp_delta_us.len()),

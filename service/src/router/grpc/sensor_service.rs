@@ -15,7 +15,7 @@ use super::{
     status::{of_error, of_rejection},
     streaming::{self, Feed},
 };
-use crate::usecase::ingest::{Ingest, IngestError};
+use crate::usecase::ingest::{Ingest, IngestError, Readings};
 
 pub(super) struct SensorServiceImpl {
     ingest: Arc<Ingest>,
@@ -52,7 +52,7 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
         request: Request<SensorReading>,
     ) -> Result<Response<SensorResponse>, Status> {
         let _open = self.calls.token();
-        let readings = convert::rows(vec![request.into_inner()]);
+        let readings = Readings::Rows(vec![convert::reading(request.into_inner())]);
         let summary = self
             .ingest
             .submit(None, readings)
@@ -74,7 +74,7 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
         let batch = request.into_inner();
         let header = batch.position.as_ref().map(convert::header).transpose();
         let header = header.map_err(|e| of_error(&e))?;
-        let readings = convert::rows(batch.readings);
+        let readings = convert::rows("readings", batch.readings).map_err(|e| of_error(&e))?;
         let summary = self
             .ingest
             .submit(header, readings)

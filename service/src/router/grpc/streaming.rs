@@ -147,7 +147,7 @@ fn readings(message: Message) -> Result<Readings, IngestError> {
             reason: "a batch inside a stream has no position of its own: the header has it"
                 .to_owned(),
         }),
-        Message::Rows(batch) => Ok(convert::rows(batch.readings)),
+        Message::Rows(batch) => convert::rows("rows.readings", batch.readings),
         Message::Columns(batch) => convert::columns(batch),
     }
 }

@@ -1,6 +1,10 @@
 //! A batch is open, sealed or committed, and each is a type of its own: only a committed one can acknowledge (P1).
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use super::{
     admission::{self, Permit},
@@ -11,7 +15,7 @@ use super::{
     tsv::TimestampWriter,
 };
 use crate::{
-    model::{Fault, KeptSeries, Limits, Reading, Rejection, Seq},
+    model::{Fault, KeptSeries, Limits, Reading, Rejection, Seq, Series, StreamId},
     repository::{DroppedRows, LoadBatch, LoadPart, PartOutcome, RowFormat, RowIds},
 };
 
@@ -21,6 +25,8 @@ pub(super) struct OpenBatch {
     columns: Columns,
     parts: Vec<LoadPart>,
     sessions: Vec<Arc<Session>>,
+    /// The named ones among the parts' streams.
+    streams: HashSet<StreamId>,
     rejections: Vec<Rejection>,
     /// Memory of the rejections' series.
     rejected_series_bytes: usize,
@@ -35,6 +41,11 @@ impl OpenBatch {
 
     pub(super) fn readings(&self) -> usize {
         self.columns.rows() as usize + self.rejections.len()
+    }
+
+    /// How many named streams it has readings of.
+    pub(super) fn streams(&self) -> usize {
+        self.streams.len()
     }
 
     /// Memory that does not follow from the count of its rows, bytes: the series' texts and the rejections.
@@ -93,8 +104,7 @@ impl OpenBatch {
             let fault = Fault::of_series(&series.id2, &series.sensor_type, limits)
                 .or_else(|| Fault::of_measurement(*sensor_value, *timestamp_us, limits));
             if let Some(fault) = fault {
-                let kept = KeptSeries::of(series.id1, &series.id2, &series.sensor_type);
-                self.rejected_series_bytes += kept.size_bytes();
+                let kept = self.kept(series);
                 self.rejections.push(Rejection {
                     seq: first_seq.plus(offset as u64),
                     fault,
@@ -109,6 +119,19 @@ impl OpenBatch {
                 .texts
                 .intern(series.id1, &series.id2, &series.sensor_type);
             self.columns.push(index, *sensor_value, *timestamp_us);
+        }
+    }
+
+    /// The series of a row that is rejected. Bad rows often are of the series of the one before, and share it (P4).
+    #[cold]
+    fn kept(&mut self, series: &Series) -> KeptSeries {
+        let kept = KeptSeries::of(series.id1, &series.id2, &series.sensor_type);
+        match self.rejections.last() {
+            Some(last) if last.series == kept => last.series.clone(),
+            _ => {
+                self.rejected_series_bytes += kept.size_bytes();
+                kept
+            }
         }
     }
 
@@ -161,6 +184,11 @@ impl OpenBatch {
             last.rows.end = part.rows.end;
             last.rejections.end = part.rejections.end;
             return;
+        }
+        if let Some((stream, _)) = &part.stream
+            && !self.streams.contains(stream)
+        {
+            self.streams.insert(stream.clone());
         }
         self.parts.push(part);
         self.sessions.push(session.clone());
@@ -326,8 +354,39 @@ impl CommittedBatch {
         // Not reused, as the columns are: batches with many rejections are rare.
         content.rejections = Vec::new();
         content.rejected_series_bytes = 0;
+        content.streams.clear();
         content.permits.clear();
         content.columns.clear();
         self.content
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_rows_of_one_series_in_a_row_share_it() {
+        let row = |id2: &str| Reading {
+            series: Series {
+                id1: 1,
+                id2: id2.to_owned(),
+                sensor_type: "t".to_owned(),
+            },
+            sensor_value: 1.0,
+            timestamp_us: 0,
+        };
+        let mut batch = OpenBatch::default();
+        let rows = [" a", " a", " b", " a", "good"].map(row).to_vec();
+        batch.append_rows(Seq(1), rows, &Limits::default());
+        assert_eq!(batch.columns.rows(), 1);
+        let series: Vec<&str> = batch
+            .rejections
+            .iter()
+            .map(|each| each.series.id2.as_str())
+            .collect();
+        assert_eq!(series, [" a", " a", " b", " a"]);
+        let one = batch.rejections[0].series.size_bytes();
+        assert_eq!(batch.rejected_series_bytes, 3 * one);
     }
 }

@@ -52,6 +52,9 @@ pub(super) struct LaneSettings {
 
 /// A batch whose series' texts and rejections take this much is full, however few rows it has.
 const MAX_BESIDE_BYTES: usize = 16 << 20;
+/// So is one of this many named streams: the longest names of so many fit into the smallest packet that a database is
+/// accepted with, 1 MiB, with the rest of their ledger rows.
+const MAX_STREAMS: usize = 1_000;
 
 /// What a lane sends to its loader and gets back.
 pub(super) struct LoaderLink {
@@ -139,6 +142,7 @@ impl Lane {
     fn is_full(&self) -> bool {
         self.open.readings() >= self.settings.max_batch_rows
             || self.open.beside_bytes() >= MAX_BESIDE_BYTES
+            || self.open.streams() >= MAX_STREAMS
     }
 
     fn take(&mut self, submission: Submission) {
