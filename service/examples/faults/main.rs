@@ -38,6 +38,7 @@ use self::{
     cases::{CASES, Case},
     database::{Server, find_server, small_logs},
     lab::{Lab, Programs, Scale},
+    outcome::Skipped,
     report::{CaseResult, Results},
 };
 
@@ -75,6 +76,18 @@ struct Options {
     /// Names the cases and ends
     #[arg(long)]
     list: bool,
+    /// Writes FAULTS.md anew from the faults.json that is there, and ends
+    #[arg(long)]
+    render: bool,
+}
+
+/// How many cases ended how.
+#[derive(Debug, Default)]
+struct Tally {
+    held: u32,
+    failed: u32,
+    /// Could not run on this machine.
+    skipped: u32,
 }
 
 #[tokio::main]
@@ -110,8 +123,12 @@ async fn interrupted() -> std::io::Result<()> {
     }
 }
 
-/// True when every case held.
+/// True when no case failed.
 async fn run(options: &Options) -> Result<bool> {
+    if options.render {
+        Results::render(&options.out)?;
+        return Ok(true);
+    }
     let cases = chosen_cases(&options.cases)?;
     let programs = Programs::beside_this(options.failpoints_program.clone())?;
     let seed = options.seed.unwrap_or_else(|| rand::rng().random());
@@ -125,12 +142,18 @@ async fn run(options: &Options) -> Result<bool> {
         seed,
         results,
     };
-    let mut all_held = true;
+    let mut tally = Tally::default();
     for engine in engines {
-        all_held &= suite.on(engine).await?;
+        suite.on(engine, &mut tally).await?;
     }
     println!("{}", suite.results.table()?);
-    Ok(all_held)
+    let Tally {
+        held,
+        failed,
+        skipped,
+    } = tally;
+    println!("cases: {held} held, {failed} failed, {skipped} skipped");
+    Ok(failed == 0)
 }
 
 /// What is the same for both engines.
@@ -143,8 +166,8 @@ struct Suite<'a> {
 }
 
 impl Suite<'_> {
-    /// True when every case held on this engine.
-    async fn on(&self, engine: Engine) -> Result<bool> {
+    /// Every case on this engine.
+    async fn on(&self, engine: Engine, tally: &mut Tally) -> Result<()> {
         let folder = self.options.work.join(engine.to_string().to_lowercase());
         reset(&folder)?;
         let folder = folder.canonicalize()?;
@@ -168,18 +191,23 @@ impl Suite<'_> {
             rng: rng_of(self.seed, ""),
         };
         let version = lab.server.version().await?;
-        let mut all_held = true;
         for case in &self.cases {
-            let result = one_case(&mut lab, case, &folder, self.seed).await;
-            all_held &= result.held;
+            let Some(result) = one_case(&mut lab, case, &folder, self.seed).await else {
+                tally.skipped += 1;
+                continue;
+            };
+            match result.held {
+                true => tally.held += 1,
+                false => tally.failed += 1,
+            }
             self.results.add(engine, &version, case.name, result)?;
         }
-        lab.server.stop().await?;
-        Ok(all_held)
+        lab.server.stop().await
     }
 }
 
-async fn one_case(lab: &mut Lab, case: &Case, folder: &Path, seed: u64) -> CaseResult {
+/// Nothing where the case was skipped.
+async fn one_case(lab: &mut Lab, case: &Case, folder: &Path, seed: u64) -> Option<CaseResult> {
     let began = Instant::now();
     lab.folder = folder.join(case.name);
     lab.rng = rng_of(seed, case.name);
@@ -191,6 +219,12 @@ async fn one_case(lab: &mut Lab, case: &Case, folder: &Path, seed: u64) -> CaseR
         },
         Err(error) => Err(error),
     };
+    let error = outcome.as_ref().err();
+    if let Some(skipped) = error.and_then(|error| error.downcast_ref::<Skipped>()) {
+        let engine = lab.engine.to_string();
+        eprintln!("{engine:<8} {:<20} skipped: {skipped}", case.name);
+        return None;
+    }
     let result = CaseResult::of(outcome, &lab.scale, seed, began.elapsed());
     println!("{:<8} {}", lab.engine.to_string(), result.line(case.name));
     if !result.held {
@@ -200,7 +234,7 @@ async fn one_case(lab: &mut Lab, case: &Case, folder: &Path, seed: u64) -> CaseR
             println!("         the database does not come back: {error:#}");
         }
     }
-    result
+    Some(result)
 }
 
 /// A case takes the same moments alone as among the others.

@@ -1,4 +1,4 @@
-//! What a case says when everything held: the judge's verdict, and figures.
+//! What a case says when everything held: the judge's verdict, and figures; or why it cannot run here.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -32,6 +32,11 @@ impl Outcome {
         self
     }
 }
+
+/// Why a case cannot run on this machine: it has neither held nor failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Skipped(pub(crate) &'static str);
 
 /// Times of one kind.
 #[derive(Debug, Default)]

@@ -16,7 +16,8 @@
 //!           "seed": of the moments at which the faults happen,
 //!           "faults": how many happened,
 //!           "verdict": what sluicegen verify said: sent, acknowledged, rejected, open, found, lost, duplicated,
-//!                      altered, unexpected (readings),
+//!                      altered, unexpected (readings); of the part that failed, where that is why the case failed,
+//!                      and zeros where nothing came before the judge,
 //!           "figures": {NAME_UNIT: number}
 //!         }
 //!       }
@@ -25,7 +26,7 @@
 //! }
 //! ```
 //!
-//! Cases that were not run keep what the file says of them.
+//! Cases that were not run, or were skipped, keep what the file says of them.
 
 use std::{
     collections::BTreeMap,
@@ -35,14 +36,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sluicegate::embedded_db::Engine;
 
 use crate::{
     cases::CASES,
-    judge::Verdict,
+    judge::{Found, Verdict},
     lab::{Programs, Scale},
     outcome::Outcome,
 };
@@ -69,7 +70,7 @@ pub(crate) struct CaseResult {
 impl CaseResult {
     pub(crate) fn of(outcome: Result<Outcome>, scale: &Scale, seed: u64, took: Duration) -> Self {
         let failure = outcome.as_ref().err().map(|error| format!("{error:#}"));
-        let outcome = outcome.unwrap_or_default();
+        let outcome = outcome.unwrap_or_else(|error| Outcome::of_verdict(0, Found::counts(&error)));
         Self {
             held: failure.is_none(),
             failure,
@@ -101,6 +102,13 @@ impl CaseResult {
                 self.figures_text()
             ),
         }
+    }
+
+    /// The figures, or why it failed, for a cell of the table.
+    fn cell(&self) -> String {
+        let text = self.failure.clone();
+        let text = text.unwrap_or_else(|| self.figures_text());
+        text.replace(['\r', '\n'], " ").replace('|', "\\|")
     }
 
     fn figures_text(&self) -> String {
@@ -156,9 +164,15 @@ struct Document {
 impl Document {
     /// For people, in Markdown.
     fn table(&self) -> String {
-        let mut text = "| case | what happens | engine | held | faults | readings | lost | duplicated | altered | figures |\n\
-                        |---|---|---|---|---|---|---|---|---|---|\n"
+        let mut text = "| case | what happens | engine | held | commit | date | faults | readings | lost | duplicated | altered \
+                        | figures, or what failed |\n\
+                        |---|---|---|---|---|---|---|---|---|---|---|---|\n"
             .to_owned();
+        // A zero that nobody counted would look as if all were well.
+        let count = |is_known: bool, count: u64| match is_known {
+            true => count.to_string(),
+            false => "–".to_owned(),
+        };
         for case in CASES {
             for (engine, of_engine) in &self.engines {
                 let Some(result) = of_engine.cases.get(case.name) else {
@@ -166,19 +180,22 @@ impl Document {
                 };
                 let verdict = &result.verdict;
                 let held = if result.held { "yes" } else { "NO" };
+                let is_judged = !verdict.is_of_nothing();
                 // A String takes every write.
                 let _ = writeln!(
                     text,
-                    "| {} | {} | {engine} | {held} ({}) | {} | {} | {} | {} | {} | {} |",
+                    "| {} | {} | {engine} | {held} ({}) | {} | {} | {} | {} | {} | {} | {} | {} |",
                     case.name,
                     case.fault,
                     result.counts,
-                    result.faults,
-                    verdict.sent,
-                    verdict.lost,
-                    verdict.duplicated,
-                    verdict.altered + verdict.unexpected,
-                    result.figures_text()
+                    result.commit,
+                    result.taken_at.get(..10).unwrap_or_default(),
+                    count(result.held, u64::from(result.faults)),
+                    count(is_judged, verdict.sent),
+                    count(is_judged, verdict.lost),
+                    count(is_judged, verdict.duplicated),
+                    count(is_judged, verdict.altered + verdict.unexpected),
+                    result.cell()
                 );
             }
         }
@@ -229,6 +246,19 @@ impl Results {
         self.write(&document)
     }
 
+    /// Writes the table for people anew, from the results that a folder has.
+    pub(crate) fn render(folder: &Path) -> Result<()> {
+        let results = Self {
+            folder: folder.to_owned(),
+            build: String::new(),
+            commit: String::new(),
+        };
+        let document = results.read()?;
+        let is_there = !document.engines.is_empty();
+        ensure!(is_there, "no faults.json in {}", folder.display());
+        results.write_table(&document)
+    }
+
     /// For people, in Markdown.
     pub(crate) fn table(&self) -> Result<String> {
         Ok(self.read()?.table())
@@ -248,17 +278,29 @@ impl Results {
     fn write(&self, document: &Document) -> Result<()> {
         let json = serde_json::to_string_pretty(document)? + "\n";
         std::fs::write(self.folder.join("faults.json"), json)?;
+        self.write_table(document)
+    }
+
+    fn write_table(&self, document: &Document) -> Result<()> {
         let about = "# Faults\n\nWritten by `scripts/faults.sh`; not edited by hand. Every case drives the real service, the real \
                      generator and a real database; `sluicegen verify` compares what was acknowledged with the table, reading \
-                     by reading. What the figures were taken on stands in `faults.json`.\n\n";
+                     by reading, and – stands where it gave no counts (what the control found is among its figures). \
+                     What the figures were taken on stands in `faults.json`.\n\n";
         let table = about.to_owned() + &document.table();
         Ok(std::fs::write(self.folder.join("FAULTS.md"), table)?)
     }
 }
 
+/// Twelve characters, and `-dirty` where there were changes; never the name of a tag.
 fn commit() -> String {
     let git = std::process::Command::new("git")
-        .args(["describe", "--always", "--dirty", "--abbrev=12"])
+        .args([
+            "describe",
+            "--always",
+            "--dirty",
+            "--abbrev=12",
+            "--exclude=*",
+        ])
         .output();
     let text = git.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     text.unwrap_or_default()

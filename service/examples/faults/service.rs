@@ -12,6 +12,7 @@ use tokio::{
 
 use crate::{
     http,
+    judge::hold,
     lab::Lab,
     process::{self, Usage},
 };
@@ -173,8 +174,15 @@ impl Service {
         process::usage(self.pid)
     }
 
+    /// What it says now. Its books balance at every moment (P6).
     pub(crate) async fn readiness(&self) -> Result<Readiness> {
         let (_, answer) = timeout(START_LIMIT, http::get(self.rest, "/readyz")).await??;
-        Ok(serde_json::from_value(answer)?)
+        let readiness: Readiness = serde_json::from_value(answer)?;
+        let books = readiness.books;
+        hold!(
+            books.received == books.committed + books.rejected + books.duplicate + books.in_flight,
+            "the books do not balance: {books:?}"
+        );
+        Ok(readiness)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use mysql_async::{Conn, Opts, prelude::Queryable as _};
 use sluicegate::embedded_db::Engine;
 use tokio::time::sleep;
@@ -14,12 +14,12 @@ use crate::{generator::Generator, lab::Lab, outcome::Outcome, probe::Probe, stac
 const LOAD: &str = "--rate 20000 --connections 2 --series 1000";
 /// So that a single reading that waits is answered while the fault lasts.
 const COMMIT_DEADLINE: &str = "--ingest-commit-deadline-ms=1000";
-/// What was committed before a fault has been acknowledged after so long.
-const ACKNOWLEDGED: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOKS_MAX: u32 = 20;
 const TOO_MANY_CONNECTIONS: u16 = 1040;
 
 pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
-    let lasts = Duration::from_secs(lab.scale.seconds(20, 1));
+    let lasts = Duration::from_secs(lab.scale.seconds(20, 2));
     let mut stack = Stack::start(lab, &[COMMIT_DEADLINE]).await?;
     let mut generator = stack.generator(lab, LOAD).await?;
     generator.progress().await?;
@@ -49,23 +49,53 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         .figure("wrong_errors", f64::from(answers.wrong())))
 }
 
-/// Nothing is acknowledged while the fault lasts, and readings flow again after `end`.
+/// Nothing is stored while the fault lasts, nothing is acknowledged that is not stored, and readings flow again after the
+/// statement `end`. `conn` is one that the fault leaves alone.
 async fn nothing_flows(
+    stack: &Stack,
     generator: &mut Generator,
+    conn: &mut Conn,
     lasts: Duration,
-    end: impl Future<Output = Result<()>>,
+    end: &str,
 ) -> Result<()> {
-    sleep(ACKNOWLEDGED).await;
-    let settled = generator.journal.settled()?;
+    let stored_before = stored_at_last(stack, conn).await?;
     sleep(lasts).await;
-    let early = generator.journal.settled()? - settled;
+    // An acknowledgement of what was committed before the fault may take its time: it is never ahead of the table.
+    let settled = generator.journal.settled()?;
+    let stored_after = stored(stack, conn).await?;
     ensure!(
-        early == 0,
-        "{early} readings were acknowledged although nothing can be written"
+        stored_after == stored_before,
+        "the table went from {stored_before} to {stored_after} readings although nothing can be written"
     );
-    end.await?;
+    ensure!(
+        settled <= stored_after,
+        "{settled} readings were acknowledged, and the table holds {stored_after}"
+    );
+    conn.query_drop(end).await?;
     generator.progress().await?;
     Ok(())
+}
+
+/// As `stored`, once no more arrive: a COMMIT that was on its way as the fault began may take its time.
+async fn stored_at_last(stack: &Stack, conn: &mut Conn) -> Result<u64> {
+    let mut before = stored(stack, conn).await?;
+    for _ in 0..LOOKS_MAX {
+        sleep(LOOK_EVERY).await;
+        let now = stored(stack, conn).await?;
+        if now == before {
+            return Ok(now);
+        }
+        before = now;
+    }
+    bail!("the table goes on to grow although nothing can be written")
+}
+
+/// Readings of the generator in the table.
+async fn stored(stack: &Stack, conn: &mut Conn) -> Result<u64> {
+    let name = &stack.schema.name;
+    let sql = format!("SELECT COUNT(*) FROM {name}.sensor_readings WHERE id2 <> 'probe'");
+    let count: Option<u64> = conn.query_first(sql).await?;
+    count.context("no count of the table")
 }
 
 async fn read_only(
@@ -78,9 +108,10 @@ async fn read_only(
         Engine::MySql => "SET GLOBAL super_read_only = 1",
         Engine::MariaDb => "SET GLOBAL read_only = 1",
     };
-    stack.schema.run(begin).await?;
-    let end = stack.schema.run("SET GLOBAL read_only = 0");
-    nothing_flows(generator, lasts, end)
+    let mut conn = stack.schema.connect().await?;
+    conn.query_drop(begin).await?;
+    let end = "SET GLOBAL read_only = 0";
+    nothing_flows(stack, generator, &mut conn, lasts, end)
         .await
         .context("read-only")
 }
@@ -88,8 +119,7 @@ async fn read_only(
 async fn locked(stack: &Stack, generator: &mut Generator, lasts: Duration) -> Result<()> {
     let mut conn = stack.schema.connect().await?;
     conn.query_drop("LOCK TABLES sensor_readings WRITE").await?;
-    let end = async { Ok(conn.query_drop("UNLOCK TABLES").await?) };
-    nothing_flows(generator, lasts, end)
+    nothing_flows(stack, generator, &mut conn, lasts, "UNLOCK TABLES")
         .await
         .context("table locked")
 }
@@ -122,12 +152,8 @@ async fn no_connections(
             let _ = admin.query_drop(format!("KILL {id}")).await;
         }
     }
-    let end = async {
-        others.clear();
-        let restore = format!("SET GLOBAL max_connections = {}", most.unwrap_or(151));
-        Ok(admin.query_drop(restore).await?)
-    };
-    nothing_flows(generator, lasts, end)
+    let end = format!("SET GLOBAL max_connections = {}", most.unwrap_or(151));
+    nothing_flows(stack, generator, &mut admin, lasts, &end)
         .await
         .context("no connections left")
 }

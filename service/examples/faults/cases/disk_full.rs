@@ -17,7 +17,7 @@ use crate::{
     database::{Server, small_logs},
     judge::hold_stored,
     lab::Lab,
-    outcome::Outcome,
+    outcome::{Outcome, Skipped},
     probe::Probe,
     process::until,
     stack::{Stack, end, service_options, settle},
@@ -25,6 +25,8 @@ use crate::{
 
 const LOAD: &str = "--rate 40000 --connections 2 --series 1000 --unacknowledged-bytes 4000000";
 const DISK: &str = "size=900m,mode=1777";
+/// What `mount` makes of EPERM.
+const NOT_PERMITTED: &str = "permission denied";
 /// A server that ends because of the full disk has ended by then.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -34,10 +36,16 @@ struct Disk {
 }
 
 impl Disk {
+    /// In a container that may not mount, root may not either: the case is skipped there.
     fn mount(folder: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&folder)?;
-        as_root("mount", &["-t", "tmpfs", "-o", DISK, "tmpfs"], &folder)?;
-        Ok(Self { folder })
+        match as_root("mount", &["-t", "tmpfs", "-o", DISK, "tmpfs"], &folder) {
+            Ok(()) => Ok(Self { folder }),
+            Err(error) if error.to_string().contains(NOT_PERMITTED) => {
+                Err(Skipped("needs the right to mount (CAP_SYS_ADMIN)").into())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes all the space that is left.
@@ -64,7 +72,7 @@ impl Drop for Disk {
     }
 }
 
-/// Runs a program, through sudo where we are not root.
+/// Runs a program, through sudo where we are not root. The error has what it said, in English.
 fn as_root(program: &str, arguments: &[&str], folder: &Path) -> Result<()> {
     let mut command = match rustix::process::geteuid().is_root() {
         true => Command::new(program),
@@ -74,11 +82,13 @@ fn as_root(program: &str, arguments: &[&str], folder: &Path) -> Result<()> {
             command
         }
     };
-    let done = command.args(arguments).arg(folder).status();
-    let status = done.with_context(|| program.to_owned())?;
+    let command = command.args(arguments).arg(folder).env("LC_ALL", "C");
+    let output = command.output().with_context(|| program.to_owned())?;
     ensure!(
-        status.success(),
-        "{program} ended with {status}: this case needs root or sudo"
+        output.status.success(),
+        "{program} ended with {}, and this case needs root or sudo: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(())
 }
