@@ -13,7 +13,10 @@ use sluicegen::{
     serve::{ServeOptions, Server},
     verify::{VerifyOptions, verify},
 };
-use tokio::{process::Command, time::Instant};
+use tokio::{
+    process::Command,
+    time::{Instant, timeout},
+};
 
 #[derive(Parser)]
 struct Serve {
@@ -71,13 +74,18 @@ async fn ten_generators_are_started_slowed_watched_and_stopped_and_all_they_sent
     let endpoints = endpoints.join(",");
 
     done(&endpoints, "start").await;
-    let running = loop {
-        let stats = done(&endpoints, "stats").await;
-        if total(&stats, "acknowledged") > 10_000.0 {
-            break stats;
+    let under_way = async {
+        loop {
+            let stats = done(&endpoints, "stats").await;
+            if total(&stats, "acknowledged") > 10_000.0 {
+                break stats;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
     };
+    let running = timeout(Duration::from_secs(60), under_way)
+        .await
+        .expect("10,000 are acknowledged in a minute");
     assert_eq!(running["running"], 10, "{running}");
     for figure in [
         "rate",
@@ -182,10 +190,22 @@ async fn ten_generators_are_started_slowed_watched_and_stopped_and_all_they_sent
     stack.close().await;
 }
 
+/// Stops the generators of a state directory, should a test fail before it does.
+struct Cleanup(String);
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new(env!("CARGO_BIN_EXE_sluicegen"))
+            .args(["fleet", "--state-dir", &self.0, "down"])
+            .output();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn up_starts_processes_and_down_stops_exactly_those() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().display().to_string();
+    let _cleanup = Cleanup(state.clone());
     let fleet = async |words: &str| {
         Command::new(env!("CARGO_BIN_EXE_sluicegen"))
             .args(["fleet", "--json", "--state-dir", &state])

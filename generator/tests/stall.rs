@@ -8,7 +8,7 @@ mod fake;
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::Parser;
@@ -79,13 +79,19 @@ async fn a_server_that_is_stopped_for_two_seconds_shows_in_p999() {
     }
 }
 
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let give_up_at = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < give_up_at, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 async fn stall(mode: &'static str) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("address");
     let server = Process::start(&file);
-    while !file.exists() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("the server has an address", || file.exists()).await;
     let target = format!("http://{}", std::fs::read_to_string(&file).unwrap());
     let stored = || -> u64 {
         let text = std::fs::read_to_string(file.with_extension("stored"));
@@ -98,9 +104,7 @@ async fn stall(mode: &'static str) {
         hdr.display()
     );
     let loaded = tokio::spawn(run(Run::parse_from(flags.split(' ')).options));
-    while stored() < 100 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("a hundred are stored", || stored() >= 100).await;
     server.signal(Signal::STOP);
     tokio::time::sleep(Duration::from_secs(2)).await;
     server.signal(Signal::CONT);

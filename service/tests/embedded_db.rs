@@ -12,6 +12,7 @@ use std::time::Duration;
 use engines::{engines, small};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
+use rustix::process::{Pid, Signal, kill_process};
 use sluicegate::embedded_db::{EmbeddedDb, EmbeddedDbError};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -55,6 +56,18 @@ async fn variable(conn: &mut Conn, name: &str) -> String {
 fn is_alive(pid: u32) -> bool {
     // A zombie that nobody has reaped yet has an empty command line.
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+/// A server that nobody would end, should a test fail.
+struct Orphan(u32);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        if is_alive(self.0) {
+            let pid = Pid::from_raw(self.0 as i32).expect("a process");
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
 }
 
 async fn assert_dies(pid: u32) {
@@ -194,6 +207,7 @@ async fn the_server_of_a_killed_parent_is_replaced() {
                 break pid.parse().expect("a number");
             }
         };
+        let _cleanup = Orphan(orphan);
 
         let refused = EmbeddedDb::start(small(dir.path(), &binary)).await;
         assert!(

@@ -26,22 +26,76 @@ fn sources(room: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
+/// What follows `use` in the first line of a declaration.
+fn begun_import(line: &str) -> Option<&str> {
+    let (visibility, tree) = line.split_once("use ")?;
+    let visibility = visibility.trim_end();
+    matches!(visibility, "" | "pub" | "pub(crate)" | "pub(super)").then_some(tree)
+}
+
+/// The paths of an import, groups written out: `a::{b, c::{d, e}}` is `a::b`, `a::c::d` and `a::c::e`.
+fn paths(tree: &str) -> Vec<String> {
+    let Some((before, group)) = tree.split_once('{') else {
+        return vec![tree.trim().to_owned()];
+    };
+    let group = group.trim_end();
+    let group = group.strip_suffix('}').unwrap_or(group);
+    let mut depth = 0;
+    let branches = group.split(|letter: char| {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        letter == ',' && depth == 0
+    });
+    branches
+        .filter(|branch| !branch.trim().is_empty())
+        .flat_map(paths)
+        .map(|path| format!("{}{path}", before.trim_start()))
+        .collect()
+}
+
+/// Numbered lines of code, without comments and the tests at the end; each import once more, at its last line, as the
+/// paths that it stands for.
+fn statements(text: &str) -> Vec<(usize, String)> {
+    let code = text.split("\n#[cfg(test)]\nmod tests {").next();
+    let mut found = Vec::new();
+    let mut import: Option<String> = None;
+    for (number, line) in (1..).zip(code.unwrap_or_default().lines()) {
+        let trimmed = line.trim();
+        if trimmed.starts_with("//") {
+            continue;
+        }
+        found.push((number, line.to_owned()));
+        let tree = match import.take() {
+            Some(begun) => begun + trimmed,
+            None => match begun_import(trimmed) {
+                Some(begun) => begun.to_owned(),
+                None => continue,
+            },
+        };
+        match tree.split_once(';') {
+            Some((whole, _)) => found.extend(paths(whole).into_iter().map(|path| (number, path))),
+            None => import = Some(tree),
+        }
+    }
+    found
+}
+
+/// The first statement with one of the words: its line and the word.
+fn first_of<'a>(words: &[&'a str], text: &str) -> Option<(usize, &'a str)> {
+    statements(text).into_iter().find_map(|(number, code)| {
+        let word = words.iter().find(|&&word| code.contains(word));
+        word.map(|&word| (number, word))
+    })
+}
+
 /// Fails when a file of the room, tests inside it aside, holds one of the words.
 fn expect_free_of(room: &str, words: &[&str]) {
     for (path, text) in sources(room) {
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for (number, line) in code.lines().enumerate() {
-            if line.trim_start().starts_with("//") {
-                continue;
-            }
-            for word in words {
-                assert!(
-                    !line.contains(word),
-                    "{}:{}: {word}",
-                    path.display(),
-                    number + 1
-                );
-            }
+        if let Some((number, word)) = first_of(words, &text) {
+            panic!("{}:{number}: {word}", path.display());
         }
     }
 }
@@ -53,6 +107,42 @@ const SQL: [&str; 5] = [
     "DELETE FROM",
     "mysql_async",
 ];
+
+#[test]
+fn an_import_is_found_inside_of_its_group() {
+    let text = "\
+#[cfg(test)]
+mod plan_model;
+
+pub(crate) use crate::{
+    model::{Limits, Seq},
+    // crate::config
+    repository::{
+        self, RepositoryError,
+        mysql::{Layout, MySqlStorage},
+    },
+};
+
+fn begin() {
+    crate::router::begin();
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::app;
+}
+";
+    for (word, number) in [
+        ("crate::model", 11),
+        ("crate::repository", 11),
+        ("repository::mysql", 11),
+        ("crate::router", 14),
+    ] {
+        assert_eq!(first_of(&[word], text), Some((number, word)));
+    }
+    let absent = ["crate::config", "crate::app", "crate::mysql", "model::self"];
+    assert_eq!(first_of(&absent, text), None);
+}
 
 #[test]
 fn the_model_knows_no_other_room() {

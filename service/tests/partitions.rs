@@ -15,6 +15,7 @@ use chrono::DateTime;
 use mysql_async::prelude::Queryable as _;
 use sluicegate::{
     config::PartitionConfig,
+    embedded_db::Engine,
     repository::{
         RepositoryError,
         mysql::{DatabaseSettings, Layout, MySqlStorage},
@@ -118,6 +119,22 @@ async fn inventory(database: &Database) -> (u64, u64) {
     conn.query_first(sql).await.expect("reads").expect("a row")
 }
 
+/// The tables of InnoDB that a partition consists of: a copy has others.
+async fn tables_of(database: &Database, partition: &str) -> Vec<u64> {
+    let list = match database.engine() {
+        Engine::MariaDb => "INNODB_SYS_TABLES",
+        Engine::MySql => "INNODB_TABLES",
+    };
+    let sql = format!(
+        "SELECT TABLE_ID FROM information_schema.{list} \
+         WHERE LOWER(NAME) LIKE '{}/sensor_readings#p#{partition}#sp#%' ORDER BY TABLE_ID",
+        database.name()
+    );
+    let tables: Vec<u64> = database.connect().await.query(sql).await.expect("reads");
+    assert_eq!(tables.len(), 2, "one for each subpartition");
+    tables
+}
+
 /// Stores `count` readings from `from` on, `step` apart; ids begin at `first_id`.
 async fn store(database: &Database, first_id: u32, count: u32, from: &str, step: &str) {
     const DIGITS: &str = "(SELECT 0 d UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 \
@@ -208,14 +225,14 @@ async fn a_crowd_from_the_far_future_is_not_copied_again(database: Database) {
             .await
             .contains(&"p21990101_000000".to_owned())
     );
+    assert_eq!(count_in(&database, "p_rest").await, 600_000);
     let before = inventory(&database).await;
-    let began = Instant::now();
+    let tables = tables_of(&database, "p_rest").await;
     manager
         .pass_at(NOW_US + 6 * MINUTE_US)
         .await
         .expect("passes");
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(tables_of(&database, "p_rest").await, tables);
     assert_eq!(inventory(&database).await, before);
     assert!(manager.figures().ahead >= 8);
 }
@@ -314,26 +331,29 @@ async fn a_transaction_that_runs_on_is_not_waited_for(database: Database) {
         let manager = manager.clone();
         async move { manager.pass_at(NOW_US).await }
     });
-    let mut slowest = Duration::ZERO;
-    let mut stored = 0;
+    let (mut slowest, mut stored) = (Duration::ZERO, 0_u64);
     while !passing.is_finished() {
         let began = Instant::now();
-        store(&database, stored, 1, NOON, "1").await;
-        slowest = slowest.max(began.elapsed());
         stored += 1;
+        let one = format!("({stored}, 0, 't', 0, 's', '{NOON}')");
+        database
+            .run(&format!("INSERT INTO sensor_readings VALUES {one}"))
+            .await;
+        slowest = slowest.max(began.elapsed());
     }
     let ended = passing.await.expect("no panic");
     assert!(
         matches!(ended, Err(RepositoryError::Contention(_))),
         "{ended:?}"
     );
-    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    // MariaDB makes them wait for 4 s: twice the longest patience of a pass.
+    assert!(slowest < Duration::from_secs(15), "{slowest:?}");
     assert!(manager.figures().failure.is_some());
 
     reader.query_drop("COMMIT").await.expect("ends");
     manager.pass_at(NOW_US).await.expect("passes");
     assert_eq!(manager.figures().failure, None);
-    assert_eq!(inventory(&database).await.0, u64::from(stored));
+    assert_eq!(inventory(&database).await.0, stored);
 }
 
 /// Readings of one message, and the time between two of them: the stream's clock runs two hundred times too fast, so

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use serde_json::Value;
@@ -62,6 +62,16 @@ fn has_documented_form(json: &Value, keys: &BTreeMap<String, String>) {
     }
 }
 
+/// A `sluicegen serve`, which ends with the test.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_json_reports_have_the_form_that_is_documented() {
     let fake = Fake::default();
@@ -106,14 +116,12 @@ async fn the_json_reports_have_the_form_that_is_documented() {
         .args(["serve", "--addr", "127.0.0.1:0", "--target", &target])
         .stderr(Stdio::piped())
         .spawn();
-    let mut served = served.unwrap();
+    let mut served = Served(served.unwrap());
     let mut line = String::new();
-    let mut stderr = BufReader::new(served.stderr.take().unwrap());
+    let mut stderr = BufReader::new(served.0.stderr.take().unwrap());
     stderr.read_line(&mut line).unwrap();
     let endpoint = line.split('/').nth(2).unwrap().to_owned();
     let json = report(&["fleet", "--json", "--endpoints", &endpoint, "stats"]);
-    served.kill().unwrap();
-    served.wait().unwrap();
     has_documented_form(&json, &documented("### The figures of `fleet stats`"));
     let spread: Vec<&String> = json["rate"].as_object().unwrap().keys().collect();
     assert_eq!(spread, ["avg", "max", "min", "total"]);

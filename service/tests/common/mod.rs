@@ -20,6 +20,10 @@ const TEST_LIMIT: Duration = Duration::from_secs(60);
 /// How long a condition may take to come true.
 const CONDITION_LIMIT: Duration = Duration::from_secs(30);
 
+/// What tests change of a server that they have alone, as `embedded_db` starts it.
+const AS_STARTED: &str = "SET @@GLOBAL.local_infile = 1, @@GLOBAL.max_allowed_packet = 67108864, \
+     @@GLOBAL.autocommit = 1, @@GLOBAL.innodb_flush_log_at_trx_commit = 1";
+
 /// Turns each function into two tests, one on each engine: `mariadb::name` and `mysql::name`.
 macro_rules! on_each_engine {
     ($($name:ident),* $(,)?) => {
@@ -74,6 +78,7 @@ pub(crate) async fn run_alone<F: Future<Output = ()>>(
         return;
     };
     let database = server.schema().await;
+    database.run(AS_STARTED).await;
     bounded(Box::pin(test(database))).await;
 }
 

@@ -1,4 +1,4 @@
-//! Settings of the server that ingestion depends on (these tests change them globally).
+//! Settings of the server that ingestion depends on (these tests change them globally, and need not restore them).
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -73,9 +73,6 @@ async fn the_smallest_packet_that_is_accepted_takes_any_number_of_rejections(dat
     assert_stored(&database, 1..10_001).await;
     assert_eq!(database.count("rejected_readings").await, 10_001);
     service.close().await;
-    database
-        .run("SET GLOBAL max_allowed_packet = 67108864")
-        .await;
 }
 
 /// While nothing can be loaded, one lane gathers a batch of each: more of the ledger than a packet takes.
@@ -127,9 +124,6 @@ async fn the_smallest_packet_that_is_accepted_takes_any_number_of_streams(databa
     assert_eq!(service.figure("retries").await, 0);
     assert_stored(&database, 1..STREAMS + 1).await;
     service.close().await;
-    database
-        .run("SET GLOBAL max_allowed_packet = 67108864")
-        .await;
 }
 
 async fn a_server_without_autocommit_keeps_what_was_answered(database: Database) {
@@ -146,7 +140,6 @@ async fn a_server_without_autocommit_keeps_what_was_answered(database: Database)
     // Another connection sees what is committed alone.
     assert_eq!(database.count("sensor_readings").await, 0);
     service.close_after_deletes().await;
-    database.run("SET GLOBAL autocommit = 1").await;
 }
 
 async fn what_an_acknowledgement_survives_is_published(database: Database) {

@@ -1,8 +1,10 @@
 //! How the program ends: what it took is committed and acknowledged, or it says what was left.
 
+use std::time::Duration;
+
 use mysql_async::prelude::Queryable as _;
 use sluicegate_proto::v1::{OpenStreamRequest, SensorBatch};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle, time::timeout};
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -84,8 +86,11 @@ async fn at_sigterm_a_stream_that_is_not_acknowledged_is_told_to_come_back(datab
     assert_stored(&database, 1..101).await;
 }
 
-/// A program with ten readings in flight, which a lock keeps from the table.
-async fn blocked(database: &Database, deadline_s: &str) -> (Program, mysql_async::Conn) {
+/// A program with ten readings in flight, which a lock keeps from the table, and the task that sends them.
+async fn blocked(
+    database: &Database,
+    deadline_s: &str,
+) -> (Program, mysql_async::Conn, JoinHandle<()>) {
     let program = Program::start(&database.url(), &["--shutdown-deadline-s", deadline_s]).await;
     let mut client = connect(program.grpc).await;
     let mut other = database.connect().await;
@@ -97,28 +102,31 @@ async fn blocked(database: &Database, deadline_s: &str) -> (Program, mysql_async
         readings: readings(1..11),
         position: None,
     };
-    tokio::spawn(async move {
+    let sending = tokio::spawn(async move {
         let sent = client.send_sensor_batch(batch).await;
-        assert!(sent.is_err(), "nobody was told that it is stored");
+        assert!(sent.is_err(), "it is said to be stored: {sent:?}");
     });
     common::until("the batch is taken", async || {
         let (_, readiness) = http::get(program.rest, "/readyz").await.expect("answers");
         readiness["books"]["in_flight"] == 10
     })
     .await;
-    (program, other)
+    (program, other, sending)
 }
 
 async fn a_blocked_shutdown_ends_in_time_and_says_what_was_left(database: Database) {
-    let (program, mut other) = blocked(&database, "1").await;
+    let (program, mut other, sending) = blocked(&database, "1").await;
     program.terminate();
-    assert_ten_are_left(program).await;
+    timeout(Duration::from_secs(15), assert_ten_are_left(program))
+        .await
+        .expect("it ends after the 1 s that were given, not after the 30 s of the default");
+    sending.await.expect("nobody is told that it is stored");
     other.query_drop("UNLOCK TABLES").await.expect("unlocked");
     assert_eq!(database.count("sensor_readings").await, 0);
 }
 
 async fn a_second_ctrl_c_ends_a_blocked_shutdown_at_once(database: Database) {
-    let (program, mut other) = blocked(&database, "3600").await;
+    let (program, mut other, sending) = blocked(&database, "3600").await;
     program.interrupt();
     common::until("it drains", async || {
         let (status, _) = http::get(program.rest, "/readyz").await.expect("answers");
@@ -127,6 +135,7 @@ async fn a_second_ctrl_c_ends_a_blocked_shutdown_at_once(database: Database) {
     .await;
     program.interrupt();
     assert_ten_are_left(program).await;
+    sending.await.expect("nobody is told that it is stored");
     other.query_drop("UNLOCK TABLES").await.expect("unlocked");
 }
 

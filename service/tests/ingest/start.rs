@@ -1,5 +1,7 @@
 //! What the service finds in its database at start: it refuses with one sentence that says what to change.
 
+use tonic::Code;
+
 use crate::common::{
     database::Database,
     on_each_engine,
@@ -170,10 +172,11 @@ async fn of_two_services_with_one_name_the_older_ends(database: Database) {
         .expect("stored");
     let newer = Service::start_with(&database, named).await;
     let grpc = newer.grpc;
-    let refused = tokio::spawn(async move { client.send_sensor_reading(reading(2)).await });
+    let sending = tokio::spawn(async move { client.send_sensor_reading(reading(2)).await });
     let ended = older.stopped().await.expect_err("cannot go on");
     assert_eq!(ended.to_string(), "a lane cannot go on: see the log");
-    refused.abort();
+    let refused = sending.await.expect("no panic").expect_err("not stored");
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
     let reply = connect(grpc).await.send_sensor_reading(reading(3)).await;
     assert_eq!(reply.expect("stored").into_inner().committed, 1);
     assert_eq!(database.count("sensor_readings").await, 2);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, prelude::Queryable as _};
 use reqwest::Method;
 use serde_json::json;
 use sluicegate::repository::mysql::Layout;
@@ -326,19 +326,28 @@ async fn a_change_of_many_readings_reaches_each(database: Database) {
     }
 }
 
-/// Begins a change that is held up in its second transaction, lets its client go, and then lets the change go on:
-/// what it had done before stays, and it does no more. `done` counts what the change has done.
-async fn assert_stops(database: Database, request: String, done: &str) {
-    let (database, service) = many(&database, Layout::Partitioned, FOUR_STRETCHES).await;
+/// Holds a row that the second transaction of a change needs.
+async fn hold_up(database: &Database) -> Conn {
     let mut holder = database.connect().await;
-    holder
-        .query_drop("START TRANSACTION")
-        .await
-        .expect("begins");
+    // No more than the row: where it is not found, the gap up to the end would be held.
+    for sql in [
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "START TRANSACTION",
+    ] {
+        holder.query_drop(sql).await.expect("begins");
+    }
     let at = "ts = '2026-01-01 00:00:00.007000'";
     let lock = format!("SELECT id FROM sensor_readings WHERE {at} FOR UPDATE");
     let held: Option<u64> = holder.query_first(lock).await.expect("locks");
     assert!(held.is_some());
+    holder
+}
+
+/// Begins a change that is held up in its second transaction, lets its client go, and then lets the change go on:
+/// what it had done before stays, and it does no more. `done` counts what the change has done.
+async fn assert_stops(database: Database, request: String, done: &str) {
+    let (database, service) = many(&database, Layout::Partitioned, FOUR_STRETCHES).await;
+    let mut holder = hold_up(&database).await;
     let mut client = TcpStream::connect(service.rest).await.expect("connects");
     client
         .write_all(request.as_bytes())
@@ -403,20 +412,25 @@ async fn a_client_that_is_gone_stops_its_update(database: Database) {
 
 async fn what_comes_in_meanwhile_is_let_be(database: Database) {
     let (database, service) = many(&database, Layout::Partitioned, MANY).await;
+    let mut holder = hold_up(&database).await;
     let api = Api::of(&service);
     let path = format!("/sensor/delete/time?{}", all_numbered());
     let deleting = api.delete(&path);
     // Behind the last that was there when the delete began, and within its range of time.
     let storing = async {
+        until("the first transaction is through", || async {
+            database.count("sensor_readings").await == MANY - 5_000
+        })
+        .await;
+        until("the second waits", || is_changing(&database)).await;
         let mut client = service.client().await;
         let batch = numbered::columns(numbered::column_batch(50_000..60_000));
         let sent = client.stream_readings(tokio_stream::iter([batch])).await;
-        sent.expect("stored").into_inner().committed
+        assert_eq!(sent.expect("stored").into_inner().committed, 10_000);
+        holder.query_drop("COMMIT").await.expect("lets go");
     };
-    let (answer, committed) = tokio::join!(deleting, storing);
-    let deleted = answer.json()["deleted_count"].as_u64().expect("a count");
-    let left = database.count("sensor_readings").await;
-    assert_eq!(deleted + left, MANY + committed);
-    assert_eq!(left % 10_000, 0, "all that came in, or none of it");
+    let (answer, ()) = tokio::join!(deleting, storing);
+    assert_eq!(answer.json()["deleted_count"], MANY);
+    numbered::assert_stored(&database, 50_000..60_000).await;
     service.close_after_deletes().await;
 }

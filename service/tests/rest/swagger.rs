@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -32,6 +32,8 @@ const FLAGS: [&str; 10] = [
 ];
 /// How long the page may take to show something.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How long the driver may take for a command: longer than its own limits for what the browser does.
+const COMMAND_LIMIT: Duration = Duration::from_secs(80);
 const GROUPS: [&str; 5] = ["readings", "analysis", "changes", "streams", "service"];
 
 /// Opens an operation of the page, executes it with the examples that it was given, and returns what came back.
@@ -92,12 +94,15 @@ impl Browser {
             .spawn()
             .expect("it runs");
         let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
-        let port = loop {
-            let line = lines.next_line().await.expect("readable").expect("a port");
-            if let Some((_, port)) = line.split_once("successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
+        let starting = async {
+            loop {
+                let line = lines.next_line().await.expect("readable").expect("a port");
+                if let Some((_, port)) = line.split_once("successfully on port ") {
+                    break port.trim_end_matches('.').to_owned();
+                }
             }
         };
+        let port = timeout(PATIENCE, starting).await.expect("it starts");
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let profile = TempDir::new().expect("a directory");
         let mut flags: Vec<_> = FLAGS.map(str::to_owned).to_vec();
@@ -106,7 +111,8 @@ impl Browser {
             "goog:chromeOptions": {"binary": chromium, "args": flags},
             "timeouts": {"script": 30_000, "pageLoad": 30_000},
         }}});
-        let client = reqwest::Client::new();
+        let client = reqwest::Client::builder().timeout(COMMAND_LIMIT).build();
+        let client = client.expect("a client");
         let sessions = format!("http://127.0.0.1:{port}/session");
         let opened = call(&client, Method::POST, &sessions, &wanted).await;
         let id = opened["sessionId"].as_str().expect("a session").to_owned();
