@@ -26,7 +26,7 @@ step "building (a cold build takes some minutes)" cargo build --quiet --release
 work=$(mktemp -d)
 service=
 clean_up() {
-    local status=$?
+    local status=$1
     if [ -n "$service" ] && { [ -z "$keep" ] || [ "$status" -ne 0 ]; }; then
         kill "$service" 2>/dev/null && wait "$service" 2>/dev/null || true
     fi
@@ -34,12 +34,10 @@ clean_up() {
         [ "$status" -eq 0 ] || { [ -f "$work/service.log" ] && tail -n 20 "$work/service.log" >&2; }
         rm -rf "$work"
     fi
-    return "$status"
 }
-trap 'clean_up; lib_explain_exit' EXIT
 
 start_service() {
-    target/release/sluicegate serve --embedded-db="$work/data" --grpc-addr 127.0.0.1:0 --rest-addr 127.0.0.1:0 \
+    "$TARGET"/release/sluicegate serve --embedded-db="$work/data" --grpc-addr 127.0.0.1:0 --rest-addr 127.0.0.1:0 \
         --ready-file "$work/ready.json" >"$work/service.log" 2>&1 &
     service=$!
     local waited
@@ -54,18 +52,18 @@ start_service() {
 step "starting the service with its own database" start_service
 
 replay() {
-    target/release/sluicegen replay "$SAMPLE" --wide --time-column date --id1 1 --id2 seattle \
+    "$TARGET"/release/sluicegen replay "$SAMPLE" --wide --time-column date --id1 1 --id2 seattle \
         --target "$grpc" --stream-id seattle-weather --json >"$work/replay.json"
 }
 step "replaying $SAMPLE" replay
 
 stream() {
-    target/release/sluicegen run --target "$grpc" --mode stream-acked --connections 2 --series 10000 \
+    "$TARGET"/release/sluicegen run --target "$grpc" --mode stream-acked --connections 2 --series 10000 \
         --count "$GENERATED" --json >"$work/full.json"
     # At a twentieth of that rate, an acknowledgement is a matter of milliseconds.
     local gentle
     gentle=$(jq '(.rows_per_s / 20) | floor' "$work/full.json")
-    target/release/sluicegen run --target "$grpc" --mode stream-acked --connections 2 --series 10000 \
+    "$TARGET"/release/sluicegen run --target "$grpc" --mode stream-acked --connections 2 --series 10000 \
         --rate "$gentle" --duration 3s --json >"$work/gentle.json"
 }
 step "streaming $GENERATED readings at full rate, then 3 seconds at a twentieth of it" stream

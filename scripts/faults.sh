@@ -28,32 +28,31 @@ build_programs() {
     if [ "$build" = debug ]; then
         # As the tests have them: nothing is built twice.
         cargo build --quiet --workspace --all-features --bins --example faults
-        cp target/debug/sluicegate target/faults/sluicegate-failpoints
+        cp "$TARGET"/debug/sluicegate target/faults/sluicegate-failpoints
         return
     fi
     # The negative control needs a program that can be told to ignore the ledger; all other cases do not have that.
     cargo build --quiet --release --package sluicegate --features failpoints --bin sluicegate
-    cp target/release/sluicegate target/faults/sluicegate-failpoints
+    cp "$TARGET"/release/sluicegate target/faults/sluicegate-failpoints
     cargo build --quiet --release --bins --example faults
 }
 mkdir -p target/faults
 step "building" build_programs
 # Journals and logs of what failed outlive the memory that they were in.
-keep_logs() {
-    local status=$?
-    if [ "$status" -ne 0 ] && [ -d "$work" ]; then
+clean_up() {
+    [ "$work" != target/faults/work ] || return
+    if [ "$1" -ne 0 ] && [ -d "$work" ]; then
         rm -rf target/faults/failed
         (cd "$work" && find . \( -name '*.log' -o -name '*.journal' \) -size -20M -print0 | tar -cf - --null -T -) |
             { mkdir -p target/faults/failed && tar -xf - -C target/faults/failed; }
         say "logs and journals: target/faults/failed"
     fi
-    return "$status"
+    rm -rf "$work"
 }
 # The quick form waits for no disk, where there is memory enough.
 work=target/faults/work
 if [ "$build" = debug ] && [ "$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)" -ge 3000000 ] 2>/dev/null; then
     work=/dev/shm/sluicegate-faults-$$
-    trap 'keep_logs; rm -rf "$work"; lib_explain_exit' EXIT
 fi
-"target/$build/examples/faults" --failpoints-program target/faults/sluicegate-failpoints --out "$out" \
+"$TARGET/$build/examples/faults" --failpoints-program target/faults/sluicegate-failpoints --out "$out" \
     --work "$work" "$@"

@@ -10,7 +10,10 @@ MINIMUM_RUST_MINOR=88
 lib_started_s=$SECONDS
 lib_apt_updated=
 lib_step=
-trap lib_explain_exit EXIT
+# Where cargo puts what it builds.
+# shellcheck disable=SC2034 # for the scripts that source this
+TARGET="${CARGO_TARGET_DIR:-target}"
+trap lib_at_exit EXIT
 
 # One line of progress, with the seconds since the script began.
 say() {
@@ -34,11 +37,18 @@ step() {
     lib_step=
 }
 
-lib_explain_exit() {
+# A script with something to clean up defines `clean_up STATUS`. With `set -e` the first command of it that fails would be
+# its last.
+lib_at_exit() {
     local status=$?
+    set +e
+    if declare -F clean_up >/dev/null; then
+        clean_up "$status"
+    fi
     if [ "$status" -ne 0 ] && [ -n "$lib_step" ]; then
         printf '[%4ds] error: %s failed\n' "$((SECONDS - lib_started_s))" "$lib_step" >&2
     fi
+    exit "$status"
 }
 
 as_root() {
@@ -93,7 +103,7 @@ need_mariadb() {
 
 # Whether there is a Chromium that a program can drive. Ubuntu has it as a snap only, which we do not install.
 need_chromium() {
-    command -v chromedriver >/dev/null && return
+    command -v chromedriver >/dev/null && command -v chromium >/dev/null && return
     command -v apt-get >/dev/null || return
     update_package_lists
     apt-cache show chromium-driver >/dev/null 2>&1 || return
@@ -109,4 +119,12 @@ need_cargo() {
     minor=$(cut -d. -f2 <<<"$version")
     [ "$minor" -ge "$MINIMUM_RUST_MINOR" ] ||
         fail "cargo $version is too old: this needs 1.$MINIMUM_RUST_MINOR (rustup update)"
+}
+
+# Parts of the toolchain that a minimal one lacks.
+need_cargo_parts() {
+    local part
+    for part in "$@"; do
+        cargo "$part" --version >/dev/null 2>&1 || fail "cargo $part is missing: rustup component add rustfmt clippy"
+    done
 }

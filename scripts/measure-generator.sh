@@ -25,22 +25,18 @@ if [ "$profile" = release ]; then
 else
     step "build" cargo build --quiet --bins
 fi
-bin="${CARGO_TARGET_DIR:-target}/$profile"
+bin="$TARGET/$profile"
 work=$(mktemp -d)
 service=
 failures=0
 
 clean_up() {
-    status=$?
     if [ -n "$service" ]; then
-        kill -CONT "$service" 2>/dev/null || true
-        { kill "$service" && wait "$service" || true; } 2>/dev/null
+        kill -CONT "$service" 2>/dev/null
+        { kill "$service" && wait "$service"; } 2>/dev/null
     fi
     rm -rf "$work"
-    (exit "$status")
-    lib_explain_exit
 }
-trap clean_up EXIT
 
 "$bin/sluicegate" serve --embedded-db="$work/data" --embedded-db-bin "$server" --ready-file "$work/ready.json" \
     --grpc-addr 127.0.0.1:0 --rest-addr 127.0.0.1:0 >"$work/log" 2>&1 &

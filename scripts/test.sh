@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 need_packages build-essential pkg-config curl jq ca-certificates
 need_mariadb
 need_cargo
+need_cargo_parts fmt clippy
 step "MySQL" scripts/install-mysql.sh
 
 export SLUICEGATE_TEST_ENGINES=mariadb,mysql

@@ -1,6 +1,7 @@
 """What management costs ingestion: the rate of a stream beside a long delete or a slow reader, against the mean of the
 rates alone right before and right after, because a table takes readings more slowly as it grows."""
 
+import contextlib
 import json
 import threading
 import time
@@ -62,21 +63,32 @@ class SlowExport(threading.Thread):
         connection.close()
 
 
+@contextlib.contextmanager
 def prepared(engine, rows, folder):
     """A service on a fresh table with the readings that are going to be deleted or exported."""
     schema = engine.fresh_schema("partitioned")
-    service = Service(engine, schema, folder)
-    service.__enter__()
-    sluicegen("run", "--target", service.grpc, "--mode", "stream", "--json", *rows.with_count(DELETED).flags())
-    expect(engine, schema, DELETED)
+    with Service(engine, schema, folder) as service:
+        sluicegen("run", "--target", service.grpc, "--mode", "stream", "--json", *rows.with_count(DELETED).flags())
+        expect(engine, schema, DELETED)
+        engine.ready()
+        yield service, schema
+
+
+def alone_again(engine):
+    """What was done beside the stream is not paid for by the one after it."""
+    engine.purge()
     engine.ready()
-    return service, schema
+
+
+def compared(rows, count, before, beside, after, **sample):
+    alone = (before + after) / 2
+    return rows.with_count(count).sized(rows_per_s=beside, before_rows_per_s=before, after_rows_per_s=after,
+                                        alone_rows_per_s=alone, kept=beside / alone, **sample)
 
 
 def delete(engine, rows, folder, quick):
     seconds = SECONDS["quick" if quick else "full"]
-    service, schema = prepared(engine, rows, folder)
-    try:
+    with prepared(engine, rows, folder) as (service, schema):
         before, first = stream(service, rows, seconds, 1)
         deleting = Delete(service)
         deleting.start()
@@ -87,19 +99,15 @@ def delete(engine, rows, folder, quick):
         deleting.join()
         if deleting.deleted != DELETED:
             raise Unbalanced(f"{deleting.deleted} of {DELETED} deleted")
+        alone_again(engine)
         after, third = stream(service, rows, seconds, 3)
         expect(engine, schema, first + second + third)
-    finally:
-        service.__exit__()
-    alone = (before + after) / 2
-    return rows.with_count(second).sized(rows_per_s=beside, alone_rows_per_s=alone, kept=beside / alone,
-                                         delete_s=deleting.seconds)
+    return compared(rows, second, before, beside, after, delete_s=deleting.seconds)
 
 
 def slow_reader(engine, rows, folder, quick):
     seconds = SECONDS["quick" if quick else "full"]
-    service, schema = prepared(engine, rows, folder)
-    try:
+    with prepared(engine, rows, folder) as (service, schema):
         before, first = stream(service, rows, seconds, 1)
         resident = service.resident()
         reading = SlowExport(service)
@@ -109,11 +117,9 @@ def slow_reader(engine, rows, folder, quick):
         growth = service.resident() - resident
         reading.stopped.set()
         reading.join()
+        alone_again(engine)
         after, third = stream(service, rows, seconds, 3)
         if not still_reading:
             raise Unbalanced(f"the export was over after {reading.read} bytes, before the stream ended")
         expect(engine, schema, DELETED + first + second + third)
-    finally:
-        service.__exit__()
-    alone = (before + after) / 2
-    return rows.with_count(second).sized(rows_per_s=beside, alone_rows_per_s=alone, kept=beside / alone, growth_mib=growth)
+    return compared(rows, second, before, beside, after, growth_mib=growth)

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from process import ROOT, Service, Unbalanced, cpu_seconds, sluicegen
+from process import PROGRAMS, Service, Unbalanced, cpu_seconds, sluicegen
 
 COLUMNS = {
     "partitioned": "(id, id1, id2, sensor_type, sensor_value, ts)",
@@ -147,7 +147,7 @@ def insert(engine, rows, form, connections, count, layout="seed"):
     """INSERT statements: one reading each, autocommitted, or 1,000 each."""
     schema = engine.fresh_schema(layout)
     engine.ready()
-    command = [ROOT / "target/release/examples/insert_baseline", engine.url(schema), rows.files()[0], form,
+    command = [PROGRAMS / "examples/insert_baseline", engine.url(schema), rows.files()[0], form,
                str(connections), str(count)]
     before = cpu_seconds(engine.process.pid)
     done = subprocess.run(command, capture_output=True, text=True)

@@ -1,10 +1,13 @@
 """A private database server for measuring: fresh data directory, full durability, settings that are recorded."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
 from pathlib import Path
+
+from process import RUNNING, end
 
 CACHE = Path(os.environ.get("SLUICEGATE_CACHE_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sluicegate")
 
@@ -67,6 +70,7 @@ class Engine:
         run = [self.server, "--no-defaults", f"--datadir={data}", f"--socket={self.socket}",
                f"--pid-file={self.folder}/db.pid", "--skip-networking", *flags, *user]
         self.process = subprocess.Popen(run, stdout=log, stderr=log, env=environment)
+        RUNNING.append(self)
         for _ in range(600):
             if self.process.poll() is not None:
                 raise SystemExit(f"{self.name} did not start: see {self.folder}/server.log")
@@ -79,12 +83,8 @@ class Engine:
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        RUNNING.remove(self)
+        end(self.process)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def command(self, database=""):
@@ -116,6 +116,16 @@ class Engine:
             self.sql("SET GLOBAL innodb_max_dirty_pages_pct = 0")
             time.sleep(0.2)
         raise SystemExit(f"{self.name} does not write its dirty pages: {dirty[-1]} are left")
+
+    def purge(self):
+        """Lets the server remove what was deleted for good, which it does in the background."""
+        for _ in range(600):
+            status = self.sql("SHOW ENGINE INNODB STATUS")
+            left = int(re.search(r"History list length (\d+)", status)[1])
+            if left < 1_000:
+                return
+            time.sleep(0.2)
+        raise SystemExit(f"{self.name} does not purge: {left} transactions are left")
 
     def ready(self):
         self.settle()

@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -10,7 +12,7 @@ import report
 from cases import Rows
 from engine import Engine
 from plan import CASES, NAMES, Context, case_of
-from process import Unbalanced, core_to_core_ns
+from process import Unbalanced, core_to_core_ns, stop_all
 
 
 def parse():
@@ -74,13 +76,11 @@ def by_server(names, engine_name):
     return groups.items()
 
 
-def measure_case(name, engine, all_rows, folder, arguments):
+def measure_case(name, engine, all_rows, folder, commit, arguments):
     case = CASES[name]
     say(f"{engine.name} {engine.version}: {name}, {case.about}")
     rows = all_rows.with_count(int(all_rows.count * case.share))
     context = Context(engine, rows, Path(folder) / "service", arguments.quick)
-    # What runs now is measured, whatever is committed meanwhile.
-    commit = report.commit()
     rounds = arguments.rounds or min(3 if arguments.quick else 5, case.rounds_max)
     samples = run_case(name, context, rounds)
     report.write_case(name, case, engine, samples, rows, commit, options(arguments), folder)
@@ -97,16 +97,23 @@ def main():
     asked = list(dict.fromkeys(case_of(name) for name in arguments.case or []))
     names = asked or [name for name in CASES if CASES[name].in_quick or not arguments.quick]
     began = time.monotonic()
+    # What runs now is measured, whatever is committed meanwhile.
+    commit = report.commit()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     # Not /tmp, which is memory on many machines: what is durable there costs nothing.
     with tempfile.TemporaryDirectory(prefix="sluicegate-bench-", dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
         if report.file_system(folder) in ("tmpfs", "ramfs"):
             raise SystemExit(f"{folder} is in memory, where nothing is durable: set TMPDIR to a folder on a disk")
         all_rows = Rows(count, 100_000, folder)
-        for engine_name in arguments.engine or ["mysql", "mariadb"]:
-            for server, names_of_server in by_server(names, engine_name):
-                with Engine(engine_name, Path(folder) / engine_name, server) as engine:
-                    for name in names_of_server:
-                        measure_case(name, engine, all_rows, folder, arguments)
+        try:
+            for engine_name in arguments.engine or ["mysql", "mariadb"]:
+                for server, names_of_server in by_server(names, engine_name):
+                    with Engine(engine_name, Path(folder) / engine_name, server) as engine:
+                        for name in names_of_server:
+                            measure_case(name, engine, all_rows, folder, commit, arguments)
+        finally:
+            stop_all()
     say(f"bench-results/ written after {time.monotonic() - began:.0f} s")
 
 

@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).absolute() / "release"
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -22,7 +23,7 @@ def cpu_seconds(pid):
 
 def core_to_core_ns():
     """How far apart the cores are now, nanoseconds; None where there is only one."""
-    done = subprocess.run([ROOT / "target/release/examples/core_latency"], capture_output=True, text=True, check=True)
+    done = subprocess.run([PROGRAMS / "examples/core_latency"], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     return None if found is None else float(found)
 
@@ -34,6 +35,24 @@ def memory_mib(pid, name):
     return 0.0
 
 
+# What runs now and has to end with the benchmark, in the order in which it was started.
+RUNNING = []
+
+
+def stop_all():
+    while RUNNING:
+        RUNNING[-1].__exit__()
+
+
+def end(process):
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class Service:
     """A running `sluicegate serve`; use it with `with`."""
 
@@ -42,7 +61,7 @@ class Service:
         ready = self.folder / "ready.json"
         self.ready = ready
         flags = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
-        self.command = [ROOT / "target/release/sluicegate", "serve", "--database-url", engine.url(database), "--layout",
+        self.command = [PROGRAMS / "sluicegate", "serve", "--database-url", engine.url(database), "--layout",
                         layout, "--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0", "--ready-file", ready, *flags]
 
     def __enter__(self):
@@ -50,6 +69,7 @@ class Service:
         self.ready.unlink(missing_ok=True)
         self.log = open(self.folder / "service.log", "wb")
         self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log)
+        RUNNING.append(self)
         for _ in range(self.ready_s * 20):
             if self.process.poll() is not None:
                 raise SystemExit(f"the service did not start: {(self.folder / 'service.log').read_text()}")
@@ -83,17 +103,13 @@ class Service:
         return memory_mib(self.process.pid, "VmRSS")
 
     def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        RUNNING.remove(self)
+        end(self.process)
 
 
 def sluicegen(*flags, timeout=600):
     """Runs the generator and returns its JSON report; a report that ends in failure does not balance."""
-    command = [ROOT / "target/release/sluicegen", *map(str, flags)]
+    command = [PROGRAMS / "sluicegen", *map(str, flags)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     except subprocess.TimeoutExpired as expired:

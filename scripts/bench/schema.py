@@ -41,6 +41,8 @@ SAMPLE = {
     "database_cpu_us": "CPU time of the database server per reading, microseconds",
     "service_peak_rss_mib": "the most memory that the service had, MiB",
     "ack_ms": "from the intended send time to the durable acknowledgement: `p50`, `p90`, `p99`, `p999`, `max`, milliseconds",
+    "taken": "`latency`: share of the offered rate that was acknowledged until the last reading was; well below 1, the "
+             "database did not keep up for the round, and the latency is that of a queue",
     "core_to_core_ns": "time of a cache line from one core to another and back just before the step, nanoseconds: on a virtual "
                        "machine it changes, and rates with it; null where there is one core",
     "mib_per_million_rows": "table and indexes on disk, MiB",
@@ -49,7 +51,9 @@ SAMPLE = {
                "milliseconds",
     "otherwise_ms": "`drop`: longest time without a commit in the rest of the stream, milliseconds",
     "took_ms": "`drop`: duration of the ALTER, milliseconds",
-    "alone_rows_per_s": "`rest-delete`, `rest-slow`: rate of the stream alone, mean of before and after",
+    "before_rows_per_s": "`rest-delete`, `rest-slow`: rate of the stream alone, before",
+    "after_rows_per_s": "`rest-delete`, `rest-slow`: rate of the stream alone, after, when the database has written and purged",
+    "alone_rows_per_s": "`rest-delete`, `rest-slow`: mean of these two",
     "kept": "`rest-delete`, `rest-slow`: rate beside the other work over the rate alone",
     "delete_s": "`rest-delete`: duration of the delete, seconds",
     "growth_mib": "`rest-slow`: memory of the service at the end of the stream beside the export, less that before it, MiB",
