@@ -19,9 +19,9 @@ use tokio::{
 };
 
 use crate::{
-    judge::hold,
     lab::Lab,
     process::{self, CONDITION_LIMIT},
+    verdict::hold,
 };
 
 /// How long a generator may take to have everything settled once it is told to stop.

@@ -12,6 +12,7 @@ mod process;
 mod report;
 mod service;
 mod stack;
+mod verdict;
 mod wire;
 
 #[path = "../../tests/common/poison.rs"]

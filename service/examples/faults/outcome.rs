@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{judge::Verdict, stack::Judged};
+use crate::{stack::Judged, verdict::Verdict};
 
 /// What a case found when everything held.
 #[derive(Debug, Default)]

@@ -43,9 +43,9 @@ use sluicegate::embedded_db::Engine;
 
 use crate::{
     cases::CASES,
-    judge::{Found, Verdict},
     lab::{Programs, Scale},
     outcome::Outcome,
+    verdict::{Found, Verdict},
 };
 
 const FORMAT: u32 = 1;

@@ -12,9 +12,9 @@ use tokio::{
 
 use crate::{
     http,
-    judge::hold,
     lab::Lab,
     process::{self, Usage},
+    verdict::hold,
 };
 
 const START_LIMIT: Duration = Duration::from_secs(90);

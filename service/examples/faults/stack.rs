@@ -6,9 +6,10 @@ use rustix::process::Signal;
 use crate::{
     database::Schema,
     generator::Generator,
-    judge::{Verdict, hold_books, hold_ledger, hold_stored},
+    judge::{hold_books, hold_ledger, hold_stored},
     lab::Lab,
     service::{Service, ServiceOptions},
+    verdict::Verdict,
     wire::Wire,
 };
 

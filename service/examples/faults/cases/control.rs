@@ -6,9 +6,9 @@ use anyhow::{Result, bail, ensure};
 use crate::{
     cases::{cuts::Cutting, two_instances},
     database_proxy::Fault,
-    judge::{Found, Verdict},
     lab::Lab,
     outcome::Outcome,
+    verdict::{Found, Verdict},
 };
 
 const BLIND: [(&str, &str); 1] = [("FAILPOINTS", "ledger-ignored=return")];

@@ -9,11 +9,12 @@ use rand::Rng as _;
 use crate::{
     database_proxy::{Fault, Proxy},
     generator::Generator,
-    judge::{hold, hold_stored, partial_rows},
+    judge::{hold_stored, partial_rows},
     lab::Lab,
     outcome::Outcome,
     process::until,
     stack::{Judged, Stack, end, service_options, settle},
+    verdict::hold,
     wire::{Weather, Wire},
 };
 

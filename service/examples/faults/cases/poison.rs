@@ -13,11 +13,12 @@ use sluicegate_proto::{
 
 use crate::{
     database::Schema,
-    judge::{Verdict, hold, hold_books, hold_ledger},
+    judge::{hold_books, hold_ledger},
     lab::Lab,
     outcome::Outcome,
     poison_texts::poison,
     stack::{Stack, end},
+    verdict::{Verdict, hold},
 };
 
 /// 2026-01-01T00:00:00Z.

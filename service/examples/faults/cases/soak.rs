@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     generator::Generator,
-    judge::{Verdict, hold},
     lab::Lab,
     outcome::Outcome,
     process::Usage,
     stack::{Stack, end, service_options, settle},
+    verdict::{Verdict, hold},
     wire::{Weather, Wire},
 };
 
