@@ -6,6 +6,7 @@ pub mod config;
 pub mod embedded_db;
 pub mod failpoint;
 pub mod healthcheck;
+pub mod ledger;
 pub mod model;
 pub mod repository;
 pub mod router;

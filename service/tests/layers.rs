@@ -149,6 +149,7 @@ fn the_model_knows_no_other_room() {
     expect_free_of(
         "model",
         &[
+            "crate::ledger",
             "crate::usecase",
             "crate::repository",
             "crate::router",
@@ -156,6 +157,22 @@ fn the_model_knows_no_other_room() {
         ],
     );
     expect_free_of("model", &["tonic", "warp", "mysql_async", "tokio"]);
+}
+
+#[test]
+fn the_ledger_knows_the_model_alone() {
+    expect_free_of(
+        "ledger",
+        &[
+            "crate::usecase",
+            "crate::repository",
+            "crate::router",
+            "crate::app",
+            "crate::config",
+        ],
+    );
+    expect_free_of("ledger", &["tonic", "warp", "tokio"]);
+    expect_free_of("ledger", &SQL);
 }
 
 #[test]

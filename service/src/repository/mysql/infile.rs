@@ -11,7 +11,10 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 
-use crate::repository::{DroppedRows, LoadBatch, RowFormat, RowIds};
+use crate::{
+    ledger::DroppedRows,
+    repository::{LoadBatch, RowFormat, RowIds},
+};
 
 /// Small enough that encoding one does not hold up the runtime (about a millisecond) and that it stays far below
 /// every server's max_allowed_packet; large enough that its overhead does not show.

@@ -34,14 +34,14 @@ use super::{
     ids::{IdBlock, IdShare},
     infile::Infile,
     ledger::{quote, take_over},
-    plan::{LedgerGain, Plan, plan},
     quarantine,
     table::Table,
 };
 use crate::{
     failpoint,
+    ledger::{LedgerGain, PartOutcome, Plan, plan},
     model::{Epoch, Fault, KeptSeries, Rejection, Seq, StreamId, StreamPosition},
-    repository::{BatchLoader, LoadBatch, PartOutcome, RepositoryError, RowIds},
+    repository::{BatchLoader, LoadBatch, RepositoryError, RowIds},
 };
 
 /// Ids of the batch that is being loaded; they stay when it is loaded again.

@@ -14,9 +14,6 @@ mod ledger_reader;
 mod loader;
 mod migrations;
 mod partitions;
-mod plan;
-#[cfg(test)]
-mod plan_model;
 mod quarantine;
 mod readings;
 mod statement;

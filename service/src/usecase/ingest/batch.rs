@@ -15,8 +15,9 @@ use super::{
     tsv::TimestampWriter,
 };
 use crate::{
+    ledger::{DroppedRows, LoadPart, PartOutcome},
     model::{Fault, KeptSeries, Limits, Reading, Rejection, Seq, Series, StreamId},
-    repository::{DroppedRows, LoadBatch, LoadPart, PartOutcome, RowFormat, RowIds},
+    repository::{LoadBatch, RowFormat, RowIds},
 };
 
 /// Takes readings until it is sealed.

@@ -26,8 +26,8 @@ use super::{
 };
 use crate::{
     failpoint,
+    ledger::PartOutcome,
     model::{Limits, Seq},
-    repository::PartOutcome,
 };
 
 /// Readings of one message on their way into a batch.

@@ -8,7 +8,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{batch::SealedBatch, books::Books};
-use crate::repository::{BatchLoader, LoadBatch as _, PartOutcome};
+use crate::{
+    ledger::PartOutcome,
+    repository::{BatchLoader, LoadBatch as _},
+};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::{books::Books, error::IngestError, streams::LaneSeat};
 use crate::{
+    ledger::{LoadPart, PartOutcome},
     model::{Epoch, Fault, Field, Rejection, Seq, StreamHeader, StreamId},
-    repository::{LoadPart, PartOutcome},
 };
 
 /// What is said to the producer of a rejected reading.

@@ -5,11 +5,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::plan::{LedgerGain, plan};
-use crate::{
-    model::{Epoch, Seq, StreamId, StreamPosition},
-    repository::{LoadPart, PartOutcome},
-};
+use super::{LedgerGain, LoadPart, PartOutcome, plan};
+use crate::model::{Epoch, Seq, StreamId, StreamPosition};
 
 const STREAMS: usize = 3;
 

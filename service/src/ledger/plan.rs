@@ -1,25 +1,25 @@
 //! What the ledger says of a batch: which parts are fenced, misplaced or stored already, and where the streams stand
-//! afterwards. Pure, so that a model test can drive it.
+//! afterwards.
 
 use std::collections::BTreeMap;
 
-use crate::{
-    model::{Epoch, Rejection, Seq, StreamId, StreamPosition},
-    repository::{DroppedRows, LoadPart, PartOutcome},
-};
+use super::{DroppedRows, LoadPart, PartOutcome};
+use crate::model::{Epoch, Rejection, Seq, StreamId, StreamPosition};
 
 /// What a ledger row gains by a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LedgerGain {
-    pub(super) epoch: Epoch,
-    pub(super) committed_seq: Seq,
-    pub(super) committed: u64,
-    pub(super) rejected: u64,
-    pub(super) duplicate: u64,
+pub struct LedgerGain {
+    pub epoch: Epoch,
+    pub committed_seq: Seq,
+    pub committed: u64,
+    pub rejected: u64,
+    pub duplicate: u64,
 }
 
 impl LedgerGain {
-    pub(super) fn at(position: StreamPosition) -> Self {
+    /// Nothing gained yet by a stream that stands there.
+    #[must_use]
+    pub fn at(position: StreamPosition) -> Self {
         let StreamPosition {
             epoch,
             committed_seq,
@@ -33,27 +33,31 @@ impl LedgerGain {
         }
     }
 
-    pub(super) fn add(&mut self, committed: u64, rejected: u64, duplicate: u64) {
+    /// Adds readings to the counts.
+    pub fn add(&mut self, committed: u64, rejected: u64, duplicate: u64) {
         self.committed += committed;
         self.rejected += rejected;
         self.duplicate += duplicate;
     }
 }
 
+/// What a batch does to table and ledger.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub(super) outcomes: Vec<PartOutcome>,
-    pub(super) dropped: DroppedRows,
-    /// Rejections to put into quarantine, with the part that they belong to.
-    pub(super) quarantined: Vec<(usize, usize)>,
+pub struct Plan {
+    /// Of each part, in order.
+    pub outcomes: Vec<PartOutcome>,
+    pub dropped: DroppedRows,
+    /// Rejections to put into quarantine, as indexes: part, rejection of the batch.
+    pub quarantined: Vec<(usize, usize)>,
     /// Named streams only.
-    pub(super) gains: BTreeMap<StreamId, LedgerGain>,
+    pub gains: BTreeMap<StreamId, LedgerGain>,
     /// Anonymous readings, which the lane's own row counts.
-    pub(super) anonymous: (u64, u64),
+    pub anonymous: (u64, u64),
 }
 
 /// Holds the parts of a batch against the ledger, in order.
-pub(super) fn plan(
+#[must_use]
+pub fn plan(
     parts: &[LoadPart],
     rejections: &[Rejection],
     ledger: &BTreeMap<StreamId, StreamPosition>,
@@ -146,7 +150,7 @@ impl Plan {
     }
 
     /// Moves a reading that the database refused from committed to rejected.
-    pub(super) fn refuse(
+    pub fn refuse(
         &mut self,
         parts: &[LoadPart],
         arrival: u32,
