@@ -100,12 +100,13 @@ fn expect_free_of(room: &str, words: &[&str]) {
     }
 }
 
-const SQL: [&str; 5] = [
+const SQL: [&str; 6] = [
     "SELECT ",
     "INSERT INTO",
     "UPDATE ",
     "DELETE FROM",
     "mysql_async",
+    "LOAD DATA",
 ];
 
 #[test]

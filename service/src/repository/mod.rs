@@ -4,7 +4,7 @@ pub mod mysql;
 mod partitions;
 mod readings;
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -13,8 +13,8 @@ pub use self::readings::{AggregateQuery, LedgerReader, ReadingStore, Stretch};
 
 pub use self::partitions::{Partition, PartitionChange, PartitionPass, PartitionStore, Split};
 use crate::{
-    ledger::{DroppedRows, LoadPart, PartOutcome},
-    model::{Limits, Reading, Rejection, Resumption, Seq, StreamId, StreamPosition},
+    ledger::{LoadPart, PartOutcome},
+    model::{Limits, Reading, Rejection, Resumption, Seq, Series, StreamId, StreamPosition},
 };
 
 /// What can go wrong with storage. Messages are for people; no driver's text reaches a producer.
@@ -49,13 +49,28 @@ impl RepositoryError {
     }
 }
 
-/// How the table wants its rows as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RowFormat {
-    /// Whether a row begins with its id; otherwise the database counts.
-    pub with_id: bool,
-    /// Digits of the timestamp after the second, 0 to 6.
-    pub timestamp_decimals: u8,
+/// The rows of a batch, column by column in order of arrival.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadColumns<'a> {
+    /// Which series of the batch a row is of.
+    pub series: &'a [u32],
+    pub sensor_value: &'a [f64],
+    /// Microseconds since the Unix epoch, UTC.
+    pub timestamp_us: &'a [i64],
+    /// Arrivals in the order in which the rows are loaded; empty when that is the order of arrival.
+    pub order: &'a [u32],
+}
+
+impl LoadColumns<'_> {
+    /// The row in order of arrival that is loaded at a position.
+    #[inline]
+    #[must_use]
+    pub fn arrival(&self, position: u32) -> u32 {
+        self.order
+            .get(position as usize)
+            .copied()
+            .unwrap_or(position)
+    }
 }
 
 /// A sealed batch, as a loader sees it. `position` counts rows in the order in which they are loaded.
@@ -65,33 +80,28 @@ pub trait LoadBatch: Send + Sync + 'static {
     fn rows(&self) -> u32;
     fn parts(&self) -> &[LoadPart];
     fn rejections(&self) -> &[Rejection];
-    /// Appends rows from `positions` to `out`, without those dropped, until `out` holds `chunk_bytes` or more.
-    /// Returns the next position and how many rows were appended. The row at position p gets the id `ids.at(p)`.
-    fn encode(
-        &self,
-        positions: Range<u32>,
-        dropped: &DroppedRows,
-        format: RowFormat,
-        ids: RowIds,
-        chunk_bytes: usize,
-        out: &mut Vec<u8>,
-    ) -> (u32, u32);
+    fn columns(&self) -> LoadColumns<'_>;
+    /// How many series its rows are of.
+    fn series_count(&self) -> u32;
+    /// Id1, id2 and sensor type of one of them.
+    fn series(&self, index: u32) -> (i32, &str, &str);
+
     /// The row at a position: its place in order of arrival, and the reading.
-    fn row(&self, position: u32) -> (u32, Reading);
-}
-
-/// The ids of a batch's rows, in order of their positions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RowIds {
-    pub first: u64,
-    pub step: u64,
-}
-
-impl RowIds {
-    #[inline]
-    #[must_use]
-    pub fn at(self, position: u32) -> u64 {
-        self.first + u64::from(position) * self.step
+    fn row(&self, position: u32) -> (u32, Reading) {
+        let columns = self.columns();
+        let arrival = columns.arrival(position);
+        let row = arrival as usize;
+        let (id1, id2, sensor_type) = self.series(columns.series[row]);
+        let reading = Reading {
+            series: Series {
+                id1,
+                id2: id2.to_owned(),
+                sensor_type: sensor_type.to_owned(),
+            },
+            sensor_value: columns.sensor_value[row],
+            timestamp_us: columns.timestamp_us[row],
+        };
+        (arrival, reading)
     }
 }
 

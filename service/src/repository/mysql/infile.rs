@@ -11,10 +11,12 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 
-use crate::{
-    ledger::DroppedRows,
-    repository::{LoadBatch, RowFormat, RowIds},
+use super::{
+    ids::RowIds,
+    table::RowFormat,
+    tsv::{RowWriter, SeriesTexts},
 };
+use crate::{ledger::DroppedRows, repository::LoadBatch};
 
 /// Small enough that encoding one does not hold up the runtime (about a millisecond) and that it stays far below
 /// every server's max_allowed_packet; large enough that its overhead does not show.
@@ -26,6 +28,7 @@ const ROW_MAX_BYTES: usize = 1024;
 #[derive(Clone)]
 pub(super) struct Infile {
     pub(super) batch: Arc<dyn LoadBatch>,
+    pub(super) texts: Arc<SeriesTexts>,
     pub(super) positions: Range<u32>,
     pub(super) dropped: Arc<DroppedRows>,
     pub(super) format: RowFormat,
@@ -41,14 +44,14 @@ impl Infile {
                 return None;
             }
             let mut chunk = Vec::with_capacity(CHUNK_BYTES + ROW_MAX_BYTES);
-            let (next, rows) = file.batch.encode(
-                file.positions.clone(),
-                &file.dropped,
-                file.format,
-                file.ids,
-                CHUNK_BYTES,
-                &mut chunk,
-            );
+            let writer = RowWriter {
+                columns: file.batch.columns(),
+                texts: &file.texts,
+                dropped: &file.dropped,
+                format: file.format,
+                ids: file.ids,
+            };
+            let (next, rows) = writer.write(file.positions.clone(), CHUNK_BYTES, &mut chunk);
             file.positions.start = next;
             file.sent.fetch_add(rows, Ordering::Relaxed);
             // An empty packet would end the file early.

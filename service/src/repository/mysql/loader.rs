@@ -31,17 +31,18 @@ use super::{
     claim,
     connection::{Connector, SILENCE_LIMIT_S},
     error::explain,
-    ids::{IdBlock, IdShare},
+    ids::{IdBlock, IdShare, RowIds},
     infile::Infile,
     ledger::{quote, take_over},
     quarantine,
     table::Table,
+    tsv::SeriesTexts,
 };
 use crate::{
     failpoint,
     ledger::{LedgerGain, PartOutcome, Plan, plan},
     model::{Epoch, Fault, KeptSeries, Rejection, Seq, StreamId, StreamPosition},
-    repository::{BatchLoader, LoadBatch, RepositoryError, RowIds},
+    repository::{BatchLoader, LoadBatch, RepositoryError},
 };
 
 /// Ids of the batch that is being loaded; they stay when it is loaded again.
@@ -118,6 +119,7 @@ impl Loader {
             conn,
             table: &self.table,
             batch,
+            texts: Arc::new(SeriesTexts::of(batch.as_ref())),
             ids,
             dropped: Arc::new(plan.dropped.clone()),
         };
@@ -354,6 +356,7 @@ struct RangeLoad<'a> {
     conn: &'a mut Conn,
     table: &'a Table,
     batch: &'a Arc<dyn LoadBatch>,
+    texts: Arc<SeriesTexts>,
     ids: RowIds,
     dropped: Arc<Vec<Range<u32>>>,
 }
@@ -407,6 +410,7 @@ impl RangeLoad<'_> {
         let sent = Arc::new(AtomicU32::new(0));
         let file = Infile {
             batch: self.batch.clone(),
+            texts: self.texts.clone(),
             positions,
             dropped: self.dropped.clone(),
             format: self.table.format,

@@ -18,6 +18,7 @@ mod quarantine;
 mod readings;
 mod statement;
 mod table;
+mod tsv;
 
 use std::{sync::Arc, time::Duration};
 

@@ -7,7 +7,7 @@ use mysql_async::{Conn, Row, prelude::Queryable as _};
 use super::error::explain;
 use crate::{
     model::{Limits, TimestampRange},
-    repository::{RepositoryError, RowFormat},
+    repository::RepositoryError,
 };
 
 /// Which of the layouts was found.
@@ -26,6 +26,15 @@ impl fmt::Display for TableLayout {
             Self::Hashed => "hashed",
         })
     }
+}
+
+/// How the table wants its rows as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RowFormat {
+    /// Whether a row begins with its id; otherwise the database counts.
+    pub(super) with_id: bool,
+    /// Digits of the timestamp after the second, 0 to 6.
+    pub(super) timestamp_decimals: u8,
 }
 
 /// The readings table as it was found.

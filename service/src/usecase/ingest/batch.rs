@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ops::Range,
     sync::Arc,
 };
 
@@ -12,12 +11,11 @@ use super::{
     dictionary::Dictionary,
     seal::Order,
     session::Session,
-    tsv::TimestampWriter,
 };
 use crate::{
-    ledger::{DroppedRows, LoadPart, PartOutcome},
+    ledger::{LoadPart, PartOutcome},
     model::{Fault, KeptSeries, Limits, Reading, Rejection, Seq, Series, StreamId},
-    repository::{LoadBatch, RowFormat, RowIds},
+    repository::{LoadBatch, LoadColumns},
 };
 
 /// Takes readings until it is sealed.
@@ -244,9 +242,9 @@ pub(super) struct SealedBatch {
 impl SealedBatch {
     /// Timestamp in the middle of the batch, where most of its readings are; None when all of them were rejected.
     pub(super) fn middle_us(&self) -> Option<i64> {
-        let timestamps = &self.content.columns.timestamp_us;
-        let middle = self.content.order.arrival(timestamps.len() as u32 / 2);
-        timestamps.get(middle as usize).copied()
+        let columns = self.columns();
+        let middle = columns.arrival(self.rows() / 2);
+        columns.timestamp_us.get(middle as usize).copied()
     }
 
     /// Turns into a committed batch, which needs to know what became of each part.
@@ -275,63 +273,23 @@ impl LoadBatch for SealedBatch {
         &self.content.rejections
     }
 
-    fn encode(
-        &self,
-        positions: Range<u32>,
-        dropped: &DroppedRows,
-        format: RowFormat,
-        ids: RowIds,
-        chunk_bytes: usize,
-        out: &mut Vec<u8>,
-    ) -> (u32, u32) {
+    fn columns(&self) -> LoadColumns<'_> {
         let columns = &self.content.columns;
-        let mut timestamps = TimestampWriter::new(format.timestamp_decimals);
-        let (mut id_text, mut value_text) = (itoa::Buffer::new(), zmij::Buffer::new());
-        let mut appended = 0;
-        for position in positions.clone() {
-            if out.len() >= chunk_bytes {
-                return (position, appended);
-            }
-            let arrival = self.content.order.arrival(position);
-            if is_dropped(dropped, arrival) {
-                continue;
-            }
-            let row = arrival as usize;
-            if format.with_id {
-                out.extend_from_slice(id_text.format(ids.at(position)).as_bytes());
-                out.push(b'\t');
-            }
-            out.extend_from_slice(columns.texts.get(columns.series[row]));
-            out.push(b'\t');
-            let value = columns.sensor_value[row];
-            // Only finite values were taken.
-            out.extend_from_slice(value_text.format_finite(value).as_bytes());
-            out.push(b'\t');
-            timestamps.write(columns.timestamp_us[row], out);
-            out.push(b'\n');
-            appended += 1;
+        LoadColumns {
+            series: &columns.series,
+            sensor_value: &columns.sensor_value,
+            timestamp_us: &columns.timestamp_us,
+            order: self.content.order.arrivals(),
         }
-        (positions.end, appended)
     }
 
-    fn row(&self, position: u32) -> (u32, Reading) {
-        let arrival = self.content.order.arrival(position);
-        let (columns, row) = (&self.content.columns, arrival as usize);
-        let reading = Reading {
-            series: columns.texts.series(columns.series[row]),
-            sensor_value: columns.sensor_value[row],
-            timestamp_us: columns.timestamp_us[row],
-        };
-        (arrival, reading)
+    fn series_count(&self) -> u32 {
+        self.content.columns.texts.len()
     }
-}
 
-fn is_dropped(dropped: &DroppedRows, arrival: u32) -> bool {
-    if dropped.is_empty() {
-        return false;
+    fn series(&self, index: u32) -> (i32, &str, &str) {
+        self.content.columns.texts.get(index)
     }
-    let after = dropped.partition_point(|range| range.start <= arrival);
-    after > 0 && dropped[after - 1].contains(&arrival)
 }
 
 /// Durable: may acknowledge.

@@ -5,7 +5,6 @@ use std::hash::{BuildHasher as _, BuildHasherDefault};
 use hashbrown::HashTable;
 use rustc_hash::FxHasher;
 
-use super::tsv;
 use crate::model::{Reading, Series};
 
 /// Memory that one reading takes between arrival and commit: its decoded columns, its place in the batch and its sort
@@ -62,97 +61,84 @@ impl Readings {
     }
 }
 
-/// The texts of a batch's series, each escaped once: `id1 TAB id2 TAB sensor_type`.
+/// The series of a batch, each kept once.
 #[derive(Debug, Default)]
 pub(super) struct SeriesTexts {
-    text: Vec<u8>,
-    ends: Vec<u32>,
-    /// Finds the texts that came with rows; those of a column dictionary are found through the dictionary.
+    /// Id2 and sensor type of one after the other.
+    text: String,
+    entries: Vec<Entry>,
+    /// Finds the series that came with rows; those of a column dictionary are found through the dictionary.
     by_text: HashTable<u32>,
-    scratch: Vec<u8>,
     hasher: BuildHasherDefault<FxHasher>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    id1: i32,
+    id2_end: u32,
+    sensor_type_end: u32,
+}
+
+/// Id1, id2 and sensor type of a series.
+fn parts<'a>(text: &'a str, entries: &[Entry], index: u32) -> (i32, &'a str, &'a str) {
+    let index = index as usize;
+    let start = match index {
+        0 => 0,
+        _ => entries[index - 1].sensor_type_end as usize,
+    };
+    let entry = entries[index];
+    let (id2_end, end) = (entry.id2_end as usize, entry.sensor_type_end as usize);
+    (entry.id1, &text[start..id2_end], &text[id2_end..end])
+}
+
 impl SeriesTexts {
-    pub(super) fn get(&self, index: u32) -> &[u8] {
-        let index = index as usize;
-        let start = if index == 0 {
-            0
-        } else {
-            self.ends[index - 1] as usize
-        };
-        &self.text[start..self.ends[index] as usize]
+    pub(super) fn len(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
+    /// Id1, id2 and sensor type of a series.
+    pub(super) fn get(&self, index: u32) -> (i32, &str, &str) {
+        parts(&self.text, &self.entries, index)
     }
 
     /// Appends a series without looking for it.
     pub(super) fn append(&mut self, id1: i32, id2: &str, sensor_type: &str) -> u32 {
-        escape_series(&mut self.text, id1, id2, sensor_type);
-        self.end_text()
+        self.text.push_str(id2);
+        let id2_end = self.text.len() as u32;
+        self.text.push_str(sensor_type);
+        self.entries.push(Entry {
+            id1,
+            id2_end,
+            sensor_type_end: self.text.len() as u32,
+        });
+        self.len() - 1
     }
 
     /// Finds or appends a series.
     pub(super) fn intern(&mut self, id1: i32, id2: &str, sensor_type: &str) -> u32 {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        escape_series(&mut scratch, id1, id2, sensor_type);
-        let hash = self.hasher.hash_one(scratch.as_slice());
-        let found = self
-            .by_text
-            .find(hash, |&index| self.get(index) == scratch)
-            .copied();
-        let index = found.unwrap_or_else(|| {
-            self.text.extend_from_slice(&scratch);
-            let index = self.end_text();
-            let (text, ends, hasher) = (&self.text, &self.ends, &self.hasher);
-            self.by_text.insert_unique(hash, index, |&other| {
-                let other = other as usize;
-                let start = if other == 0 {
-                    0
-                } else {
-                    ends[other - 1] as usize
-                };
-                hasher.hash_one(&text[start..ends[other] as usize])
-            });
-            index
+        let series = (id1, id2, sensor_type);
+        let hash = self.hasher.hash_one(series);
+        let found = self.by_text.find(hash, |&index| self.get(index) == series);
+        if let Some(&index) = found {
+            return index;
+        }
+        let index = self.append(id1, id2, sensor_type);
+        let (text, entries, hasher) = (&self.text, &self.entries, &self.hasher);
+        self.by_text.insert_unique(hash, index, |&other| {
+            hasher.hash_one(parts(text, entries, other))
         });
-        self.scratch = scratch;
-        index
-    }
-
-    fn end_text(&mut self) -> u32 {
-        let index = self.ends.len() as u32;
-        self.ends.push(self.text.len() as u32);
         index
     }
 
     pub(super) fn size_bytes(&self) -> usize {
-        self.text.len() + self.ends.len() * size_of::<u32>()
+        self.text.len() + self.entries.len() * size_of::<Entry>()
     }
 
     pub(super) fn clear(&mut self) {
         self.text.clear();
-        self.ends.clear();
+        self.entries.clear();
         self.by_text.clear();
     }
-
-    /// Reads a series back, for a row that the database refused.
-    pub(super) fn series(&self, index: u32) -> Series {
-        let mut fields = self.get(index).split(|&byte| byte == b'\t');
-        let mut next = || fields.next().map(tsv::unescape).unwrap_or_default();
-        Series {
-            id1: next().parse().unwrap_or_default(),
-            id2: next(),
-            sensor_type: next(),
-        }
-    }
-}
-
-fn escape_series(out: &mut Vec<u8>, id1: i32, id2: &str, sensor_type: &str) {
-    out.extend_from_slice(itoa::Buffer::new().format(id1).as_bytes());
-    out.push(b'\t');
-    tsv::escape_into(out, id2);
-    out.push(b'\t');
-    tsv::escape_into(out, sensor_type);
 }
 
 /// The accepted rows of a batch, in order of arrival.
@@ -202,11 +188,6 @@ mod tests {
         let b = texts.intern(-1, "Gate\\7", "tab\tnewline\n");
         assert_ne!(a, b, "case tells ids apart");
         assert_eq!(texts.intern(-1, "gate\\7", "tab\tnewline\n"), a);
-        let series = Series {
-            id1: -1,
-            id2: "gate\\7".into(),
-            sensor_type: "tab\tnewline\n".into(),
-        };
-        assert_eq!(texts.series(a), series);
+        assert_eq!(texts.get(a), (-1, "gate\\7", "tab\tnewline\n"));
     }
 }

@@ -13,7 +13,6 @@ mod loading;
 mod seal;
 mod session;
 mod streams;
-mod tsv;
 
 use std::{
     sync::{

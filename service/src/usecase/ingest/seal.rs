@@ -27,12 +27,9 @@ impl Order {
             .extend(self.keys.iter().map(|&(_, arrival)| arrival));
     }
 
-    #[inline]
-    pub(super) fn arrival(&self, position: u32) -> u32 {
-        self.arrivals
-            .get(position as usize)
-            .copied()
-            .unwrap_or(position)
+    /// The row in order of arrival at each position; empty when the rows are loaded as they arrived.
+    pub(super) fn arrivals(&self) -> &[u32] {
+        &self.arrivals
     }
 }
 
@@ -47,7 +44,10 @@ mod tests {
         fn rows_are_loaded_in_order_of_time_and_each_once(times in prop::collection::vec(-9i64..9, 0..200)) {
             let mut order = Order::default();
             order.by_time(&times);
-            let arrivals: Vec<u32> = (0..times.len() as u32).map(|at| order.arrival(at)).collect();
+            let mut arrivals = order.arrivals().to_vec();
+            if arrivals.is_empty() {
+                arrivals = (0..times.len() as u32).collect();
+            }
             let keys: Vec<_> = arrivals.iter().map(|&row| (times[row as usize], row)).collect();
             prop_assert!(keys.is_sorted());
             let mut seen = arrivals;

@@ -1,8 +1,16 @@
 //! The text form of a row, as LOAD DATA reads it: fields end with a tab, lines with a newline, and what would be
 //! mistaken for either is escaped with a backslash (P3: what was sent is what is stored).
 
+use std::ops::Range;
+
+use super::{ids::RowIds, table::RowFormat};
+use crate::{
+    ledger::DroppedRows,
+    repository::{LoadBatch, LoadColumns},
+};
+
 /// Appends a text field so that it is read back byte for byte.
-pub(super) fn escape_into(out: &mut Vec<u8>, text: &str) {
+fn escape_into(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     if !bytes
         .iter()
@@ -23,24 +31,100 @@ pub(super) fn escape_into(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Reads a field back.
-pub(super) fn unescape(field: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field.iter();
-    while let Some(&byte) = rest.next() {
-        bytes.push(match (byte, byte == b'\\') {
-            (_, true) => match rest.next() {
-                Some(b't') => b'\t',
-                Some(b'n') => b'\n',
-                Some(b'r') => b'\r',
-                Some(b'0') => 0,
-                Some(&other) => other,
-                None => b'\\',
-            },
-            (plain, false) => plain,
-        });
+/// The texts of a batch's series, each escaped once: `id1 TAB id2 TAB sensor_type`.
+#[derive(Debug)]
+pub(super) struct SeriesTexts {
+    text: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl SeriesTexts {
+    pub(super) fn of(batch: &dyn LoadBatch) -> Self {
+        let count = batch.series_count();
+        let mut texts = Self {
+            text: Vec::new(),
+            ends: Vec::with_capacity(count as usize),
+        };
+        for index in 0..count {
+            let (id1, id2, sensor_type) = batch.series(index);
+            let text = &mut texts.text;
+            text.extend_from_slice(itoa::Buffer::new().format(id1).as_bytes());
+            text.push(b'\t');
+            escape_into(text, id2);
+            text.push(b'\t');
+            escape_into(text, sensor_type);
+            texts.ends.push(texts.text.len() as u32);
+        }
+        texts
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+
+    #[inline]
+    fn get(&self, index: u32) -> &[u8] {
+        let index = index as usize;
+        let start = match index {
+            0 => 0,
+            _ => self.ends[index - 1] as usize,
+        };
+        &self.text[start..self.ends[index] as usize]
+    }
+}
+
+/// How the rows of one LOAD are written.
+#[derive(Clone, Copy)]
+pub(super) struct RowWriter<'a> {
+    pub(super) columns: LoadColumns<'a>,
+    pub(super) texts: &'a SeriesTexts,
+    pub(super) dropped: &'a DroppedRows,
+    pub(super) format: RowFormat,
+    pub(super) ids: RowIds,
+}
+
+impl RowWriter<'_> {
+    /// Appends rows from `positions` to `out`, without those dropped, until `out` holds `chunk_bytes` or more. Returns
+    /// the next position and how many rows were appended. The row at position p gets the id `ids.at(p)`.
+    pub(super) fn write(
+        self,
+        positions: Range<u32>,
+        chunk_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> (u32, u32) {
+        let columns = &self.columns;
+        let mut timestamps = TimestampWriter::new(self.format.timestamp_decimals);
+        let (mut id_text, mut value_text) = (itoa::Buffer::new(), zmij::Buffer::new());
+        let mut appended = 0;
+        for position in positions.clone() {
+            if out.len() >= chunk_bytes {
+                return (position, appended);
+            }
+            let arrival = columns.arrival(position);
+            if is_dropped(self.dropped, arrival) {
+                continue;
+            }
+            let row = arrival as usize;
+            if self.format.with_id {
+                out.extend_from_slice(id_text.format(self.ids.at(position)).as_bytes());
+                out.push(b'\t');
+            }
+            out.extend_from_slice(self.texts.get(columns.series[row]));
+            out.push(b'\t');
+            let value = columns.sensor_value[row];
+            // Only finite values were taken.
+            out.extend_from_slice(value_text.format_finite(value).as_bytes());
+            out.push(b'\t');
+            timestamps.write(columns.timestamp_us[row], out);
+            out.push(b'\n');
+            appended += 1;
+        }
+        (positions.end, appended)
+    }
+}
+
+fn is_dropped(dropped: &DroppedRows, arrival: u32) -> bool {
+    if dropped.is_empty() {
+        return false;
+    }
+    let after = dropped.partition_point(|range| range.start <= arrival);
+    after > 0 && dropped[after - 1].contains(&arrival)
 }
 
 const SECOND_US: i64 = 1_000_000;
@@ -48,7 +132,7 @@ const DAY_S: i64 = 86_400;
 
 /// Writes instants as `YYYY-MM-DD hh:mm:ss.ffffff`. Readings come in order of time, so the second rarely changes and
 /// its text is kept.
-pub(super) struct TimestampWriter {
+struct TimestampWriter {
     second: i64,
     /// `YYYY-MM-DD hh:mm:ss`
     text: [u8; 19],
@@ -56,7 +140,7 @@ pub(super) struct TimestampWriter {
 }
 
 impl TimestampWriter {
-    pub(super) fn new(decimals: u8) -> Self {
+    fn new(decimals: u8) -> Self {
         let mut writer = Self {
             second: 0,
             text: *b"0000-00-00 00:00:00",
@@ -68,7 +152,7 @@ impl TimestampWriter {
 
     /// Digits beyond the table's precision are cut off, never rounded.
     #[inline]
-    pub(super) fn write(&mut self, timestamp_us: i64, out: &mut Vec<u8>) {
+    fn write(&mut self, timestamp_us: i64, out: &mut Vec<u8>) {
         let second = timestamp_us.div_euclid(SECOND_US);
         if second != self.second {
             self.set_second(second);
@@ -132,6 +216,26 @@ mod tests {
 
     use super::*;
     use crate::model::TimestampRange;
+
+    /// Reads a field back.
+    fn unescape(field: &[u8]) -> String {
+        let mut bytes = Vec::with_capacity(field.len());
+        let mut rest = field.iter();
+        while let Some(&byte) = rest.next() {
+            bytes.push(match (byte, byte == b'\\') {
+                (_, true) => match rest.next() {
+                    Some(b't') => b'\t',
+                    Some(b'n') => b'\n',
+                    Some(b'r') => b'\r',
+                    Some(b'0') => 0,
+                    Some(&other) => other,
+                    None => b'\\',
+                },
+                (plain, false) => plain,
+            });
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
 
     fn timestamp(timestamp_us: i64, decimals: u8) -> String {
         let mut out = Vec::new();
