@@ -5,6 +5,8 @@
 #   scripts/bench.sh --quick                fewer readings, 3 rounds
 #   scripts/bench.sh --case NAME            one case (may be given more than once); --list names them
 #   scripts/bench.sh --engine mariadb       one engine (mariadb or mysql)
+#   scripts/bench.sh --against COMMIT       builds that commit too, and prints how the present code compares with it, in ten
+#                                           alternating pairs; with --write also into bench-results/against.json
 
 . "$(dirname "$0")/lib.sh"
 cd "$(dirname "$0")/.."

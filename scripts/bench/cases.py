@@ -6,7 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from process import PROGRAMS, Service, Unbalanced, cpu_seconds, sluicegen
+from builds import PROGRAMS
+from process import Service, Unbalanced, cpu_seconds, sluicegen
 
 COLUMNS = {
     "partitioned": "(id, id1, id2, sensor_type, sensor_value, ts)",

@@ -7,9 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from builds import CACHE, measured
 from process import RUNNING, end
-
-CACHE = Path(os.environ.get("SLUICEGATE_CACHE_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sluicegate")
 
 # The same for every case: what is acknowledged survives a loss of power.
 SETTINGS = {
@@ -103,7 +102,7 @@ class Engine:
     def fresh_schema(self, layout, schema="bench"):
         """An empty schema with the readings table in one layout, as the service would make it."""
         self.sql(f"DROP DATABASE IF EXISTS {schema}; CREATE DATABASE {schema} CHARACTER SET utf8mb4")
-        table = Path(__file__).parents[2] / "sql/layouts" / f"{layout}.sql"
+        table = measured().layouts / f"{layout}.sql"
         subprocess.run(self.command(schema), stdin=open(table, "rb"), check=True)
         return schema
 

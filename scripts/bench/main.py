@@ -8,10 +8,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import against
 import report
 from cases import Rows
 from engine import Engine
-from plan import CASES, NAMES, Context, case_of
+from plan import CASES, NAMES, Context, case_of, servers_of
 from process import Unbalanced, core_to_core_ns, stop_all
 
 
@@ -22,8 +23,14 @@ def parse():
     parser.add_argument("--engine", action="append", choices=["mysql", "mariadb"], help="only this engine")
     parser.add_argument("--rounds", type=int, help="rounds, instead of 5 (3 with --quick)")
     parser.add_argument("--count", type=int, help="readings of a round, instead of 4000000 (600000 with --quick)")
+    parser.add_argument("--against", metavar="COMMIT", help="compare with that commit, in ten alternating pairs (4 with "
+                        "--quick, or --rounds); stream-columns and stream-rows, or the cases that are named")
+    parser.add_argument("--write", action="store_true", help="with --against: write bench-results/against.json")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.write and not arguments.against:
+        parser.error("--write belongs to --against: without it the results are always written")
+    return arguments
 
 
 def options(arguments):
@@ -67,15 +74,6 @@ def grow(kind, found):
         found[f"{kind}-first"], found[f"{kind}-last"] = found[steps[0]], found[steps[-1]]
 
 
-def by_server(names, engine_name):
-    """The cases that this engine has, and the settings of the server that they share."""
-    of_engine = [name for name in names if engine_name in CASES[name].engines]
-    groups = {}
-    for name in of_engine:
-        groups.setdefault(tuple(CASES[name].server.items()), []).append(name)
-    return groups.items()
-
-
 def measure_case(name, engine, all_rows, folder, commit, arguments):
     case = CASES[name]
     say(f"{engine.name} {engine.version}: {name}, {case.about}")
@@ -107,8 +105,10 @@ def main():
             raise SystemExit(f"{folder} is in memory, where nothing is durable: set TMPDIR to a folder on a disk")
         all_rows = Rows(count, 100_000, folder)
         try:
+            if arguments.against:
+                return against.run(arguments, all_rows, folder, say)
             for engine_name in arguments.engine or ["mysql", "mariadb"]:
-                for server, names_of_server in by_server(names, engine_name):
+                for server, names_of_server in servers_of(names, engine_name):
                     with Engine(engine_name, Path(folder) / engine_name, server) as engine:
                         for name in names_of_server:
                             measure_case(name, engine, all_rows, folder, commit, arguments)

@@ -46,6 +46,8 @@ class Case:
     share: float = 1.0
     # Ways of storing that are measured by this case and may be asked for by their own name.
     also: tuple = ()
+    # Steps that say how fast Sluicegate itself is: another state of the code may be compared by them.
+    compared: tuple = ()
 
 
 def backlog(context):
@@ -230,6 +232,7 @@ CASES = {
             ("stream-columns", "service_peak_rss_mib", "service.peak_rss_mib"),
             ("stream-columns", "core_to_core_ns", "machine.core_to_core_ns"),
         ],
+        compared=("stream-columns",),
     ),
     "interleaved": Case(
         "as stream-columns, where clients that load into seed need not take turns (innodb_autoinc_lock_mode = 2, which is "
@@ -247,6 +250,7 @@ CASES = {
         ratios=[("stream-rows", "file-load", "stream-rows/file-load")],
         figures=[*rates("stream-rows"), ("file-load", "rows_per_s", "stream-rows.file-load.rows_per_s"), ("stream-rows", "service_cpu_us", "service.cpu_us_per_reading.rows")],
         share=0.5,
+        compared=("stream-rows",),
     ),
     "stream-acked": Case(
         "bidirectional streaming in columns",
@@ -254,6 +258,7 @@ CASES = {
         ratios=[("stream-acked", "file-load", "stream-acked/file-load")],
         figures=[*rates("stream-acked"), ("file-load", "rows_per_s", "stream-acked.file-load.rows_per_s")],
         share=0.5,
+        compared=("stream-acked",),
     ),
     "file-load": Case(
         "LOAD DATA LOCAL INFILE by 1, 2 and 4 clients, and the engine's import program with 2 threads",
@@ -274,12 +279,14 @@ CASES = {
         figures=[*rates("insert-row", "insert-multi", "unary"),
                  ("stream-columns", "rows_per_s", "inserts.stream-columns.rows_per_s")],
         also=("insert-row", "insert-multi", "unary"),
+        compared=("unary",),
     ),
     "batches": Case(
         "unary calls of 100 and of 1,000 readings, 32 callers",
         batches,
         figures=rates("batch-100", "batch-1000"),
         also=("batch",),
+        compared=("batch-100", "batch-1000"),
     ),
     "latency": Case(
         "from the intended send time to the durable acknowledgement, open loop, at shares of the full rate",
@@ -298,6 +305,7 @@ CASES = {
               for layout in ("partitioned", "hashed", "seed")],
         ],
         share=0.5,
+        compared=("layout-partitioned", "layout-hashed", "layout-seed"),
     ),
     "lanes": Case(
         "1, 2 and 4 lanes, four connections",
@@ -306,6 +314,7 @@ CASES = {
         figures=rates("lanes-1", "lanes-2", "lanes-4"),
         in_quick=False,
         share=0.5,
+        compared=("lanes-1", "lanes-2", "lanes-4"),
     ),
     "order": Case(
         "producers in time order, shuffled within 10 s and one day late; 1,000, 100,000 and 1,000,000 series",
@@ -371,6 +380,21 @@ CASES = {
 def case_of(name):
     """The case of this name, or that measures the way of storing of this name."""
     return name if name in CASES else next(case for case in CASES if name in CASES[case].also)
+
+
+def compared_steps(name):
+    """The steps that compare states of the code by a case, or by a way of storing that it measures."""
+    of_case = CASES[case_of(name)].compared
+    return list(of_case) if name in CASES else [step for step in of_case if step.startswith(name)]
+
+
+def servers_of(names, engine_name):
+    """The settings of the server that cases share, and the cases, of those that this engine has."""
+    groups = {}
+    for name in names:
+        if engine_name in CASES[name].engines:
+            groups.setdefault(tuple(CASES[name].server.items()), []).append(name)
+    return groups.items()
 
 
 NAMES = sorted([*CASES, *(name for case in CASES.values() for name in case.also)])

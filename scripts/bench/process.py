@@ -7,8 +7,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).absolute() / "release"
+from builds import PROGRAMS, measured
+
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -61,7 +61,7 @@ class Service:
         ready = self.folder / "ready.json"
         self.ready = ready
         flags = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
-        self.command = [PROGRAMS / "sluicegate", "serve", "--database-url", engine.url(database), "--layout",
+        self.command = [measured().programs / "sluicegate", "serve", "--database-url", engine.url(database), "--layout",
                         layout, "--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0", "--ready-file", ready, *flags]
 
     def __enter__(self):
@@ -109,7 +109,7 @@ class Service:
 
 def sluicegen(*flags, timeout=600):
     """Runs the generator and returns its JSON report; a report that ends in failure does not balance."""
-    command = [PROGRAMS / "sluicegen", *map(str, flags)]
+    command = [measured().programs / "sluicegen", *map(str, flags)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     except subprocess.TimeoutExpired as expired:

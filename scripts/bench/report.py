@@ -10,8 +10,8 @@ from pathlib import Path
 
 import chart
 import schema
+from builds import ROOT
 
-ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench-results"
 
 
@@ -43,6 +43,11 @@ def machine():
     memory = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()
                   if line.startswith("MemTotal"))
     return {"cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(memory / 2**20, 1), "kernel": platform.release()}
+
+
+def now():
+    """UTC, RFC 3339."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def commit():
@@ -80,7 +85,7 @@ def write_case(name, case, engine, samples, rows, commit, options, folder):
     known["about"] = case.about
     known["engines"][engine.name] = {
         "commit": commit,
-        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "measured_at": now(),
         "command": f"scripts/bench.sh --case {name} --engine {engine.name} {options}".strip(),
         "machine": {**machine(), "file_system": file_system(folder)},
         "version": engine.version,

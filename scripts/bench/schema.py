@@ -76,6 +76,26 @@ SUMMARY = [
     ("mariadb.*", NUMBER, "a median"),
 ]
 
+# Of `bench-results/against.json`.
+AGAINST = [
+    ("old", str, "the commit that was compared with"),
+    ("new", str, "the commit that was measured; `+changes` behind it when the code differed from it"),
+    ("machine", dict, "on which both ran"),
+    ("measured_at", str, "UTC, RFC 3339, when it began"),
+    ("engines", dict, "one entry for each engine: `mysql`, `mariadb`"),
+    ("engines.*.version", str, "what the database server says of itself"),
+    ("engines.*.steps", dict, "one entry for each way of storing that was compared"),
+    ("engines.*.steps.*.readings", int, "that each run stored, unless its sample says otherwise"),
+    ("engines.*.steps.*.figures", dict, "figure of a sample to what came of it"),
+    ("engines.*.steps.*.figures.*.old", NUMBER, "median of the old code"),
+    ("engines.*.steps.*.figures.*.new", NUMBER, "median of the new code"),
+    ("engines.*.steps.*.figures.*.ratio", dict, "new over old, taken pair by pair"),
+    ("engines.*.steps.*.figures.*.ratio.*", NUMBER, "`median`, `min`, `max`, `quartile_low`, `quartile_high`, and how many "
+                                                    "`pairs` there are: one whose books do not balance has no ratio"),
+    ("engines.*.steps.*.samples", list, "everything that was measured, pair by pair"),
+    ("engines.*.steps.*.samples[]", dict, "`old` and `new`: a sample each, null where the books did not balance"),
+]
+
 
 def values_at(document, path):
     """All values that a path of the tables above leads to."""
@@ -133,4 +153,8 @@ def section():
         "`summary.json` has the medians of all cases:",
         "",
         *table(SUMMARY),
+        "",
+        "`against.json` compares two states of the code (`scripts/bench.sh --against COMMIT --write`):",
+        "",
+        *table(AGAINST),
     ]
