@@ -187,8 +187,14 @@ fn a_use_case_knows_no_http_no_grpc_and_no_sql() {
             "repository::mysql",
         ],
     );
-    expect_free_of("usecase", &["tonic", "warp", "sluicegate_proto"]);
+    expect_free_of("usecase", &["tonic", "warp", "hyper", "sluicegate_proto"]);
     expect_free_of("usecase", &SQL);
+}
+
+#[test]
+fn a_door_that_streams_only_holds_the_conversation() {
+    // What decides when a message is read, and when its acknowledgement is told.
+    expect_free_of("router", &["Inflow", "Progress"]);
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Protobuf <-> model.
 
-use sluicegate_proto::v1;
+use sluicegate_proto::v1::{self, stream_readings_request};
 
 use crate::{
     model::{Epoch, Reading, Resumption, Seq, Series, StreamHeader, StreamId},
-    usecase::ingest::{ColumnReadings, IngestError, Readings, RejectionNote},
+    usecase::ingest::{
+        ColumnReadings, IngestError, Readings, RejectionNote,
+        conversation::{Acknowledgement, Message},
+    },
 };
 
 pub(super) fn stream_id(name: &str) -> Result<StreamId, IngestError> {
@@ -30,6 +33,21 @@ pub(super) fn resumption(resume: v1::ResumeStream) -> Result<Resumption, IngestE
             reason: format!("next_epoch must be above held_epoch, by {max_step} at most"),
         }
     })
+}
+
+/// One message of a stream.
+pub(super) fn message(message: stream_readings_request::Message) -> Result<Message, IngestError> {
+    use stream_readings_request::Message as Sent;
+    match message {
+        Sent::Header(sent) => header(&sent).map(Message::Header),
+        Sent::Rows(batch) if batch.position.is_some() => Err(IngestError::Malformed {
+            field: "rows.position".to_owned(),
+            reason: "a batch inside a stream has no position of its own: the header has it"
+                .to_owned(),
+        }),
+        Sent::Rows(batch) => rows("rows.readings", batch.readings).map(Message::Readings),
+        Sent::Columns(batch) => columns(batch).map(Message::Readings),
+    }
 }
 
 pub(super) fn reading(reading: v1::SensorReading) -> Reading {
@@ -73,7 +91,7 @@ fn check_count(field: &str, readings: usize) -> Result<(), IngestError> {
 }
 
 /// Columns that do not match in length have no rows: the message as a whole is malformed.
-pub(super) fn columns(batch: v1::ColumnBatch) -> Result<Readings, IngestError> {
+fn columns(batch: v1::ColumnBatch) -> Result<Readings, IngestError> {
     let rows = batch.series_index.len();
     check_count("columns.series_index", rows)?;
     for (field, length) in [
@@ -102,6 +120,22 @@ pub(super) fn columns(batch: v1::ColumnBatch) -> Result<Readings, IngestError> {
         base_timestamp_us: batch.base_timestamp_us,
         timestamp_delta_us: batch.timestamp_delta_us,
     }))
+}
+
+pub(super) fn acknowledgement(of: Acknowledgement) -> v1::StreamAck {
+    let Acknowledgement {
+        progress,
+        rejections,
+        draining,
+    } = of;
+    v1::StreamAck {
+        committed_seq: progress.committed_seq.0,
+        committed: progress.committed,
+        rejected: progress.rejected,
+        duplicate: progress.duplicate,
+        draining,
+        rejected_readings: rejected(rejections),
+    }
 }
 
 pub(super) fn rejected(notes: Vec<RejectionNote>) -> Vec<v1::RejectedReading> {

@@ -13,14 +13,16 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     convert,
     status::{of_error, of_rejection},
-    streaming::{self, Feed},
+    streaming::{self, Requests},
 };
-use crate::usecase::ingest::{Ingest, IngestError, Readings};
+use crate::usecase::ingest::{
+    Ingest, IngestError, Readings,
+    conversation::{Bounds, Conversation},
+};
 
 pub(super) struct SensorServiceImpl {
     ingest: Arc<Ingest>,
-    idle_limit: Duration,
-    draining: CancellationToken,
+    bounds: Bounds,
     /// One token for each call that is open.
     calls: TaskTracker,
 }
@@ -34,14 +36,12 @@ impl SensorServiceImpl {
     ) -> Self {
         Self {
             ingest,
-            idle_limit,
-            draining,
+            bounds: Bounds {
+                idle_limit,
+                draining,
+            },
             calls,
         }
-    }
-
-    fn feed(&self, requests: Streaming<StreamReadingsRequest>) -> Feed {
-        Feed::new(requests, self.idle_limit, self.draining.clone())
     }
 }
 
@@ -95,8 +95,9 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
         request: Request<Streaming<StreamReadingsRequest>>,
     ) -> Result<Response<StreamReadingsResponse>, Status> {
         let _open = self.calls.token();
-        let feed = self.feed(request.into_inner());
-        let summary = streaming::store(&self.ingest, feed).await?;
+        let requests = Requests(request.into_inner());
+        let conversation = Conversation::new(&self.ingest, requests, self.bounds.clone());
+        let summary = conversation.store().await?;
         Ok(Response::new(StreamReadingsResponse {
             received: summary.received,
             committed: summary.committed,
@@ -113,10 +114,10 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
         &self,
         request: Request<Streaming<StreamReadingsRequest>>,
     ) -> Result<Response<Self::StreamReadingsAckedStream>, Status> {
-        let feed = self.feed(request.into_inner());
         Ok(Response::new(streaming::store_acked(
             self.ingest.clone(),
-            feed,
+            Requests(request.into_inner()),
+            self.bounds.clone(),
             &self.calls,
         )))
     }
@@ -138,7 +139,7 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
         };
         let opened = tokio::select! {
             opened = opening => opened,
-            () = self.draining.cancelled() => Err(IngestError::Draining),
+            () = self.bounds.draining.cancelled() => Err(IngestError::Draining),
         };
         let opened = opened.map_err(|e| of_error(&e))?;
         Ok(Response::new(StreamPosition {

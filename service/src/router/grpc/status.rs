@@ -1,7 +1,5 @@
 //! Errors as gRPC status, with details for machines. Translated here and nowhere else.
 
-use std::time::Duration;
-
 use hyper::Response;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -20,7 +18,9 @@ pub(super) fn of_error(error: &IngestError) -> Status {
             Status::with_error_details(Code::ResourceExhausted, message, details)
         }
         IngestError::DictionaryFull => Status::resource_exhausted(message),
-        IngestError::CommitDeadline { .. } | IngestError::Draining => Status::unavailable(message),
+        IngestError::CommitDeadline { .. } | IngestError::Draining | IngestError::Idle { .. } => {
+            Status::unavailable(message)
+        }
         IngestError::Storage(reason) => {
             // The reason may hold the database's own words: they are for the log.
             tracing::warn!(%reason, "a call failed");
@@ -29,16 +29,15 @@ pub(super) fn of_error(error: &IngestError) -> Status {
     }
 }
 
+impl From<IngestError> for Status {
+    fn from(error: IngestError) -> Self {
+        of_error(&error)
+    }
+}
+
 /// The one reading of a unary call was rejected.
 pub(super) fn of_rejection(note: &RejectionNote) -> Status {
     bad_request(note.field.as_str(), &note.reason)
-}
-
-/// The end of a stream that the service did not want to wait for any longer.
-pub(super) fn of_idle(limit: Duration) -> Status {
-    Status::unavailable(format!(
-        "the stream brought nothing for {limit:?}: what came before is committed, so open it again"
-    ))
 }
 
 /// Begins what tonic says, with OUT_OF_RANGE, of a message above the limit.

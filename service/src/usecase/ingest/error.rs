@@ -34,6 +34,10 @@ pub enum IngestError {
     CommitDeadline { deadline: Duration },
     #[error("the service is shutting down")]
     Draining,
+    #[error(
+        "the stream brought nothing for {limit:?}: what came before is committed, so open it again"
+    )]
+    Idle { limit: Duration },
     #[error("{0}")]
     Storage(String),
 }
@@ -48,6 +52,7 @@ impl IngestError {
                 | Self::CommitDeadline { .. }
                 | Self::Draining
                 | Self::DictionaryFull
+                | Self::Idle { .. }
                 | Self::Storage(_)
         )
     }

@@ -4,6 +4,7 @@ mod admission;
 mod batch;
 mod books;
 mod columns;
+pub mod conversation;
 mod dictionaries;
 mod dictionary;
 mod error;

@@ -1,0 +1,257 @@
+//! The conversation with a producer that streams: a header may come first, then messages as long as there is room for
+//! them (P4), while what became of them is told. Every door that streams holds it, and only parses and maps.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Inflow, Ingest, IngestError, Progress, Readings, RejectionNote, Summary};
+use crate::model::StreamHeader;
+
+/// Room that is waited for before the next message is read, when nothing is known of its size.
+const FIRST_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// What a producer sends in a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// Names the stream; only the first message can be one.
+    Header(StreamHeader),
+    Readings(Readings),
+}
+
+/// Where the messages of a call come from.
+pub trait Messages: Send {
+    /// Why a door ends a call: by its own reasons, or by those of ingestion.
+    type Error: From<IngestError> + Send;
+
+    /// The next message; None when the producer is done, or has cancelled. Dropping the future loses nothing.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Message>, Self::Error>> + Send;
+}
+
+/// Whoever is told what has become of the readings.
+pub trait Audience: Send {
+    /// Waits until something can be told. False when nobody listens any more.
+    fn listens(&mut self) -> impl Future<Output = bool> + Send;
+
+    /// Tells it. After [`listens`](Self::listens) this does not wait.
+    fn tell(&mut self, acknowledgement: Acknowledgement) -> impl Future<Output = ()> + Send;
+}
+
+/// A cumulative acknowledgement: what it counts is committed (P1).
+#[derive(Clone, Debug)]
+pub struct Acknowledgement {
+    pub progress: Progress,
+    /// Those that were not told before.
+    pub rejections: Vec<RejectionNote>,
+    /// No more readings are taken on this call, which the producer did not end.
+    pub draining: bool,
+}
+
+/// What ends a conversation that its producer does not end.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Longest wait for a message.
+    pub idle_limit: Duration,
+    /// Cancelled when the service is shutting down.
+    pub draining: CancellationToken,
+}
+
+/// Why no more messages come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The producer is done, or has cancelled: the two cannot be told apart.
+    Finished,
+    /// The service is shutting down.
+    Draining,
+    /// The stream brought nothing for too long.
+    Idle,
+}
+
+enum Next {
+    Message(Message),
+    End(End),
+}
+
+/// One call, as long as messages come.
+pub struct Conversation<'a, M> {
+    ingest: &'a Ingest,
+    messages: M,
+    bounds: Bounds,
+    /// Size of the last message in memory, for the next one's admission.
+    last_bytes: usize,
+}
+
+impl<'a, M: Messages> Conversation<'a, M> {
+    #[must_use]
+    pub fn new(ingest: &'a Ingest, messages: M, bounds: Bounds) -> Self {
+        Self {
+            ingest,
+            messages,
+            bounds,
+            last_bytes: FIRST_MESSAGE_BYTES,
+        }
+    }
+
+    /// Stores a whole stream and says so at its end. If the producer cancels, what came is committed all the same, and
+    /// nobody is told.
+    ///
+    /// # Errors
+    /// When a message cannot be read or taken, and when it was not the producer who ended the stream: it must not take
+    /// the summary for all of it.
+    pub async fn store(mut self) -> Result<Summary, M::Error> {
+        let (header, first, end) = self.begin().await?;
+        let mut inflow = self.open(header).await?;
+        let end = match end {
+            Some(end) => end,
+            None => {
+                let progress = inflow.progress();
+                tokio::select! {
+                    end = self.pour(first, &mut inflow) => end?,
+                    failure = failure(progress) => return Err(failure.into()),
+                }
+            }
+        };
+        let summary = inflow.finish().await?;
+        match end {
+            End::Finished => Ok(summary),
+            End::Draining => Err(IngestError::Draining.into()),
+            End::Idle => {
+                let limit = self.bounds.idle_limit;
+                Err(IngestError::Idle { limit }.into())
+            }
+        }
+    }
+
+    /// Stores a stream while cumulative acknowledgements are told.
+    ///
+    /// # Errors
+    /// When a message cannot be read or taken; what was told before stays so.
+    pub async fn store_and_tell(mut self, audience: &mut impl Audience) -> Result<(), M::Error> {
+        let (header, first, end) = self.begin().await?;
+        let mut inflow = self.open(header).await?;
+        let mut progress = inflow.progress();
+        let rejections = inflow.rejections();
+        let tell = |progress: &watch::Receiver<Progress>, rejections, draining| Acknowledgement {
+            progress: progress.borrow().clone(),
+            rejections,
+            draining,
+        };
+        // The position is told at once: the producer sees that the call is alive.
+        let mut untold = true;
+        let end = match end {
+            Some(end) => end,
+            None => {
+                let pouring = self.pour(first, &mut inflow);
+                tokio::pin!(pouring);
+                loop {
+                    tokio::select! {
+                        end = &mut pouring => break end?,
+                        changed = progress.changed() => {
+                            changed.map_err(|_| IngestError::Draining)?;
+                            if let Some(failure) = &progress.borrow_and_update().failure {
+                                return Err(failure.clone().into());
+                            }
+                            untold = true;
+                        }
+                        // Acknowledgements are cumulative: a producer that is slow to read them gets fewer, and its
+                        // readings are taken all the while.
+                        listens = audience.listens(), if untold => {
+                            // A producer that is gone brings no more; what came is committed.
+                            if !listens {
+                                return Ok(());
+                            }
+                            audience.tell(tell(&progress, rejections.take(), false)).await;
+                            untold = false;
+                        }
+                    }
+                }
+            }
+        };
+        let summary = inflow.finish().await?;
+        let ended_by_us = end != End::Finished;
+        let last = tell(&progress, summary.rejections, ended_by_us);
+        audience.tell(last).await;
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Next, M::Error> {
+        let message = tokio::select! {
+            () = self.bounds.draining.cancelled() => return Ok(Next::End(End::Draining)),
+            message = tokio::time::timeout(self.bounds.idle_limit, self.messages.next()) => message,
+        };
+        match message {
+            Err(_) => Ok(Next::End(End::Idle)),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(None)) => Ok(Next::End(End::Finished)),
+            Ok(Ok(Some(message))) => Ok(Next::Message(message)),
+        }
+    }
+
+    /// The header, if the stream begins with one, and the first readings otherwise.
+    async fn begin(
+        &mut self,
+    ) -> Result<(Option<StreamHeader>, Option<Readings>, Option<End>), M::Error> {
+        Ok(match self.next().await? {
+            Next::End(end) => (None, None, Some(end)),
+            Next::Message(Message::Header(header)) => (Some(header), None, None),
+            Next::Message(Message::Readings(first)) => (None, Some(first), None),
+        })
+    }
+
+    /// Begins the session. Its place in the ledger is waited for as long as the service does not drain.
+    async fn open(&self, header: Option<StreamHeader>) -> Result<Inflow<'a>, IngestError> {
+        tokio::select! {
+            // One that has nothing to wait for begins, and says that the service drains in its own way.
+            biased;
+            begun = self.ingest.begin(header) => begun,
+            () = self.bounds.draining.cancelled() => Err(IngestError::Draining),
+        }
+    }
+
+    /// Feeds every message into the session.
+    async fn pour(
+        &mut self,
+        first: Option<Readings>,
+        inflow: &mut Inflow<'_>,
+    ) -> Result<End, M::Error> {
+        let mut waiting = first;
+        loop {
+            let readings = match waiting.take() {
+                Some(readings) => readings,
+                None => {
+                    // An exhausted budget leaves the message in the producer (P4).
+                    tokio::select! {
+                        () = self.bounds.draining.cancelled() => return Ok(End::Draining),
+                        () = inflow.ready(self.last_bytes) => {}
+                    }
+                    match self.next().await? {
+                        Next::End(end) => return Ok(end),
+                        Next::Message(Message::Readings(readings)) => readings,
+                        Next::Message(Message::Header(_)) => {
+                            return Err(IngestError::Malformed {
+                                field: "header".to_owned(),
+                                reason: "a header can only be the first message of a stream"
+                                    .to_owned(),
+                            }
+                            .into());
+                        }
+                    }
+                }
+            };
+            self.last_bytes = readings.size_bytes().max(FIRST_MESSAGE_BYTES);
+            inflow.push(readings).await?;
+        }
+    }
+}
+
+/// Resolves when the session can go no further: its producer need not send on to hear of it.
+async fn failure(mut progress: watch::Receiver<Progress>) -> IngestError {
+    match progress
+        .wait_for(|progress| progress.failure.is_some())
+        .await
+    {
+        Ok(progress) => progress.failure.clone().unwrap_or(IngestError::Draining),
+        Err(_) => IngestError::Draining,
+    }
+}
