@@ -1,9 +1,9 @@
 //! Wires the layers, and owns the order of start and stop.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{convert::Infallible, fs, net::SocketAddr, path::Path, sync::Arc};
 
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -13,6 +13,7 @@ use crate::{
     repository::{RepositoryError, mysql::MySqlStorage},
     router::{grpc, rest},
     shutdown::Shutdown,
+    supervisor::TaskFailure,
     usecase::{
         ingest::Ingest,
         manage::{Manage, partitions::PartitionManager},
@@ -33,15 +34,13 @@ pub enum AppError {
     EmbeddedDb(#[from] EmbeddedDbError),
     #[error("{0}")]
     Repository(#[from] RepositoryError),
-    #[error("gRPC: {0}")]
-    Grpc(#[from] tonic::transport::Error),
     #[error("cannot write the ready file {path}: {reason}")]
     ReadyFile {
         path: String,
         reason: std::io::Error,
     },
-    #[error("a lane cannot go on: see the log")]
-    LaneFailed,
+    #[error("{0}")]
+    Task(#[from] TaskFailure),
     #[error("ended with {readings} readings not committed; their producers still hold them")]
     NotDrained { readings: u64 },
 }
@@ -142,6 +141,7 @@ async fn unless_stopped<T>(
             info!("stopped before it was ready");
             Ok(None)
         }
+        failure = shutdown.tasks.failure() => Err(failure.into()),
         done = step => done.map(Some),
     }
 }
@@ -169,10 +169,12 @@ async fn start(config: &Config, shutdown: &Shutdown, url: String) -> Result<Star
     }
     let ingest = Arc::new(Ingest::start(config.ingest_settings(), storage, &shutdown.tasks).await?);
     if let Some(manager) = &partitions {
-        let running = manager
-            .clone()
-            .run(ingest.place(), shutdown.draining.clone());
-        shutdown.tasks.spawn(running);
+        let (manager, place) = (manager.clone(), ingest.place());
+        let draining = shutdown.draining.clone();
+        shutdown.tasks.start("partition manager", async move {
+            manager.run(place, draining).await;
+            Ok::<(), Infallible>(())
+        });
     }
     let manage = Arc::new(Manage::new(readings, ledger, ingest.clone()));
     Ok(Started {
@@ -196,11 +198,11 @@ async fn serve(
     let draining = &shutdown.draining;
     let addresses = Addresses::of(&listeners)?;
     let closing = CancellationToken::new();
-    let grpc = tokio::spawn({
+    let grpc = shutdown.tasks.start("gRPC listener", {
         let (ingest, config, draining) = (ingest.clone(), config.grpc.clone(), draining.clone());
         async move { grpc::serve(listeners.grpc, ingest, &config, draining).await }
     });
-    let rest = tokio::spawn(rest::serve(
+    let rest = rest::serve(
         listeners.rest,
         manage,
         ingest.clone(),
@@ -208,37 +210,43 @@ async fn serve(
         config.rest.clone(),
         draining.clone(),
         closing.clone(),
-    ));
+    );
+    let rest = shutdown.tasks.start("REST listener", async move {
+        rest.await;
+        Ok::<(), Infallible>(())
+    });
     info!(grpc = %addresses.grpc_addr, rest = %addresses.rest_addr, instance = config.instance, "ready");
     if let Some(path) = &config.ready_file {
         addresses.write(path)?;
     }
 
-    let lanes_failed = tokio::select! {
-        () = draining.cancelled() => false,
-        () = ingest.failed() => true,
-    };
-    draining.cancel();
+    tokio::select! {
+        () = draining.cancelled() => {}
+        () = shutdown.tasks.failed().cancelled() => draining.cancel(),
+    }
     let stopped = tokio::select! {
-        grpc_ended = stop(&ingest, grpc, rest, closing) => Some(grpc_ended),
-        () = tokio::time::sleep(shutdown.deadline) => None,
-        () = shutdown.at_once.cancelled() => None,
+        () = stop(&ingest, grpc, rest, closing) => true,
+        () = tokio::time::sleep(shutdown.deadline) => false,
+        () = shutdown.at_once.cancelled() => false,
     };
     let books = ingest.figures();
+    if let Some(failure) = shutdown.tasks.failures().into_iter().next() {
+        error!(?books, "not drained");
+        return Err(failure.into());
+    }
     match stopped {
-        _ if lanes_failed => Err(AppError::LaneFailed),
-        Some(grpc_ended) => {
+        true => {
             info!(?books, "drained");
-            Ok(grpc_ended?)
+            Ok(())
         }
-        None if books.in_flight == 0 => {
+        false if books.in_flight == 0 => {
             warn!(
                 ?books,
                 "drained, although calls or requests were still open"
             );
             Ok(())
         }
-        None => {
+        false => {
             error!(?books, "not drained");
             Err(AppError::NotDrained {
                 readings: books.in_flight,
@@ -272,15 +280,14 @@ fn partition_manager(
 /// REST, which told of all that, closes as the last.
 async fn stop(
     ingest: &Ingest,
-    grpc: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
-    rest: tokio::task::JoinHandle<()>,
+    grpc: JoinHandle<()>,
+    rest: JoinHandle<()>,
     closing: CancellationToken,
-) -> Result<(), tonic::transport::Error> {
-    let grpc_ended = grpc.await.unwrap_or(Ok(()));
+) {
+    let _ = grpc.await;
     ingest.drained().await;
     closing.cancel();
     let _ = rest.await;
-    grpc_ended
 }
 
 /// The addresses in use, for the ready file.

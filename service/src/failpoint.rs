@@ -7,6 +7,7 @@
 //! | `load` | its rows are loaded, and not committed |
 //! | `commit` | COMMIT has been answered, and nobody knows yet |
 //! | `ack` | the calls know, and their acknowledgements may be on the way |
+//! | the name of a long-lived task | it is at work, and can be made to panic |
 //! | `ledger-ignored` | the ledger is not looked at: for the control of the fault suite, which has to find it |
 
 /// Reads FAILPOINTS, for as long as the result lives.
@@ -31,6 +32,29 @@ pub(crate) fn crash(name: &str) {
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub(crate) fn crash(_: &str) {}
+
+/// The task, which panics within a blink where FAILPOINTS says `NAME=panic`, or later: `NAME=20*off->panic`.
+#[cfg(feature = "failpoints")]
+pub(crate) async fn mortal<T>(name: &str, task: impl Future<Output = T>) -> T {
+    const BLINK: std::time::Duration = std::time::Duration::from_millis(50);
+    let death = async {
+        loop {
+            fail::fail_point!(name);
+            tokio::time::sleep(BLINK).await;
+        }
+    };
+    tokio::select! {
+        ended = task => ended,
+        never = death => never,
+    }
+}
+
+/// The task as it is, without the feature `failpoints`.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub(crate) fn mortal<T>(_: &str, task: impl Future<Output = T>) -> impl Future<Output = T> {
+    task
+}
 
 /// Whether FAILPOINTS says `NAME=return`.
 #[cfg(feature = "failpoints")]

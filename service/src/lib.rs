@@ -11,5 +11,6 @@ pub mod model;
 pub mod repository;
 pub mod router;
 pub mod shutdown;
+pub mod supervisor;
 pub mod telemetry;
 pub mod usecase;

@@ -1,9 +1,11 @@
-//! One handle for the way down: a signal to all tasks, a count of those that still run, and a deadline.
+//! One handle for the way down: a signal to all tasks, the place where they start, and a deadline.
 
-use std::time::Duration;
+use std::{convert::Infallible, io, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+
+use crate::supervisor::Supervisor;
 
 /// Shared by everyone who has to stop.
 #[derive(Clone, Debug)]
@@ -12,8 +14,8 @@ pub struct Shutdown {
     pub draining: CancellationToken,
     /// Cancelled when nothing shall be waited for any more.
     pub at_once: CancellationToken,
-    /// Tasks that end by themselves once their work is settled.
-    pub tasks: TaskTracker,
+    /// Starts every task that lives as long as the service.
+    pub tasks: Supervisor,
     /// Longest time from the signal to the end of the process.
     pub deadline: Duration,
 }
@@ -21,10 +23,11 @@ pub struct Shutdown {
 impl Shutdown {
     #[must_use]
     pub fn new(deadline: Duration) -> Self {
+        let draining = CancellationToken::new();
         Self {
-            draining: CancellationToken::new(),
+            tasks: Supervisor::new(draining.clone()),
+            draining,
             at_once: CancellationToken::new(),
-            tasks: TaskTracker::new(),
             deadline,
         }
     }
@@ -34,13 +37,13 @@ impl Shutdown {
     ///
     /// # Errors
     /// When signals cannot be listened to.
-    pub fn on_signal(&self) -> std::io::Result<()> {
+    pub fn on_signal(&self) -> io::Result<()> {
         let (mut terminate, mut interrupt) = (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
         );
         let (draining, at_once) = (self.draining.clone(), self.at_once.clone());
-        tokio::spawn(async move {
+        self.tasks.start("signals", async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
@@ -50,6 +53,7 @@ impl Shutdown {
             interrupt.recv().await;
             tracing::warn!("ending at once");
             at_once.cancel();
+            Ok::<(), Infallible>(())
         });
         Ok(())
     }

@@ -19,5 +19,7 @@ mod server_settings;
 mod shutdown;
 mod start;
 mod streams;
+#[cfg(feature = "failpoints")]
+mod supervision;
 mod timestamps;
 mod values;

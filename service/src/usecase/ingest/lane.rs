@@ -2,6 +2,7 @@
 //! (natural batching): at low rates a batch leaves after a short linger, at high rates batches grow by themselves.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -110,17 +111,17 @@ impl Lane {
     }
 
     /// Runs until every session is gone and every batch is settled, or the loader has ended.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self) -> Result<(), Infallible> {
         let mut accepting = true;
         loop {
             let full = self.is_full();
             let flush_at = self.opened_at.map(|opened| opened + self.settings.linger);
             let due = full || !accepting || flush_at.is_some_and(|at| at <= Instant::now());
             if !self.loading && due && !self.open.is_empty() && !self.flush().await {
-                return;
+                return Ok(());
             }
             if !accepting && !self.loading && self.open.is_empty() {
-                return;
+                return Ok(());
             }
             let lingering = !self.loading && !self.open.is_empty();
             tokio::select! {
@@ -132,7 +133,7 @@ impl Lane {
                 }
                 loaded = self.loader.loaded.recv(), if self.loading => match loaded {
                     Some((batch, outcomes)) => self.acknowledge(batch, outcomes),
-                    None => return,
+                    None => return Ok(()),
                 },
                 () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if lingering => {}
             }

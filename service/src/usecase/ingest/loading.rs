@@ -4,17 +4,25 @@ use std::{sync::Arc, time::Duration};
 
 use rand::Rng as _;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{batch::SealedBatch, books::Books};
 use crate::{
     ledger::PartOutcome,
-    repository::{BatchLoader, LoadBatch as _},
+    repository::{BatchLoader, LoadBatch as _, RepositoryError},
 };
 
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Why a lane's loader can load no more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CannotLoad {
+    #[error("{0}")]
+    Refused(#[from] RepositoryError),
+    #[error("a finished load still holds its batch")]
+    BatchHeld,
+}
 
 /// Loads batches one after the other. Runs in a task of its own that nobody drops: a LOAD that is under way must not
 /// be cancelled, or the connection is out of step.
@@ -23,24 +31,17 @@ pub(super) async fn drive(
     mut sealed: mpsc::Receiver<SealedBatch>,
     loaded: mpsc::Sender<(SealedBatch, Vec<PartOutcome>)>,
     books: Arc<Books>,
-    failed: CancellationToken,
-) {
+) -> Result<(), CannotLoad> {
     while let Some(batch) = sealed.recv().await {
         let batch = Arc::new(batch);
-        let Some(outcomes) = load_until_durable(loader.as_mut(), &batch, &books).await else {
-            failed.cancel();
-            return;
-        };
+        let outcomes = load_until_durable(loader.as_mut(), &batch, &books).await?;
         // The loader has let go of the batch by now; only a statement that it had to leave behind could hold it.
-        let Some(batch) = reclaim(batch).await else {
-            error!("a finished load still holds its batch");
-            failed.cancel();
-            return;
-        };
+        let batch = reclaim(batch).await.ok_or(CannotLoad::BatchHeld)?;
         if loaded.send((batch, outcomes)).await.is_err() {
-            return;
+            break;
         }
     }
+    Ok(())
 }
 
 async fn reclaim(mut batch: Arc<SealedBatch>) -> Option<SealedBatch> {
@@ -58,7 +59,7 @@ async fn load_until_durable(
     loader: &mut dyn BatchLoader,
     batch: &Arc<SealedBatch>,
     books: &Books,
-) -> Option<Vec<PartOutcome>> {
+) -> Result<Vec<PartOutcome>, RepositoryError> {
     let mut attempt = 0_u32;
     loop {
         match loader.load(batch.clone()).await {
@@ -69,7 +70,7 @@ async fn load_until_durable(
                         attempt, "the batch is committed after all"
                     );
                 }
-                return Some(outcomes);
+                return Ok(outcomes);
             }
             Err(reason) if reason.is_retriable() => {
                 attempt += 1;
@@ -78,10 +79,7 @@ async fn load_until_durable(
                 warn!(batch = batch.number().0, rows = batch.rows(), attempt, %reason, ?pause, "loading again");
                 tokio::time::sleep(pause).await;
             }
-            Err(reason) => {
-                error!(batch = batch.number().0, %reason, "this lane cannot go on");
-                return None;
-            }
+            Err(reason) => return Err(reason),
         }
     }
 }

@@ -28,7 +28,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use self::{
     admission::Admission,
@@ -46,6 +46,7 @@ pub use self::{
 use crate::{
     model::{Seq, StreamHeader},
     repository::{IngestStorage, RepositoryError, StorageFacts, StreamLedger},
+    supervisor::Supervisor,
 };
 
 /// How readings are gathered. Defaults and meaning stand with the configuration.
@@ -80,7 +81,7 @@ pub struct Ingest {
     oldest_ms: Vec<Arc<AtomicU64>>,
     started: Instant,
     place: watch::Sender<Option<i64>>,
-    /// Cancelled when a lane cannot go on: the process must end.
+    /// Cancelled when a long-lived task is gone: what waits for it would wait for ever.
     failed: CancellationToken,
 }
 
@@ -92,11 +93,10 @@ impl Ingest {
     pub async fn start(
         settings: IngestSettings,
         storage: Arc<dyn IngestStorage>,
-        tasks: &TaskTracker,
+        tasks: &Supervisor,
     ) -> Result<Self, RepositoryError> {
         let facts = storage.facts().clone();
         let books = Arc::new(Books::default());
-        let failed = CancellationToken::new();
         let started = Instant::now();
         let place = watch::Sender::new(None);
         let lane_settings = LaneSettings {
@@ -129,14 +129,9 @@ impl Ingest {
                 },
                 committed_batch,
             );
-            tasks.spawn(lane.run());
-            tasks.spawn(loading::drive(
-                loader,
-                sealed,
-                report,
-                books.clone(),
-                failed.clone(),
-            ));
+            tasks.start(format!("lane {number}"), lane.run());
+            let loading = loading::drive(loader, sealed, report, books.clone());
+            tasks.start(format!("loader of lane {number}"), loading);
             lanes.push(submit);
             oldest_ms.push(oldest);
         }
@@ -152,7 +147,7 @@ impl Ingest {
             oldest_ms,
             started,
             place,
-            failed,
+            failed: tasks.failed().clone(),
         })
     }
 
@@ -264,11 +259,6 @@ impl Ingest {
     pub async fn database_answers(&self) -> bool {
         let answer = tokio::time::timeout(Duration::from_secs(1), self.storage.ping()).await;
         matches!(answer, Ok(Ok(())))
-    }
-
-    /// Resolves when a lane cannot go on.
-    pub async fn failed(&self) {
-        self.failed.cancelled().await;
     }
 
     /// Waits until nothing is in flight. Call it after the routers have ended.
