@@ -108,9 +108,17 @@ impl ProducerBuilder {
         self
     }
 
-    /// The time one attempt to connect and open the stream may take; 10 s by default.
+    /// The time one attempt to connect and open the stream may take; 10 s by default. An attempt that would outlast
+    /// `give_up_after` ends with it.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.connect_timeout = timeout;
+        self
+    }
+
+    /// How long [`connect`](Self::connect) tries again; `give_up_after` by default, or `connect_timeout` where that is not
+    /// set.
+    pub fn connect_patience(mut self, patience: Duration) -> Self {
+        self.settings.connect_patience = Some(patience);
         self
     }
 
@@ -120,8 +128,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Connects and opens the stream, which fences every older writer of it. Failures that may pass are tried again
-    /// until `give_up_after`, or `connect_timeout` where that is not set.
+    /// Connects and opens the stream, which fences every older writer of it. Failures that may pass are tried again for
+    /// as long as [`connect_patience`](Self::connect_patience) says.
     ///
     /// # Errors
     /// When a setting is wrong, the service refuses, or it cannot be reached in time.
@@ -132,10 +140,10 @@ impl ProducerBuilder {
         let committed_seq = opened.committed_seq();
         let shared = Arc::new(Shared::new(&settings, committed_seq));
         let books = Books::new(committed_seq, opened.rejected());
-        let (delivery, progress) =
+        let (delivery, progress, trouble) =
             Delivery::new(settings, connector, Arc::clone(&shared), books, hold);
         let task = tokio::spawn(delivery.run(opened));
-        Ok(Producer::new(shared, progress, task))
+        Ok(Producer::new(shared, progress, trouble, task))
     }
 
     fn validate(self) -> Result<Settings, ProducerError> {

@@ -93,6 +93,7 @@ impl Delivery {
                         }
                         if !self.settings.acked {
                             stands_still_since = None;
+                            self.goes_well();
                         }
                     }
                     Err(_) => turn = Some(Sending::Refused),

@@ -1,6 +1,6 @@
 //! Connects, opens the stream and starts calls.
 
-use std::{error::Error, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 use futures::{
     FutureExt as _, StreamExt as _, TryFutureExt as _,
@@ -24,6 +24,7 @@ use super::{
     error::{Verdict, judge},
     hold::{Claim, Hold},
     settings::Settings,
+    trouble::{describe, root_cause},
 };
 use crate::v1::{
     OpenStreamRequest, StreamAck, StreamHeader, StreamPosition, StreamReadingsRequest,
@@ -113,13 +114,15 @@ impl Connector {
         })
     }
 
-    /// Opens the stream, on the connection of `client` or else on a new one.
+    /// Opens the stream, on the connection of `client` or else on a new one, and by `latest` at the latest.
     pub(super) async fn open(
         &self,
         client: Option<Client>,
         claim: Claim,
+        latest: Option<Instant>,
     ) -> Result<Opened, OpenFailure> {
         let deadline = Instant::now() + self.open_timeout;
+        let deadline = latest.map_or(deadline, |latest| latest.min(deadline));
         let failure = |sent| move |status| OpenFailure { status, sent };
         let mut client = match client {
             Some(client) => client,
@@ -147,10 +150,12 @@ impl Connector {
         deadline: Instant,
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Status> {
+        let started = Instant::now();
         timeout_at(deadline, work).await.unwrap_or_else(|_| {
-            let waited_s = self.open_timeout.as_secs_f64();
             Err(Status::deadline_exceeded(format!(
-                "the stream was not opened within {waited_s:.1} s"
+                "{} did not open the stream within {:.1} s",
+                self.endpoint.uri(),
+                started.elapsed().as_secs_f64()
             )))
         })
     }
@@ -158,10 +163,7 @@ impl Connector {
     async fn connect(&self) -> Result<Client, Status> {
         let channel = self.endpoint.connect().await.map_err(|error| {
             // tonic says only "transport error"; the cause below it is what a person needs.
-            let mut cause: &dyn Error = &error;
-            while let Some(source) = cause.source() {
-                cause = source;
-            }
+            let cause = root_cause(&error).unwrap_or_else(|| error.to_string());
             Status::unavailable(format!(
                 "cannot connect to {}: {cause}",
                 self.endpoint.uri()
@@ -179,11 +181,13 @@ impl Connector {
         settings: &Settings,
     ) -> Result<(Opened, Hold), ProducerError> {
         let mut hold = Hold::new();
-        let patience = settings.give_up_after.unwrap_or(settings.connect_timeout);
+        let patience = settings.connect_patience.or(settings.give_up_after);
+        let patience = patience.unwrap_or(settings.connect_timeout);
         let mut backoff = Backoff::new(settings.backoff_min, settings.backoff_max);
         let started = Instant::now();
         loop {
-            let status = match self.open(None, hold.claim()).await {
+            let latest = started.checked_add(patience);
+            let status = match self.open(None, hold.claim(), latest).await {
                 Ok(opened) => {
                     if let Some(position) = opened.position {
                         hold.gained(position.epoch);
@@ -204,7 +208,7 @@ impl Connector {
             if started.elapsed() + delay >= patience {
                 return Err(ProducerError::GaveUp {
                     after: started.elapsed(),
-                    last: status.message().to_owned(),
+                    last: describe(&status),
                 });
             }
             tokio::time::sleep(delay).await;

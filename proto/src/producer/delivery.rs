@@ -15,6 +15,7 @@ use super::{
     progress::Books,
     settings::Settings,
     shared::Shared,
+    trouble::{Trouble, describe},
     window::Window,
 };
 
@@ -31,6 +32,7 @@ pub(super) struct Delivery {
     /// The highest position that any call was given.
     pub(super) sent_seq: u64,
     progress: watch::Sender<Progress>,
+    trouble: watch::Sender<Trouble>,
     backoff: Backoff,
     /// Since when readings wait without progress; in a plain call, when the first failure after the last progress was.
     pub(super) trouble_since: Option<Instant>,
@@ -69,9 +71,10 @@ impl Delivery {
         shared: Arc<Shared>,
         books: Books,
         hold: Hold,
-    ) -> (Self, watch::Receiver<Progress>) {
+    ) -> (Self, watch::Receiver<Progress>, watch::Receiver<Trouble>) {
         let committed_seq = books.total().committed_seq;
-        let (progress, receiver) = watch::channel(books.total());
+        let (progress, progress_seen) = watch::channel(books.total());
+        let (trouble, trouble_seen) = watch::channel(Trouble::default());
         let delivery = Self {
             backoff: Backoff::new(settings.backoff_min, settings.backoff_max),
             dictionary: match settings.encoding {
@@ -85,11 +88,12 @@ impl Delivery {
             books,
             sent_seq: committed_seq,
             progress,
+            trouble,
             trouble_since: None,
             repositions: 0,
             hold,
         };
-        (delivery, receiver)
+        (delivery, progress_seen, trouble_seen)
     }
 
     /// Delivers until the producer is closed. After an error every later call of the producer gets that error.
@@ -131,7 +135,7 @@ impl Delivery {
             None => self.reopen(client).await?,
         };
         let end = self.call(opened).await;
-        self.books.end_call(end.is_err());
+        self.books.end_call();
         self.publish();
         end
     }
@@ -139,7 +143,8 @@ impl Delivery {
     /// Opens the stream again and drops what turned out to be durable.
     async fn reopen(&mut self, client: Option<Client>) -> Result<Opened, Failure> {
         let claim = self.hold.claim();
-        let opening = self.connector.open(client, claim).await;
+        let latest = self.gives_up_at(self.trouble_since.unwrap_or_else(Instant::now));
+        let opening = self.connector.open(client, claim, latest).await;
         let opened = opening.map_err(|OpenFailure { status, sent }| {
             if sent {
                 self.hold.unanswered();
@@ -172,6 +177,7 @@ impl Delivery {
     /// Takes note that everything up to and with `seq` is durable.
     pub(super) fn settle(&mut self, seq: u64) {
         if seq > self.window.committed_seq() {
+            self.goes_well();
             self.trouble_since = None;
             self.repositions = 0;
             self.hold.confirmed();
@@ -184,6 +190,11 @@ impl Delivery {
 
     fn publish(&self) {
         self.progress.send_replace(self.books.total());
+    }
+
+    /// Readings move again.
+    pub(super) fn goes_well(&self) {
+        self.trouble.send_if_modified(Trouble::over);
     }
 
     /// Decides whether to go on after a failure, and how long to wait before.
@@ -222,9 +233,15 @@ impl Delivery {
         match self.settings.give_up_after {
             Some(patience) if since.elapsed() + delay >= patience => Err(ProducerError::GaveUp {
                 after: since.elapsed(),
-                last: status.message().to_owned(),
+                last: describe(&status),
             }),
-            _ => Ok(delay),
+            _ => {
+                self.trouble
+                    .send_modify(|trouble| trouble.failed(&describe(&status)));
+                self.books.reconnect();
+                self.publish();
+                Ok(delay)
+            }
         }
     }
 
@@ -259,14 +276,17 @@ impl Delivery {
         stands_still: bool,
         since: &mut Option<Instant>,
     ) -> Option<Instant> {
-        let patience = self.settings.give_up_after?;
         match stands_still {
-            true => since.get_or_insert_with(Instant::now).checked_add(patience),
+            true => self.gives_up_at(*since.get_or_insert_with(Instant::now)),
             false => {
                 *since = None;
                 None
             }
         }
+    }
+
+    fn gives_up_at(&self, since: Instant) -> Option<Instant> {
+        since.checked_add(self.settings.give_up_after?)
     }
 
     pub(super) fn linger_end(&self, opened_at: Option<Instant>) -> Option<Instant> {

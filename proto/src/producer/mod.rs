@@ -38,6 +38,7 @@ mod progress;
 mod series;
 mod settings;
 mod shared;
+mod trouble;
 mod window;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub use encoder::Encoding;
 pub use error::ProducerError;
 pub use progress::{Progress, Summary};
 pub use series::SeriesHandle;
+pub use trouble::Trouble;
 
 /// Streams readings to the service and resumes after every failure. One producer is one stream.
 ///
@@ -61,6 +63,7 @@ pub struct Producer {
     shared: Arc<Shared>,
     series_count: u32,
     progress: watch::Receiver<Progress>,
+    trouble: watch::Receiver<Trouble>,
     task: JoinHandle<Result<Summary, ProducerError>>,
 }
 
@@ -73,12 +76,14 @@ impl Producer {
     fn new(
         shared: Arc<Shared>,
         progress: watch::Receiver<Progress>,
+        trouble: watch::Receiver<Trouble>,
         task: JoinHandle<Result<Summary, ProducerError>>,
     ) -> Self {
         Self {
             shared,
             series_count: 0,
             progress,
+            trouble,
             task,
         }
     }
@@ -202,6 +207,13 @@ impl Producer {
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
+    }
+
+    /// What goes wrong by now; `changed` on the receiver waits for more. A producer without `give_up_after` goes on for
+    /// ever, and this is where it says why nothing moves.
+    #[must_use]
+    pub fn trouble(&self) -> watch::Receiver<Trouble> {
+        self.trouble.clone()
     }
 
     /// The readings that the service rejected since the last call of this function, at most the last 1,000. Their

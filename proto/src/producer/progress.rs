@@ -15,7 +15,7 @@ pub struct Progress {
     pub rejected: u64,
     /// Readings that the service had already.
     pub duplicate: u64,
-    /// Calls that broke and were replaced.
+    /// Attempts to go on: each follows a call that broke, or an attempt that failed.
     pub reconnects: u64,
 }
 
@@ -34,7 +34,7 @@ pub struct Summary {
     pub duplicate: u64,
     /// The position that is durable.
     pub committed_seq: u64,
-    /// Calls that broke and were replaced.
+    /// Attempts to go on: each follows a call that broke, or an attempt that failed.
     pub reconnects: u64,
 }
 
@@ -87,10 +87,14 @@ impl Books {
     }
 
     /// Closes the books of a call; the next one starts from 0.
-    pub(super) fn end_call(&mut self, broken: bool) {
+    pub(super) fn end_call(&mut self) {
         self.ended = self.total();
-        self.ended.reconnects += u64::from(broken);
         self.current = Progress::default();
+    }
+
+    /// Another attempt follows a failure.
+    pub(super) fn reconnect(&mut self) {
+        self.ended.reconnects += 1;
     }
 
     /// The stream was opened again and is further than the last ack said: the difference was settled unseen.
@@ -129,7 +133,8 @@ mod tests {
         };
         books.acknowledge(&ack(5, 1), 106);
         books.acknowledge(&ack(9, 1), 110);
-        books.end_call(true);
+        books.end_call();
+        books.reconnect();
         books.recover(115, 43);
         books.acknowledge(&ack(4, 1), 120);
         let summary = Summary::from(books.total());

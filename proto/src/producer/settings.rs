@@ -26,6 +26,7 @@ pub(super) struct Settings {
     pub(super) backoff_max: Duration,
     pub(super) give_up_after: Option<Duration>,
     pub(super) connect_timeout: Duration,
+    pub(super) connect_patience: Option<Duration>,
     pub(super) keepalive: Duration,
 }
 
@@ -46,6 +47,7 @@ impl Settings {
             backoff_max: Duration::from_secs(5),
             give_up_after: None,
             connect_timeout: Duration::from_secs(10),
+            connect_patience: None,
             keepalive: Duration::from_secs(10),
         }
     }
@@ -69,6 +71,9 @@ impl Settings {
         }
         if settings.connect_timeout.is_zero() || settings.keepalive.is_zero() {
             return Err(wrong("connect_timeout", "and keepalive must be above 0"));
+        }
+        if settings.give_up_after.is_some_and(|after| after.is_zero()) {
+            return Err(wrong("give_up_after", "must be above 0"));
         }
         // One batch of columns is one message, whatever the values are; the dictionary has its own.
         settings.max_batch_readings = settings

@@ -58,7 +58,7 @@ pub(crate) struct Model {
     pub(crate) chaos: Option<SmallRng>,
     /// Ack only every so many messages, and when nothing comes.
     pub(crate) ack_every: Option<u64>,
-    /// Take no messages at all.
+    /// Take no messages at all, and answer no unary calls.
     pub(crate) stalled: bool,
     /// Refuse a dictionary of more series per call.
     pub(crate) max_dictionary: Option<usize>,
@@ -113,6 +113,13 @@ impl Fake {
     /// `OpenStream` as the service does it.
     pub(crate) fn open(&self, request: &OpenStreamRequest) -> Result<StreamPosition, Status> {
         open(&mut self.model().streams, request)
+    }
+
+    async fn start_unary_call(&self) -> Result<(), Status> {
+        while self.model().stalled {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.start_call()
     }
 
     fn start_call(&self) -> Result<(), Status> {
@@ -279,7 +286,7 @@ impl SensorService for Fake {
         &self,
         request: Request<SensorReading>,
     ) -> Result<Response<SensorResponse>, Status> {
-        self.start_call()?;
+        self.start_unary_call().await?;
         let reading = request.into_inner();
         if reading.sensor_value.is_nan() {
             return Err(Status::invalid_argument("not a number"));
@@ -292,7 +299,7 @@ impl SensorService for Fake {
         &self,
         request: Request<SensorBatch>,
     ) -> Result<Response<BatchResponse>, Status> {
-        self.start_call()?;
+        self.start_unary_call().await?;
         let mut call = Call::default();
         for reading in request.into_inner().readings {
             store(&mut self.model(), &mut call, reading)?;
