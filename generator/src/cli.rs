@@ -28,7 +28,7 @@ enum Command {
     /// Send generated readings and measure how long they take to become durable.
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunOptions>),
-    /// Send the readings of a CSV file.
+    /// Send the readings of a CSV file, all of which is checked before.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<ReplayOptions>),
     /// Serve a generator that is told what to do over REST.
@@ -117,6 +117,10 @@ Examples:
     sluicegen replay readings.csv
   One column per sensor type:
     sluicegen replay weather.csv --wide --time-column date --id1 1 --id2 seattle
+  As German spreadsheets write it, with local times:
+    sluicegen replay werte.csv --delimiter ';' --decimal , --time-format '%d.%m.%Y %H:%M' --time-zone Europe/Berlin
+  From a pipe, with times in seconds, and NaN for no value:
+    zcat readings.csv.gz | sluicegen replay - --time-unit s --null NaN
 
 Exit status: 0 when every reading is accounted for, 1 when not or when the service is away, 2 for wrong flags or a
 file that cannot be read; nothing is sent of such a file.";

@@ -1,6 +1,6 @@
 //! Why a command could not do its work.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use sluicegate_proto::producer::ProducerError;
 
@@ -61,6 +61,20 @@ impl Error {
     }
 }
 
+/// What ended a connection, with the flag that decides on it.
+pub(crate) fn ending(error: &ProducerError) -> String {
+    match error {
+        ProducerError::GaveUp { after, last } => gave_up(*after, last),
+        error => error.to_string(),
+    }
+}
+
+/// Nothing went forward for so long.
+pub(crate) fn gave_up(after: Duration, last: &str) -> String {
+    let after_s = after.as_secs_f64();
+    format!("gave up after {after_s:.1} s without progress (--give-up-after): {last}")
+}
+
 /// A mistake in a CSV file, and where it is.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}{}{}: {reason}",
@@ -71,4 +85,16 @@ pub struct CsvError {
     pub(crate) line: Option<u64>,
     pub(crate) column: Option<String>,
     pub(crate) reason: String,
+}
+
+impl CsvError {
+    /// A mistake of the file as a whole.
+    pub(crate) fn of_file(file: &str, reason: String) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: None,
+            column: None,
+            reason,
+        }
+    }
 }

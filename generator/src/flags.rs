@@ -66,6 +66,32 @@ impl FromStr for Rate {
     }
 }
 
+/// How long to go on without progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GiveUpAfter(
+    /// `None` goes on for ever.
+    pub Option<Duration>,
+);
+
+impl GiveUpAfter {
+    /// What the command line has without the flag.
+    pub const DEFAULT: Self = Self(Some(Duration::from_secs(60)));
+}
+
+impl FromStr for GiveUpAfter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" | "0" => Ok(Self(None)),
+            text => match duration(text) {
+                Ok(time) => Ok(Self(Some(time))),
+                Err(reason) => Err(format!("{reason}, or none")),
+            },
+        }
+    }
+}
+
 /// `250ms`, `30s`, `5m`, `1h` or `1d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "expected a time such as 250ms, 30s, 5m, 1h or 1d".to_owned();
@@ -146,6 +172,17 @@ mod tests {
             "/x",
         ] {
             assert!(target(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn giving_up_takes_a_time_or_is_turned_off() {
+        assert_eq!("60s".parse(), Ok(GiveUpAfter::DEFAULT));
+        for off in ["none", "0"] {
+            assert_eq!(off.parse(), Ok(GiveUpAfter(None)));
+        }
+        for wrong in ["", "60", "-1s", "never"] {
+            assert!(wrong.parse::<GiveUpAfter>().is_err(), "{wrong}");
         }
     }
 

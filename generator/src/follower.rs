@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use sluicegate_proto::producer::{Producer, ProducerError, Progress};
+use sluicegate_proto::producer::{Producer, ProducerError, Progress, Trouble};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::{
+    error::ending,
     journal::{Acks, Log},
     progress::Counters,
     report::{Books, Tally},
@@ -20,15 +21,30 @@ pub(crate) struct Follower {
     waiting: Arc<Waiting>,
     counters: Arc<Counters>,
     acks: Option<Acks>,
+    trouble: watch::Receiver<Trouble>,
+    connection: u16,
     task: JoinHandle<()>,
 }
 
 impl Follower {
-    pub(crate) fn start(producer: &Producer, counters: &Arc<Counters>, log: Option<&Log>) -> Self {
+    /// Follows the producer of this connection.
+    pub(crate) fn start(
+        producer: &Producer,
+        counters: &Arc<Counters>,
+        log: Option<&Log>,
+        connection: u16,
+    ) -> Self {
         let waiting = Arc::new(Waiting::default());
         let progress = producer.progress();
         let first_seq = producer.next_seq();
         let acks = log.map(Log::acks);
+        // What was wrong with a producer before it is not wrong with this one.
+        counters.troubles.heal(connection);
+        tokio::spawn(watch_trouble(
+            producer.trouble(),
+            Arc::clone(counters),
+            connection,
+        ));
         let task = tokio::spawn(record(
             progress.clone(),
             Arc::clone(&waiting),
@@ -41,6 +57,8 @@ impl Follower {
             waiting,
             counters: Arc::clone(counters),
             acks,
+            trouble: producer.trouble(),
+            connection,
             task,
         }
     }
@@ -86,8 +104,11 @@ impl Follower {
             }
         };
         if let Err(error) = closed {
-            tally.errors.push(error.to_string());
+            tally.errors.push(ending(&error));
         }
+        // The task that watches it may not have seen the last one yet.
+        let trouble = self.trouble.borrow().clone();
+        show(&trouble, &self.counters, self.connection);
         if let Err(error) = self.task.await {
             tally.errors.push(format!("latencies were lost: {error}"));
         }
@@ -105,6 +126,28 @@ impl Follower {
         self.counters.add_failed(tally.books.failed);
         tally.reconnects = durable.reconnects;
         tally
+    }
+}
+
+/// Shows what goes wrong with a producer, until it ends.
+async fn watch_trouble(
+    mut trouble: watch::Receiver<Trouble>,
+    counters: Arc<Counters>,
+    connection: u16,
+) {
+    while trouble.changed().await.is_ok() {
+        let now = trouble.borrow_and_update().clone();
+        show(&now, &counters, connection);
+    }
+}
+
+/// A failure counts as the last one also when it is overcome by the time that it is seen.
+fn show(trouble: &Trouble, counters: &Counters, connection: u16) {
+    if let Some(failure) = &trouble.last_failure {
+        counters.troubles.note(connection, failure);
+    }
+    if !trouble.persists {
+        counters.troubles.heal(connection);
     }
 }
 

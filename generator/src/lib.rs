@@ -16,6 +16,7 @@ pub mod replay;
 pub mod report;
 pub mod run;
 pub mod serve;
+mod trouble;
 pub mod verify;
 mod waiting;
 mod workload;

@@ -4,7 +4,7 @@ use std::{
     io::IsTerminal as _,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{latency::Latencies, rejections::Rejections};
+use crate::{latency::Latencies, rejections::Rejections, trouble::Troubles};
 
 const REDRAW: Duration = Duration::from_millis(200);
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -33,9 +33,7 @@ pub(crate) struct Counters {
     pub(crate) reconnects: AtomicU64,
     pub(crate) rejections: Rejections,
     latencies: Mutex<Both>,
-    /// What goes wrong.
-    trouble: Mutex<Option<String>>,
-    troubled: AtomicBool,
+    pub(crate) troubles: Troubles,
     /// Send no more, wait for the acks and report.
     pub(crate) stop: CancellationToken,
 }
@@ -69,25 +67,6 @@ impl Counters {
 
     pub(crate) fn add_reconnects(&self, calls: u64) {
         self.reconnects.fetch_add(calls, Relaxed);
-    }
-
-    pub(crate) fn note(&self, trouble: &str) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble.to_owned());
-        self.troubled.store(true, Relaxed);
-    }
-
-    /// What went wrong goes well again.
-    pub(crate) fn heal(&self) {
-        if self.troubled.load(Relaxed) && self.troubled.swap(false, Relaxed) {
-            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
-    }
-
-    pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 
     pub(crate) fn record(&self, latency: Duration, readings: u64) {
@@ -164,20 +143,26 @@ async fn show(counters: Arc<Counters>, bar: Option<ProgressBar>) {
     let started = Instant::now();
     let every = if bar.is_some() { REDRAW } else { PLAIN_EVERY };
     let mut ticks = tokio::time::interval_at(started + every, every);
-    let mut before = (started, 0);
+    let mut before = Seen::at(started);
     let mut rates = Vec::new();
     let mut latencies = Vec::new();
     loop {
         ticks.tick().await;
         let look = counters.look(&mut before);
         let Some(bar) = &bar else {
-            eprintln!("{}", look.text);
+            match &look.trouble {
+                None => eprintln!("{}", look.text),
+                Some(trouble) => eprintln!("{}: {trouble}", look.text),
+            }
             continue;
         };
         keep(&mut rates, look.rate);
         keep(&mut latencies, look.slowest_ms);
-        bar.set_position(before.1);
-        bar.set_message(look.text);
+        bar.set_position(before.settled);
+        bar.set_message(match look.trouble {
+            None => look.text,
+            Some(trouble) => format!("{}\n{trouble}", look.text),
+        });
         bar.set_prefix(format!(
             "rate {}\nack  {}",
             spark(&rates),
@@ -186,32 +171,62 @@ async fn show(counters: Arc<Counters>, bar: Option<ProgressBar>) {
     }
 }
 
+/// What the look before saw.
+#[derive(Debug)]
+struct Seen {
+    at: Instant,
+    settled: u64,
+    /// When something was settled last, or nothing waited.
+    moved: Instant,
+}
+
+impl Seen {
+    fn at(now: Instant) -> Self {
+        Self {
+            at: now,
+            settled: 0,
+            moved: now,
+        }
+    }
+}
+
 /// What happened since the look before.
 #[derive(Debug)]
 struct Look {
     text: String,
+    /// What goes wrong.
+    trouble: Option<String>,
     rate: f64,
     slowest_ms: f64,
 }
 
 impl Counters {
-    /// `before` is the time of the last look and what was settled by then.
-    fn look(&self, before: &mut (Instant, u64)) -> Look {
+    fn look(&self, before: &mut Seen) -> Look {
         let (now, settled) = (Instant::now(), self.settled.load(Relaxed));
-        let rate = (settled - before.1) as f64 / (now - before.0).as_secs_f64();
-        *before = (now, settled);
+        let rate = (settled - before.settled) as f64 / (now - before.at).as_secs_f64();
+        let waits = self.sent.load(Relaxed) > settled + self.failed.load(Relaxed);
+        if settled > before.settled || !waits {
+            before.moved = now;
+        }
+        (before.at, before.settled) = (now, settled);
         let recent = self.take_recent_ms();
-        let latency = recent.map_or_else(
-            || "no ack".to_owned(),
-            |(p50, max)| format!("ack p50 {p50:.1} ms, max {max:.1} ms"),
-        );
+        let stands_still_s = (now - before.moved).as_secs();
+        let latency = match recent {
+            Some((p50, max)) => format!("ack p50 {p50:.1} ms, max {max:.1} ms"),
+            None if stands_still_s > 0 => format!("no ack for {stands_still_s} s"),
+            None => "no ack".to_owned(),
+        };
         let mut text = format!(
             "{} sent, {} durable, {}/s, {latency}",
             HumanCount(self.sent.load(Relaxed)),
             HumanCount(settled),
             HumanCount(rate as u64),
         );
-        for (count, what) in [(&self.rejected, "rejected"), (&self.failed, "failed")] {
+        for (count, what) in [
+            (&self.rejected, "rejected"),
+            (&self.failed, "failed"),
+            (&self.reconnects, "reconnects"),
+        ] {
             let count = count.load(Relaxed);
             if count > 0 {
                 text += &format!(", {} {what}", HumanCount(count));
@@ -219,6 +234,7 @@ impl Counters {
         }
         Look {
             text,
+            trouble: self.troubles.first(),
             rate,
             slowest_ms: recent.map_or(0.0, |(_, max)| max),
         }
@@ -267,7 +283,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_look_tells_of_the_time_since_the_last_one() {
         let counters = Counters::default();
-        let mut before = (Instant::now(), 0);
+        let mut before = Seen::at(Instant::now());
         counters.add_sent(5_000);
         counters.acknowledged(4_000, 0);
         counters.record(Duration::from_millis(3), 4_000);
@@ -286,5 +302,31 @@ mod tests {
             "5,000 sent, 4,500 durable, 500/s, no ack, 20 rejected, 1 failed"
         );
         assert_eq!((look.rate, look.slowest_ms), (500.0, 0.0));
+        assert_eq!(look.trouble, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_tells_for_how_long_nothing_moves_and_why() {
+        let counters = Counters::default();
+        let mut before = Seen::at(Instant::now());
+        counters.add_sent(100);
+        counters.add_reconnects(3);
+        counters.troubles.note(0, "nobody listens");
+        tokio::time::advance(Duration::from_secs(12)).await;
+        let look = counters.look(&mut before);
+        assert_eq!(
+            look.text,
+            "100 sent, 0 durable, 0/s, no ack for 12 s, 3 reconnects"
+        );
+        assert_eq!(look.trouble.as_deref(), Some("nobody listens"));
+        // With everything settled, nothing is awaited.
+        counters.acknowledged(100, 0);
+        counters.troubles.heal(0);
+        for _ in 0..2 {
+            tokio::time::advance(Duration::from_secs(5)).await;
+            let look = counters.look(&mut before);
+            assert!(look.text.contains("/s, no ack, 3 reconnects"), "{look:?}");
+            assert_eq!(look.trouble, None);
+        }
     }
 }

@@ -99,8 +99,16 @@ pub struct Report {
     /// CSV cells without a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<u64>,
-    /// Calls that broke and were replaced.
+    /// Readings at the beginning of a CSV file that were not sent, because the stream had as many already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped_committed: Option<u64>,
+    /// What was left out of a CSV file, cut or decided, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Attempts to go on, or to connect again, after a failure.
     pub reconnects: u64,
+    /// The last failure of a connection, also of one that went on; null when there was none.
+    pub last_failure: Option<String>,
     /// From the first reading to the last ack.
     pub seconds: f64,
     /// Committed readings per second.
@@ -136,7 +144,10 @@ impl Report {
             connections,
             books: tally.books,
             skipped: None,
+            skipped_committed: None,
+            notes: Vec::new(),
             reconnects: tally.reconnects,
+            last_failure: counters.troubles.last(),
             seconds: times.total.as_secs_f64(),
             rows_per_s: per_second(tally.books.committed, times.total),
             sent_per_s: per_second(tally.books.sent, times.sending),
@@ -209,6 +220,12 @@ impl Report {
             for error in &self.errors {
                 eprintln!("sluicegen: {error}");
             }
+            // What ended a connection has been said.
+            if let Some(failure) = &self.last_failure
+                && !self.errors.iter().any(|error| error.contains(failure))
+            {
+                eprintln!("sluicegen: the last failure, which was overcome: {failure}");
+            }
             if self.books.failed > 0 {
                 let readings = HumanCount(self.books.failed);
                 eprintln!("sluicegen: {readings} are not accounted for");
@@ -232,7 +249,10 @@ impl Report {
             ("failed", count(self.books.failed)),
         ];
         if let Some(skipped) = self.skipped {
-            rows.push(("empty cells", count(skipped)));
+            rows.push(("cells without a value", count(skipped)));
+        }
+        if let Some(skipped) = self.skipped_committed {
+            rows.push(("there already", count(skipped)));
         }
         if let Some(target) = self.target_per_s {
             let share = self.sent_per_s / target * 100.0;

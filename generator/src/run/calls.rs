@@ -1,24 +1,31 @@
 //! The unary modes: callers that wait for the reply before they send again.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use rand::Rng as _;
-use sluicegate_proto::v1::{
-    BatchResponse, SensorBatch, SensorReading, sensor_service_client::SensorServiceClient,
+use sluicegate_proto::v1::{BatchResponse, SensorBatch, SensorReading};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
 };
-use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
 };
 
-use super::{Driven, Mode, RunOptions, Share, Source, Until};
+use super::{
+    Driven, Mode, Share, Source, Until,
+    connection::{Client, Connection, describe},
+};
 use crate::{
-    error::Error,
+    error::gave_up,
     journal::{Acks, Log},
     pace::Pace,
     report::Tally,
@@ -27,49 +34,9 @@ use crate::{
 const DEFAULT_BATCH_SIZE: u32 = 1_000;
 /// A full service stores nothing, so the call is safe to repeat; after so long it counts as failed.
 const FULL_PATIENCE: Duration = Duration::from_secs(30);
-
-/// A connection, and the value of the `authorization` header.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    client: Client,
-    token: Option<MetadataValue<Ascii>>,
-}
-
-type Client = SensorServiceClient<Channel>;
-
-pub(super) async fn connect(options: &RunOptions) -> Result<Connection, Error> {
-    let token =
-        match &options.token {
-            None => None,
-            Some(token) => Some(format!("Bearer {token}").parse().map_err(|_| {
-                Error::Usage("--token must be visible ASCII characters".to_owned())
-            })?),
-        };
-    let unreachable = |error: tonic::transport::Error| {
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(source) = cause.source() {
-            cause = source;
-        }
-        Error::Connect {
-            target: options.target.clone(),
-            reason: cause.to_string(),
-        }
-    };
-    let endpoint = Endpoint::from_shared(options.target.clone()).map_err(|_| {
-        Error::Usage(format!(
-            "--target {:?} is no address such as http://127.0.0.1:50051",
-            options.target
-        ))
-    })?;
-    let endpoint = endpoint
-        .connect_timeout(options.connect_timeout)
-        .tcp_nodelay(true);
-    let channel = endpoint.connect().await.map_err(unreachable)?;
-    Ok(Connection {
-        client: SensorServiceClient::new(channel),
-        token,
-    })
-}
+/// A service that is away answers at once: between one failed call of a caller and the next, rising.
+const FAILURE_DELAY: Duration = Duration::from_millis(10);
+const MAX_FAILURE_DELAY: Duration = Duration::from_millis(250);
 
 /// What the callers of one connection share.
 #[derive(Debug)]
@@ -84,6 +51,15 @@ struct Shared {
     token: Option<MetadataValue<Ascii>>,
     timeout: Option<Duration>,
     acks: Option<Acks>,
+    connection: u16,
+    /// How long to go on without an answer.
+    patience: Option<Duration>,
+    /// When a call was answered last.
+    answered: Mutex<Instant>,
+    gave_up: CancellationToken,
+    /// Attempts to connect again, and how many of them are in the counters.
+    reconnects: Arc<AtomicU64>,
+    reconnects_counted: AtomicU64,
 }
 
 /// The readings of one call, and the position of the first.
@@ -112,6 +88,12 @@ pub(super) async fn drive(share: Share, connection: Connection) -> Driven {
         mode: options.mode,
         token: connection.token,
         timeout: options.call_timeout,
+        connection: share.connection,
+        patience: options.give_up_after.0,
+        answered: Mutex::new(Instant::now()),
+        gave_up: CancellationToken::new(),
+        reconnects: connection.reconnects,
+        reconnects_counted: AtomicU64::new(0),
     });
     let mut tasks: JoinSet<Driven> = (0..callers)
         .map(|_| call_until_done(Arc::clone(&shared), connection.client.clone()))
@@ -128,6 +110,7 @@ pub(super) async fn drive(share: Share, connection: Connection) -> Driven {
         }
     }
     shared.source().end();
+    tally.reconnects = shared.count_reconnects();
     // Every caller tells of the same trouble: one of a kind is enough.
     tally.errors.sort();
     tally.errors.dedup();
@@ -138,8 +121,13 @@ async fn call_until_done(shared: Arc<Shared>, mut client: Client) -> Driven {
     let mut tally = Tally::default();
     let mut last_sent = Instant::now();
     let counters = &shared.until.counters;
+    let mut failing = Failing::default();
     while let Some(count) = shared.reserve() {
-        let Some(intended) = shared.until.wait(&shared.pace, count).await else {
+        let intended = tokio::select! {
+            intended = shared.until.wait(&shared.pace, count) => intended,
+            () = shared.gave_up.cancelled() => None,
+        };
+        let Some(intended) = intended else {
             break;
         };
         let Some(call) = shared.make(count) else {
@@ -149,14 +137,21 @@ async fn call_until_done(shared: Arc<Shared>, mut client: Client) -> Driven {
         last_sent = Instant::now();
         counters.add_sent(count);
         tally.books.sent += count;
-        match call_with_patience(&shared, &mut client, &call.readings).await {
+        let started = Instant::now();
+        let answer = tokio::select! {
+            answer = call_with_patience(&shared, &mut client, &call.readings) => answer,
+            () = shared.out_of_patience(started) => Err(Status::deadline_exceeded("no answer")),
+        };
+        shared.count_reconnects();
+        match answer {
             Ok(reply) => {
                 tally.books.received += reply.received;
                 tally.books.committed += reply.committed;
                 tally.books.rejected += reply.rejected;
                 tally.books.duplicate += reply.duplicate;
                 counters.record(intended.elapsed(), count);
-                counters.heal();
+                failing = Failing::default();
+                shared.goes_well();
                 let reasons = reply.rejected_readings.iter();
                 let reasons = reasons.map(|one| (one.field.as_str(), one.reason.as_str()));
                 counters.rejections.add(reasons);
@@ -169,7 +164,8 @@ async fn call_until_done(shared: Arc<Shared>, mut client: Client) -> Driven {
                 tally.books.received += 1;
                 tally.books.rejected += 1;
                 counters.record(intended.elapsed(), 1);
-                counters.heal();
+                failing = Failing::default();
+                shared.goes_well();
                 counters
                     .rejections
                     .add([("", status.message())].into_iter());
@@ -178,17 +174,44 @@ async fn call_until_done(shared: Arc<Shared>, mut client: Client) -> Driven {
             Err(status) => {
                 tally.books.failed += count;
                 counters.add_failed(count);
-                let error = format!("{:?}: {}", status.code(), status.message());
-                counters.note(&error);
+                let error = describe(&status);
+                counters.troubles.note(shared.connection, &error);
+                let since = *failing.since.get_or_insert(started);
+                if let Some(patience) = shared.patience
+                    && shared
+                        .gives_up_at(since)
+                        .is_some_and(|at| at <= Instant::now())
+                {
+                    tally.errors.push(gave_up(patience, &error));
+                    shared.gave_up.cancel();
+                    break;
+                }
                 if !tally.errors.contains(&error) && tally.errors.len() < 10 {
                     tally.errors.push(error);
                 }
-                // A service that is away answers at once: do not spin.
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(failing.next_delay(status.code())).await;
             }
         }
     }
     Driven { tally, last_sent }
+}
+
+/// The failures of a caller since its last answer.
+#[derive(Debug, Default)]
+struct Failing {
+    since: Option<Instant>,
+    calls: u32,
+}
+
+impl Failing {
+    fn next_delay(&mut self, code: Code) -> Duration {
+        if !matches!(code, Code::Unavailable | Code::DeadlineExceeded) {
+            return FAILURE_DELAY;
+        }
+        let delay = FAILURE_DELAY.saturating_mul(2_u32.saturating_pow(self.calls));
+        self.calls += 1;
+        delay.min(MAX_FAILURE_DELAY)
+    }
 }
 
 /// Calls again while the service says that it is full.
@@ -212,6 +235,41 @@ async fn call_with_patience(
 }
 
 impl Shared {
+    /// A call was answered.
+    fn goes_well(&self) {
+        *self.answered() = Instant::now();
+        self.until.counters.troubles.heal(self.connection);
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Instant> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When a caller that waits since then has to give up, unless another one gets an answer before; never for `None`.
+    fn gives_up_at(&self, since: Instant) -> Option<Instant> {
+        since.max(*self.answered()).checked_add(self.patience?)
+    }
+
+    /// Returns when there was no answer to anybody for too long.
+    async fn out_of_patience(&self, since: Instant) {
+        loop {
+            match self.gives_up_at(since) {
+                None => std::future::pending().await,
+                Some(at) if at <= Instant::now() => return,
+                Some(at) => sleep_until(at).await,
+            }
+        }
+    }
+
+    /// Brings the counters up to date, and says how often this connection was made again.
+    fn count_reconnects(&self) -> u64 {
+        let made = self.reconnects.load(Relaxed);
+        let counted = self.reconnects_counted.fetch_max(made, Relaxed);
+        let counters = &self.until.counters;
+        counters.add_reconnects(made.saturating_sub(counted));
+        made
+    }
+
     fn source(&self) -> MutexGuard<'_, Source> {
         self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,7 @@
 //! `sluicegen run`: one load run.
 
 mod calls;
+mod connection;
 mod load;
 mod stream;
 
@@ -20,7 +21,7 @@ use sluicegate_proto::producer::{Encoding, Producer};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use utoipa::ToSchema;
 
-pub use crate::flags::Rate;
+pub use crate::flags::{GiveUpAfter, Rate};
 use crate::{
     error::Error,
     flags,
@@ -123,6 +124,9 @@ pub struct RunOptions {
     /// How long to try to connect at the start.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = flags::duration)]
     pub connect_timeout: Duration,
+    /// How long to go on without progress, or none: then a connection ends, and with it its readings.
+    #[arg(long, value_name = "TIME|none", default_value = "60s")]
+    pub give_up_after: GiveUpAfter,
     /// Keep a journal of what was sent and acknowledged in a new file, for sluicegen verify.
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
@@ -225,6 +229,7 @@ impl Default for RunOptions {
             time_step: None,
             call_timeout: None,
             connect_timeout: Duration::from_secs(10),
+            give_up_after: GiveUpAfter::DEFAULT,
             journal: None,
             hdr: None,
             json: false,
@@ -261,7 +266,7 @@ impl Load {
 /// The connections of a load.
 pub(crate) enum Connected {
     Streams(Vec<Producer>),
-    Calls(Vec<calls::Connection>),
+    Calls(Vec<connection::Connection>),
 }
 
 pub(crate) async fn connect(options: &RunOptions) -> Result<Connected, Error> {
@@ -272,7 +277,7 @@ pub(crate) async fn connect(options: &RunOptions) -> Result<Connected, Error> {
             Connected::Streams(try_join_all(producers).await?)
         }
         Mode::Batch | Mode::Unary => {
-            let clients = connections.map(|_| calls::connect(options));
+            let clients = connections.map(|_| connection::connect(options));
             Connected::Calls(try_join_all(clients).await?)
         }
     })

@@ -15,8 +15,12 @@ pub(super) async fn connect(
         .stream_id(format!("{prefix}-{connection}"))
         .encoding(options.encoding.into())
         .connect_timeout(options.connect_timeout)
+        .connect_patience(options.connect_timeout)
         .acked(options.mode == Mode::StreamAcked)
         .max_unacknowledged_bytes(options.unacknowledged_bytes);
+    if let Some(time) = options.give_up_after.0 {
+        builder = builder.give_up_after(time);
+    }
     if let Some(token) = &options.token {
         builder = builder.bearer_token(token);
     }
@@ -27,7 +31,12 @@ pub(super) async fn connect(
 }
 
 pub(super) async fn drive(mut share: Share, mut producer: Producer) -> Driven {
-    let follower = Follower::start(&producer, &share.until.counters, share.source.log.as_ref());
+    let follower = Follower::start(
+        &producer,
+        &share.until.counters,
+        share.source.log.as_ref(),
+        share.connection,
+    );
     let pushed = push_all(&mut share, &mut producer, &follower).await;
     let last_sent = Instant::now();
     share.source.end();

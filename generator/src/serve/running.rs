@@ -221,7 +221,10 @@ impl Shared {
         let sent = count(&counters.sent);
         let uptime_s = self.started.elapsed().as_secs_f64();
         let view = self.view();
-        let state = match (counters.stopped(), view.connected) {
+        // In the midst, too, when no connection goes on.
+        let connected =
+            view.connected && counters.troubles.count() < usize::from(self.settings.connections);
+        let state = match (counters.stopped(), connected) {
             (true, _) => State::Stopping,
             (false, true) => State::Running,
             (false, false) => State::Connecting,
@@ -242,7 +245,7 @@ impl Shared {
                     .unreachable_because
                     .clone()
                     .or_else(|| view.trouble.clone())
-                    .or_else(|| counters.trouble()),
+                    .or_else(|| counters.troubles.first()),
             },
             requests: count(&counters.requests),
             sent,

@@ -8,7 +8,7 @@ use super::problem::{Kind, Problem};
 use crate::{
     flags::{self, Rate},
     patterns::{Misfit, Patterns},
-    run::{EncodingFlag, Mode, RunOptions},
+    run::{EncodingFlag, GiveUpAfter, Mode, RunOptions},
 };
 
 /// The configuration, as `GET /config` shows it and `POST /config` changes it.
@@ -96,7 +96,7 @@ impl Settings {
         self.patterns.check().map_err(misfit)
     }
 
-    /// The options of a run with these settings.
+    /// The options of a run without end with these settings.
     pub(super) fn options(&self, token: Option<&String>) -> RunOptions {
         RunOptions {
             target: self.target.clone(),
@@ -107,6 +107,8 @@ impl Settings {
             connections: self.connections,
             batch_size: self.batch_size,
             concurrency: self.concurrency,
+            // It goes on by itself once the target is back.
+            give_up_after: GiveUpAfter(None),
             ..RunOptions::default()
         }
     }

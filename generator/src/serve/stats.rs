@@ -12,7 +12,7 @@ pub enum State {
     /// Sends nothing.
     #[default]
     Stopped,
-    /// Tries to reach its target.
+    /// Tries to reach its target, or to have it take readings.
     Connecting,
     /// Sends.
     Running,
@@ -65,7 +65,7 @@ pub struct Stats {
     pub failed: u64,
     /// Readings that wait for an answer.
     pub in_flight: u64,
-    /// Calls that broke and were replaced.
+    /// Attempts to go on, or to connect again, after a failure.
     pub reconnects: u64,
     /// Readings per second.
     pub rate: RateStats,

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod csv;
 #[path = "../../../proto/tests/fake/mod.rs"]
 mod fake;
+mod outage;
+#[path = "../port/mod.rs"]
+mod port;
 mod schema;
 mod terminal;
 
@@ -164,7 +168,9 @@ fn a_wrong_file_or_flag_exits_with_2_and_one_sentence() {
     assert_eq!((code, out.as_str()), (Some(2), ""));
     assert_eq!(
         err,
-        format!("sluicegen: {csv}, line 2, column wind: \"strong\" is no number\n")
+        format!(
+            "sluicegen: {csv}, line 2, column wind: \"strong\" is no number: --null 'strong' skips such cells\n"
+        )
     );
     let key = write("key.yaml", b"seed: 1\ncolor: red\n");
     let share = write("share.yaml", b"late: 2\n");
@@ -205,7 +211,14 @@ fn a_wrong_file_or_flag_exits_with_2_and_one_sentence() {
         (vec!["run", "--config", &share], "late"),
         (vec!["run", "--target", "nowhere"], "nowhere"),
         (vec!["run", "--hdr", "/nowhere/hdr"], "/nowhere/hdr"),
+        (vec!["run", "--give-up-after", "soon"], "--give-up-after"),
         (vec!["replay", "nowhere.csv"], "nowhere.csv"),
+        (vec!["replay", "x", "--delimiter", ";;"], "--delimiter"),
+        (vec!["replay", "x", "--decimal", ";"], "--decimal"),
+        (vec!["replay", "x", "--time-unit", "h"], "--time-unit"),
+        (vec!["replay", "x", "--time-format", "%H"], "--time-format"),
+        (vec!["replay", "x", "--time-zone", "Mars"], "--time-zone"),
+        (vec!["replay", "x", "--escape", "q"], "--escape"),
         (vec!["verify"], "--journal"),
         (vec!["verify", "--journal", "nowhere"], "nowhere"),
         (vec!["verify", "--journal", &empty], &empty),

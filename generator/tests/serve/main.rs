@@ -4,6 +4,8 @@
 
 #[path = "../../../proto/tests/fake/mod.rs"]
 mod fake;
+#[path = "../port/mod.rs"]
+mod port;
 mod target;
 
 use std::time::Duration;

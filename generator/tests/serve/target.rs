@@ -1,46 +1,9 @@
 //! Targets that are away, go away, or refuse.
 
-use std::net::SocketAddr;
-
 use reqwest::Method;
 use serde_json::json;
-use tokio::{net::TcpSocket, runtime::Runtime};
 
-use crate::{Generator, fake::Fake, number};
-
-/// A port that is ours for the whole test, whether anybody listens there or not: a free one could be taken by another
-/// test in the meantime, or even by the generator that tries to reach it.
-struct Port {
-    address: SocketAddr,
-    _holder: TcpSocket,
-}
-
-impl Port {
-    fn reserve() -> Self {
-        let holder = Self::bind(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let address = holder.local_addr().unwrap();
-        Self {
-            address,
-            _holder: holder,
-        }
-    }
-
-    fn bind(address: SocketAddr) -> TcpSocket {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseport(true).unwrap();
-        socket.bind(address).unwrap();
-        socket
-    }
-
-    /// On a runtime of its own, with which the server and all of its connections end.
-    fn serve(&self, fake: &Fake) -> Runtime {
-        let runtime = Runtime::new().unwrap();
-        let within = runtime.enter();
-        fake.serve_on(Self::bind(self.address).listen(128).unwrap());
-        drop(within);
-        runtime
-    }
-}
+use crate::{Generator, fake::Fake, number, port::Port};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_is_away_is_shown_and_heals_by_itself() {
@@ -203,6 +166,46 @@ async fn a_target_that_refuses_every_call_is_shown_with_its_reason_until_it_take
         generator
             .until("it heals", |stats| {
                 number(stats, "acknowledged") > 100 && stats["target"]["trouble"].is_null()
+            })
+            .await;
+        generator.server.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_reached_and_takes_nothing_is_shown_with_its_reason() {
+    for mode in ["stream", "stream-acked", "batch", "unary"] {
+        let fake = Fake::default();
+        let target = format!("http://{}", fake.serve().await);
+        let flags = format!("--target {target} --rate 1000 --mode {mode}");
+        let generator = Generator::serve(&flags).await;
+        generator.ask(Method::POST, "/start", None).await;
+        generator
+            .until("it sends", |stats| number(stats, "sent") > 100)
+            .await;
+        {
+            let mut model = fake.model();
+            model.refuse = Some(tonic::Code::Unavailable);
+            model.break_every = Some(1);
+        }
+        let refused = generator
+            .until("it says why", |stats| {
+                let trouble = stats["target"]["trouble"].as_str().unwrap_or_default();
+                trouble.contains("refused on purpose") && stats["state"] == "connecting"
+            })
+            .await;
+        assert_eq!(refused["target"]["reachable"], json!(true), "{mode}");
+        assert!(number(&refused, "reconnects") > 0 || !mode.starts_with("stream"));
+        {
+            let mut model = fake.model();
+            (model.refuse, model.break_every) = (None, None);
+        }
+        let sent = number(&refused, "sent");
+        generator
+            .until("it heals", |stats| {
+                number(stats, "sent") > sent + 100
+                    && stats["target"]["trouble"].is_null()
+                    && stats["state"] == "running"
             })
             .await;
         generator.server.close().await;

@@ -56,7 +56,7 @@ impl Generator {
         command
             .args(["run", "--json", "--target", target, "--journal"])
             .arg(&path)
-            .args(["--connect-timeout", "60s"])
+            .args(["--connect-timeout", "60s", "--give-up-after", "10m"])
             .args(flags.split_whitespace())
             .stdout(Stdio::piped());
         if !flags.contains("--count") && !flags.contains("--duration") {

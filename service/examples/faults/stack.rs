@@ -119,7 +119,7 @@ pub(crate) async fn end(service: Service) -> Result<()> {
 /// What is found at the end.
 pub(crate) struct Judged {
     pub(crate) verdict: Verdict,
-    /// Calls of producers that broke and were replaced.
+    /// Attempts of producers to go on after a failure.
     pub(crate) reconnects: u64,
 }
 
