@@ -17,6 +17,7 @@ use crate::{
     usecase::{
         ingest::Ingest,
         manage::{Manage, partitions::PartitionManager},
+        readiness::Readiness,
     },
 };
 
@@ -121,9 +122,14 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
     let Some(database) = unless_stopped(&shutdown, start_database(&config)).await? else {
         return Ok(());
     };
+    let readiness = Arc::new(Readiness::new(
+        shutdown.tasks.clone(),
+        shutdown.draining.clone(),
+        config.ready.max_lag(),
+    ));
     let starting = start(&config, &shutdown, database.url());
     let ended = match unless_stopped(&shutdown, starting).await {
-        Ok(Some(started)) => serve(listeners, &config, &shutdown, started).await,
+        Ok(Some(started)) => serve(listeners, &config, &shutdown, started, readiness).await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
@@ -189,24 +195,28 @@ async fn serve(
     config: &Config,
     shutdown: &Shutdown,
     started: Started,
+    readiness: Arc<Readiness>,
 ) -> Result<(), AppError> {
     let Started {
         ingest,
         manage,
         partitions,
     } = started;
+    readiness.started(ingest.clone());
     let draining = &shutdown.draining;
     let addresses = Addresses::of(&listeners)?;
     let closing = CancellationToken::new();
     let grpc = shutdown.tasks.start("gRPC listener", {
         let (ingest, config, draining) = (ingest.clone(), config.grpc.clone(), draining.clone());
-        async move { grpc::serve(listeners.grpc, ingest, &config, draining).await }
+        let readiness = readiness.clone();
+        async move { grpc::serve(listeners.grpc, ingest, readiness, &config, draining).await }
     });
     let rest = rest::serve(
         listeners.rest,
         manage,
         ingest.clone(),
         partitions,
+        readiness,
         config.rest.clone(),
         draining.clone(),
         closing.clone(),

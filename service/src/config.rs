@@ -3,6 +3,7 @@
 
 mod check;
 mod error;
+mod ready;
 mod settings;
 mod sources;
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 use self::sources::{read_file, refuse_unknown_variables};
 pub use self::{
     error::ConfigError,
+    ready::{ReadyConfig, ReadyOverrides},
     settings::{
         GrpcOverrides, IngestOverrides, LogFormat, PartitionOverrides, RestOverrides, Settings,
     },
@@ -63,6 +65,7 @@ pub struct Config {
     pub ingest: IngestConfig,
     pub rest: RestConfig,
     pub partitions: PartitionConfig,
+    pub ready: ReadyConfig,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -226,6 +229,7 @@ impl Config {
                     .or(file_partitions.interval_s)
                     .unwrap_or(10),
             },
+            ready: ReadyConfig::merge(given.ready, file.ready),
         })
     }
 

@@ -57,6 +57,7 @@ impl Config {
             86_400,
             "1 to 86400",
         )?;
+        self.ready.check()?;
         within("ingest.lanes", ingest.lanes as u64, 1, 64, "1 to 64")?;
         within(
             "ingest.linger_ms",

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::ReadyOverrides;
 use crate::{
     repository::mysql::Layout,
     usecase::manage::partitions::{Retention, WidthSetting},
@@ -85,6 +86,9 @@ pub struct Settings {
 
     #[command(flatten)]
     pub partitions: PartitionOverrides,
+
+    #[command(flatten)]
+    pub ready: ReadyOverrides,
 }
 
 /// Settings under `grpc:`.

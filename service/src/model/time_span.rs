@@ -24,6 +24,13 @@ impl TimeSpan {
     const MAX_US: i64 = 3_652_500 * 86_400_000_000;
 
     #[must_use]
+    pub const fn of_seconds(seconds: i64) -> Self {
+        Self {
+            us: seconds * 1_000_000,
+        }
+    }
+
+    #[must_use]
     pub const fn minutes(minutes: i64) -> Self {
         Self {
             us: minutes * Self::MINUTE.us,

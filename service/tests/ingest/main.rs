@@ -15,6 +15,7 @@ mod layouts;
 mod lost_connections;
 mod memory;
 mod producers;
+mod readiness;
 mod server_settings;
 mod shutdown;
 mod start;

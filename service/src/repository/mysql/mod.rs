@@ -14,6 +14,7 @@ mod ledger_reader;
 mod loader;
 mod migrations;
 mod partitions;
+mod probe;
 mod quarantine;
 mod readings;
 mod statement;
@@ -23,19 +24,19 @@ mod tsv;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use mysql_async::{Pool, prelude::Queryable as _};
+use mysql_async::Pool;
 use tracing::{info, warn};
 
 pub use self::migrations::Layout;
 use self::{
     connection::Connector,
-    error::explain,
     ids::IdShare,
     indexes::Indexes,
     ledger::MySqlLedger,
     ledger_reader::MySqlLedgerReader,
     loader::Loader,
     partitions::MySqlPartitions,
+    probe::Probe,
     readings::MySqlReadings,
     table::{Table, TableLayout},
 };
@@ -60,6 +61,7 @@ pub struct DatabaseSettings {
 pub struct MySqlStorage {
     connector: Connector,
     pool: Pool,
+    probe: Probe,
     /// For management: apart, so that queries never wait for the ledger or it for them.
     management: Pool,
     table: Arc<Table>,
@@ -109,6 +111,7 @@ impl MySqlStorage {
         let pool = connector.pool();
         let management = connector.management_pool(&facts.server_version);
         Ok(Self {
+            probe: Probe::new(connector.clone()),
             connector,
             pool,
             management,
@@ -227,7 +230,6 @@ impl IngestStorage for MySqlStorage {
     }
 
     async fn ping(&self) -> Result<(), RepositoryError> {
-        let mut conn = self.pool.get_conn().await.map_err(explain)?;
-        conn.ping().await.map_err(explain)
+        self.probe.ask().await
     }
 }

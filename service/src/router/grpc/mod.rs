@@ -1,6 +1,7 @@
 //! The gRPC door: protobuf <-> model, error -> status.
 
 mod convert;
+mod health;
 mod sensor_service;
 mod status;
 mod streaming;
@@ -11,11 +12,14 @@ use sluicegate_proto::{FILE_DESCRIPTOR_SET, v1::sensor_service_server::SensorSer
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::{Server, server::TcpIncoming};
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic_health::pb::health_server::HealthServer;
 use tower::util::MapResponseLayer;
 
-use self::sensor_service::SensorServiceImpl;
-use crate::{config::GrpcConfig, usecase::ingest::Ingest};
+use self::{health::HealthOfService, sensor_service::SensorServiceImpl};
+use crate::{
+    config::GrpcConfig,
+    usecase::{ingest::Ingest, readiness::Readiness},
+};
 
 type Service = SensorServiceServer<SensorServiceImpl>;
 
@@ -38,12 +42,11 @@ const CLOSE_GRACE: Duration = Duration::from_secs(2);
 pub async fn serve(
     listener: TcpListener,
     ingest: Arc<Ingest>,
+    readiness: Arc<Readiness>,
     config: &GrpcConfig,
     draining: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<Service>().await;
-    tokio::spawn(report_draining(health, draining.clone()));
+    let health_service = HealthServer::new(HealthOfService::new(readiness, draining.clone()));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -86,12 +89,4 @@ pub async fn serve(
             Ok(())
         }
     }
-}
-
-async fn report_draining(health: HealthReporter, draining: CancellationToken) {
-    draining.cancelled().await;
-    health.set_not_serving::<Service>().await;
-    health
-        .set_service_status("", ServingStatus::NotServing)
-        .await;
 }

@@ -21,12 +21,16 @@ use crate::{
 /// Whether the service is ready, and what it holds
 #[derive(Serialize, ToSchema)]
 pub(super) struct Readiness<'a> {
-    /// Whether the database answers and the service is not draining
+    /// Whether readings flow: there are no reasons why not
     ready: bool,
+    /// Why the service is not ready, a sentence each
+    reasons: Vec<String>,
     /// Whether the database answers
     database: bool,
     /// Whether the service is on its way down
     draining: bool,
+    /// Parts of the service that are gone, because of which it ends
+    failures: Vec<String>,
     #[schema(value_type = Object)]
     storage: &'a StorageFacts,
     /// Age of the oldest reading that is not committed, milliseconds
@@ -63,19 +67,20 @@ pub(super) async fn version(_: Arc<Context>, _: Request) -> Result<Answer, Probl
     Ok(Answer::whole(StatusCode::OK, JSON, version.to_string()))
 }
 
-/// Whether the service takes readings now, with the state of the database, the durability of an acknowledgement, the
-/// lag and the books.
+/// Whether the service takes readings now, and if not, why; with the durability of an acknowledgement, the lag and the
+/// books. The health service of gRPC says the same.
 #[utoipa::path(get, path = "/readyz", tag = "service",
     responses((status = 200, description = "Ready", body = Readiness<'static>),
-        (status = 503, description = "Draining, or the database does not answer", body = Readiness<'static>)))]
+        (status = 503, description = "Not ready, for the reasons given", body = Readiness<'static>)))]
 pub(super) async fn readyz(context: Arc<Context>, _: Request) -> Result<Answer, Problem> {
     let ingest = &context.ingest;
-    let database = ingest.database_answers().await;
-    let draining = context.draining.is_cancelled();
+    let standing = context.readiness.look().await;
     let readiness = Readiness {
-        ready: database && !draining,
-        database,
-        draining,
+        ready: standing.ready,
+        reasons: standing.reasons,
+        database: standing.database,
+        draining: standing.draining,
+        failures: standing.failures.iter().map(ToString::to_string).collect(),
         storage: ingest.facts(),
         lag_ms: ingest.lag().as_millis() as u64,
         in_flight_bytes: ingest.used_bytes(),

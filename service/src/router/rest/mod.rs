@@ -33,6 +33,7 @@ use crate::{
     usecase::{
         ingest::Ingest,
         manage::{Manage, partitions::PartitionManager},
+        readiness::Readiness,
     },
 };
 
@@ -42,9 +43,14 @@ struct Context {
     ingest: Arc<Ingest>,
     /// None where nobody manages partitions.
     partitions: Option<Arc<PartitionManager>>,
+    readiness: Arc<Readiness>,
     draining: CancellationToken,
 }
 
+#[allow(
+    clippy::too_many_arguments,
+    reason = "each is a part of the service of its own"
+)]
 /// Serves REST until `closing`, then until the requests that are open have ended. From `draining` on it says that the
 /// service is not ready.
 pub async fn serve(
@@ -52,6 +58,7 @@ pub async fn serve(
     manage: Arc<Manage>,
     ingest: Arc<Ingest>,
     partitions: Option<Arc<PartitionManager>>,
+    readiness: Arc<Readiness>,
     config: RestConfig,
     draining: CancellationToken,
     closing: CancellationToken,
@@ -60,6 +67,7 @@ pub async fn serve(
         manage,
         ingest,
         partitions,
+        readiness,
         draining,
     });
     let routes = cors::around(routes::all(&context), &config.cors_origins);

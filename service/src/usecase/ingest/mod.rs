@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     admission::Admission,
     lane::{Lane, LaneSettings, LoaderLink, Submission, Telltale},
+    opening::Openings,
     session::Session,
     streams::LaneSeats,
 };
@@ -76,6 +77,7 @@ pub struct Ingest {
     lanes: Vec<mpsc::Sender<Submission>>,
     storage: Arc<dyn IngestStorage>,
     ledger: Arc<dyn StreamLedger>,
+    openings: Openings,
     facts: StorageFacts,
     books: Arc<Books>,
     oldest_ms: Vec<Arc<AtomicU64>>,
@@ -141,6 +143,7 @@ impl Ingest {
             seats: LaneSeats::new(settings.lanes),
             lanes,
             ledger: storage.ledger(),
+            openings: Openings::default(),
             storage,
             facts,
             books,
@@ -236,18 +239,21 @@ impl Ingest {
     /// Age of the oldest reading that is not settled.
     #[must_use]
     pub fn lag(&self) -> Duration {
-        let oldest = self
-            .oldest_ms
+        self.lags().into_iter().max().unwrap_or_default()
+    }
+
+    /// Of each lane the age of its oldest reading that is not settled.
+    #[must_use]
+    pub fn lags(&self) -> Vec<Duration> {
+        let now = self.started.elapsed();
+        let lag = |at: u64| match at {
+            u64::MAX => Duration::ZERO,
+            at => now.saturating_sub(Duration::from_millis(at)),
+        };
+        self.oldest_ms
             .iter()
-            .map(|at| at.load(Ordering::Relaxed))
-            .min();
-        match oldest {
-            None | Some(u64::MAX) => Duration::ZERO,
-            Some(at) => self
-                .started
-                .elapsed()
-                .saturating_sub(Duration::from_millis(at)),
-        }
+            .map(|at| lag(at.load(Ordering::Relaxed)))
+            .collect()
     }
 
     #[must_use]
@@ -255,10 +261,12 @@ impl Ingest {
         &self.facts
     }
 
-    /// Whether the database answers within a second.
-    pub async fn database_answers(&self) -> bool {
-        let answer = tokio::time::timeout(Duration::from_secs(1), self.storage.ping()).await;
-        matches!(answer, Ok(Ok(())))
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// When none comes within a second.
+    pub async fn ask_database(&self) -> Result<(), RepositoryError> {
+        self.storage.ping().await
     }
 
     /// Waits until nothing is in flight. Call it after the routers have ended.

@@ -1,10 +1,55 @@
 //! Opening: taking a stream over, going on with one, and turning a misplaced writer away before it sends.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
 use super::{Ingest, IngestError};
 use crate::{
     model::{Resumption, Seq, StreamHeader, StreamId},
     repository::{OpenedStream, RepositoryError},
 };
+
+/// Lets one opening of a stream at a time into the database: those that wait there for its locked row would hold the
+/// connections that the streams of others need.
+#[derive(Debug, Default)]
+pub(super) struct Openings(Mutex<HashMap<StreamId, Weak<Turn>>>);
+
+type Turn = tokio::sync::Mutex<()>;
+
+impl Openings {
+    /// Runs the opening when it is the stream's turn. What has begun goes on to its end when nobody waits for it any
+    /// more, and keeps the turn until then: the database cannot be made to forget a statement.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        stream: &StreamId,
+        opening: impl Future<Output = Result<T, RepositoryError>> + Send + 'static,
+    ) -> Result<T, RepositoryError> {
+        let turn = self.turn_of(stream).lock_owned().await;
+        let opening = tokio::spawn(async move {
+            let opened = opening.await;
+            drop(turn);
+            opened
+        });
+        opening.await.unwrap_or_else(|panic| {
+            let reason = format!("the opening of a stream failed: {panic}");
+            Err(RepositoryError::Other(reason))
+        })
+    }
+
+    fn turn_of(&self, stream: &StreamId) -> Arc<Turn> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(stream).and_then(Weak::upgrade) {
+            return turn;
+        }
+        // Those of openings that have ended. There are few: one for each opening that is under way.
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::default();
+        turns.insert(stream.clone(), Arc::downgrade(&turn));
+        turn
+    }
+}
 
 impl Ingest {
     /// Takes a stream over and says where it stands.
@@ -12,7 +57,9 @@ impl Ingest {
     /// # Errors
     /// When the ledger cannot be read or written, or does not answer within the commit deadline.
     pub async fn open_stream(&self, stream: &StreamId) -> Result<OpenedStream, IngestError> {
-        self.answer(self.ledger.open(stream)).await
+        let (ledger, stream_id) = (self.ledger.clone(), stream.clone());
+        let opening = async move { ledger.open(&stream_id).await };
+        self.answer(self.openings.in_turn(stream, opening)).await
     }
 
     /// A database that stands still must not hold a call for ever.
@@ -40,8 +87,10 @@ impl Ingest {
         stream: &StreamId,
         resumption: Resumption,
     ) -> Result<OpenedStream, IngestError> {
-        let resuming = self.ledger.resume(stream, resumption);
-        let found = self.answer(resuming).await?;
+        let (ledger, stream_id) = (self.ledger.clone(), stream.clone());
+        let resuming = async move { ledger.resume(&stream_id, resumption).await };
+        let found = self.openings.in_turn(stream, resuming);
+        let found = self.answer(found).await?;
         let found = found.ok_or(IngestError::NotOpened)?;
         match found.position.epoch {
             epoch if epoch == resumption.next => Ok(found),
