@@ -9,6 +9,7 @@ use super::{
     admission::{self, Permit},
     columns::{ColumnReadings, Columns, ROW_BYTES, Readings},
     dictionary::Dictionary,
+    pace::cost_rows,
     seal::Order,
     session::Session,
 };
@@ -40,6 +41,11 @@ impl OpenBatch {
 
     pub(super) fn readings(&self) -> usize {
         self.columns.rows() as usize + self.rejections.len()
+    }
+
+    /// What it costs the database, in rows.
+    pub(super) fn cost_rows(&self) -> usize {
+        cost_rows(self.columns.rows() as usize, self.rejections.len())
     }
 
     /// How many named streams it has readings of.

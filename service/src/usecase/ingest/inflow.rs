@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
     books::Books,
     columns::Readings,
     error::IngestError,
+    intake::Line,
     lane::Submission,
     session::{Progress, RejectionNote, Session},
 };
@@ -30,7 +31,7 @@ pub struct Summary {
 pub struct Inflow<'a> {
     admission: &'a Admission,
     books: &'a Books,
-    lane: &'a mpsc::Sender<Submission>,
+    line: Line<Submission>,
     /// Cancelled when a lane cannot go on.
     failed: &'a CancellationToken,
     session: Arc<Session>,
@@ -44,7 +45,7 @@ impl<'a> Inflow<'a> {
     pub(super) fn new(
         admission: &'a Admission,
         books: &'a Books,
-        lane: &'a mpsc::Sender<Submission>,
+        line: Line<Submission>,
         failed: &'a CancellationToken,
         session: Arc<Session>,
         first_seq: Seq,
@@ -52,7 +53,7 @@ impl<'a> Inflow<'a> {
         Self {
             admission,
             books,
-            lane,
+            line,
             failed,
             progress: session.subscribe(),
             session,
@@ -91,20 +92,19 @@ impl<'a> Inflow<'a> {
             return Ok(());
         }
         let count = readings.len() as u64;
-        // Counted when there is a place for it: a call that is cancelled while it waits leaves no trace.
-        let place = self
-            .lane
-            .reserve()
-            .await
-            .map_err(|_| IngestError::Draining)?;
+        // Counted when there is room for it: a call that is cancelled while it waits leaves no trace.
+        let room = self.line.room().await;
+        room.map_err(|_| IngestError::Draining)?;
         self.books.receive(count);
         let first_seq = self.next_seq;
-        place.send(Submission {
+        let bytes = permit.num_permits();
+        let submission = Submission {
             session: self.session.clone(),
             first_seq,
             readings,
             permit,
-        });
+        };
+        self.line.push(submission, bytes);
         self.next_seq = first_seq.plus(count);
         self.received += count;
         Ok(())

@@ -23,6 +23,8 @@ use super::{
     columns::Readings,
     dictionaries::Dictionaries,
     dictionary::Dictionary,
+    intake::{Door, Intake},
+    pace::Pace,
     session::Session,
 };
 use crate::{
@@ -56,6 +58,11 @@ const MAX_BESIDE_BYTES: usize = 16 << 20;
 /// So is one of this many named streams: the longest names of so many fit into the smallest packet that a database is
 /// accepted with, 1 MiB, with the rest of their ledger rows.
 const MAX_STREAMS: usize = 1_000;
+/// Of a batch, the part that is kept for calls with little in it: one of so many.
+const KEPT_SHARE: usize = 8;
+/// How long a lane bears in mind that several calls share it: one that sends now and then should not meet a long load
+/// each time.
+const SHARED_FOR: Duration = Duration::from_secs(10);
 
 /// What a lane sends to its loader and gets back.
 pub(super) struct LoaderLink {
@@ -72,15 +79,25 @@ pub(super) struct Telltale {
     pub(super) place: watch::Sender<Option<i64>>,
 }
 
+/// A load under way.
+#[derive(Clone, Copy, Debug)]
+struct Loading {
+    began: Instant,
+    cost_rows: usize,
+}
+
 pub(super) struct Lane {
     settings: LaneSettings,
-    submissions: mpsc::Receiver<Submission>,
+    intake: Intake<Submission>,
     loader: LoaderLink,
     books: Arc<Books>,
     telltale: Telltale,
     open: OpenBatch,
     opened_at: Option<Instant>,
-    loading: bool,
+    loading: Option<Loading>,
+    pace: Pace,
+    /// When several calls last had something for one batch.
+    shared_at: Option<Instant>,
     spare: Option<OpenBatch>,
     next_batch: Seq,
     dictionaries: Dictionaries,
@@ -89,7 +106,7 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new(
         settings: LaneSettings,
-        submissions: mpsc::Receiver<Submission>,
+        intake: Intake<Submission>,
         loader: LoaderLink,
         books: Arc<Books>,
         telltale: Telltale,
@@ -97,13 +114,15 @@ impl Lane {
     ) -> Self {
         Self {
             settings,
-            submissions,
+            intake,
             loader,
             books,
             telltale,
             open: OpenBatch::default(),
             opened_at: None,
-            loading: false,
+            loading: None,
+            pace: Pace::default(),
+            shared_at: None,
             spare: None,
             next_batch: committed_batch.plus(1),
             dictionaries: Dictionaries::new(settings.dictionary_bytes),
@@ -114,24 +133,29 @@ impl Lane {
     pub(super) async fn run(mut self) -> Result<(), Infallible> {
         let mut accepting = true;
         loop {
-            let full = self.is_full();
+            let door = self.door();
+            let full = door != Some(Door::Open);
             let flush_at = self.opened_at.map(|opened| opened + self.settings.linger);
             let due = full || !accepting || flush_at.is_some_and(|at| at <= Instant::now());
-            if !self.loading && due && !self.open.is_empty() && !self.flush().await {
+            let idle = self.loading.is_none();
+            if idle && due && !self.open.is_empty() {
+                if !self.flush().await {
+                    return Ok(());
+                }
+                continue;
+            }
+            if !accepting && idle && self.open.is_empty() {
                 return Ok(());
             }
-            if !accepting && !self.loading && self.open.is_empty() {
-                return Ok(());
-            }
-            let lingering = !self.loading && !self.open.is_empty();
+            let lingering = idle && !self.open.is_empty();
             tokio::select! {
-                submission = self.submissions.recv(), if accepting && !self.is_full() => {
+                submission = self.intake.next(door.unwrap_or(Door::Ajar)), if accepting && door.is_some() => {
                     match submission {
                         Some(submission) => self.take(submission),
                         None => accepting = false,
                     }
                 }
-                loaded = self.loader.loaded.recv(), if self.loading => match loaded {
+                loaded = self.loader.loaded.recv(), if !idle => match loaded {
                     Some((batch, outcomes)) => self.acknowledge(batch, outcomes),
                     None => return Ok(()),
                 },
@@ -140,10 +164,23 @@ impl Lane {
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.open.readings() >= self.settings.max_batch_rows
-            || self.open.beside_bytes() >= MAX_BESIDE_BYTES
-            || self.open.streams() >= MAX_STREAMS
+    /// Whom the open batch takes in; None when it takes nobody.
+    fn door(&self) -> Option<Door> {
+        if self.open.beside_bytes() >= MAX_BESIDE_BYTES || self.open.streams() >= MAX_STREAMS {
+            return None;
+        }
+        let most = self.settings.max_batch_rows;
+        let shared = self.shared_at.is_some_and(|at| at.elapsed() < SHARED_FOR);
+        let limit = if shared {
+            self.pace.shared_rows(most)
+        } else {
+            most
+        };
+        match self.open.cost_rows() {
+            cost if cost < limit - limit / KEPT_SHARE => Some(Door::Open),
+            cost if cost < limit => Some(Door::Ajar),
+            _ => None,
+        }
     }
 
     fn take(&mut self, submission: Submission) {
@@ -153,6 +190,9 @@ impl Lane {
             mut readings,
             permit,
         } = submission;
+        if self.intake.is_shared() {
+            self.shared_at = Some(Instant::now());
+        }
         let count = readings.len() as u64;
         // What follows a failure cannot be in sequence.
         if let Some(failure) = session.failure() {
@@ -197,13 +237,17 @@ impl Lane {
     /// Hands the open batch to the loader. False when the loader is gone.
     async fn flush(&mut self) -> bool {
         let open = std::mem::replace(&mut self.open, self.spare.take().unwrap_or_default());
+        self.loading = Some(Loading {
+            began: Instant::now(),
+            cost_rows: open.cost_rows(),
+        });
+        self.intake.begin_batch();
         let sealed = open.seal(self.next_batch, self.settings.by_time);
         self.next_batch = self.next_batch.plus(1);
         if let Some(middle_us) = sealed.middle_us() {
             self.telltale.place.send_replace(Some(middle_us));
         }
         self.opened_at = None;
-        self.loading = true;
         self.dictionaries.forget_ended_calls();
         failpoint::crash("seal");
         self.loader.sealed.send(sealed).await.is_ok()
@@ -213,7 +257,9 @@ impl Lane {
         self.spare = Some(batch.commit(outcomes).acknowledge());
         failpoint::crash("ack");
         self.books.count_batch();
-        self.loading = false;
+        if let Some(load) = self.loading.take() {
+            self.pace.note(load.cost_rows, load.began.elapsed());
+        }
         let oldest = self.opened_at.map_or(u64::MAX, |opened| {
             opened.duration_since(self.telltale.started).as_millis() as u64
         });

@@ -9,9 +9,11 @@ mod dictionaries;
 mod dictionary;
 mod error;
 mod inflow;
+mod intake;
 mod lane;
 mod loading;
 mod opening;
+mod pace;
 mod seal;
 mod session;
 mod streams;
@@ -32,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     admission::Admission,
+    intake::{Entrance, intake},
     lane::{Lane, LaneSettings, LoaderLink, Submission, Telltale},
     opening::Openings,
     session::Session,
@@ -66,15 +69,13 @@ const STREAM_NOTES: usize = 100;
 /// Rejections that the answer to one lot lists: at 255 characters each it stays below the 4 MiB that clients take by
 /// default, whatever the characters.
 const BATCH_NOTES: usize = 1_000;
-/// Messages that wait between a router and its lane.
-const LANE_QUEUE: usize = 32;
 
 /// Takes readings in and says when they are durable.
 pub struct Ingest {
     settings: IngestSettings,
     admission: Admission,
     seats: LaneSeats,
-    lanes: Vec<mpsc::Sender<Submission>>,
+    lanes: Vec<Entrance<Submission>>,
     storage: Arc<dyn IngestStorage>,
     ledger: Arc<dyn StreamLedger>,
     openings: Openings,
@@ -112,13 +113,13 @@ impl Ingest {
         for number in 0..settings.lanes {
             let loader = storage.loader(number).await?;
             let committed_batch = loader.committed_batch();
-            let (submit, submissions) = mpsc::channel(LANE_QUEUE);
+            let (entrance, intake) = intake();
             let (seal, sealed) = mpsc::channel(1);
             let (report, loaded) = mpsc::channel(1);
             let oldest = Arc::new(AtomicU64::new(u64::MAX));
             let lane = Lane::new(
                 lane_settings,
-                submissions,
+                intake,
                 LoaderLink {
                     sealed: seal,
                     loaded,
@@ -134,7 +135,7 @@ impl Ingest {
             tasks.start(format!("lane {number}"), lane.run());
             let loading = loading::drive(loader, sealed, report, books.clone());
             tasks.start(format!("loader of lane {number}"), loading);
-            lanes.push(submit);
+            lanes.push(entrance);
             oldest_ms.push(oldest);
         }
         Ok(Self {
@@ -189,11 +190,11 @@ impl Ingest {
             self.books.clone(),
             notes_limit,
         );
-        let lane = &self.lanes[session.seat.lane];
+        let line = self.lanes[session.seat.lane].line();
         Ok(Inflow::new(
             &self.admission,
             &self.books,
-            lane,
+            line,
             &self.failed,
             session,
             next_seq,

@@ -1,0 +1,72 @@
+//! How much a lane loads at once. A load alone on its lane may be as large as batches get; one that others wait for
+//! should be over soon, and how many rows that is, the loads before it tell.
+
+use std::time::Duration;
+
+/// How long a load may take while other calls wait for it.
+const SHARED_LOAD: Duration = Duration::from_millis(120);
+/// Fewer would spend more on the transaction than on its rows.
+const ROWS_MIN: usize = 4_000;
+/// Until a load has told. Slow machines load as many in a second, with everything on them.
+const FIRST_ROWS_PER_S: f64 = 60_000.0;
+/// How much a load counts among those before it.
+const WEIGHT: f64 = 0.3;
+/// A rejection costs the database as much as so many rows: it goes by a statement of its own kind, with all of its texts.
+const ROWS_OF_REJECTION: usize = 6;
+
+/// What a batch costs the database, in rows.
+pub(super) fn cost_rows(rows: usize, rejections: usize) -> usize {
+    rows + rejections * ROWS_OF_REJECTION
+}
+
+/// The rate at which a lane's loads go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    rows_per_s: f64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            rows_per_s: FIRST_ROWS_PER_S,
+        }
+    }
+}
+
+impl Pace {
+    /// Takes note of a load. Small ones say nothing of rows: they spend their time on the transaction.
+    pub(super) fn note(&mut self, cost_rows: usize, took: Duration) {
+        if cost_rows < ROWS_MIN / 2 || took.is_zero() {
+            return;
+        }
+        let rows_per_s = cost_rows as f64 / took.as_secs_f64();
+        self.rows_per_s += WEIGHT * (rows_per_s - self.rows_per_s);
+    }
+
+    /// Rows of a load that others wait for, `most` at most.
+    pub(super) fn shared_rows(&self, most: usize) -> usize {
+        let rows = self.rows_per_s * SHARED_LOAD.as_secs_f64();
+        (rows as usize).max(ROWS_MIN).min(most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_load_is_as_large_as_its_time_allows() {
+        let mut pace = Pace::default();
+        for _ in 0..50 {
+            pace.note(100_000, Duration::from_millis(500));
+        }
+        assert!((23_900..=24_000).contains(&pace.shared_rows(250_000)));
+        assert_eq!(pace.shared_rows(10_000), 10_000, "no more than a batch");
+        // A database that stood still for a minute, and rows that say nothing.
+        for _ in 0..50 {
+            pace.note(20_000, Duration::from_secs(60));
+        }
+        pace.note(1, Duration::from_millis(1));
+        assert_eq!(pace.shared_rows(250_000), ROWS_MIN);
+    }
+}
