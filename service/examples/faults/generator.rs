@@ -44,7 +44,15 @@ pub(crate) struct RunReport {
     pub(crate) failed: u64,
     pub(crate) reconnects: u64,
     pub(crate) rows_per_s: f64,
+    pub(crate) ack_ms: AckMs,
     pub(crate) errors: Vec<String>,
+}
+
+/// Times from the intended send time to the durable acknowledgement, milliseconds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct AckMs {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
 }
 
 impl Generator {

@@ -14,6 +14,7 @@ mod failpoints;
 mod layouts;
 mod lost_connections;
 mod memory;
+mod neighbours;
 mod producers;
 mod readiness;
 mod server_settings;

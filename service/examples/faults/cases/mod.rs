@@ -7,6 +7,7 @@ mod database_kills;
 mod database_states;
 mod database_stops;
 mod disk_full;
+mod noisy_neighbour;
 mod poison;
 mod producers;
 mod service_kills;
@@ -111,6 +112,12 @@ pub(crate) const CASES: &[Case] = &[
         "one reading in a hundred is poison: texts, values and times at the edge and beyond",
         15,
         |lab| Box::pin(poison::run(lab)),
+    ),
+    case(
+        "noisy-neighbour",
+        "four streams bring all that the service takes, good readings and then bad ones, beside single calls and a slow stream",
+        15,
+        |lab| Box::pin(noisy_neighbour::run(lab)),
     ),
     case(
         "soak",

@@ -20,6 +20,7 @@ use super::{
     admission::Permit,
     batch::{OpenBatch, SealedBatch},
     books::Books,
+    busy::Busy,
     columns::Readings,
     dictionaries::Dictionaries,
     dictionary::Dictionary,
@@ -53,6 +54,16 @@ pub(super) struct LaneSettings {
     pub(super) by_time: bool,
 }
 
+impl LaneSettings {
+    /// For a lane whose calls send one message each.
+    pub(super) fn without_dictionaries(self) -> Self {
+        Self {
+            dictionary_bytes: 0,
+            ..self
+        }
+    }
+}
+
 /// A batch whose series' texts and rejections take this much is full, however few rows it has.
 const MAX_BESIDE_BYTES: usize = 16 << 20;
 /// So is one of this many named streams: the longest names of so many fit into the smallest packet that a database is
@@ -77,12 +88,14 @@ pub(super) struct Telltale {
     pub(super) started: Instant,
     /// Timestamp in the middle of the newest batch of any lane, microseconds since the Unix epoch.
     pub(super) place: watch::Sender<Option<i64>>,
+    pub(super) busy: Arc<Busy>,
 }
 
 /// A load under way.
 #[derive(Clone, Copy, Debug)]
 struct Loading {
     began: Instant,
+    readings: usize,
     cost_rows: usize,
 }
 
@@ -133,6 +146,7 @@ impl Lane {
     pub(super) async fn run(mut self) -> Result<(), Infallible> {
         let mut accepting = true;
         loop {
+            self.tell_busy();
             let door = self.door();
             let full = door != Some(Door::Open);
             let flush_at = self.opened_at.map(|opened| opened + self.settings.linger);
@@ -162,6 +176,13 @@ impl Lane {
                 () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if lingering => {}
             }
         }
+    }
+
+    fn tell_busy(&self) {
+        let loading = self.loading.as_ref();
+        let readings = self.open.readings() + loading.map_or(0, |load| load.readings);
+        let busy = &self.telltale.busy;
+        busy.tell(readings, loading.map(|load| load.began));
     }
 
     /// Whom the open batch takes in; None when it takes nobody.
@@ -239,6 +260,7 @@ impl Lane {
         let open = std::mem::replace(&mut self.open, self.spare.take().unwrap_or_default());
         self.loading = Some(Loading {
             began: Instant::now(),
+            readings: open.readings(),
             cost_rows: open.cost_rows(),
         });
         self.intake.begin_batch();

@@ -3,6 +3,7 @@
 mod admission;
 mod batch;
 mod books;
+mod busy;
 mod columns;
 pub mod conversation;
 mod dictionaries;
@@ -34,11 +35,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     admission::Admission,
+    busy::Busy,
     intake::{Entrance, intake},
     lane::{Lane, LaneSettings, LoaderLink, Submission, Telltale},
     opening::Openings,
     session::Session,
-    streams::LaneSeats,
+    streams::{LaneSeats, Lot},
 };
 pub use self::{
     books::{Books, Figures},
@@ -69,6 +71,8 @@ const STREAM_NOTES: usize = 100;
 /// Rejections that the answer to one lot lists: at 255 characters each it stays below the 4 MiB that clients take by
 /// default, whatever the characters.
 const BATCH_NOTES: usize = 1_000;
+/// A lot of no more than this is small, bytes: about a thousand readings.
+const SMALL_LOT_BYTES: usize = 128 * 1024;
 
 /// Takes readings in and says when they are durable.
 pub struct Ingest {
@@ -109,16 +113,22 @@ impl Ingest {
             limits: facts.limits,
             by_time: facts.ordered_by_time,
         };
-        let (mut lanes, mut oldest_ms) = (Vec::new(), Vec::new());
-        for number in 0..settings.lanes {
+        let (mut lanes, mut oldest_ms, mut busy) = (Vec::new(), Vec::new(), Vec::new());
+        // The last one is the express lane.
+        for number in 0..=settings.lanes {
             let loader = storage.loader(number).await?;
             let committed_batch = loader.committed_batch();
             let (entrance, intake) = intake();
             let (seal, sealed) = mpsc::channel(1);
             let (report, loaded) = mpsc::channel(1);
             let oldest = Arc::new(AtomicU64::new(u64::MAX));
+            let is_busy = Arc::new(Busy::new());
             let lane = Lane::new(
-                lane_settings,
+                if number == settings.lanes {
+                    lane_settings.without_dictionaries()
+                } else {
+                    lane_settings
+                },
                 intake,
                 LoaderLink {
                     sealed: seal,
@@ -129,6 +139,7 @@ impl Ingest {
                     oldest_ms: oldest.clone(),
                     started,
                     place: place.clone(),
+                    busy: is_busy.clone(),
                 },
                 committed_batch,
             );
@@ -137,11 +148,13 @@ impl Ingest {
             tasks.start(format!("loader of lane {number}"), loading);
             lanes.push(entrance);
             oldest_ms.push(oldest);
+            busy.push(is_busy);
         }
+        busy.truncate(settings.lanes);
         Ok(Self {
             settings,
             admission: Admission::new(settings.budget_bytes),
-            seats: LaneSeats::new(settings.lanes),
+            seats: LaneSeats::new(busy),
             lanes,
             ledger: storage.ledger(),
             openings: Openings::default(),
@@ -167,17 +180,18 @@ impl Ingest {
     /// # Errors
     /// When the header does not fit the ledger, or the ledger does not answer within the commit deadline.
     pub async fn begin(&self, header: Option<StreamHeader>) -> Result<Inflow<'_>, IngestError> {
-        self.begin_with(header, STREAM_NOTES).await
+        self.begin_with(header, Lot::Any, STREAM_NOTES).await
     }
 
     async fn begin_with(
         &self,
         header: Option<StreamHeader>,
+        lot: Lot,
         notes_limit: usize,
     ) -> Result<Inflow<'_>, IngestError> {
         let (seat, was_here) = self
             .seats
-            .take(header.as_ref().map(|header| &header.stream_id));
+            .take(header.as_ref().map(|header| &header.stream_id), lot);
         let durable = match &header {
             Some(header) => self.check_header(header, was_here).await?,
             None => Seq(0),
@@ -216,8 +230,12 @@ impl Ingest {
             },
         )?;
         let deadline = self.settings.commit_deadline;
+        let lot = match readings.size_bytes() {
+            0..=SMALL_LOT_BYTES => Lot::Small,
+            _ => Lot::Any,
+        };
         let settled = async {
-            let mut inflow = self.begin_with(header, BATCH_NOTES).await?;
+            let mut inflow = self.begin_with(header, lot, BATCH_NOTES).await?;
             inflow.hand_over(readings, permit).await?;
             inflow.finish().await
         };
