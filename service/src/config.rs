@@ -72,7 +72,11 @@ pub struct Config {
 pub struct GrpcConfig {
     pub max_message_bytes: usize,
     pub max_concurrent_calls: u32,
+    pub max_open_calls: usize,
+    pub max_connections: usize,
+    pub window_bytes: usize,
     pub idle_limit_s: u64,
+    pub message_deadline_s: u64,
     pub keepalive_s: u64,
 }
 
@@ -174,6 +178,22 @@ impl Config {
                     .max_concurrent_calls
                     .or(file_grpc.max_concurrent_calls)
                     .unwrap_or(1024),
+                max_open_calls: grpc
+                    .max_open_calls
+                    .or(file_grpc.max_open_calls)
+                    .unwrap_or(2048),
+                max_connections: grpc
+                    .max_connections
+                    .or(file_grpc.max_connections)
+                    .unwrap_or(512),
+                window_bytes: grpc
+                    .window_bytes
+                    .or(file_grpc.window_bytes)
+                    .unwrap_or(32 << 20),
+                message_deadline_s: grpc
+                    .message_deadline_s
+                    .or(file_grpc.message_deadline_s)
+                    .unwrap_or(30),
                 idle_limit_s: grpc.idle_limit_s.or(file_grpc.idle_limit_s).unwrap_or(600),
                 keepalive_s: grpc.keepalive_s.or(file_grpc.keepalive_s).unwrap_or(30),
             },

@@ -44,6 +44,34 @@ impl Config {
             "1 to 1048576",
         )?;
         within(
+            "grpc.max_open_calls",
+            grpc.max_open_calls as u64,
+            1,
+            1 << 20,
+            "1 to 1048576",
+        )?;
+        within(
+            "grpc.max_connections",
+            grpc.max_connections as u64,
+            1,
+            1 << 16,
+            "1 to 65536",
+        )?;
+        within(
+            "grpc.window_bytes",
+            grpc.window_bytes as u64,
+            0,
+            1 << 30,
+            "0 to 1073741824",
+        )?;
+        within(
+            "grpc.message_deadline_s",
+            grpc.message_deadline_s,
+            1,
+            3_600,
+            "1 to 3600",
+        )?;
+        within(
             "grpc.idle_limit_s",
             grpc.idle_limit_s,
             1,

@@ -112,6 +112,40 @@ pub struct GrpcOverrides {
     )]
     pub max_concurrent_calls: Option<u32>,
 
+    /// Calls at once over all connections; 1 to 1048576 [default: 2048]
+    #[arg(
+        long = "grpc-max-open-calls",
+        env = "SLUICEGATE_GRPC_MAX_OPEN_CALLS",
+        value_name = "N"
+    )]
+    pub max_open_calls: Option<usize>,
+
+    /// Connections at once; 1 to 65536. What is on its way on each is memory too: at least 64 KiB [default: 512]
+    #[arg(
+        long = "grpc-max-connections",
+        env = "SLUICEGATE_GRPC_MAX_CONNECTIONS",
+        value_name = "N"
+    )]
+    pub max_connections: Option<usize>,
+
+    /// Memory for what is on its way on fast connections, beyond 64 KiB for each, bytes; 0 to 1073741824
+    /// [default: 33554432]
+    #[arg(
+        long = "grpc-window-bytes",
+        env = "SLUICEGATE_GRPC_WINDOW_BYTES",
+        value_name = "BYTES"
+    )]
+    pub window_bytes: Option<usize>,
+
+    /// How long a message may take to arrive once it has begun and there is room for it, and a unary call to bring its
+    /// message, seconds; 1 to 3600 [default: 30]
+    #[arg(
+        long = "grpc-message-deadline-s",
+        env = "SLUICEGATE_GRPC_MESSAGE_DEADLINE_S",
+        value_name = "SECONDS"
+    )]
+    pub message_deadline_s: Option<u64>,
+
     /// Ends a stream that brings nothing for so long, seconds [default: 600]
     #[arg(
         long = "grpc-idle-limit-s",

@@ -9,7 +9,9 @@ mod stored;
 mod time_span;
 
 pub use limits::{Limits, TimestampRange};
-pub use position::{Epoch, Resumption, Seq, StreamHeader, StreamId, StreamIdError, StreamPosition};
+pub use position::{
+    Epoch, Resumption, ResumptionError, Seq, StreamHeader, StreamId, StreamIdError, StreamPosition,
+};
 pub use reading::{Reading, Series};
 pub use rejection::{Fault, Field, KEPT_CHARS, KeptSeries, Rejection};
 pub use selection::{IdPair, Order, Place, ReadingKey, Selection, TimeRange};

@@ -43,17 +43,38 @@ pub struct Resumption {
     pub next: Epoch,
 }
 
+/// Why nobody can go on with a stream like that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResumptionError {
+    #[error("held_epoch is 0, which nobody holds: OpenStream without resume takes a stream over")]
+    NeverHeld,
+    #[error(
+        "next_epoch must be above held_epoch by {} to {}, and drawn at random: another writer could come upon it",
+        Resumption::MIN_STEP,
+        Resumption::MAX_STEP
+    )]
+    Step,
+}
+
 impl Resumption {
-    /// How far the next epoch may be above the one that is held: epochs must not run out.
+    /// How far the next epoch has to be above the one that is held: each OpenStream raises it by one, and must not come
+    /// upon an epoch that somebody else resumes.
+    pub const MIN_STEP: u64 = 1 << 16;
+    /// How far it may be above it: epochs must not run out.
     pub const MAX_STEP: u64 = 1 << 32;
 
-    /// None when the next epoch is not above the one that is held, or too far above it.
-    #[must_use]
-    pub fn new(held: Epoch, next: Epoch) -> Option<Self> {
-        let step = next.0.checked_sub(held.0)?;
-        (1..=Self::MAX_STEP)
-            .contains(&step)
-            .then_some(Self { held, next })
+    /// Checks what a writer wishes.
+    ///
+    /// # Errors
+    /// When nobody can hold the epoch, and when the next one is too near or too far.
+    pub fn new(held: Epoch, next: Epoch) -> Result<Self, ResumptionError> {
+        if held == Epoch(0) {
+            return Err(ResumptionError::NeverHeld);
+        }
+        match next.0.checked_sub(held.0) {
+            Some(Self::MIN_STEP..=Self::MAX_STEP) => Ok(Self { held, next }),
+            _ => Err(ResumptionError::Step),
+        }
     }
 }
 

@@ -4,6 +4,9 @@
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod common;
 
+#[path = "../common/stranger.rs"]
+mod stranger;
+
 mod backpressure;
 mod bad_input;
 mod bad_readings;
@@ -15,11 +18,13 @@ mod layouts;
 mod lost_connections;
 mod memory;
 mod neighbours;
+mod odd_calls;
 mod producers;
 mod readiness;
 mod server_settings;
 mod shutdown;
 mod start;
+mod strangers;
 mod streams;
 #[cfg(feature = "failpoints")]
 mod supervision;

@@ -356,9 +356,9 @@ async fn a_stream_is_resumed_by_the_writer_that_holds_it_and_by_no_other(databas
     assert_eq!(other_call.finish().await.committed_seq, 40);
     assert_stored(&database, 1..41).await;
 
-    let never = resume_stream("never opened", 1, 2).await;
+    let never = resume_stream("never opened", 1, 70_000).await;
     assert_eq!(never.expect_err("unknown"), Code::FailedPrecondition);
-    let later = resume_stream("held", other.epoch + 1, other.epoch + 2).await;
+    let later = resume_stream("held", other.epoch + 1, other.epoch + 70_000).await;
     assert_eq!(later.expect_err("unknown"), Code::FailedPrecondition);
     for next in [other.epoch, other.epoch + (1 << 32) + 1] {
         let wrong = resume_stream("held", other.epoch, next).await;

@@ -3,7 +3,7 @@
 use sluicegate_proto::v1::{self, stream_readings_request};
 
 use crate::{
-    model::{Epoch, Reading, Resumption, Seq, Series, StreamHeader, StreamId},
+    model::{Epoch, Reading, Resumption, ResumptionError, Seq, Series, StreamHeader, StreamId},
     usecase::ingest::{
         ColumnReadings, IngestError, Readings, RejectionNote,
         conversation::{Acknowledgement, Message},
@@ -26,11 +26,14 @@ pub(super) fn header(header: &v1::StreamHeader) -> Result<StreamHeader, IngestEr
 }
 
 pub(super) fn resumption(resume: v1::ResumeStream) -> Result<Resumption, IngestError> {
-    Resumption::new(Epoch(resume.held_epoch), Epoch(resume.next_epoch)).ok_or_else(|| {
-        let max_step = Resumption::MAX_STEP;
+    Resumption::new(Epoch(resume.held_epoch), Epoch(resume.next_epoch)).map_err(|error| {
+        let field = match error {
+            ResumptionError::NeverHeld => "resume.held_epoch",
+            ResumptionError::Step => "resume.next_epoch",
+        };
         IngestError::Malformed {
-            field: "resume.next_epoch".to_owned(),
-            reason: format!("next_epoch must be above held_epoch, by {max_step} at most"),
+            field: field.to_owned(),
+            reason: error.to_string(),
         }
     })
 }
@@ -45,7 +48,7 @@ pub(super) fn message(message: stream_readings_request::Message) -> Result<Messa
             reason: "a batch inside a stream has no position of its own: the header has it"
                 .to_owned(),
         }),
-        Sent::Rows(batch) => rows("rows.readings", batch.readings).map(Message::Readings),
+        Sent::Rows(batch) => Ok(Message::Readings(rows(batch.readings))),
         Sent::Columns(batch) => columns(batch).map(Message::Readings),
     }
 }
@@ -69,31 +72,13 @@ pub(super) fn reading(reading: v1::SensorReading) -> Reading {
     }
 }
 
-pub(super) fn rows(field: &str, readings: Vec<v1::SensorReading>) -> Result<Readings, IngestError> {
-    check_count(field, readings.len())?;
-    Ok(Readings::Rows(readings.into_iter().map(reading).collect()))
-}
-
-/// Twice as many as a message of 4 MiB has of good ones. Empty readings take two bytes each, and as rejections some
-/// thirty times as much until they are stored (P4).
-const READINGS_MAX: usize = 1_000_000;
-
-fn check_count(field: &str, readings: usize) -> Result<(), IngestError> {
-    if readings <= READINGS_MAX {
-        return Ok(());
-    }
-    Err(IngestError::Malformed {
-        field: field.to_owned(),
-        reason: format!(
-            "{readings} readings in one message, but {READINGS_MAX} are the most: send it in parts"
-        ),
-    })
+pub(super) fn rows(readings: Vec<v1::SensorReading>) -> Readings {
+    Readings::Rows(readings.into_iter().map(reading).collect())
 }
 
 /// Columns that do not match in length have no rows: the message as a whole is malformed.
 fn columns(batch: v1::ColumnBatch) -> Result<Readings, IngestError> {
     let rows = batch.series_index.len();
-    check_count("columns.series_index", rows)?;
     for (field, length) in [
         ("sensor_value", batch.sensor_value.len()),
         ("timestamp_delta_us", batch.timestamp_delta_us.len()),

@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream, stream::BoxStream};
+use sluicegate_proto::v1::sensor_service_server::SERVICE_NAME;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, server::NamedService};
+use tonic::{Request, Response, Status};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
     health_server::Health,
 };
 
-use super::Service;
 use crate::usecase::readiness::Readiness;
 
 /// How often those who watch are looked after. The end of the service is told at once.
@@ -32,7 +32,7 @@ impl HealthOfService {
 
 /// "" is the process as a whole.
 fn is_known(service: &str) -> bool {
-    service.is_empty() || service == Service::NAME
+    service.is_empty() || service == SERVICE_NAME
 }
 
 async fn status(readiness: &Readiness) -> ServingStatus {
@@ -56,7 +56,7 @@ impl Health for HealthOfService {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         if !is_known(&service) {
-            let known = Service::NAME;
+            let known = SERVICE_NAME;
             return Err(Status::not_found(format!(
                 "there is no service {service:?} here: ask for {known:?}, or for all with \"\""
             )));

@@ -4,133 +4,132 @@ use std::{sync::Arc, time::Duration};
 
 use futures::stream::BoxStream;
 use sluicegate_proto::v1::{
-    self, BatchResponse, OpenStreamRequest, SensorBatch, SensorReading, SensorResponse, StreamAck,
+    BatchResponse, OpenStreamRequest, SensorBatch, SensorReading, SensorResponse, StreamAck,
     StreamPosition, StreamReadingsRequest, StreamReadingsResponse,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, Response, Status, Streaming};
+use tokio_util::task::TaskTracker;
+use tonic::Status;
 
 use super::{
     convert,
-    status::{of_error, of_rejection},
-    streaming::{self, Requests},
+    requests::Requests,
+    status::{self, of_rejection},
+    streaming::{self, StreamRequests},
+    weigh::Weighed,
 };
 use crate::usecase::ingest::{
     Ingest, IngestError, Readings,
+    admission::{Admission, Patience, Room},
+    arrivals::{Arrivals as _, receive},
     conversation::{Bounds, Conversation},
 };
 
-pub(super) struct SensorServiceImpl {
+pub(super) struct SensorService {
     ingest: Arc<Ingest>,
     bounds: Bounds,
-    /// One token for each call that is open.
-    calls: TaskTracker,
 }
 
-impl SensorServiceImpl {
-    pub(super) fn new(
-        ingest: Arc<Ingest>,
-        idle_limit: Duration,
-        draining: CancellationToken,
-        calls: TaskTracker,
-    ) -> Self {
-        Self {
-            ingest,
-            bounds: Bounds {
-                idle_limit,
-                draining,
-            },
-            calls,
-        }
+impl SensorService {
+    pub(super) fn new(ingest: Arc<Ingest>, bounds: Bounds) -> Self {
+        Self { ingest, bounds }
     }
-}
 
-#[tonic::async_trait]
-impl v1::sensor_service_server::SensorService for SensorServiceImpl {
-    async fn send_sensor_reading(
+    /// What lets messages in, and large replies.
+    pub(super) fn admission(&self) -> &Admission {
+        self.ingest.admission()
+    }
+
+    /// The message of a unary call. It has to be there in time, its beginning as well.
+    async fn only<T: Weighed>(
         &self,
-        request: Request<SensorReading>,
-    ) -> Result<Response<SensorResponse>, Status> {
-        let _open = self.calls.token();
-        let readings = Readings::Rows(vec![convert::reading(request.into_inner())]);
-        let summary = self
-            .ingest
-            .submit(None, readings)
+        mut requests: Requests<T>,
+        patience: Patience,
+    ) -> Result<(T, Room), Status> {
+        let deadline = self.bounds.message_deadline;
+        let admission = self.ingest.admission();
+        let message = async {
+            let missing_bytes = requests.announced().await?.ok_or_else(status::missing)?;
+            receive(&mut requests, missing_bytes, admission, patience, deadline).await
+        };
+        tokio::time::timeout(deadline, message)
             .await
-            .map_err(|e| of_error(&e))?;
+            .unwrap_or_else(|_| Err(IngestError::MessageDeadline { deadline }.into()))
+    }
+
+    pub(super) async fn send_sensor_reading(
+        &self,
+        requests: Requests<SensorReading>,
+    ) -> Result<SensorResponse, Status> {
+        let (reading, room) = self.only(requests, Patience::ComesBack).await?;
+        let readings = Readings::Rows(vec![convert::reading(reading)]);
+        let summary = self.ingest.submit(None, readings, room).await?;
         match summary.rejections.first() {
             Some(note) => Err(of_rejection(note)),
-            None => Ok(Response::new(SensorResponse {
+            None => Ok(SensorResponse {
                 committed: summary.committed,
-            })),
+            }),
         }
     }
 
-    async fn send_sensor_batch(
+    pub(super) async fn send_sensor_batch(
         &self,
-        request: Request<SensorBatch>,
-    ) -> Result<Response<BatchResponse>, Status> {
-        let _open = self.calls.token();
-        let batch = request.into_inner();
-        let header = batch.position.as_ref().map(convert::header).transpose();
-        let header = header.map_err(|e| of_error(&e))?;
-        let readings = convert::rows("readings", batch.readings).map_err(|e| of_error(&e))?;
-        let summary = self
-            .ingest
-            .submit(header, readings)
-            .await
-            .map_err(|e| of_error(&e))?;
-        Ok(Response::new(BatchResponse {
+        requests: Requests<SensorBatch>,
+    ) -> Result<BatchResponse, Status> {
+        let (batch, room) = self.only(requests, Patience::ComesBack).await?;
+        let header = batch.position.as_ref().map(convert::header).transpose()?;
+        let readings = convert::rows(batch.readings);
+        let summary = self.ingest.submit(header, readings, room).await?;
+        Ok(BatchResponse {
             received: summary.received,
             committed: summary.committed,
             rejected: summary.rejected,
             duplicate: summary.duplicate,
             committed_seq: summary.committed_seq.0,
             rejected_readings: convert::rejected(summary.rejections),
-        }))
+        })
     }
 
-    async fn stream_readings(
+    pub(super) async fn stream_readings(
         &self,
-        request: Request<Streaming<StreamReadingsRequest>>,
-    ) -> Result<Response<StreamReadingsResponse>, Status> {
-        let _open = self.calls.token();
-        let requests = Requests(request.into_inner());
+        requests: Requests<StreamReadingsRequest>,
+    ) -> Result<StreamReadingsResponse, Status> {
+        let requests = StreamRequests(requests);
         let conversation = Conversation::new(&self.ingest, requests, self.bounds.clone());
         let summary = conversation.store().await?;
-        Ok(Response::new(StreamReadingsResponse {
+        Ok(StreamReadingsResponse {
             received: summary.received,
             committed: summary.committed,
             rejected: summary.rejected,
             duplicate: summary.duplicate,
             committed_seq: summary.committed_seq.0,
             rejected_readings: convert::rejected(summary.rejections),
-        }))
+        })
     }
 
-    type StreamReadingsAckedStream = BoxStream<'static, Result<StreamAck, Status>>;
-
-    async fn stream_readings_acked(
+    pub(super) fn stream_readings_acked(
         &self,
-        request: Request<Streaming<StreamReadingsRequest>>,
-    ) -> Result<Response<Self::StreamReadingsAckedStream>, Status> {
-        Ok(Response::new(streaming::store_acked(
+        requests: Requests<StreamReadingsRequest>,
+        deadline: Option<Duration>,
+        calls: &TaskTracker,
+    ) -> BoxStream<'static, Result<StreamAck, Status>> {
+        streaming::store_acked(
             self.ingest.clone(),
-            Requests(request.into_inner()),
+            StreamRequests(requests),
             self.bounds.clone(),
-            &self.calls,
-        )))
+            deadline,
+            calls,
+        )
     }
 
-    async fn open_stream(
+    pub(super) async fn open_stream(
         &self,
-        request: Request<OpenStreamRequest>,
-    ) -> Result<Response<StreamPosition>, Status> {
-        let _open = self.calls.token();
-        let OpenStreamRequest { stream_id, resume } = request.into_inner();
-        let stream = convert::stream_id(&stream_id).map_err(|e| of_error(&e))?;
-        let resumption = resume.map(convert::resumption).transpose();
-        let resumption = resumption.map_err(|e| of_error(&e))?;
+        requests: Requests<OpenStreamRequest>,
+    ) -> Result<StreamPosition, Status> {
+        // Who goes on with a stream gives room back rather than takes it.
+        let (request, _room) = self.only(requests, Patience::Waits).await?;
+        let OpenStreamRequest { stream_id, resume } = request;
+        let stream = convert::stream_id(&stream_id)?;
+        let resumption = resume.map(convert::resumption).transpose()?;
         let opening = async {
             match resumption {
                 None => self.ingest.open_stream(&stream).await,
@@ -138,14 +137,13 @@ impl v1::sensor_service_server::SensorService for SensorServiceImpl {
             }
         };
         let opened = tokio::select! {
-            opened = opening => opened,
-            () = self.bounds.draining.cancelled() => Err(IngestError::Draining),
+            opened = opening => opened?,
+            () = self.bounds.draining.cancelled() => return Err(IngestError::Draining.into()),
         };
-        let opened = opened.map_err(|e| of_error(&e))?;
-        Ok(Response::new(StreamPosition {
+        Ok(StreamPosition {
             epoch: opened.position.epoch.0,
             committed_seq: opened.position.committed_seq.0,
             rejected: opened.rejected,
-        }))
+        })
     }
 }

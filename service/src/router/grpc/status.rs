@@ -1,7 +1,9 @@
 //! Errors as gRPC status, with details for machines. Translated here and nowhere else.
 
-use hyper::Response;
-use tonic::{Code, Status};
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::usecase::ingest::{IngestError, RejectionNote};
@@ -17,6 +19,8 @@ pub(super) fn of_error(error: &IngestError) -> Status {
             let details = ErrorDetails::with_retry_info(Some(*retry_after));
             Status::with_error_details(Code::ResourceExhausted, message, details)
         }
+        IngestError::TooLarge { .. } => bad_request("message", &message),
+        IngestError::MessageDeadline { .. } => Status::deadline_exceeded(message),
         IngestError::DictionaryFull => Status::resource_exhausted(message),
         IngestError::CommitDeadline { .. } | IngestError::Draining | IngestError::Idle { .. } => {
             Status::unavailable(message)
@@ -40,40 +44,63 @@ pub(super) fn of_rejection(note: &RejectionNote) -> Status {
     bad_request(note.field.as_str(), &note.reason)
 }
 
-/// Begins what tonic says, with OUT_OF_RANGE, of a message above the limit.
-const TOO_LARGE: &str = "Error, decoded message length too large: found ";
-/// Begin what tonic says, with INTERNAL, of a request that it cannot read.
-const UNREADABLE: [&str; 3] = [
-    "failed to decode Protobuf message",
-    "Unexpected EOF decoding stream",
-    "Missing request message",
-];
-
-/// tonic's own words about a request, as the contract has them: it is the producer who is to mend it. Every other status
-/// stays as it is.
-pub(super) fn of_request(status: Status) -> Status {
-    let text = status.message();
-    let reason = if let Some(sizes) = text.strip_prefix(TOO_LARGE) {
-        format!(
-            "the message is too large: it has {sizes}. Send smaller ones, or raise grpc.max_message_bytes"
-        )
-    } else if UNREADABLE.iter().any(|begin| text.starts_with(begin)) {
-        format!("the message cannot be read: {text}")
-    } else {
-        return status;
-    };
+/// A message above the limit.
+pub(super) fn too_large(length_bytes: usize, limit_bytes: usize) -> Status {
+    let reason = format!(
+        "the message is too large: it has {length_bytes} bytes, the limit is {limit_bytes} bytes. Send smaller ones, or \
+         raise grpc.max_message_bytes"
+    );
     bad_request("message", &reason)
 }
 
-/// Where tonic refuses a unary call by itself, its status is the whole response.
-pub(super) fn of_response<B: Default>(response: Response<B>) -> Response<B> {
-    match response.extensions().get::<Status>() {
-        Some(status) => of_request(status.clone()).into_http(),
-        None => response,
-    }
+/// A message that is no message.
+pub(super) fn unreadable(reason: &str) -> Status {
+    bad_request("message", &format!("the message cannot be read: {reason}"))
 }
 
-fn bad_request(field: &str, reason: &str) -> Status {
+/// A call that ended in the middle of a message.
+pub(super) fn cut_short() -> Status {
+    unreadable("the call ended in the middle of it")
+}
+
+/// A call that has to have a message, and has none.
+pub(super) fn missing() -> Status {
+    bad_request("message", "the call has no message, but takes one")
+}
+
+/// A message whose size in memory nobody knows before it is unpacked.
+pub(super) fn compressed() -> Status {
+    let mut status = Status::unimplemented(
+        "compressed messages are not taken: send them as they are (grpc-encoding: identity)",
+    );
+    let identity = MetadataValue::from_static("identity");
+    status
+        .metadata_mut()
+        .insert("grpc-accept-encoding", identity);
+    status
+}
+
+/// Whether a call says that its messages are compressed.
+pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
+    let encoding = headers.get("grpc-encoding");
+    encoding.is_some_and(|encoding| encoding != "identity")
+}
+
+/// More calls than there is place for, over all connections.
+pub(super) fn too_many_calls(max_open: usize) -> Status {
+    Status::unavailable(format!(
+        "{max_open} calls are open, which are as many as grpc.max_open_calls allows: try again, or elsewhere"
+    ))
+}
+
+/// The client said that it would wait no longer.
+pub(super) fn client_deadline(deadline: Duration) -> Status {
+    Status::deadline_exceeded(format!(
+        "not done within {deadline:?}, which is as long as the client waits: whether it will be is not known"
+    ))
+}
+
+pub(super) fn bad_request(field: &str, reason: &str) -> Status {
     let details = ErrorDetails::with_bad_request_violation(field, reason);
     Status::with_error_details(Code::InvalidArgument, reason, details)
 }

@@ -1,35 +1,45 @@
 //! The two calls that stream, as a conversation of the use case: protobuf in, acknowledgements out.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream::BoxStream};
-use sluicegate_proto::v1::{StreamAck, StreamReadingsRequest, stream_readings_request};
+use sluicegate_proto::v1::{
+    StreamAck, StreamReadingsRequest, stream_readings_request::Message as Sent,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
-use super::{convert, status::of_request};
+use super::{calls::within, convert, requests::Requests};
 use crate::usecase::ingest::{
     Ingest,
-    conversation::{Acknowledgement, Audience, Bounds, Conversation, Message, Messages},
+    admission::{Arrival, Room},
+    arrivals::Arrivals,
+    conversation::{Acknowledgement, Audience, Bounds, Conversation, Message},
 };
 
-/// The messages of one call.
-pub(super) struct Requests(pub(super) Streaming<StreamReadingsRequest>);
+/// The messages of a call that streams, in the model's words.
+pub(super) struct StreamRequests(pub(super) Requests<StreamReadingsRequest>);
 
-impl Messages for Requests {
+impl Arrivals for StreamRequests {
+    type Message = Message;
     type Error = Status;
 
-    async fn next(&mut self) -> Result<Option<Message>, Status> {
-        match self.0.message().await.map_err(of_request)? {
-            None => Ok(None),
-            Some(StreamReadingsRequest { message }) => {
-                let message =
-                    message.unwrap_or(stream_readings_request::Message::Rows(Default::default()));
-                Ok(Some(convert::message(message)?))
-            }
-        }
+    async fn announced(&mut self) -> Result<Option<usize>, Status> {
+        self.0.announced().await
+    }
+
+    async fn arrived(&mut self, arrival: &Arrival) -> Result<usize, Status> {
+        self.0.arrived(arrival).await
+    }
+
+    fn read(&mut self, room: &Room) -> Result<Message, Status> {
+        // One without a field has no reading.
+        let StreamReadingsRequest { message } = self.0.read(room)?;
+        Ok(convert::message(
+            message.unwrap_or(Sent::Rows(Default::default())),
+        )?)
     }
 }
 
@@ -42,27 +52,27 @@ impl Audience for Replies {
     }
 
     async fn tell(&mut self, acknowledgement: Acknowledgement) {
+        let acknowledgement = convert::acknowledgement(acknowledgement);
         // Who is gone by now need not hear of it.
-        let _ = self
-            .0
-            .send(Ok(convert::acknowledgement(acknowledgement)))
-            .await;
+        let _ = self.0.send(Ok(acknowledgement)).await;
     }
 }
 
-/// Stores a stream while cumulative acknowledgements flow back.
+/// Stores a stream while cumulative acknowledgements flow back, until the client's deadline if it has one.
 pub(super) fn store_acked(
     ingest: Arc<Ingest>,
-    requests: Requests,
+    requests: StreamRequests,
     bounds: Bounds,
+    deadline: Option<Duration>,
     calls: &TaskTracker,
 ) -> BoxStream<'static, Result<StreamAck, Status>> {
-    let (acks, replies) = mpsc::channel(4);
+    let (acks, replies) = mpsc::channel(1);
     calls.spawn(async move {
         let conversation = Conversation::new(&ingest, requests, bounds);
-        let mut listeners = Replies(acks);
-        if let Err(status) = conversation.store_and_tell(&mut listeners).await {
-            let _ = listeners.0.send(Err(status)).await;
+        let mut replies = Replies(acks);
+        let stored = conversation.store_and_tell(&mut replies);
+        if let Err(status) = within(deadline, stored).await {
+            let _ = replies.0.send(Err(status)).await;
         }
     });
     ReceiverStream::new(replies).boxed()

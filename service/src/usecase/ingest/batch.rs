@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    admission::{self, Permit},
+    admission::Room,
     columns::{ColumnReadings, Columns, ROW_BYTES, Readings},
     dictionary::Dictionary,
     pace::cost_rows,
@@ -30,7 +30,7 @@ pub(super) struct OpenBatch {
     rejections: Vec<Rejection>,
     /// Memory of the rejections' series.
     rejected_series_bytes: usize,
-    permits: Vec<Permit>,
+    rooms: Vec<Room>,
     order: Order,
 }
 
@@ -70,11 +70,11 @@ impl OpenBatch {
         readings: Readings,
         dictionary: &mut Dictionary,
         limits: &Limits,
-        mut permit: Permit,
+        mut room: Room,
     ) {
         let count = readings.len() as u64;
         let (rows_before, rejections_before) = (self.columns.rows(), self.rejections.len());
-        let rejection_bytes_before = self.rejection_bytes();
+        let beside_bytes_before = self.beside_bytes();
         match readings {
             Readings::Rows(rows) => self.append_rows(first_seq, rows, limits),
             Readings::Columns(columns) => {
@@ -88,14 +88,12 @@ impl OpenBatch {
             rows: rows_before..self.columns.rows(),
             rejections: rejections_before..self.rejections.len(),
         };
-        // Nobody knows before that a reading is bad, and takes more than was reserved for it.
-        let rejection_bytes = self.rejection_bytes() - rejection_bytes_before;
-        admission::extend(
-            &mut permit,
-            rejection_bytes.saturating_sub(part.rejections.len() * ROW_BYTES),
-        );
+        // Until now it stood for the message as well, and for every reading as if it were bad.
+        let rows = (self.columns.rows() - rows_before) as usize;
+        let beside_bytes = self.beside_bytes().saturating_sub(beside_bytes_before);
+        room.resize(rows * ROW_BYTES + beside_bytes);
         self.add_part(session, part);
-        self.permits.push(permit);
+        self.rooms.push(room);
     }
 
     fn append_rows(&mut self, first_seq: Seq, rows: Vec<Reading>, limits: &Limits) {
@@ -320,7 +318,7 @@ impl CommittedBatch {
         content.rejections = Vec::new();
         content.rejected_series_bytes = 0;
         content.streams.clear();
-        content.permits.clear();
+        content.rooms.clear();
         content.columns.clear();
         self.content
     }

@@ -5,11 +5,14 @@ use std::hash::{BuildHasher as _, BuildHasherDefault};
 use hashbrown::HashTable;
 use rustc_hash::FxHasher;
 
-use crate::model::{Reading, Series};
+use crate::model::{Reading, Rejection, Series};
 
 /// Memory that one reading takes between arrival and commit: its decoded columns, its place in the batch and its sort
 /// key.
 pub(super) const ROW_BYTES: usize = 40;
+
+/// The most that one reading takes beside its own text, whether it is good or becomes a rejection, bytes.
+pub const ROOM_OF_READING_BYTES: usize = ROW_BYTES + size_of::<Rejection>();
 
 /// The readings of one message.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +47,7 @@ impl Readings {
         self.len() == 0
     }
 
-    /// Memory that it takes until it is settled, bytes.
+    /// Memory of its readings and series, bytes: what turns and lots go by.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         let text = |series: &Series| series.id2.len() + series.sensor_type.len() + 32;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inflow, Ingest, IngestError, Progress, Readings, RejectionNote, Summary};
+use super::{
+    Inflow, Ingest, IngestError, Progress, Readings, RejectionNote, Summary,
+    admission::{Patience, Room},
+    arrivals::{Arrivals, receive},
+};
 use crate::model::StreamHeader;
-
-/// Room that is waited for before the next message is read, when nothing is known of its size.
-const FIRST_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// What a producer sends in a stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,15 +19,6 @@ pub enum Message {
     /// Names the stream; only the first message can be one.
     Header(StreamHeader),
     Readings(Readings),
-}
-
-/// Where the messages of a call come from.
-pub trait Messages: Send {
-    /// Why a door ends a call: by its own reasons, or by those of ingestion.
-    type Error: From<IngestError> + Send;
-
-    /// The next message; None when the producer is done, or has cancelled. Dropping the future loses nothing.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Message>, Self::Error>> + Send;
 }
 
 /// Whoever is told what has become of the readings.
@@ -51,8 +43,10 @@ pub struct Acknowledgement {
 /// What ends a conversation that its producer does not end.
 #[derive(Clone, Debug)]
 pub struct Bounds {
-    /// Longest wait for a message.
+    /// Longest wait for a message to begin.
     pub idle_limit: Duration,
+    /// Longest time that a message may take from then on, once there is room for it.
+    pub message_deadline: Duration,
     /// Cancelled when the service is shutting down.
     pub draining: CancellationToken,
 }
@@ -69,7 +63,8 @@ enum End {
 }
 
 enum Next {
-    Message(Message),
+    /// A message, and the room that it is kept in.
+    Message(Message, Room),
     End(End),
 }
 
@@ -78,18 +73,15 @@ pub struct Conversation<'a, M> {
     ingest: &'a Ingest,
     messages: M,
     bounds: Bounds,
-    /// Size of the last message in memory, for the next one's admission.
-    last_bytes: usize,
 }
 
-impl<'a, M: Messages> Conversation<'a, M> {
+impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
     #[must_use]
     pub fn new(ingest: &'a Ingest, messages: M, bounds: Bounds) -> Self {
         Self {
             ingest,
             messages,
             bounds,
-            last_bytes: FIRST_MESSAGE_BYTES,
         }
     }
 
@@ -176,26 +168,40 @@ impl<'a, M: Messages> Conversation<'a, M> {
     }
 
     async fn next(&mut self) -> Result<Next, M::Error> {
-        let message = tokio::select! {
-            () = self.bounds.draining.cancelled() => return Ok(Next::End(End::Draining)),
-            message = tokio::time::timeout(self.bounds.idle_limit, self.messages.next()) => message,
+        let idle_limit = self.bounds.idle_limit;
+        let message = async {
+            match tokio::time::timeout(idle_limit, self.messages.announced()).await {
+                Err(_) => Ok(Next::End(End::Idle)),
+                Ok(Err(error)) => Err(error),
+                Ok(Ok(None)) => Ok(Next::End(End::Finished)),
+                Ok(Ok(Some(missing_bytes))) => {
+                    // An exhausted budget leaves the message in the producer (P4).
+                    let (message, room) = receive(
+                        &mut self.messages,
+                        missing_bytes,
+                        self.ingest.admission(),
+                        Patience::Waits,
+                        self.bounds.message_deadline,
+                    )
+                    .await?;
+                    Ok(Next::Message(message, room))
+                }
+            }
         };
-        match message {
-            Err(_) => Ok(Next::End(End::Idle)),
-            Ok(Err(error)) => Err(error),
-            Ok(Ok(None)) => Ok(Next::End(End::Finished)),
-            Ok(Ok(Some(message))) => Ok(Next::Message(message)),
+        tokio::select! {
+            () = self.bounds.draining.cancelled() => Ok(Next::End(End::Draining)),
+            message = message => message,
         }
     }
 
     /// The header, if the stream begins with one, and the first readings otherwise.
     async fn begin(
         &mut self,
-    ) -> Result<(Option<StreamHeader>, Option<Readings>, Option<End>), M::Error> {
+    ) -> Result<(Option<StreamHeader>, Option<(Readings, Room)>, Option<End>), M::Error> {
         Ok(match self.next().await? {
             Next::End(end) => (None, None, Some(end)),
-            Next::Message(Message::Header(header)) => (Some(header), None, None),
-            Next::Message(Message::Readings(first)) => (None, Some(first), None),
+            Next::Message(Message::Header(header), _) => (Some(header), None, None),
+            Next::Message(Message::Readings(first), room) => (None, Some((first, room)), None),
         })
     }
 
@@ -212,35 +218,26 @@ impl<'a, M: Messages> Conversation<'a, M> {
     /// Feeds every message into the session.
     async fn pour(
         &mut self,
-        first: Option<Readings>,
+        first: Option<(Readings, Room)>,
         inflow: &mut Inflow<'_>,
     ) -> Result<End, M::Error> {
-        let mut waiting = first;
+        if let Some((readings, room)) = first {
+            inflow.push(readings, room).await?;
+        }
         loop {
-            let readings = match waiting.take() {
-                Some(readings) => readings,
-                None => {
-                    // An exhausted budget leaves the message in the producer (P4).
-                    tokio::select! {
-                        () = self.bounds.draining.cancelled() => return Ok(End::Draining),
-                        () = inflow.ready(self.last_bytes) => {}
-                    }
-                    match self.next().await? {
-                        Next::End(end) => return Ok(end),
-                        Next::Message(Message::Readings(readings)) => readings,
-                        Next::Message(Message::Header(_)) => {
-                            return Err(IngestError::Malformed {
-                                field: "header".to_owned(),
-                                reason: "a header can only be the first message of a stream"
-                                    .to_owned(),
-                            }
-                            .into());
-                        }
-                    }
+            match self.next().await? {
+                Next::End(end) => return Ok(end),
+                Next::Message(Message::Readings(readings), room) => {
+                    inflow.push(readings, room).await?;
                 }
-            };
-            self.last_bytes = readings.size_bytes().max(FIRST_MESSAGE_BYTES);
-            inflow.push(readings).await?;
+                Next::Message(Message::Header(_), _) => {
+                    return Err(IngestError::Malformed {
+                        field: "header".to_owned(),
+                        reason: "a header can only be the first message of a stream".to_owned(),
+                    }
+                    .into());
+                }
+            }
         }
     }
 }

@@ -23,6 +23,20 @@ pub enum IngestError {
     NotOpened,
     #[error("{reason}")]
     Malformed { field: String, reason: String },
+    #[error(
+        "the message takes {needed_bytes} bytes of memory, and {limit_bytes} are the most that one may take of the \
+         {budget_bytes} of ingest.budget_bytes: send it in parts"
+    )]
+    TooLarge {
+        needed_bytes: usize,
+        limit_bytes: u32,
+        budget_bytes: u32,
+    },
+    #[error(
+        "the message was not whole within {deadline:?}, which grpc.message_deadline_s allows: what came before it is \
+         committed, so send it again"
+    )]
+    MessageDeadline { deadline: Duration },
     #[error("the memory for readings in flight is used up")]
     BudgetExhausted { retry_after: Duration },
     #[error(
@@ -49,6 +63,7 @@ impl IngestError {
         matches!(
             self,
             Self::BudgetExhausted { .. }
+                | Self::MessageDeadline { .. }
                 | Self::CommitDeadline { .. }
                 | Self::Draining
                 | Self::DictionaryFull

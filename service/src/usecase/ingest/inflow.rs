@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    admission::{Admission, Permit},
+    admission::Room,
     books::Books,
     columns::Readings,
     error::IngestError,
@@ -29,7 +29,6 @@ pub struct Summary {
 
 /// One call's readings flowing in.
 pub struct Inflow<'a> {
-    admission: &'a Admission,
     books: &'a Books,
     line: Line<Submission>,
     /// Cancelled when a lane cannot go on.
@@ -38,12 +37,13 @@ pub struct Inflow<'a> {
     progress: watch::Receiver<Progress>,
     next_seq: Seq,
     received: u64,
+    /// Series of messages without a reading.
+    series_only: usize,
 }
 
 impl<'a> Inflow<'a> {
     /// Readings from `first_seq` on go to the lane of the session.
     pub(super) fn new(
-        admission: &'a Admission,
         books: &'a Books,
         line: Line<Submission>,
         failed: &'a CancellationToken,
@@ -51,7 +51,6 @@ impl<'a> Inflow<'a> {
         first_seq: Seq,
     ) -> Self {
         Self {
-            admission,
             books,
             line,
             failed,
@@ -59,50 +58,38 @@ impl<'a> Inflow<'a> {
             session,
             next_seq: first_seq,
             received: 0,
+            series_only: 0,
         }
     }
 
-    /// Waits until a message of the size of `bytes` could be kept. To be called before a message is read (P4).
-    pub async fn ready(&self, bytes: usize) {
-        self.admission.gate(bytes).await;
-    }
-
-    /// Takes a message in, as soon as there is room for it.
+    /// Hands a message to the lane, with its room.
     ///
     /// # Errors
-    /// When the message is malformed or the session has failed.
-    pub async fn push(&mut self, readings: Readings) -> Result<(), IngestError> {
-        let permit = self.admission.reserve(readings.size_bytes()).await;
-        let permit = permit.ok_or(IngestError::Draining)?;
-        self.hand_over(readings, permit).await
-    }
-
-    /// Hands a message to the lane, with its place in the budget.
-    pub(super) async fn hand_over(
-        &mut self,
-        readings: Readings,
-        permit: Permit,
-    ) -> Result<(), IngestError> {
+    /// When the session has failed.
+    pub async fn push(&mut self, readings: Readings, room: Room) -> Result<(), IngestError> {
         if let Some(failure) = self.session.failure() {
             return Err(failure);
         }
-        if readings.is_empty()
-            && !matches!(&readings, Readings::Columns(of) if !of.series.is_empty())
-        {
-            return Ok(());
+        if readings.is_empty() {
+            match &readings {
+                Readings::Columns(columns) if !columns.series.is_empty() => {
+                    self.series_only += columns.series.len();
+                }
+                _ => return Ok(()),
+            }
         }
         let count = readings.len() as u64;
         // Counted when there is room for it: a call that is cancelled while it waits leaves no trace.
-        let room = self.line.room().await;
-        room.map_err(|_| IngestError::Draining)?;
+        let place = self.line.room().await;
+        place.map_err(|_| IngestError::Draining)?;
         self.books.receive(count);
         let first_seq = self.next_seq;
-        let bytes = permit.num_permits();
+        let bytes = readings.size_bytes();
         let submission = Submission {
             session: self.session.clone(),
             first_seq,
             readings,
-            permit,
+            room,
         };
         self.line.push(submission, bytes);
         self.next_seq = first_seq.plus(count);
@@ -131,7 +118,8 @@ impl<'a> Inflow<'a> {
     /// Waits until every reading is settled.
     ///
     /// # Errors
-    /// When the session failed on the way; what was committed before stays so.
+    /// When the session failed on the way; what was committed before stays so. And when all that the call brought were
+    /// series, of which nothing is stored.
     pub async fn finish(mut self) -> Result<Summary, IngestError> {
         let received = self.received;
         let settled = self
@@ -145,6 +133,15 @@ impl<'a> Inflow<'a> {
         };
         if let Some(failure) = progress.failure {
             return Err(failure);
+        }
+        if received == 0 && self.series_only > 0 {
+            let series = self.series_only;
+            return Err(IngestError::Malformed {
+                field: "columns.series_index".to_owned(),
+                reason: format!(
+                    "the call brought {series} series, but no reading of them: nothing of it could be stored"
+                ),
+            });
         }
         let committed_seq = match self.session.stream() {
             Some(_) => progress.committed_seq,

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     IngestError,
-    admission::Permit,
+    admission::Room,
     batch::{OpenBatch, SealedBatch},
     books::Books,
     busy::Busy,
@@ -39,7 +39,7 @@ pub(super) struct Submission {
     pub(super) session: Arc<Session>,
     pub(super) first_seq: Seq,
     pub(super) readings: Readings,
-    pub(super) permit: Permit,
+    pub(super) room: Room,
 }
 
 /// How a lane gathers.
@@ -209,7 +209,7 @@ impl Lane {
             session,
             first_seq,
             mut readings,
-            permit,
+            room,
         } = submission;
         if self.intake.is_shared() {
             self.shared_at = Some(Instant::now());
@@ -246,7 +246,7 @@ impl Lane {
             readings,
             dictionary,
             &self.settings.limits,
-            permit,
+            room,
         );
         // A call whose dictionary does not fit ends after what it has sent so far. It can go on with a dictionary in
         // every message, which has no need of being kept.

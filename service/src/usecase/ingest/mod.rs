@@ -1,6 +1,7 @@
 //! Ingestion: admission -> lane -> seal -> loader -> acknowledgement.
 
-mod admission;
+pub mod admission;
+pub mod arrivals;
 mod batch;
 mod books;
 mod busy;
@@ -34,7 +35,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    admission::Admission,
+    admission::{Admission, Room},
     busy::Busy,
     intake::{Entrance, intake},
     lane::{Lane, LaneSettings, LoaderLink, Submission, Telltale},
@@ -44,7 +45,7 @@ use self::{
 };
 pub use self::{
     books::{Books, Figures},
-    columns::{ColumnReadings, Readings},
+    columns::{ColumnReadings, ROOM_OF_READING_BYTES, Readings},
     error::IngestError,
     inflow::{Inflow, Rejections, Summary},
     session::{Progress, RejectionNote},
@@ -206,7 +207,6 @@ impl Ingest {
         );
         let line = self.lanes[session.seat.lane].line();
         Ok(Inflow::new(
-            &self.admission,
             &self.books,
             line,
             &self.failed,
@@ -218,17 +218,13 @@ impl Ingest {
     /// Stores one lot of readings and returns once all of it is settled.
     ///
     /// # Errors
-    /// As for a stream, and when the budget is exhausted or the commit takes too long.
+    /// As for a stream, and when the commit takes too long.
     pub async fn submit(
         &self,
         header: Option<StreamHeader>,
         readings: Readings,
+        room: Room,
     ) -> Result<Summary, IngestError> {
-        let permit = self.admission.try_reserve(readings.size_bytes()).ok_or(
-            IngestError::BudgetExhausted {
-                retry_after: Duration::from_secs(1),
-            },
-        )?;
         let deadline = self.settings.commit_deadline;
         let lot = match readings.size_bytes() {
             0..=SMALL_LOT_BYTES => Lot::Small,
@@ -236,7 +232,7 @@ impl Ingest {
         };
         let settled = async {
             let mut inflow = self.begin_with(header, lot, BATCH_NOTES).await?;
-            inflow.hand_over(readings, permit).await?;
+            inflow.push(readings, room).await?;
             inflow.finish().await
         };
         tokio::time::timeout(deadline, settled)
@@ -247,6 +243,12 @@ impl Ingest {
     #[must_use]
     pub fn figures(&self) -> Figures {
         self.books.figures()
+    }
+
+    /// What lets messages in.
+    #[must_use]
+    pub fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Bytes of the admission budget in use.

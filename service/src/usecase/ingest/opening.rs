@@ -116,6 +116,10 @@ impl Ingest {
         }
         let position = self.answer(self.ledger.position(&header.stream_id)).await?;
         let position = position.ok_or(IngestError::NotOpened)?;
+        // A ledger that was restored from a copy does not know of its later epochs; nobody else is to blame.
+        if position.epoch < header.epoch {
+            return Err(IngestError::NotOpened);
+        }
         if position.epoch != header.epoch {
             return Err(IngestError::Fenced {
                 current: position.epoch,

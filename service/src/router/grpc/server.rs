@@ -1,0 +1,150 @@
+//! Connections: how many there are, how large their windows, and what ends them.
+
+use std::{convert::Infallible, io, io::Cursor, pin::pin, time::Duration};
+
+use hyper::{Request, body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    calls::Calls,
+    unread::Unread,
+    windows::{Window, Windows},
+};
+use crate::config::GrpcConfig;
+
+/// How HTTP/2 begins.
+const PREFACE_BYTES: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
+/// A client that takes longer to begin is cut off.
+const PREFACE_DEADLINE: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Headers of one call, decoded: what gRPC itself takes by default.
+const MAX_HEADER_BYTES: u32 = 8 << 10;
+/// What is written and not sent yet, for each call.
+const MAX_SEND_BYTES: usize = 64 << 10;
+/// Calls that a client cancels before they were begun; more of them at once are a flood.
+const MAX_PENDING_RESETS: usize = 20;
+/// Calls of one connection that broke the protocol, over its whole life.
+const MAX_BROKEN_CALLS: usize = 1024;
+/// After a failed accept, such as one for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Between two words about connections that are turned away.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+
+/// Accepts connections until `draining`, and returns when all have ended.
+pub(super) async fn serve(
+    listener: TcpListener,
+    calls: Calls,
+    config: &GrpcConfig,
+    draining: CancellationToken,
+) {
+    let windows = Windows::new(config.max_connections, config.window_bytes);
+    let connections = TaskTracker::new();
+    let mut complained: Option<tokio::time::Instant> = None;
+    loop {
+        let stream = tokio::select! {
+            () = draining.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let Some(window) = windows.open() else {
+            if complained.is_none_or(|at| at.elapsed() > COMPLAINT_PAUSE) {
+                complained = Some(tokio::time::Instant::now());
+                let max_connections = config.max_connections;
+                tracing::warn!(
+                    max_connections,
+                    "a connection is turned away: grpc.max_connections are open"
+                );
+            }
+            continue;
+        };
+        let server = server(config, &window);
+        let (calls, draining) = (calls.clone(), draining.clone());
+        let unread_limit = Duration::from_secs(config.message_deadline_s);
+        connections.spawn(async move {
+            if let Err(error) = connection(stream, server, calls, unread_limit, draining).await {
+                tracing::debug!(%error, "a connection ended");
+            }
+            drop(window);
+        });
+    }
+    // Nobody connects to a service that answers no more.
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+type Server = http2::Builder<TokioExecutor>;
+
+fn server(config: &GrpcConfig, window: &Window) -> Server {
+    let mut server = http2::Builder::new(TokioExecutor::new());
+    server
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(window.stream_bytes)
+        .initial_connection_window_size(window.connection_bytes)
+        .max_concurrent_streams(config.max_concurrent_calls)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_send_buf_size(MAX_SEND_BYTES)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_BROKEN_CALLS)
+        .keep_alive_interval(Duration::from_secs(config.keepalive_s))
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    server
+}
+
+async fn connection(
+    stream: TcpStream,
+    server: Server,
+    calls: Calls,
+    unread_limit: Duration,
+    draining: CancellationToken,
+) -> Result<(), String> {
+    // Without it every reply of a unary call would wait for the client's delayed TCP acknowledgement.
+    stream
+        .set_nodelay(true)
+        .map_err(|error| error.to_string())?;
+    let begun = tokio::select! {
+        () = draining.cancelled() => return Ok(()),
+        begun = tokio::time::timeout(PREFACE_DEADLINE, begin(stream)) => begun,
+    };
+    let stream = begun
+        .map_err(|_| "it brought nothing".to_owned())?
+        .map_err(|error| error.to_string())?;
+    let unread = Unread::default();
+    let calls = calls.of_connection(unread.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = Box::pin(calls.clone().answer(request));
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = unread.overdue(unread_limit) => return Err("its client does not read what it is answered".to_owned()),
+    };
+    ended.map_err(|error| error.to_string())
+}
+
+/// Waits for the words with which HTTP/2 begins, which hyper would do without a deadline.
+async fn begin(mut stream: TcpStream) -> io::Result<impl AsyncRead + AsyncWrite + Unpin> {
+    let mut start = [0; PREFACE_BYTES];
+    stream.read_exact(&mut start).await?;
+    let (from_client, to_client) = stream.into_split();
+    Ok(tokio::io::join(
+        Cursor::new(start).chain(from_client),
+        to_client,
+    ))
+}

@@ -1,0 +1,412 @@
+//! What a message takes in memory, found out before it is decoded (P4): on the wire an empty reading is two bytes,
+//! decoded it is seventy. One walk over the tags: of a row or a series only the length is read, of packed columns the
+//! elements are counted.
+
+use prost::{
+    DecodeError, Message,
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+};
+use sluicegate_proto::v1::{
+    ColumnBatch, OpenStreamRequest, SensorBatch, SensorReading, Series, StreamReadingsRequest,
+    stream_readings_request,
+};
+
+use crate::usecase::ingest::{IngestError, ROOM_OF_READING_BYTES};
+
+/// Twice as many as a message of 4 MiB has of good ones. The same holds for series.
+const ELEMENTS_MAX: usize = 1_000_000;
+/// What the allocator takes for the two texts of a row or a series, beside their bytes.
+const TEXTS_BYTES: usize = 64;
+
+/// A message is cut short, or no protobuf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unreadable;
+
+impl From<DecodeError> for Unreadable {
+    fn from(_: DecodeError) -> Self {
+        Self
+    }
+}
+
+/// What was counted in a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Weight {
+    rows: usize,
+    series: usize,
+    series_index: usize,
+    sensor_value: usize,
+    timestamp_delta_us: usize,
+    /// Bytes of rows on the wire, texts mostly.
+    row_bytes: usize,
+    /// Bytes of series on the wire.
+    series_bytes: usize,
+    /// Fields that a reader of the contract knows, other than readings and series.
+    others: usize,
+    unknown: usize,
+}
+
+impl Weight {
+    /// Memory that the message takes until it is settled, bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let readings = self
+            .series_index
+            .max(self.sensor_value)
+            .max(self.timestamp_delta_us);
+        (self.rows + readings) * ROOM_OF_READING_BYTES
+            + self.rows * (size_of::<SensorReading>() + TEXTS_BYTES)
+            + self.row_bytes
+            // A series is copied into the dictionary of its call while it is here, which grows by doubling.
+            + self.series * (2 * size_of::<Series>() + TEXTS_BYTES)
+            + self.series_bytes * 3
+    }
+
+    fn check(&self, rows: &str) -> Result<(), IngestError> {
+        let malformed = |field: &str, reason| {
+            Err(IngestError::Malformed {
+                field: field.to_owned(),
+                reason,
+            })
+        };
+        for (field, name, count) in [
+            (rows, "readings", self.rows),
+            ("columns.series_index", "readings", self.series_index),
+            ("columns.sensor_value", "readings", self.sensor_value),
+            (
+                "columns.timestamp_delta_us",
+                "readings",
+                self.timestamp_delta_us,
+            ),
+            ("columns.series", "series", self.series),
+        ] {
+            if count > ELEMENTS_MAX {
+                return malformed(
+                    field,
+                    format!(
+                        "{count} {name} in one message, but {ELEMENTS_MAX} are the most: send it in parts"
+                    ),
+                );
+            }
+        }
+        let known = self.rows + self.series + self.series_index + self.others;
+        if known == 0 && self.unknown > 0 {
+            let reason = "the message holds nothing but fields that the contract does not know: nothing of it could be stored";
+            return malformed("message", reason.to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// A message that is weighed before it is decoded.
+pub(super) trait Weighed: Message + Default {
+    /// Counts what is in an encoded message.
+    ///
+    /// # Errors
+    /// When the message is cut short or no protobuf.
+    fn count(encoded: &[u8]) -> Result<Weight, Unreadable>;
+
+    /// The name of its rows.
+    const ROWS: &'static str = "readings";
+
+    /// An empty message with as much room as the weighed one needs, so that decoding never takes more.
+    fn with_room(_weight: &Weight) -> Self {
+        Self::default()
+    }
+
+    /// What an encoded message takes in memory.
+    ///
+    /// # Errors
+    /// When it has too many readings or series, or nothing that could be stored.
+    fn weigh(encoded: &[u8]) -> Result<Result<Weight, IngestError>, Unreadable> {
+        let weight = Self::count(encoded)?;
+        Ok(weight.check(Self::ROWS).map(|()| weight))
+    }
+}
+
+impl Weighed for SensorReading {
+    fn count(encoded: &[u8]) -> Result<Weight, Unreadable> {
+        Ok(Weight {
+            rows: 1,
+            row_bytes: encoded.len(),
+            ..Weight::default()
+        })
+    }
+}
+
+impl Weighed for OpenStreamRequest {
+    fn count(encoded: &[u8]) -> Result<Weight, Unreadable> {
+        Ok(Weight {
+            row_bytes: encoded.len(),
+            others: 1,
+            ..Weight::default()
+        })
+    }
+}
+
+impl Weighed for SensorBatch {
+    fn count(encoded: &[u8]) -> Result<Weight, Unreadable> {
+        let mut weight = Weight::default();
+        rows(encoded, &mut weight)?;
+        Ok(weight)
+    }
+
+    fn with_room(weight: &Weight) -> Self {
+        Self {
+            readings: Vec::with_capacity(weight.rows),
+            position: None,
+        }
+    }
+}
+
+impl Weighed for StreamReadingsRequest {
+    const ROWS: &'static str = "rows.readings";
+
+    fn count(encoded: &[u8]) -> Result<Weight, Unreadable> {
+        let mut weight = Weight::default();
+        let mut rest = encoded;
+        while !rest.is_empty() {
+            match decode_key(&mut rest)? {
+                (1, WireType::LengthDelimited) => {
+                    weight.others += 1;
+                    weight.row_bytes += delimited(&mut rest)?.len();
+                }
+                (2, WireType::LengthDelimited) => rows(delimited(&mut rest)?, &mut weight)?,
+                (3, WireType::LengthDelimited) => columns(delimited(&mut rest)?, &mut weight)?,
+                (tag, wire_type) => skip(tag, wire_type, &mut rest, &mut weight)?,
+            }
+        }
+        Ok(weight)
+    }
+
+    fn with_room(weight: &Weight) -> Self {
+        use stream_readings_request::Message::{Columns, Rows};
+        let message = if weight.rows > 0 {
+            Some(Rows(SensorBatch::with_room(weight)))
+        } else if weight.series_index > 0 {
+            Some(Columns(ColumnBatch {
+                series: Vec::with_capacity(weight.series),
+                series_index: Vec::with_capacity(weight.series_index),
+                sensor_value: Vec::with_capacity(weight.sensor_value),
+                timestamp_delta_us: Vec::with_capacity(weight.timestamp_delta_us),
+                ..ColumnBatch::default()
+            }))
+        } else {
+            None
+        };
+        Self { message }
+    }
+}
+
+/// The fields of a `SensorBatch`.
+fn rows(mut rest: &[u8], weight: &mut Weight) -> Result<(), Unreadable> {
+    while !rest.is_empty() {
+        match decode_key(&mut rest)? {
+            (1, WireType::LengthDelimited) => {
+                weight.rows += 1;
+                weight.row_bytes += delimited(&mut rest)?.len();
+            }
+            (2, WireType::LengthDelimited) => {
+                weight.others += 1;
+                weight.row_bytes += delimited(&mut rest)?.len();
+            }
+            (tag, wire_type) => skip(tag, wire_type, &mut rest, weight)?,
+        }
+    }
+    Ok(())
+}
+
+/// The fields of a `ColumnBatch`.
+fn columns(mut rest: &[u8], weight: &mut Weight) -> Result<(), Unreadable> {
+    while !rest.is_empty() {
+        match decode_key(&mut rest)? {
+            (1, WireType::LengthDelimited) => {
+                weight.series += 1;
+                weight.series_bytes += delimited(&mut rest)?.len();
+            }
+            (2 | 5, WireType::Varint) => {
+                decode_varint(&mut rest)?;
+            }
+            (3, WireType::LengthDelimited) => {
+                weight.series_index += varints(delimited(&mut rest)?);
+            }
+            (3, WireType::Varint) => {
+                decode_varint(&mut rest)?;
+                weight.series_index += 1;
+            }
+            (4, WireType::LengthDelimited) => {
+                weight.sensor_value += delimited(&mut rest)?.len() / size_of::<f64>();
+            }
+            (4, WireType::SixtyFourBit) => {
+                skip_field(
+                    WireType::SixtyFourBit,
+                    4,
+                    &mut rest,
+                    DecodeContext::default(),
+                )?;
+                weight.sensor_value += 1;
+            }
+            (6, WireType::LengthDelimited) => {
+                weight.timestamp_delta_us += varints(delimited(&mut rest)?);
+            }
+            (6, WireType::Varint) => {
+                decode_varint(&mut rest)?;
+                weight.timestamp_delta_us += 1;
+            }
+            (tag, wire_type) => skip(tag, wire_type, &mut rest, weight)?,
+        }
+    }
+    Ok(())
+}
+
+/// How many varints are in packed bytes: each has one last byte, which is below 128.
+fn varints(packed: &[u8]) -> usize {
+    // Sums of a byte's width are what a processor adds up many of at once.
+    let continued = |bytes: &[u8]| usize::from(bytes.iter().map(|byte| byte >> 7).sum::<u8>());
+    packed.len() - packed.chunks(128).map(continued).sum::<usize>()
+}
+
+/// What a length stands before.
+fn delimited<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Unreadable> {
+    let length = usize::try_from(decode_varint(rest)?).unwrap_or(usize::MAX);
+    let (value, after) = rest.split_at_checked(length).ok_or(Unreadable)?;
+    *rest = after;
+    Ok(value)
+}
+
+fn skip(
+    tag: u32,
+    wire_type: WireType,
+    rest: &mut &[u8],
+    weight: &mut Weight,
+) -> Result<(), Unreadable> {
+    weight.unknown += 1;
+    Ok(skip_field(wire_type, tag, rest, DecodeContext::default())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use stream_readings_request::Message::{Columns, Rows};
+
+    use super::*;
+
+    fn reading(text: &str) -> SensorReading {
+        SensorReading {
+            sensor_type: text.to_owned(),
+            id2: text.to_owned(),
+            ..SensorReading::default()
+        }
+    }
+
+    fn weight(request: &StreamReadingsRequest) -> Weight {
+        let encoded = request.encode_to_vec();
+        StreamReadingsRequest::count(&encoded).expect("protobuf")
+    }
+
+    /// Bytes of the texts and vectors of a decoded message.
+    fn bytes_of(request: &StreamReadingsRequest) -> usize {
+        match &request.message {
+            Some(Rows(batch)) => {
+                let texts = batch.readings.iter();
+                texts
+                    .map(|one| one.id2.capacity() + one.sensor_type.capacity())
+                    .sum::<usize>()
+                    + batch.readings.capacity() * size_of::<SensorReading>()
+            }
+            Some(Columns(batch)) => {
+                let texts = batch.series.iter();
+                texts
+                    .map(|one| one.id2.capacity() + one.sensor_type.capacity())
+                    .sum::<usize>()
+                    + batch.series.capacity() * size_of::<Series>()
+                    + batch.series_index.capacity() * size_of::<u32>()
+                    + batch.sensor_value.capacity() * size_of::<f64>()
+                    + batch.timestamp_delta_us.capacity() * size_of::<i64>()
+            }
+            _ => 0,
+        }
+    }
+
+    fn decoded(encoded: &[u8]) -> (Weight, StreamReadingsRequest) {
+        let weight = StreamReadingsRequest::count(encoded).expect("protobuf");
+        let mut request = StreamReadingsRequest::with_room(&weight);
+        request.merge(encoded).expect("protobuf");
+        (weight, request)
+    }
+
+    proptest! {
+        #[test]
+        fn a_decoded_message_takes_no_more_than_it_was_weighed(
+            rows in proptest::collection::vec(".{0,20}", 0..50),
+            series in proptest::collection::vec(".{0,20}", 0..50),
+            index in proptest::collection::vec(any::<u32>(), 0..200),
+            values in proptest::collection::vec(any::<f64>(), 0..200),
+            deltas in proptest::collection::vec(any::<i64>(), 0..200),
+        ) {
+            let readings: Vec<_> = rows.iter().map(|text| reading(text)).collect();
+            let rows = StreamReadingsRequest {
+                message: Some(Rows(SensorBatch { readings, position: None })),
+            };
+            let series: Vec<_> = series
+                .iter()
+                .map(|text| Series { id1: 1, id2: text.clone(), sensor_type: text.clone() })
+                .collect();
+            let counts = (series.len(), index.len(), values.len(), deltas.len());
+            let columns = StreamReadingsRequest {
+                message: Some(Columns(ColumnBatch {
+                    series,
+                    series_index: index,
+                    sensor_value: values,
+                    timestamp_delta_us: deltas,
+                    ..ColumnBatch::default()
+                })),
+            };
+            for request in [&rows, &columns] {
+                let (weight, decoded) = decoded(&request.encode_to_vec());
+                prop_assert_eq!(&decoded, request);
+                prop_assert!(bytes_of(&decoded) <= weight.bytes(), "{:?}", weight);
+            }
+            let counted = weight(&columns);
+            prop_assert_eq!(
+                (counted.series, counted.series_index, counted.sensor_value, counted.timestamp_delta_us),
+                counts
+            );
+        }
+
+        #[test]
+        fn what_is_no_protobuf_is_found_out_or_decoded_within_its_weight(
+            encoded in proptest::collection::vec(any::<u8>(), 0..300)
+        ) {
+            if let Ok(weight) = StreamReadingsRequest::count(&encoded) {
+                let mut request = StreamReadingsRequest::with_room(&weight);
+                if request.merge(&encoded[..]).is_ok() {
+                    prop_assert!(bytes_of(&request) <= weight.bytes(), "{:?}", weight);
+                }
+            }
+        }
+    }
+
+    /// Protobuf lets a writer spell a column element by element, and a field more than once.
+    #[test]
+    fn unpacked_columns_and_repeated_fields_are_counted() {
+        let mut element: Vec<u8> = vec![3 << 3, 7, 4 << 3 | 1];
+        element.extend(1.0_f64.to_le_bytes());
+        element.extend([6 << 3, 2]);
+        let batch = element.repeat(3);
+        let mut field: Vec<u8> = vec![3 << 3 | 2, batch.len() as u8];
+        field.extend(&batch);
+        let (weight, request) = decoded(&field.repeat(2));
+        assert_eq!(
+            (
+                weight.series_index,
+                weight.sensor_value,
+                weight.timestamp_delta_us
+            ),
+            (6, 6, 6)
+        );
+        let Some(Columns(batch)) = request.message else {
+            panic!("columns");
+        };
+        assert_eq!(batch.series_index, [7; 6]);
+        assert_eq!(batch.timestamp_delta_us, [1; 6]);
+    }
+}
