@@ -22,6 +22,9 @@ mod poison_texts;
 mod database_proxy;
 #[path = "../../tests/common/http.rs"]
 mod http;
+#[path = "../../tests/common/stranger.rs"]
+#[allow(dead_code, reason = "tests need more of it")]
+mod stranger;
 
 use std::{
     path::{Path, PathBuf},

@@ -7,6 +7,7 @@ mod database_kills;
 mod database_states;
 mod database_stops;
 mod disk_full;
+mod hostile_memory;
 mod noisy_neighbour;
 mod poison;
 mod producers;
@@ -118,6 +119,12 @@ pub(crate) const CASES: &[Case] = &[
         "four streams bring all that the service takes, good readings and then bad ones, beside single calls and a slow stream",
         15,
         |lab| Box::pin(noisy_neighbour::run(lab)),
+    ),
+    case(
+        "hostile-memory",
+        "strangers withhold, inflate, stall and flood, all at once, with the table locked",
+        30,
+        |lab| Box::pin(hostile_memory::run(lab)),
     ),
     case(
         "soak",
