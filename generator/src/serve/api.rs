@@ -1,6 +1,6 @@
 //! The routes: parse, one call of the generator, reply.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use serde::{Serialize, de::DeserializeOwned};
@@ -22,6 +22,8 @@ use super::{
 use crate::report::Report;
 
 const MAX_BODY_BYTES: usize = 1 << 20;
+/// A client whose body takes longer is not waited for.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
 const SWAGGER: &str = "/swagger/swagger-ui/";
 
 #[derive(OpenApi)]
@@ -116,7 +118,7 @@ pub(super) fn routes(
                     }
                     let answer = async {
                         refuse_other_origins(&headers)?;
-                        let body = read(body).await?;
+                        let body = in_time(read(body)).await?;
                         answer(&generator, &method, path, &body).await
                     };
                     answer.await.unwrap_or_else(Problem::into_response)
@@ -180,6 +182,16 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     }
     serde_path_to_error::deserialize(body)
         .map_err(|error| Problem::of_json(Kind::InvalidBody, error))
+}
+
+async fn in_time(body: impl Future<Output = Result<Vec<u8>, Problem>>) -> Result<Vec<u8>, Problem> {
+    let seconds = BODY_DEADLINE.as_secs();
+    tokio::time::timeout(BODY_DEADLINE, body)
+        .await
+        .unwrap_or_else(|_| {
+            let detail = format!("The body was not complete within {seconds} s.");
+            Err(Problem::new(Kind::BodyTooSlow, detail))
+        })
 }
 
 async fn read(

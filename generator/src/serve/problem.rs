@@ -17,6 +17,7 @@ pub(super) enum Kind {
     InvalidConfig,
     InvalidBody,
     BodyTooLarge,
+    BodyTooSlow,
     NotFound,
     MethodNotAllowed,
     CrossOriginRefused,
@@ -56,6 +57,11 @@ impl Kind {
                 "body-too-large",
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "The body is too large",
+            ),
+            Self::BodyTooSlow => (
+                "body-too-slow",
+                StatusCode::REQUEST_TIMEOUT,
+                "The body took too long",
             ),
             Self::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is nothing here"),
             Self::MethodNotAllowed => (

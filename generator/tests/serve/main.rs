@@ -385,3 +385,21 @@ async fn the_api_describes_itself_and_keeps_strangers_out() {
     assert_eq!(large.send().await.unwrap().status().as_u16(), 413);
     generator.server.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let generator = Generator::serve("").await;
+    let mut client = tokio::net::TcpStream::connect(generator.server.addr())
+        .await
+        .unwrap();
+    let request = "POST /config HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{";
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut begin = [0; 12];
+    let read = client.read_exact(&mut begin);
+    let read = tokio::time::timeout(Duration::from_secs(60), read).await;
+    read.expect("it is answered").unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 408");
+    drop(client);
+    generator.server.close().await;
+}
