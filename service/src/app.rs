@@ -16,7 +16,7 @@ use crate::{
     supervisor::TaskFailure,
     usecase::{
         ingest::Ingest,
-        manage::{Manage, partitions::PartitionManager},
+        manage::{Manage, Stores, partitions::PartitionManager},
         readiness::Readiness,
     },
 };
@@ -167,7 +167,7 @@ async fn start(config: &Config, shutdown: &Shutdown, url: String) -> Result<Star
         }
     }
     let storage = Arc::new(MySqlStorage::open(&settings).await?);
-    let (readings, ledger) = (storage.readings(), storage.ledger_reader());
+    let stores = stores(config, &storage);
     let partitions = partition_manager(config, &storage)?;
     if let Some(manager) = &partitions {
         // So that a fresh table has its partitions before the first reading. It says itself what went wrong.
@@ -182,7 +182,11 @@ async fn start(config: &Config, shutdown: &Shutdown, url: String) -> Result<Star
             Ok::<(), Infallible>(())
         });
     }
-    let manage = Arc::new(Manage::new(readings, ledger, ingest.clone()));
+    let manage = Arc::new(Manage::new(
+        stores,
+        config.rest.manage_settings(),
+        ingest.clone(),
+    ));
     Ok(Started {
         ingest,
         manage,
@@ -262,6 +266,22 @@ async fn serve(
                 readings: books.in_flight,
             })
         }
+    }
+}
+
+/// Connections for pages, and for deletes and updates, of which each waits for one for every of its steps.
+const PAGE_CONNECTIONS: usize = 6;
+const CHANGE_CONNECTIONS: usize = 4;
+/// Exports take turns between their pages.
+const EXPORT_CONNECTIONS: usize = 4;
+
+fn stores(config: &Config, storage: &MySqlStorage) -> Stores {
+    Stores {
+        pages: storage.readings(PAGE_CONNECTIONS),
+        heavy: storage.readings(config.rest.max_heavy_queries),
+        exports: storage.readings(EXPORT_CONNECTIONS),
+        changes: storage.readings(CHANGE_CONNECTIONS),
+        ledger: storage.ledger_reader(),
     }
 }
 

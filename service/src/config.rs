@@ -4,6 +4,7 @@
 mod check;
 mod error;
 mod ready;
+mod rest;
 mod settings;
 mod sources;
 
@@ -19,9 +20,8 @@ use self::sources::{read_file, refuse_unknown_variables};
 pub use self::{
     error::ConfigError,
     ready::{ReadyConfig, ReadyOverrides},
-    settings::{
-        GrpcOverrides, IngestOverrides, LogFormat, PartitionOverrides, RestOverrides, Settings,
-    },
+    rest::{RestConfig, RestOverrides},
+    settings::{GrpcOverrides, IngestOverrides, LogFormat, PartitionOverrides, Settings},
     sources::mask_password,
 };
 use crate::{
@@ -78,12 +78,6 @@ pub struct GrpcConfig {
     pub idle_limit_s: u64,
     pub message_deadline_s: u64,
     pub keepalive_s: u64,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct RestConfig {
-    /// Empty: none but pages of the service itself.
-    pub cors_origins: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -220,13 +214,7 @@ impl Config {
                     .or(file_ingest.commit_deadline_ms)
                     .unwrap_or(30_000),
             },
-            rest: RestConfig {
-                cors_origins: given
-                    .rest
-                    .cors_origins
-                    .or(file.rest.cors_origins)
-                    .unwrap_or_default(),
-            },
+            rest: RestConfig::merge(given.rest, file.rest),
             partitions: PartitionConfig {
                 enabled: partitions
                     .enabled

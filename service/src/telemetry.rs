@@ -17,7 +17,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
     // A second call, as tests make, keeps the first.
     let _ = match format {
         LogFormat::Text => subscriber.try_init(),
-        LogFormat::Json => subscriber.json().try_init(),
+        LogFormat::Json => subscriber.json().with_thread_names(true).try_init(),
     };
     Ok(())
 }

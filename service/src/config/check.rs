@@ -1,7 +1,5 @@
 //! Which values are possible.
 
-use warp::http::uri::Authority;
-
 use super::{Config, ConfigError, PartitionConfig};
 use crate::{
     model::TimeSpan,
@@ -122,20 +120,7 @@ impl Config {
             3_600_000,
             "1 to 3600000",
         )?;
-        let origin_fits = |origin: &String| {
-            let host = origin
-                .split_once("://")
-                .map(|(scheme, host)| (scheme, host.parse()));
-            let fits = matches!(host, Some(("http" | "https", Ok(Authority { .. }))));
-            origin == "*" || fits
-        };
-        if let Some(origin) = self.rest.cors_origins.iter().find(|it| !origin_fits(it)) {
-            return Err(ConfigError::Value {
-                key: "rest.cors_origins",
-                value: format!("{origin:?}"),
-                must: "http://HOST[:PORT], https://HOST[:PORT] or *, each",
-            });
-        }
+        self.rest.check()?;
         self.partitions.check()?;
         if self.instance.is_empty()
             || self.instance.len() > 64

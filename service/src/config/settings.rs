@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::ReadyOverrides;
+use super::{ReadyOverrides, RestOverrides};
 use crate::{
     repository::mysql::Layout,
     usecase::manage::partitions::{Retention, WidthSetting},
@@ -216,20 +216,6 @@ pub struct IngestOverrides {
         value_name = "MS"
     )]
     pub commit_deadline_ms: Option<u64>,
-}
-
-/// Settings under `rest:`.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RestOverrides {
-    /// Origins whose pages may use REST, as in https://dash.example, or * for all; separated by commas [default: none]
-    #[arg(
-        long = "rest-cors-origins",
-        env = "SLUICEGATE_REST_CORS_ORIGINS",
-        value_name = "ORIGIN",
-        value_delimiter = ','
-    )]
-    pub cors_origins: Option<Vec<String>>,
 }
 
 /// Settings under `partitions:`.

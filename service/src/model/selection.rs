@@ -40,6 +40,12 @@ impl Selection {
         self.pairs.as_ref().map_or(1, |pairs| pairs.len() as u32)
     }
 
+    /// Whether other readings may lie between those that are selected, which have to be read to be left out.
+    #[must_use]
+    pub fn is_filtered(&self) -> bool {
+        self.sensor_type.is_some()
+    }
+
     /// The pair of a leg; None on a walk through time.
     #[must_use]
     pub fn pair(&self, leg: u32) -> Option<&IdPair> {

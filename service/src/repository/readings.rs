@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::RepositoryError;
 use crate::model::{
     Bucket, BucketKey, BucketWidth, Change, IdPair, Limits, Order, QuarantineKey, QuarantineOf,
-    Quarantined, ReadingKey, Selection, StoredReading, StreamStanding,
+    Quarantined, ReadingKey, Selection, StoredReading, StreamStanding, TimestampRange,
 };
 
 /// A stretch of one leg of a selection, in ascending order: behind `after`, up to and including `last`.
@@ -24,6 +24,20 @@ pub struct AggregateQuery {
     /// Only what is ordered behind this group.
     pub after: Option<BucketKey>,
     pub limit: usize,
+}
+
+impl AggregateQuery {
+    /// Buckets in the range of the query, as far as a table can hold it; one where the range is not bounded.
+    #[must_use]
+    pub fn buckets(&self, held: &TimestampRange) -> u64 {
+        let Some(time) = self.selection.time else {
+            return 1;
+        };
+        let width_us = self.width.as_us();
+        let first = time.from_us.max(held.min_us).div_euclid(width_us);
+        let last = (time.to_us - 1).min(held.max_us).div_euclid(width_us);
+        u64::try_from(last - first + 1).unwrap_or(0)
+    }
 }
 
 /// The stored readings.
@@ -79,6 +93,9 @@ pub trait ReadingStore: Send + Sync {
 
     /// Groups ordered by their key, at most `limit`.
     async fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Bucket>, RepositoryError>;
+
+    /// How many readings the database expects to read for these groups, which it does not do yet.
+    async fn expected_rows(&self, query: &AggregateQuery) -> Result<u64, RepositoryError>;
 }
 
 /// The ledger and the quarantine, to look at.

@@ -81,7 +81,7 @@ async fn logged(conn: &mut Conn, kind: &str, asking: impl Future<Output = ()>) -
         .await
         .expect("ends");
     let sql = "SELECT CONVERT(argument USING utf8mb4) FROM mysql.general_log \
-               WHERE command_type = ? AND argument LIKE '%sensor_readings%'";
+               WHERE command_type = ? AND argument LIKE '%sensor_readings%' AND argument NOT LIKE 'EXPLAIN%'";
     conn.exec(sql, (kind,)).await.expect("reads")
 }
 

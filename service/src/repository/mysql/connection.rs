@@ -78,7 +78,7 @@ impl Connector {
 
     /// A pool for queries and changes from REST: no statement runs for ever, and a connection keeps its prepared
     /// statements when it goes back.
-    pub(super) fn management_pool(&self, server_version: &str) -> Pool {
+    pub(super) fn management_pool(&self, server_version: &str, connections: usize) -> Pool {
         let limit = if server_version.contains("MariaDB") {
             format!("SET max_statement_time = {STATEMENT_LIMIT_S}")
         } else {
@@ -86,7 +86,11 @@ impl Connector {
         };
         let mut setup: Vec<_> = SESSION.map(str::to_owned).to_vec();
         setup.push(limit);
-        let pool = self.opts.pool_opts().clone().with_reset_connection(false);
+        let constraints = PoolConstraints::new(0, connections).unwrap_or_default();
+        let pool = self.opts.pool_opts().clone();
+        let pool = pool
+            .with_constraints(constraints)
+            .with_reset_connection(false);
         let opts = OptsBuilder::from_opts(self.opts.clone())
             .setup(setup)
             .pool_opts(pool)

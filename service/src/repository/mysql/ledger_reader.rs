@@ -1,13 +1,9 @@
 //! The ledger and the quarantine, to look at.
 
 use async_trait::async_trait;
-use mysql_async::{Pool, Row, Value, prelude::Queryable as _};
+use mysql_async::{Row, Value};
 
-use super::{
-    instant,
-    readings::{connection, to_its_end, unexpected},
-    statement::Statement,
-};
+use super::{asking::Asking, instant, readings::unexpected, statement::Statement};
 use crate::{
     model::{Epoch, QuarantineKey, QuarantineOf, Quarantined, Seq, Series, StreamStanding},
     repository::{LedgerReader, RepositoryError},
@@ -19,12 +15,12 @@ const QUARANTINE_COLUMNS: &str = "SELECT id, stream_id, seq, field, reason, sens
                                   timestamp_us, rejected_at FROM rejected_readings WHERE ";
 
 pub(super) struct MySqlLedgerReader {
-    pool: Pool,
+    asking: Asking,
 }
 
 impl MySqlLedgerReader {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool }
+    pub(super) fn new(asking: Asking) -> Self {
+        Self { asking }
     }
 
     async fn rows<T>(
@@ -32,9 +28,7 @@ impl MySqlLedgerReader {
         statement: Statement,
         row: impl Fn(Row) -> Option<T>,
     ) -> Result<Vec<T>, RepositoryError> {
-        let mut conn = connection(&self.pool).await?;
-        let rows: Vec<Row> =
-            to_its_end(async move { conn.exec(statement.sql, statement.params).await }).await?;
+        let rows = self.asking.rows(statement).await?;
         let rows = rows
             .into_iter()
             .map(|each| row(each).ok_or_else(unexpected));

@@ -1,6 +1,7 @@
 //! The traits of `repository` over MySQL and MariaDB. Nothing outside of this folder speaks SQL.
 
 mod aggregate;
+mod asking;
 mod checks;
 mod claim;
 mod connection;
@@ -29,6 +30,7 @@ use tracing::{info, warn};
 
 pub use self::migrations::Layout;
 use self::{
+    asking::Asking,
     connection::Connector,
     ids::IdShare,
     indexes::Indexes,
@@ -46,6 +48,9 @@ use super::{
 };
 use crate::model::StreamId;
 
+/// Connections for looking at the ledger and the quarantine.
+const LEDGER_CONNECTIONS: usize = 2;
+
 /// How to reach the database and what to do at start.
 #[derive(Clone, Debug)]
 pub struct DatabaseSettings {
@@ -62,8 +67,6 @@ pub struct MySqlStorage {
     connector: Connector,
     pool: Pool,
     probe: Probe,
-    /// For management: apart, so that queries never wait for the ledger or it for them.
-    management: Pool,
     table: Arc<Table>,
     indexes: Indexes,
     facts: StorageFacts,
@@ -109,12 +112,10 @@ impl MySqlStorage {
         report(&facts);
         report_missing(&indexes);
         let pool = connector.pool();
-        let management = connector.management_pool(&facts.server_version);
         Ok(Self {
             probe: Probe::new(connector.clone()),
             connector,
             pool,
-            management,
             indexes,
             table: Arc::new(table),
             facts,
@@ -122,11 +123,12 @@ impl MySqlStorage {
         })
     }
 
-    /// The stored readings, for management.
+    /// The stored readings, for one kind of work of management: with connections of its own, so that none waits for
+    /// another, nor for the ledger.
     #[must_use]
-    pub fn readings(&self) -> Arc<dyn ReadingStore> {
+    pub fn readings(&self, connections: usize) -> Arc<dyn ReadingStore> {
         Arc::new(MySqlReadings::new(
-            self.management.clone(),
+            self.asking(connections),
             &self.table,
             self.indexes.clone(),
         ))
@@ -135,7 +137,11 @@ impl MySqlStorage {
     /// The ledger and the quarantine, to look at.
     #[must_use]
     pub fn ledger_reader(&self) -> Arc<dyn LedgerReader> {
-        Arc::new(MySqlLedgerReader::new(self.management.clone()))
+        Arc::new(MySqlLedgerReader::new(self.asking(LEDGER_CONNECTIONS)))
+    }
+
+    fn asking(&self, connections: usize) -> Asking {
+        Asking::new(&self.connector, &self.facts.server_version, connections)
     }
 
     /// The partitions of the readings table; None for a layout that has none.
@@ -153,7 +159,6 @@ impl MySqlStorage {
     /// Closes idle connections.
     pub async fn close(self) {
         let _ = self.pool.disconnect().await;
-        let _ = self.management.disconnect().await;
     }
 }
 

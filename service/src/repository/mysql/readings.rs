@@ -1,13 +1,11 @@
 //! The stored readings: pages, stretches, the newest of a pair. One statement each, in a transaction of its own.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use mysql_async::{Conn, Pool, Row, Value, prelude::Queryable as _};
+use mysql_async::{Row, Value};
 
 use super::{
     aggregate,
-    error::explain,
+    asking::Asking,
     indexes::Indexes,
     instant,
     statement::{READING_COLUMNS, Shape, Statement},
@@ -21,20 +19,17 @@ use crate::{
     repository::{AggregateQuery, ReadingStore, RepositoryError, Stretch},
 };
 
-/// Longest wait for a connection.
-const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
-
 pub(super) struct MySqlReadings {
-    pool: Pool,
+    asking: Asking,
     limits: Limits,
     touches_ts: bool,
     indexes: Indexes,
 }
 
 impl MySqlReadings {
-    pub(super) fn new(pool: Pool, table: &Table, indexes: Indexes) -> Self {
+    pub(super) fn new(asking: Asking, table: &Table, indexes: Indexes) -> Self {
         Self {
-            pool,
+            asking,
             limits: table.limits,
             touches_ts: table.touches_ts,
             indexes,
@@ -48,21 +43,6 @@ impl MySqlReadings {
         }
     }
 
-    async fn rows(&self, statement: Statement) -> Result<Vec<Row>, RepositoryError> {
-        let mut conn = connection(&self.pool).await?;
-        to_its_end(async move { conn.exec(statement.sql, statement.params).await }).await
-    }
-
-    /// Runs a change. The driver reports the rows that were found, not those that became different.
-    async fn affected(&self, statement: Statement) -> Result<u64, RepositoryError> {
-        let mut conn = connection(&self.pool).await?;
-        to_its_end(async move {
-            conn.exec_drop(statement.sql, statement.params).await?;
-            Ok(conn.affected_rows())
-        })
-        .await
-    }
-
     /// The columns of a leg's rows.
     fn select(&self, columns: &str, selection: &Selection, leg: u32) -> Statement {
         let mut statement = Statement::new(&format!("SELECT {columns} FROM sensor_readings"));
@@ -74,7 +54,6 @@ impl MySqlReadings {
 
     async fn newest(
         &self,
-        conn: &mut Conn,
         pair: &IdPair,
         sensor_type: Option<&str>,
     ) -> Result<Option<StoredReading>, RepositoryError> {
@@ -85,30 +64,8 @@ impl MySqlReadings {
         };
         let mut statement = self.select(READING_COLUMNS, &selection, 0);
         statement.ordered(Order::Descending, 1);
-        let row: Option<Row> = conn
-            .exec_first(statement.sql, statement.params)
-            .await
-            .map_err(explain)?;
+        let row = self.asking.rows(statement).await?.pop();
         row.map(stored).transpose()
-    }
-}
-
-/// A connection from the pool, or the news that there is none.
-pub(super) async fn connection(pool: &Pool) -> Result<Conn, RepositoryError> {
-    tokio::time::timeout(CONNECTION_DEADLINE, pool.get_conn())
-        .await
-        .map_err(|_| RepositoryError::Unreachable("no connection became free".to_owned()))?
-        .map_err(explain)
-}
-
-/// Goes on when the one who asked is gone, because the server does, too: the connection stays taken until it answers,
-/// so that no more statements run than the pool has connections.
-pub(super) async fn to_its_end<T: Send + 'static>(
-    statement: impl Future<Output = Result<T, mysql_async::Error>> + Send + 'static,
-) -> Result<T, RepositoryError> {
-    match tokio::spawn(statement).await {
-        Ok(answer) => answer.map_err(explain),
-        Err(lost) => Err(RepositoryError::Other(lost.to_string())),
     }
 }
 
@@ -159,7 +116,7 @@ impl ReadingStore for MySqlReadings {
     ) -> Result<Vec<StoredReading>, RepositoryError> {
         let mut statement = self.select(READING_COLUMNS, selection, leg);
         statement.behind(after, order).ordered(order, limit);
-        let rows = self.rows(statement).await?;
+        let rows = self.asking.rows(statement).await?;
         rows.into_iter().map(stored).collect()
     }
 
@@ -172,13 +129,13 @@ impl ReadingStore for MySqlReadings {
     ) -> Result<Option<ReadingKey>, RepositoryError> {
         let mut statement = self.select("ts, id", selection, leg);
         statement.within(within).ordered(Order::Ascending, rows);
-        let last = self.rows(statement).await?.pop();
+        let last = self.asking.rows(statement).await?.pop();
         last.map(key).transpose()
     }
 
     async fn count(&self, selection: &Selection, leg: u32) -> Result<u64, RepositoryError> {
         let statement = self.select("COUNT(*)", selection, leg);
-        let row = self.rows(statement).await?.pop();
+        let row = self.asking.rows(statement).await?.pop();
         row.and_then(|row| row.get(0)).ok_or_else(unexpected)
     }
 
@@ -194,7 +151,7 @@ impl ReadingStore for MySqlReadings {
             .force_index(self.shape(), selection)
             .of_leg(self.shape(), selection, leg)
             .within(stretch);
-        self.affected(statement).await
+        self.asking.affected(statement).await
     }
 
     async fn update(
@@ -221,7 +178,7 @@ impl ReadingStore for MySqlReadings {
         statement
             .of_leg(self.shape(), selection, leg)
             .within(stretch);
-        self.affected(statement).await
+        self.asking.affected(statement).await
     }
 
     async fn latest(
@@ -229,20 +186,28 @@ impl ReadingStore for MySqlReadings {
         pairs: &[IdPair],
         sensor_type: Option<&str>,
     ) -> Result<Vec<Option<StoredReading>>, RepositoryError> {
-        let mut conn = connection(&self.pool).await?;
         let mut newest = Vec::with_capacity(pairs.len());
         for pair in pairs {
-            newest.push(self.newest(&mut conn, pair, sensor_type).await?);
+            newest.push(self.newest(pair, sensor_type).await?);
         }
         Ok(newest)
     }
 
     async fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Bucket>, RepositoryError> {
         let statement = aggregate::statement(self.shape(), query);
-        let rows = self.rows(statement).await?;
+        let rows = self.asking.rows(statement).await?;
         let decimals = self.limits.timestamp.decimals;
         rows.into_iter()
             .map(|row| aggregate::bucket(row, decimals).ok_or_else(unexpected))
             .collect()
+    }
+
+    async fn expected_rows(&self, query: &AggregateQuery) -> Result<u64, RepositoryError> {
+        let mut statement = aggregate::statement(self.shape(), query);
+        statement.sql.insert_str(0, "EXPLAIN FORMAT=TRADITIONAL ");
+        let plan = self.asking.rows(statement).await?;
+        // Without a figure there is nothing to read.
+        let rows = |row: &Row| row.get::<Option<u64>, _>("rows").flatten().unwrap_or(0);
+        Ok(plan.iter().map(rows).sum())
     }
 }

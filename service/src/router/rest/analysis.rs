@@ -10,6 +10,7 @@ use super::{
     params::{Params, invalid, missing},
     problem::Problem,
     request::Request,
+    room::ROW_BYTES,
     selection::{self, By},
     time::parse_width,
     views::{BucketsView, LatestReadingsView},
@@ -25,8 +26,9 @@ pub(super) async fn latest(context: Arc<Context>, request: Request) -> Result<An
     let selection = selection::selection(&params, By::Ids)?;
     let pairs = selection.pairs.unwrap_or_default();
     let sensor_type = selection.sensor_type.as_deref();
+    let room = context.rooms.take(pairs.len(), ROW_BYTES).await?;
     let latest = context.manage.latest(pairs, sensor_type).await?;
-    Ok(Answer::json(&LatestReadingsView::from(latest)))
+    Ok(Answer::page(LatestReadingsView::from(latest), room))
 }
 
 /// Count, min, max, avg, first and last per time bucket and series.
@@ -48,11 +50,13 @@ pub(super) async fn aggregate(context: Arc<Context>, request: Request) -> Result
             .transpose()?,
         limit: selection::limit(&params)?,
     };
+    let room = context.heavy_rooms.take(query.limit, ROW_BYTES).await?;
     let page = context.manage.aggregate(query).await?;
-    Ok(Answer::json(&BucketsView {
+    let view = BucketsView {
         next_cursor: page.next.map(|key| cursor::encode(fingerprint, &key)),
         buckets: page.items.into_iter().map(Into::into).collect(),
-    }))
+    };
+    Ok(Answer::page(view, room))
 }
 
 fn bucket_width(params: &Params<'_>) -> Result<BucketWidth, Problem> {

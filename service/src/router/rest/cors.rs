@@ -1,5 +1,7 @@
 //! Cross-origin requests, for the origins that are configured; none by default.
 
+use std::sync::Arc;
+
 use warp::{
     Filter as _, Rejection,
     filters::{BoxedFilter, cors::CorsForbidden},
@@ -8,8 +10,9 @@ use warp::{
 };
 
 use super::{
-    answer::{request_id, respond},
+    Context,
     problem::{Kind, Problem},
+    respond::{request_id, respond},
 };
 
 /// Seconds for which a browser may keep the permission.
@@ -17,6 +20,7 @@ const MAX_AGE_S: u32 = 600;
 
 pub(super) fn around(
     routes: BoxedFilter<(Response,)>,
+    context: &Arc<Context>,
     origins: &[String],
 ) -> BoxedFilter<(Response,)> {
     if origins.is_empty() {
@@ -38,14 +42,19 @@ pub(super) fn around(
     } else {
         cors.allow_origins(origins.iter().map(String::as_str))
     };
-    let refused = |rejection: Rejection| async move {
-        rejection.find::<CorsForbidden>().ok_or_else(warp::reject)?;
-        let detail =
-            "This origin, method or header is not allowed: see the setting rest.cors_origins.";
-        let problem = Problem::new(Kind::CrossOriginRefused, detail);
-        let headers = HeaderMap::new();
-        let id = request_id(&headers);
-        Ok::<_, Rejection>(respond(Err(problem), &Method::GET, &headers, &id))
+    let workers = context.workers.clone();
+    let refused = move |rejection: Rejection| {
+        let workers = workers.clone();
+        async move {
+            rejection.find::<CorsForbidden>().ok_or_else(warp::reject)?;
+            let detail =
+                "This origin, method or header is not allowed: see the setting rest.cors_origins.";
+            let problem = Problem::new(Kind::CrossOriginRefused, detail);
+            let headers = HeaderMap::new();
+            let id = request_id(&headers);
+            let response = respond(Err(problem), &Method::GET, &headers, &id, &workers).await;
+            Ok::<_, Rejection>(response)
+        }
     };
     routes
         .with(cors.build())

@@ -1,9 +1,13 @@
 //! The OpenAPI document and the pages of the Swagger UI.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
 
+use bytes::Bytes;
 use utoipa::OpenApi;
-use warp::http::{StatusCode, header};
+use warp::http::HeaderValue;
 
 use super::{
     Context, analysis,
@@ -62,8 +66,12 @@ pub fn openapi_json() -> &'static str {
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "service",
     responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
-pub(super) async fn openapi(_: Arc<Context>, _: Request) -> Result<Answer, Problem> {
-    Ok(Answer::whole(StatusCode::OK, JSON, openapi_json()))
+pub(super) async fn openapi(context: Arc<Context>, _: Request) -> Result<Answer, Problem> {
+    let json = HeaderValue::from_static(JSON);
+    let document = Bytes::from_static(openapi_json().as_bytes());
+    let (files, workers) = (&context.static_files, &context.workers);
+    let file = files.get("openapi.json", json, document, workers).await?;
+    Ok(Answer::static_file(file))
 }
 
 /// Leads to the Swagger UI.
@@ -79,7 +87,10 @@ pub(super) async fn swagger(_: Arc<Context>, _: Request) -> Result<Answer, Probl
     responses((status = 200, description = "The file", body = String, content_type = "text/html"),
         (status = 404, description = "No such file", body = ProblemDocument<'static>,
          content_type = "application/problem+json")))]
-pub(super) async fn swagger_file(_: Arc<Context>, request: Request) -> Result<Answer, Problem> {
+pub(super) async fn swagger_file(
+    context: Arc<Context>,
+    request: Request,
+) -> Result<Answer, Problem> {
     let name = request.segment()?;
     let missing = || {
         Problem::new(
@@ -92,6 +103,11 @@ pub(super) async fn swagger_file(_: Arc<Context>, request: Request) -> Result<An
         .flatten();
     let file = file.ok_or_else(missing)?;
     let content_type = file.content_type.parse().map_err(|_| missing())?;
-    let answer = Answer::whole(StatusCode::OK, "", file.bytes.into_owned());
-    Ok(answer.with(header::CONTENT_TYPE, content_type))
+    let plain = match file.bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    };
+    let (files, workers) = (&context.static_files, &context.workers);
+    let file = files.get(&name, content_type, plain, workers).await?;
+    Ok(Answer::static_file(file))
 }

@@ -1,12 +1,14 @@
 //! Readings as a stream of lines, whatever their number.
 
-use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use std::{io::Write as _, pin::pin, sync::Arc};
 
-use super::{
-    answer::{BrokenOff, Pieces},
-    views::ReadingView,
-};
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use futures::{Stream, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{format::Format, views::ReadingView, workers::Workers};
 use crate::{model::StoredReading, repository::RepositoryError};
 
 const CSV_HEADER: [&str; 7] = [
@@ -19,51 +21,124 @@ const CSV_HEADER: [&str; 7] = [
     "timestamp_us",
 ];
 
-type Encode = fn(Vec<StoredReading>) -> Result<Vec<u8>, BrokenOff>;
+/// Breaks the connection off: the client then knows that the body is not complete.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("an export broke off")]
+pub(super) struct BrokenOff;
 
-pub(super) fn ndjson(
-    pages: impl Stream<Item = Result<Vec<StoredReading>, RepositoryError>> + Send + Sync + 'static,
-) -> Pieces {
-    encoded(pages, ndjson_lines)
-}
+/// The pieces of a body that is made while it is sent.
+pub(super) type Pieces = ReceiverStream<Result<Bytes, BrokenOff>>;
 
-pub(super) fn csv(
-    pages: impl Stream<Item = Result<Vec<StoredReading>, RepositoryError>> + Send + Sync + 'static,
+/// Encodes pages as the client takes them: one page waits, and the next is not read before that one is taken. Ends
+/// when the client is gone, in the middle of a statement if need be.
+pub(super) fn pieces(
+    pages: impl Stream<Item = Result<Vec<StoredReading>, RepositoryError>> + Send + 'static,
+    format: Format,
+    compressed: bool,
+    workers: Arc<Workers>,
 ) -> Pieces {
-    let header = CSV_HEADER.join(",") + "\n";
-    let header = futures::stream::iter([Ok(Bytes::from(header))]);
-    Box::pin(header.chain(encoded(pages, csv_lines)))
-}
-
-fn encoded(
-    pages: impl Stream<Item = Result<Vec<StoredReading>, RepositoryError>> + Send + Sync + 'static,
-    encode: Encode,
-) -> Pieces {
-    Box::pin(pages.map(move |page| match page {
-        Ok(readings) => encode(readings).map(Bytes::from),
-        Err(error) => {
-            tracing::warn!(%error, "an export broke off");
-            Err(BrokenOff)
+    let (send, receive) = mpsc::channel(1);
+    let sending = async move {
+        let mut pages = pin!(pages);
+        let mut lines = Lines::new(format, compressed);
+        loop {
+            let Ok(room) = send.reserve().await else {
+                return;
+            };
+            let page = tokio::select! {
+                () = send.closed() => return,
+                page = pages.next() => page,
+            };
+            let is_last = page.is_none();
+            let (lines_back, piece) = match page.transpose() {
+                Ok(page) => match workers.run(move || lines.piece(page)).await {
+                    Ok((lines, Some(piece))) => (lines, Ok(piece)),
+                    _ => return room.send(Err(BrokenOff)),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "an export broke off");
+                    return room.send(Err(BrokenOff));
+                }
+            };
+            lines = lines_back;
+            match &piece {
+                Ok(piece) if piece.is_empty() => {}
+                _ => room.send(piece),
+            }
+            if is_last {
+                return;
+            }
         }
-    }))
+    };
+    tokio::spawn(tracing::Instrument::in_current_span(sending));
+    ReceiverStream::new(receive)
 }
 
-fn ndjson_lines(readings: Vec<StoredReading>) -> Result<Vec<u8>, BrokenOff> {
-    let mut lines = Vec::new();
+/// Turns pages into pieces of a body.
+struct Lines {
+    format: Format,
+    /// Whether the first line is still to come.
+    begins: bool,
+    encoder: Option<GzEncoder<Vec<u8>>>,
+}
+
+impl Lines {
+    fn new(format: Format, compressed: bool) -> Self {
+        Self {
+            format,
+            begins: true,
+            encoder: compressed.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
+        }
+    }
+
+    /// The piece for a page, or the last one; None when it cannot be made.
+    fn piece(mut self, page: Option<Vec<StoredReading>>) -> (Self, Option<Bytes>) {
+        let rows = page.as_ref().map(Vec::len);
+        tracing::trace!(rows, compressed = self.encoder.is_some(), "encoded");
+        let piece = self.encode(page);
+        (self, piece)
+    }
+
+    fn encode(&mut self, page: Option<Vec<StoredReading>>) -> Option<Bytes> {
+        let mut lines = Vec::new();
+        if std::mem::take(&mut self.begins) && self.format == Format::Csv {
+            lines.extend(CSV_HEADER.join(",").bytes().chain([b'\n']));
+        }
+        let is_last = page.is_none();
+        let readings = page.unwrap_or_default();
+        match self.format {
+            Format::Csv => csv_lines(readings, &mut lines)?,
+            Format::Json | Format::Ndjson => ndjson_lines(readings, &mut lines)?,
+        }
+        let Some(mut encoder) = self.encoder.take() else {
+            return Some(lines.into());
+        };
+        encoder.write_all(&lines).ok()?;
+        if is_last {
+            return Some(encoder.finish().ok()?.into());
+        }
+        // So that a client sees these rows while the rest is still being read.
+        encoder.flush().ok()?;
+        let piece = std::mem::take(encoder.get_mut());
+        self.encoder = Some(encoder);
+        Some(piece.into())
+    }
+}
+
+fn ndjson_lines(readings: Vec<StoredReading>, lines: &mut Vec<u8>) -> Option<()> {
     for reading in readings {
-        serde_json::to_writer(&mut lines, &ReadingView::from(reading)).map_err(|_| BrokenOff)?;
+        serde_json::to_writer(&mut *lines, &ReadingView::from(reading)).ok()?;
         lines.push(b'\n');
     }
-    Ok(lines)
+    Some(())
 }
 
-fn csv_lines(readings: Vec<StoredReading>) -> Result<Vec<u8>, BrokenOff> {
-    let mut lines = csv::WriterBuilder::new()
+fn csv_lines(readings: Vec<StoredReading>, lines: &mut Vec<u8>) -> Option<()> {
+    let mut records = csv::WriterBuilder::new()
         .has_headers(false)
-        .from_writer(Vec::new());
+        .from_writer(lines);
     for reading in readings {
-        let line = lines.serialize(ReadingView::from(reading));
-        line.map_err(|_| BrokenOff)?;
+        records.serialize(ReadingView::from(reading)).ok()?;
     }
-    lines.into_inner().map_err(|_| BrokenOff)
+    records.flush().ok()
 }

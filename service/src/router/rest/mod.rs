@@ -3,9 +3,11 @@
 mod analysis;
 mod answer;
 mod changes;
+mod compress;
 mod cors;
 mod cursor;
 mod docs;
+mod entity_tag;
 mod export;
 mod format;
 mod health;
@@ -15,12 +17,17 @@ mod params;
 mod problem;
 mod readings;
 mod request;
+mod respond;
+mod room;
 mod routes;
 mod selection;
 mod server;
+mod static_files;
 mod streams;
+mod taking;
 mod time;
 mod views;
+mod workers;
 
 use std::sync::Arc;
 
@@ -28,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use self::docs::openapi_json;
+use self::{room::Rooms, server::Bounds, static_files::StaticFiles, workers::Workers};
 use crate::{
     config::RestConfig,
     usecase::{
@@ -37,6 +45,9 @@ use crate::{
     },
 };
 
+/// Heavy queries have this part of the memory for answers.
+const HEAVY_SHARE: u32 = 4;
+
 /// What handlers work with.
 struct Context {
     manage: Arc<Manage>,
@@ -45,6 +56,11 @@ struct Context {
     partitions: Option<Arc<PartitionManager>>,
     readiness: Arc<Readiness>,
     draining: CancellationToken,
+    workers: Arc<Workers>,
+    rooms: Rooms,
+    /// Apart, for heavy queries wait for their turns in it.
+    heavy_rooms: Rooms,
+    static_files: StaticFiles,
 }
 
 #[allow(
@@ -63,13 +79,29 @@ pub async fn serve(
     draining: CancellationToken,
     closing: CancellationToken,
 ) {
+    let workers = match Workers::start() {
+        Ok(workers) => Arc::new(workers),
+        Err(error) => {
+            tracing::error!(%error, "REST has no threads to work with");
+            return;
+        }
+    };
+    let of_heavy_queries = config.answer_bytes / HEAVY_SHARE;
     let context = Arc::new(Context {
         manage,
         ingest,
         partitions,
         readiness,
         draining,
+        workers,
+        rooms: Rooms::new(config.answer_bytes - of_heavy_queries),
+        heavy_rooms: Rooms::new(of_heavy_queries),
+        static_files: StaticFiles::default(),
     });
-    let routes = cors::around(routes::all(&context), &config.cors_origins);
-    server::serve(listener, warp::service(routes), closing).await;
+    let bounds = Bounds {
+        connections: config.max_connections,
+        write_deadline: config.write_deadline(),
+    };
+    let routes = cors::around(routes::all(&context), &context, &config.cors_origins);
+    server::serve(listener, warp::service(routes), bounds, closing).await;
 }

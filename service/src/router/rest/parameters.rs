@@ -106,7 +106,8 @@ parameters!(DryRun {
 });
 
 parameters!(Width {
-    /// Width of a bucket, 1s to 30d: a whole number of s, m, h or d; buckets are aligned to UTC
+    /// Width of a bucket, 1s to 30d: a whole number of s, m, h or d; buckets are aligned to UTC; how many the range may
+    /// have is a setting, rest.max_buckets
     #[param(example = "5m")]
     bucket: String,
 });
@@ -121,7 +122,7 @@ pub(super) enum QueryProblems {
     /// The database cannot answer this: the service's log says why, by the request id
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(ProblemDocument<'static>),
-    /// The database is not available
+    /// The database is not available, or the service is busy with other requests: Retry-After says when to ask again
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(ProblemDocument<'static>),
 }

@@ -4,7 +4,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use crate::{model::Fault, repository::RepositoryError, usecase::manage::ChangeError};
+use crate::{
+    model::Fault,
+    repository::RepositoryError,
+    usecase::manage::{Busy, ChangeError, Costly, QueryError},
+};
 
 /// What went wrong, as far as programs have to tell it apart. The names are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,7 @@ pub(super) enum Kind {
     UnsupportedMediaType,
     InvalidChange,
     CrossOriginRefused,
+    Busy,
     DatabaseUnavailable,
     Internal,
 }
@@ -99,6 +104,11 @@ impl Kind {
                 "urn:sluicegate:problem:cross-origin-refused",
                 StatusCode::FORBIDDEN,
                 "Pages of this origin may not use the API",
+            ),
+            Self::Busy => (
+                "urn:sluicegate:problem:busy",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The service is busy with other requests",
             ),
             Self::DatabaseUnavailable => (
                 "urn:sluicegate:problem:database-unavailable",
@@ -211,6 +221,39 @@ impl From<RepositoryError> for Problem {
         };
         tracing::warn!(%error, "a request failed at the database");
         Self::new(kind, detail)
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        let bucket = |detail| Self::of("bucket", Kind::InvalidParameter, detail);
+        match error {
+            QueryError::Storage(error) => error.into(),
+            QueryError::Busy(busy) => busy.into(),
+            QueryError::TooManyBuckets { buckets, most } => bucket(format!(
+                "The range from from_time to to_time has {buckets} buckets of this width, and {most} are the most \
+                 (rest.max_buckets): take a wider bucket or a shorter range."
+            )),
+            QueryError::TooManyReadings { expected, most } => Self::of(
+                "to_time",
+                Kind::InvalidParameter,
+                format!(
+                    "The database expects to read {expected} readings for this, and {most} are the most \
+                     (rest.max_scanned_rows): take a shorter range or fewer id pairs."
+                ),
+            ),
+        }
+    }
+}
+
+impl From<Busy> for Problem {
+    fn from(busy: Busy) -> Self {
+        let setting = match busy.with {
+            Costly::HeavyQuery => "rest.max_heavy_queries",
+            Costly::Export => "rest.max_exports",
+        };
+        let detail = format!("{busy} ({setting}): try again in a moment.");
+        Self::new(Kind::Busy, detail)
     }
 }
 

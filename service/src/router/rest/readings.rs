@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::{
     Context,
     answer::Answer,
-    cursor, export,
+    cursor,
     format::Format,
     parameters::{ByIds, ByIdsTime, ByTime, Paging, QueryProblems},
     params::Params,
     problem::{Problem, ProblemDocument},
     request::Request,
+    room::ROW_BYTES,
     selection::{self, By},
     views::ReadingsView,
 };
@@ -62,15 +63,17 @@ async fn query(context: Arc<Context>, request: Request, by: By) -> Result<Answer
     let format = Format::of(&request, &params)?;
     if format == Format::Json {
         let limit = selection::limit(&params)?;
+        let rooms = match selected.is_filtered() {
+            true => &context.heavy_rooms,
+            false => &context.rooms,
+        };
+        let room = rooms.take(limit, ROW_BYTES).await?;
         let page = context.manage.page(&selected, order, from, limit).await?;
         let cursor = |place: &Place| cursor::encode(fingerprint, place);
-        return Ok(Answer::json(&ReadingsView::new(page, cursor)));
+        return Ok(Answer::page(ReadingsView::new(page, cursor), room));
     }
     let limit = selection::any_limit(&params)?;
     let manage = context.manage.clone();
     let pages = manage.export(selected, order, from, limit).await?;
-    Ok(match format {
-        Format::Csv => Answer::pieces("text/csv; charset=utf-8", export::csv(pages)),
-        _ => Answer::pieces("application/x-ndjson", export::ndjson(pages)),
-    })
+    Ok(Answer::export(format, pages))
 }

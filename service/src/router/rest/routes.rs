@@ -15,11 +15,12 @@ use warp::{
 
 use super::{
     Context, analysis,
-    answer::{Answer, request_id, respond},
+    answer::Answer,
     changes, docs, health,
     problem::{Kind, Problem},
     readings,
     request::{BodyStream, Request},
+    respond::{request_id, respond},
     streams,
 };
 
@@ -83,12 +84,17 @@ pub(super) fn all(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
             routes = routes.or(filter).unify().boxed();
         }
     }
+    let workers = context.workers.clone();
     let rest = warp::path::full()
         .and(warp::method())
         .and(warp::header::headers_cloned())
-        .map(|path: FullPath, method: Method, headers: HeaderMap| {
-            let problem = no_route(path.as_str(), &method);
-            respond(Err(problem), &method, &headers, &request_id(&headers))
+        .then(move |path: FullPath, method: Method, headers: HeaderMap| {
+            let workers = workers.clone();
+            async move {
+                let problem = no_route(path.as_str(), &method);
+                let id = request_id(&headers);
+                respond(Err(problem), &method, &headers, &id, &workers).await
+            }
         });
     routes.or(rest).unify().boxed()
 }
@@ -161,8 +167,12 @@ async fn answer(
     let id = request_id(&headers);
     // Whatever the log says of this request has its id, so the span is one of any level.
     let span = tracing::error_span!("request", id);
-    let answer = (route.handler)(context, request).instrument(span).await;
-    let response = respond(answer, &method, &headers, &id);
+    let workers = context.workers.clone();
+    let response = async {
+        let answer = (route.handler)(context, request).await;
+        respond(answer, &method, &headers, &id, &workers).await
+    };
+    let response = response.instrument(span).await;
     tracing::debug!(
         request_id = id,
         %method,

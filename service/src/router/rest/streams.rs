@@ -10,6 +10,7 @@ use super::{
     params::Params,
     problem::{Kind, Problem, ProblemDocument},
     request::Request,
+    room::{QUARANTINED_BYTES, ROW_BYTES},
     selection,
     views::{RejectionsView, StreamView, StreamsView},
 };
@@ -26,11 +27,13 @@ pub(super) async fn all(context: Arc<Context>, request: Request) -> Result<Answe
     let after: Option<String> = cursor
         .map(|cursor| cursor::decode(fingerprint, &cursor))
         .transpose()?;
+    let room = context.rooms.take(limit, ROW_BYTES).await?;
     let page = context.manage.streams(after.as_deref(), limit).await?;
-    Ok(Answer::json(&StreamsView {
+    let view = StreamsView {
         next_cursor: page.next.map(|name| cursor::encode(fingerprint, &name)),
         streams: page.items.into_iter().map(Into::into).collect(),
-    }))
+    };
+    Ok(Answer::page(view, room))
 }
 
 /// Where one stream stands.
@@ -91,11 +94,13 @@ async fn quarantine(
     let after = cursor
         .map(|cursor| cursor::decode(fingerprint, &cursor))
         .transpose()?;
+    let room = context.rooms.take(limit, QUARANTINED_BYTES).await?;
     let page = context.manage.quarantine(&of, after, limit).await?;
-    Ok(Answer::json(&RejectionsView {
+    let view = RejectionsView {
         next_cursor: page.next.map(|key| cursor::encode(fingerprint, &key)),
         rejections: page.items.into_iter().map(Into::into).collect(),
-    }))
+    };
+    Ok(Answer::page(view, room))
 }
 
 fn no_such_stream() -> Problem {

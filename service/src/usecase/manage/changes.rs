@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::{Manage, pace};
+use super::{Manage, QueryError, pace};
 use crate::{
     model::{Change, Fault, Limits, Order, Selection},
     repository::{RepositoryError, Stretch},
@@ -35,11 +35,12 @@ impl Manage {
     /// How many readings are selected now.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub async fn count(&self, selection: &Selection) -> Result<u64, RepositoryError> {
+    /// When the database does not answer, or is busy with other heavy queries.
+    pub async fn count(&self, selection: &Selection) -> Result<u64, QueryError> {
+        let _turn = self.heavy.take().await?;
         let mut count = 0;
         for leg in 0..selection.legs() {
-            count += self.store.count(selection, leg).await?;
+            count += self.stores.heavy.count(selection, leg).await?;
         }
         Ok(count)
     }
@@ -88,7 +89,8 @@ impl Manage {
         done: &mut u64,
     ) -> Result<(), RepositoryError> {
         let newest = self
-            .store
+            .stores
+            .changes
             .page(selection, leg, Order::Descending, None, 1)
             .await?;
         let Some(last) = newest.first().map(|reading| reading.key()) else {
@@ -99,7 +101,8 @@ impl Manage {
             let begun = Instant::now();
             let rest_of_leg = Stretch { after, last };
             let end = self
-                .store
+                .stores
+                .changes
                 .stretch(selection, leg, rest_of_leg, STRETCH_ROWS)
                 .await?;
             let Some(end) = end else {
@@ -121,11 +124,12 @@ impl Manage {
         stretch: Stretch,
         work: &Work<'_>,
     ) -> Result<u64, RepositoryError> {
+        let store = &self.stores.changes;
         let mut attempt = 1;
         loop {
             let changed = match work {
-                Work::Delete => self.store.delete(selection, leg, stretch).await,
-                Work::Update(change) => self.store.update(selection, leg, stretch, change).await,
+                Work::Delete => store.delete(selection, leg, stretch).await,
+                Work::Update(change) => store.update(selection, leg, stretch, change).await,
             };
             match changed {
                 Err(RepositoryError::Contention(reason)) if attempt < ATTEMPTS => {

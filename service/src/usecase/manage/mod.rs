@@ -4,13 +4,18 @@ mod changes;
 mod pace;
 pub mod partitions;
 mod queries;
+mod query_error;
 mod retention;
+mod turns;
 
 use std::sync::Arc;
 
+use self::turns::Turns;
 pub use self::{
     changes::ChangeError,
     queries::{EXPORT_PAGE_ROWS, Page},
+    query_error::QueryError,
+    turns::{Busy, Costly},
 };
 use crate::{
     model::Limits,
@@ -18,24 +23,47 @@ use crate::{
     usecase::ingest::Ingest,
 };
 
+/// How much is done at once, and for one query.
+#[derive(Clone, Copy, Debug)]
+pub struct ManageSettings {
+    /// Exports at once.
+    pub max_exports: usize,
+    /// Aggregates, counts and filtered pages at once.
+    pub max_heavy_queries: usize,
+    /// Time buckets in the range of an aggregate.
+    pub max_buckets: u64,
+    /// Readings that the database may expect to read for an aggregate.
+    pub max_scanned_rows: u64,
+}
+
+/// The stored readings, once for each kind of work: none takes the connections of another.
+pub struct Stores {
+    /// Pages that are as much work as they bring rows.
+    pub pages: Arc<dyn ReadingStore>,
+    pub heavy: Arc<dyn ReadingStore>,
+    pub exports: Arc<dyn ReadingStore>,
+    pub changes: Arc<dyn ReadingStore>,
+    pub ledger: Arc<dyn LedgerReader>,
+}
+
 /// Queries and changes stored readings.
 pub struct Manage {
-    store: Arc<dyn ReadingStore>,
-    ledger: Arc<dyn LedgerReader>,
+    stores: Stores,
+    settings: ManageSettings,
+    heavy: Turns,
+    exports: Turns,
     /// Asked how busy it is: changes give way to readings that come in.
     ingest: Arc<Ingest>,
 }
 
 impl Manage {
     #[must_use]
-    pub fn new(
-        store: Arc<dyn ReadingStore>,
-        ledger: Arc<dyn LedgerReader>,
-        ingest: Arc<Ingest>,
-    ) -> Self {
+    pub fn new(stores: Stores, settings: ManageSettings, ingest: Arc<Ingest>) -> Self {
         Self {
-            store,
-            ledger,
+            stores,
+            heavy: Turns::new(Costly::HeavyQuery, settings.max_heavy_queries),
+            exports: Turns::new(Costly::Export, settings.max_exports),
+            settings,
             ingest,
         }
     }
@@ -43,6 +71,6 @@ impl Manage {
     /// What the table can hold.
     #[must_use]
     pub fn limits(&self) -> &Limits {
-        self.store.limits()
+        self.stores.pages.limits()
     }
 }

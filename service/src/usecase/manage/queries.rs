@@ -1,23 +1,21 @@
 //! Pages, exports, newest readings, aggregates, ledger and quarantine. Each step is one short statement, so whoever
 //! reads slowly holds no lock and no snapshot.
 
-use futures::Stream;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use std::sync::Arc;
 
-use super::Manage;
+use futures::Stream;
+
+use super::{Manage, QueryError, turns::Turn};
 use crate::{
     model::{
         Bucket, BucketKey, IdPair, Latest, Order, Place, QuarantineKey, QuarantineOf, Quarantined,
         Selection, StoredReading, StreamStanding,
     },
-    repository::{AggregateQuery, RepositoryError},
+    repository::{AggregateQuery, ReadingStore, RepositoryError},
 };
 
 /// Rows of one statement of an export.
-pub const EXPORT_PAGE_ROWS: usize = 5_000;
-/// Pages that an export reads ahead of its client: its memory is this many pages, and two more in hand.
-const EXPORT_PAGES_AHEAD: usize = 1;
+pub const EXPORT_PAGE_ROWS: usize = 2_000;
 
 /// A page, and where the next one begins.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,83 +36,55 @@ impl<T, P> Page<T, P> {
 }
 
 impl Manage {
-    /// Readings of a selection, from a place on: leg by leg, each in order of (timestamp, id).
+    /// Readings of a selection, from a place on: leg by leg, each in order of (timestamp, id). A filtered one is a
+    /// heavy query.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not answer, or is busy with other heavy queries.
     pub async fn page(
         &self,
         selection: &Selection,
         order: Order,
         from: Place,
         limit: usize,
-    ) -> Result<Page<StoredReading, Place>, RepositoryError> {
-        let mut items = Vec::new();
-        let mut place = from;
-        while place.leg < selection.legs() {
-            // One more than fits tells whether there is a next page.
-            let wanted = limit + 1 - items.len();
-            let found = self
-                .store
-                .page(selection, place.leg, order, place.key, wanted)
-                .await?;
-            items.extend(found.into_iter().map(|reading| (place.leg, reading)));
-            if items.len() > limit {
-                break;
-            }
-            place = Place {
-                leg: place.leg + 1,
-                key: None,
-            };
-        }
-        let page = Page::cut(items, limit, |(leg, reading)| Place {
-            leg: *leg,
-            key: Some(reading.key()),
-        });
-        Ok(Page {
-            items: page.items.into_iter().map(|(_, reading)| reading).collect(),
-            next: page.next,
-        })
+    ) -> Result<Page<StoredReading, Place>, QueryError> {
+        let (store, _turn) = match selection.is_filtered() {
+            true => (&self.stores.heavy, Some(self.heavy.take().await?)),
+            false => (&self.stores.pages, None),
+        };
+        Ok(page(store.as_ref(), selection, order, from, limit).await?)
     }
 
-    /// All of a selection, or its first `limit` readings, page by page. Memory stays flat: a task reads one page
-    /// ahead, and ends when the stream is dropped.
+    /// All of a selection, or its first `limit` readings, page by page, each read when it is asked for.
     ///
     /// # Errors
-    /// When the database does not answer to the first page; later errors end the stream.
+    /// When too many exports are under way, and when the database does not answer to the first page; later errors end
+    /// the stream.
     pub async fn export(
-        self: std::sync::Arc<Self>,
+        self: Arc<Self>,
         selection: Selection,
         order: Order,
         from: Place,
         limit: Option<u64>,
-    ) -> Result<impl Stream<Item = Result<Vec<StoredReading>, RepositoryError>>, RepositoryError>
-    {
-        let mut left = limit.unwrap_or(u64::MAX);
-        let rows = |left: u64| EXPORT_PAGE_ROWS.min(usize::try_from(left).unwrap_or(usize::MAX));
-        let first = self.page(&selection, order, from, rows(left)).await?;
-        let (send, receive) = mpsc::channel(EXPORT_PAGES_AHEAD);
-        tokio::spawn(async move {
-            let mut page = first;
-            loop {
-                left -= page.items.len() as u64;
-                let next = page.next.filter(|_| left > 0);
-                if send.send(Ok(page.items)).await.is_err() {
-                    return;
-                }
-                let Some(from) = next else {
-                    return;
-                };
-                page = match self.page(&selection, order, from, rows(left)).await {
-                    Ok(page) => page,
-                    Err(error) => {
-                        let _ = send.send(Err(error)).await;
-                        return;
-                    }
-                };
-            }
+    ) -> Result<
+        impl Stream<Item = Result<Vec<StoredReading>, RepositoryError>> + Send + use<>,
+        QueryError,
+    > {
+        let mut export = Export {
+            _turn: self.exports.take().await?,
+            manage: self,
+            selection,
+            order,
+            left: limit.unwrap_or(u64::MAX),
+            next: Some(from),
+        };
+        let first = export.page().await?;
+        let rest = futures::stream::try_unfold(export, |mut export: Export| async move {
+            let page = export.page().await?;
+            Ok(page.map(|page| (page, export)))
         });
-        Ok(ReceiverStream::new(receive))
+        let first = futures::stream::iter(first.map(Ok));
+        Ok(futures::StreamExt::chain(first, rest))
     }
 
     /// The newest reading of each pair.
@@ -126,7 +96,7 @@ impl Manage {
         pairs: Vec<IdPair>,
         sensor_type: Option<&str>,
     ) -> Result<Vec<Latest>, RepositoryError> {
-        let newest = self.store.latest(&pairs, sensor_type).await?;
+        let newest = self.stores.pages.latest(&pairs, sensor_type).await?;
         let latest = pairs.into_iter().zip(newest);
         Ok(latest
             .map(|(pair, reading)| Latest { pair, reading })
@@ -136,14 +106,27 @@ impl Manage {
     /// Figures per time bucket and series; `query.limit` is that of the page.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the range has too many buckets or readings, when the database does not answer, or is busy with other heavy
+    /// queries.
     pub async fn aggregate(
         &self,
         mut query: AggregateQuery,
-    ) -> Result<Page<Bucket, BucketKey>, RepositoryError> {
+    ) -> Result<Page<Bucket, BucketKey>, QueryError> {
+        let limits = &self.settings;
+        let buckets = query.buckets(&self.limits().timestamp);
+        if buckets > limits.max_buckets {
+            let most = limits.max_buckets;
+            return Err(QueryError::TooManyBuckets { buckets, most });
+        }
         let limit = query.limit;
         query.limit += 1;
-        let buckets = self.store.aggregate(&query).await?;
+        let _turn = self.heavy.take().await?;
+        let expected = self.stores.heavy.expected_rows(&query).await?;
+        if expected > limits.max_scanned_rows {
+            let most = limits.max_scanned_rows;
+            return Err(QueryError::TooManyReadings { expected, most });
+        }
+        let buckets = self.stores.heavy.aggregate(&query).await?;
         Ok(Page::cut(buckets, limit, Bucket::key))
     }
 
@@ -156,7 +139,7 @@ impl Manage {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<StreamStanding, String>, RepositoryError> {
-        let streams = self.ledger.streams(after, limit + 1).await?;
+        let streams = self.stores.ledger.streams(after, limit + 1).await?;
         Ok(Page::cut(streams, limit, |stream| stream.stream_id.clone()))
     }
 
@@ -165,7 +148,7 @@ impl Manage {
     /// # Errors
     /// When the database does not answer.
     pub async fn stream(&self, stream_id: &str) -> Result<Option<StreamStanding>, RepositoryError> {
-        self.ledger.stream(stream_id).await
+        self.stores.ledger.stream(stream_id).await
     }
 
     /// Readings in quarantine.
@@ -178,10 +161,70 @@ impl Manage {
         after: Option<QuarantineKey>,
         limit: usize,
     ) -> Result<Page<Quarantined, QuarantineKey>, RepositoryError> {
-        let found = self.ledger.quarantine(of, after, limit + 1).await?;
+        let found = self.stores.ledger.quarantine(of, after, limit + 1).await?;
         Ok(Page::cut(found, limit, |reading| QuarantineKey {
             seq: reading.seq.0,
             id: reading.id,
         }))
     }
+}
+
+/// An export under way.
+struct Export {
+    manage: Arc<Manage>,
+    selection: Selection,
+    order: Order,
+    /// Readings that it may still bring.
+    left: u64,
+    /// None at the end.
+    next: Option<Place>,
+    _turn: Turn,
+}
+
+impl Export {
+    async fn page(&mut self) -> Result<Option<Vec<StoredReading>>, RepositoryError> {
+        let Some(from) = self.next.take().filter(|_| self.left > 0) else {
+            return Ok(None);
+        };
+        let rows = EXPORT_PAGE_ROWS.min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let store = self.manage.stores.exports.as_ref();
+        let page = page(store, &self.selection, self.order, from, rows).await?;
+        self.left -= page.items.len() as u64;
+        self.next = page.next;
+        Ok(Some(page.items))
+    }
+}
+
+async fn page(
+    store: &dyn ReadingStore,
+    selection: &Selection,
+    order: Order,
+    from: Place,
+    limit: usize,
+) -> Result<Page<StoredReading, Place>, RepositoryError> {
+    let mut items = Vec::new();
+    let mut place = from;
+    while place.leg < selection.legs() {
+        // One more than fits tells whether there is a next page.
+        let wanted = limit + 1 - items.len();
+        let found = store
+            .page(selection, place.leg, order, place.key, wanted)
+            .await?;
+        items.extend(found.into_iter().map(|reading| (place.leg, reading)));
+        if items.len() > limit {
+            break;
+        }
+        place = Place {
+            leg: place.leg + 1,
+            key: None,
+        };
+    }
+    let page = Page::cut(items, limit, |(leg, reading)| Place {
+        leg: *leg,
+        key: Some(reading.key()),
+    });
+    Ok(Page {
+        items: page.items.into_iter().map(|(_, reading)| reading).collect(),
+        next: page.next,
+    })
 }

@@ -1,0 +1,218 @@
+//! Settings under `rest:`.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use warp::http::uri::Authority;
+
+use super::ConfigError;
+use crate::usecase::manage::ManageSettings;
+
+/// Settings under `rest:`, as given by one source.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RestOverrides {
+    /// Origins whose pages may use REST, as in https://dash.example, or * for all; separated by commas [default: none]
+    #[arg(
+        long = "rest-cors-origins",
+        env = "SLUICEGATE_REST_CORS_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub cors_origins: Option<Vec<String>>,
+
+    /// Connections at once; those beyond wait until one ends; 1 to 65536 [default: 400]
+    #[arg(
+        long = "rest-max-connections",
+        env = "SLUICEGATE_REST_MAX_CONNECTIONS",
+        value_name = "N"
+    )]
+    pub max_connections: Option<usize>,
+
+    /// Cuts off a client that takes nothing of its answer for so long, seconds; 1 to 3600 [default: 60]
+    #[arg(
+        long = "rest-write-deadline-s",
+        env = "SLUICEGATE_REST_WRITE_DEADLINE_S",
+        value_name = "SECONDS"
+    )]
+    pub write_deadline_s: Option<u64>,
+
+    /// Memory for pages that are made or wait for their clients, bytes; from 16777216 [default: 33554432]
+    #[arg(
+        long = "rest-answer-bytes",
+        env = "SLUICEGATE_REST_ANSWER_BYTES",
+        value_name = "BYTES"
+    )]
+    pub answer_bytes: Option<u32>,
+
+    /// Exports at once; 1 to 1024 [default: 16]
+    #[arg(
+        long = "rest-max-exports",
+        env = "SLUICEGATE_REST_MAX_EXPORTS",
+        value_name = "N"
+    )]
+    pub max_exports: Option<usize>,
+
+    /// Aggregates, counts (dry_run) and pages of one sensor_type at once, each with a database connection; 1 to 64
+    /// [default: 4]
+    #[arg(
+        long = "rest-max-heavy-queries",
+        env = "SLUICEGATE_REST_MAX_HEAVY_QUERIES",
+        value_name = "N"
+    )]
+    pub max_heavy_queries: Option<usize>,
+
+    /// Time buckets in the range of an aggregate at the most; from 1 [default: 10000000]
+    #[arg(
+        long = "rest-max-buckets",
+        env = "SLUICEGATE_REST_MAX_BUCKETS",
+        value_name = "N"
+    )]
+    pub max_buckets: Option<u64>,
+
+    /// Readings that the database may expect to read for a page of an aggregate; from 1 [default: 10000000]
+    #[arg(
+        long = "rest-max-scanned-rows",
+        env = "SLUICEGATE_REST_MAX_SCANNED_ROWS",
+        value_name = "ROWS"
+    )]
+    pub max_scanned_rows: Option<u64>,
+}
+
+/// The settings in effect.
+#[derive(Clone, Debug, Serialize)]
+pub struct RestConfig {
+    /// Empty: none but pages of the service itself.
+    pub cors_origins: Vec<String>,
+    pub max_connections: usize,
+    pub write_deadline_s: u64,
+    pub answer_bytes: u32,
+    pub max_exports: usize,
+    pub max_heavy_queries: usize,
+    pub max_buckets: u64,
+    pub max_scanned_rows: u64,
+}
+
+impl RestConfig {
+    pub(super) fn merge(given: RestOverrides, file: RestOverrides) -> Self {
+        Self {
+            cors_origins: given.cors_origins.or(file.cors_origins).unwrap_or_default(),
+            max_connections: given
+                .max_connections
+                .or(file.max_connections)
+                .unwrap_or(400),
+            write_deadline_s: given
+                .write_deadline_s
+                .or(file.write_deadline_s)
+                .unwrap_or(60),
+            answer_bytes: given.answer_bytes.or(file.answer_bytes).unwrap_or(32 << 20),
+            max_exports: given.max_exports.or(file.max_exports).unwrap_or(16),
+            max_heavy_queries: given
+                .max_heavy_queries
+                .or(file.max_heavy_queries)
+                .unwrap_or(4),
+            max_buckets: given.max_buckets.or(file.max_buckets).unwrap_or(10_000_000),
+            max_scanned_rows: given
+                .max_scanned_rows
+                .or(file.max_scanned_rows)
+                .unwrap_or(10_000_000),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let many = |count: usize| count as u64;
+        for (key, value, from, to, must) in [
+            (
+                "rest.max_connections",
+                many(self.max_connections),
+                1,
+                1 << 16,
+                "1 to 65536",
+            ),
+            (
+                "rest.write_deadline_s",
+                self.write_deadline_s,
+                1,
+                3_600,
+                "1 to 3600",
+            ),
+            (
+                "rest.answer_bytes",
+                self.answer_bytes.into(),
+                16 << 20,
+                u64::MAX,
+                "at least 16777216",
+            ),
+            (
+                "rest.max_exports",
+                many(self.max_exports),
+                1,
+                1_024,
+                "1 to 1024",
+            ),
+            (
+                "rest.max_heavy_queries",
+                many(self.max_heavy_queries),
+                1,
+                64,
+                "1 to 64",
+            ),
+            (
+                "rest.max_buckets",
+                self.max_buckets,
+                1,
+                u64::MAX,
+                "at least 1",
+            ),
+            (
+                "rest.max_scanned_rows",
+                self.max_scanned_rows,
+                1,
+                u64::MAX,
+                "at least 1",
+            ),
+        ] {
+            if !(from..=to).contains(&value) {
+                let value = value.to_string();
+                return Err(ConfigError::Value { key, value, must });
+            }
+        }
+        self.check_origins()
+    }
+
+    fn check_origins(&self) -> Result<(), ConfigError> {
+        let fits = |origin: &String| {
+            let host = origin
+                .split_once("://")
+                .map(|(scheme, host)| (scheme, host.parse()));
+            let fits = matches!(host, Some(("http" | "https", Ok(Authority { .. }))));
+            origin == "*" || fits
+        };
+        match self.cors_origins.iter().find(|it| !fits(it)) {
+            None => Ok(()),
+            Some(origin) => Err(ConfigError::Value {
+                key: "rest.cors_origins",
+                value: format!("{origin:?}"),
+                must: "http://HOST[:PORT], https://HOST[:PORT] or *, each",
+            }),
+        }
+    }
+
+    /// How much management does at once.
+    #[must_use]
+    pub fn manage_settings(&self) -> ManageSettings {
+        ManageSettings {
+            max_exports: self.max_exports,
+            max_heavy_queries: self.max_heavy_queries,
+            max_buckets: self.max_buckets,
+            max_scanned_rows: self.max_scanned_rows,
+        }
+    }
+
+    /// How long a client may take nothing of its answer.
+    #[must_use]
+    pub fn write_deadline(&self) -> Duration {
+        Duration::from_secs(self.write_deadline_s)
+    }
+}

@@ -1,0 +1,131 @@
+//! Statements of management: each on a connection of a pool, and ended when nobody waits for its answer any more.
+
+use std::{pin::pin, time::Duration};
+
+use mysql_async::{Conn, Error, Pool, Row, prelude::Queryable as _};
+use tokio_util::sync::CancellationToken;
+
+use super::{connection::Connector, error::explain, statement::Statement};
+use crate::repository::RepositoryError;
+
+/// Longest wait for a connection.
+const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
+/// Pause between attempts to end a statement: the first may come before the server has begun with it.
+const END_AGAIN: Duration = Duration::from_millis(500);
+/// So much of a statement tells it from what another connection of that number may be doing.
+const BEGINNING_CHARS: usize = 24;
+
+/// Asks the database for whoever manages what is stored. A pool of its own for each kind of work keeps one kind from
+/// taking the connections of another.
+#[derive(Clone, Debug)]
+pub(super) struct Asking {
+    pool: Pool,
+    /// For the short connections that end statements.
+    connector: Connector,
+}
+
+/// What a statement brought.
+struct Answered {
+    rows: Vec<Row>,
+    /// Those that were found, not those that became different.
+    affected: u64,
+}
+
+impl Asking {
+    /// At most `connections` statements run at once.
+    pub(super) fn new(connector: &Connector, server_version: &str, connections: usize) -> Self {
+        Self {
+            pool: connector.management_pool(server_version, connections),
+            connector: connector.clone(),
+        }
+    }
+
+    pub(super) async fn rows(&self, statement: Statement) -> Result<Vec<Row>, RepositoryError> {
+        Ok(self.ask(statement).await?.rows)
+    }
+
+    /// Runs a change and returns how many rows it found.
+    pub(super) async fn affected(&self, statement: Statement) -> Result<u64, RepositoryError> {
+        Ok(self.ask(statement).await?.affected)
+    }
+
+    /// The server goes on with a statement when its client is gone. So this goes on, too, in a task: the connection
+    /// stays taken, and the statement is ended from another one.
+    async fn ask(&self, statement: Statement) -> Result<Answered, RepositoryError> {
+        let conn = connection(&self.pool).await?;
+        let gone = CancellationToken::new();
+        let _dropped_with_this = gone.clone().drop_guard();
+        let running = to_its_end(conn, statement, gone, self.connector.clone());
+        match tokio::spawn(running).await {
+            Ok(answer) => answer.map_err(explain),
+            Err(lost) => Err(RepositoryError::Other(lost.to_string())),
+        }
+    }
+}
+
+/// A connection from the pool, or the news that there is none.
+async fn connection(pool: &Pool) -> Result<Conn, RepositoryError> {
+    tokio::time::timeout(CONNECTION_DEADLINE, pool.get_conn())
+        .await
+        .map_err(|_| RepositoryError::Unreachable("no connection became free".to_owned()))?
+        .map_err(explain)
+}
+
+async fn to_its_end(
+    mut conn: Conn,
+    statement: Statement,
+    gone: CancellationToken,
+    connector: Connector,
+) -> Result<Answered, Error> {
+    let id = conn.id();
+    let beginning: String = statement.sql.chars().take(BEGINNING_CHARS).collect();
+    let answer = {
+        let mut answer = pin!(answer(&mut conn, statement));
+        tokio::select! {
+            answer = &mut answer => return answer,
+            () = gone.cancelled() => {}
+        }
+        tokio::select! {
+            answer = &mut answer => answer,
+            never = end(&connector, id, &beginning) => match never {},
+        }
+    };
+    // What was sent to end this statement may still be under way, and must not meet the next one.
+    let _ = conn.disconnect().await;
+    answer
+}
+
+async fn answer(conn: &mut Conn, statement: Statement) -> Result<Answered, Error> {
+    let rows = conn.exec(statement.sql, statement.params).await?;
+    Ok(Answered {
+        rows,
+        affected: conn.affected_rows(),
+    })
+}
+
+/// Ends a statement, again and again until the caller has seen its end.
+async fn end(connector: &Connector, id: u32, beginning: &str) -> std::convert::Infallible {
+    loop {
+        if let Err(reason) = try_end(connector, id, beginning).await {
+            tracing::debug!(%reason, "cannot end the statement of a client that is gone");
+        }
+        tokio::time::sleep(END_AGAIN).await;
+    }
+}
+
+/// Behind a balancer the number may be another connection's, on another server: so it has to be at work on this.
+async fn try_end(connector: &Connector, id: u32, beginning: &str) -> Result<(), RepositoryError> {
+    let mut conn = connector.connect().await?;
+    let sql =
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = ? AND LEFT(INFO, ?) = ?";
+    let found: Option<u64> = conn
+        .exec_first(sql, (id, beginning.chars().count(), beginning))
+        .await
+        .map_err(explain)?;
+    if found == Some(1) {
+        // It may have ended by itself, and an account may end its own statements.
+        let _ = conn.query_drop(format!("KILL QUERY {id}")).await;
+    }
+    let _ = conn.disconnect().await;
+    Ok(())
+}

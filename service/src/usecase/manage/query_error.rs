@@ -1,0 +1,22 @@
+use super::turns::Busy;
+use crate::repository::RepositoryError;
+
+/// Why a query was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    #[error("{0}")]
+    Storage(#[from] RepositoryError),
+    #[error("{0}")]
+    Busy(Busy),
+    #[error("the range has {buckets} buckets, and {most} are the most")]
+    TooManyBuckets { buckets: u64, most: u64 },
+    /// By the database's estimate, which may be half of the truth or twice as much.
+    #[error("the database expects to read {expected} readings, and {most} are the most")]
+    TooManyReadings { expected: u64, most: u64 },
+}
+
+impl From<Busy> for QueryError {
+    fn from(busy: Busy) -> Self {
+        Self::Busy(busy)
+    }
+}
