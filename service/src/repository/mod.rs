@@ -30,6 +30,11 @@ pub enum RepositoryError {
     Data(String),
     #[error("the lane {lane} was taken over by another process of the same instance name")]
     LaneFenced { lane: StreamId },
+    #[error(
+        "the ledger has forgotten the lane {lane}: {found}; somebody has emptied, restored or changed ingest_streams \
+         since this process took the lane"
+    )]
+    LaneForgotten { lane: StreamId, found: String },
     #[error("{0}")]
     Setup(String),
     #[error("the database answered with an error: {0}")]
@@ -44,7 +49,10 @@ impl RepositoryError {
             Self::Unreachable(_) | Self::Contention(_) | Self::NotWritable(_) | Self::Other(_) => {
                 true
             }
-            Self::Data(_) | Self::LaneFenced { .. } | Self::Setup(_) => false,
+            Self::Data(_)
+            | Self::LaneFenced { .. }
+            | Self::LaneForgotten { .. }
+            | Self::Setup(_) => false,
         }
     }
 }

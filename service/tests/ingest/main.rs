@@ -14,6 +14,7 @@ mod config_errors;
 mod crashes;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod forgotten_lanes;
 mod layouts;
 mod lost_connections;
 mod memory;

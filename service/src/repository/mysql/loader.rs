@@ -15,17 +15,18 @@
 //! same locking read, which waits for that connection's transaction to end, and finds the batch's number there or not.
 
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{self, AtomicU32},
     },
 };
 
 use async_trait::async_trait;
 use mysql_async::{Conn, prelude::Queryable as _};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     claim,
@@ -221,16 +222,36 @@ impl Loader {
         ledger.insert(self.lane.clone(), lane);
     }
 
+    /// The lane's position, if the row is still as this process left it. Epochs only rise, so a lower one, or none, is
+    /// not a successor's doing.
     fn check_lane(
         &self,
         ledger: &BTreeMap<StreamId, StreamPosition>,
     ) -> Result<StreamPosition, RepositoryError> {
-        match ledger.get(&self.lane) {
-            Some(position) if position.epoch == self.lane_epoch => Ok(*position),
-            _ => Err(RepositoryError::LaneFenced {
-                lane: self.lane.clone(),
-            }),
+        let Some(position) = ledger.get(&self.lane) else {
+            return Err(self.forgotten("its row is gone".to_owned()));
+        };
+        let (found, own) = (position.epoch, self.lane_epoch);
+        match found.cmp(&own) {
+            Ordering::Equal => {}
+            Ordering::Less => {
+                let found = format!("its row has the epoch {found}, and had {own}");
+                return Err(self.forgotten(found));
+            }
+            Ordering::Greater => {
+                let lane = self.lane.clone();
+                return Err(RepositoryError::LaneFenced { lane });
+            }
         }
+        if position.committed_seq < self.committed_batch {
+            error!(
+                lane = self.lane.as_str(),
+                found = position.committed_seq.0,
+                committed = self.committed_batch.0,
+                "the database has lost batches that it had committed"
+            );
+        }
+        Ok(*position)
     }
 
     /// The COMMIT of an earlier attempt did happen: only its reply was lost.
@@ -240,9 +261,17 @@ impl Loader {
                 debug!(batch = number.0, "committed although the reply was lost");
                 Ok(unheard.outcomes)
             }
-            _ => Err(RepositoryError::LaneFenced {
-                lane: self.lane.clone(),
-            }),
+            _ => {
+                let found = format!("its row counts batch {number}, which is not committed yet");
+                Err(self.forgotten(found))
+            }
+        }
+    }
+
+    fn forgotten(&self, found: String) -> RepositoryError {
+        RepositoryError::LaneForgotten {
+            lane: self.lane.clone(),
+            found,
         }
     }
 
@@ -421,7 +450,7 @@ impl RangeLoad<'_> {
             .set_infile_handler(async move { Ok(file.chunks()) });
         let statement = format!("SAVEPOINT before_load; {}", self.table.load_statement);
         self.conn.query_drop(statement).await.map_err(explain)?;
-        verify(&self.conn.info(), sent.load(Ordering::Relaxed))
+        verify(&self.conn.info(), sent.load(atomic::Ordering::Relaxed))
     }
 }
 

@@ -213,6 +213,7 @@ impl From<RepositoryError> for Problem {
             ),
             RepositoryError::Data(_)
             | RepositoryError::LaneFenced { .. }
+            | RepositoryError::LaneForgotten { .. }
             | RepositoryError::Setup(_)
             | RepositoryError::Other(_) => (
                 Kind::Internal,
