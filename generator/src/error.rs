@@ -18,7 +18,7 @@ pub enum Error {
     #[error(transparent)]
     Producer(#[from] ProducerError),
     /// The service cannot be reached by a unary call.
-    #[error("cannot connect to {target}: {reason}")]
+    #[error("cannot connect to {target} (--target): {reason}")]
     Connect {
         /// The address.
         target: String,
@@ -26,7 +26,7 @@ pub enum Error {
         reason: String,
     },
     /// The address of `serve` is not to be had.
-    #[error("cannot listen on {addr}: {reason}")]
+    #[error("cannot listen on {addr} (--addr): {reason}")]
     Listen {
         /// The address.
         addr: std::net::SocketAddr,

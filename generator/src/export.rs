@@ -2,7 +2,6 @@
 //! measured with.
 
 use std::{
-    fs::File,
     io::{self, BufWriter, Write},
     path::PathBuf,
 };
@@ -12,6 +11,7 @@ use clap::Args;
 
 use crate::{
     error::Error,
+    files,
     run::RunOptions,
     workload::{Workload, WorkloadSpec},
 };
@@ -63,7 +63,7 @@ fn write_file(
     readings: u64,
 ) -> io::Result<()> {
     let path = options.out.join(format!("readings-{connection}.tsv"));
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let mut file = BufWriter::with_capacity(1 << 20, files::create(&path)?);
     let mut workload = Workload::new(spec, connection);
     let series: Vec<String> = workload
         .series()

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod error;
 pub mod export;
+mod files;
 mod flags;
 pub mod fleet;
 mod follower;

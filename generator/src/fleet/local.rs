@@ -17,7 +17,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use crate::error::Error;
+use crate::{error::Error, files};
 
 const READY_LIMIT: Duration = Duration::from_secs(20);
 /// A generator waits for its acknowledgements before it ends.
@@ -78,10 +78,7 @@ impl StateFile {
         let path = Self::path(directory);
         let failed = |reason: String| Error::Fleet(format!("{}: {reason}", path.display()));
         let text = serde_json::to_string_pretty(self).map_err(|error| failed(error.to_string()))?;
-        let beside = path.with_extension("tmp");
-        fs::write(&beside, text + "\n")
-            .and_then(|()| fs::rename(&beside, &path))
-            .map_err(|error| failed(error.to_string()))
+        files::replace(&path, &(text + "\n")).map_err(|error| failed(error.to_string()))
     }
 }
 
@@ -204,7 +201,7 @@ fn start(
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let log = File::create(ready.with_extension("log"))?;
+    let log = files::create(&ready.with_extension("log"))?;
     let child = Command::new(std::env::current_exe()?)
         .arg("serve")
         .arg(format!("--addr=127.0.0.1:{port}"))
@@ -233,7 +230,7 @@ pub(super) async fn down(directory: &Path) -> Result<usize, Error> {
 fn lock(directory: &Path) -> Result<File, Error> {
     let path = directory.join("fleet.lock");
     let failed = |reason: String| Error::Fleet(format!("{}: {reason}", path.display()));
-    let file = File::create(&path).map_err(|error| failed(error.to_string()))?;
+    let file = files::create(&path).map_err(|error| failed(error.to_string()))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(Errno::WOULDBLOCK) => Err(failed(

@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 pub use crate::flags::{GiveUpAfter, Rate};
 use crate::{
     error::Error,
-    flags,
+    files, flags,
     journal::{Header, Writer},
     latency::Latencies,
     pace::step_us,
@@ -171,7 +171,7 @@ pub(crate) async fn run_counted(
     // Known to be writable before anything is sent.
     let histogram = match &load.options.hdr {
         Some(path) => Some(
-            File::create(path)
+            files::create(path)
                 .map_err(|error| Error::Usage(format!("--hdr {}: {error}", path.display())))?,
         ),
         None => None,

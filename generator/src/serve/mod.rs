@@ -159,19 +159,16 @@ pub async fn serve(options: &ServeOptions) -> Result<(), Error> {
     eprintln!("sluicegen: http://{addr}/swagger/swagger-ui/index.html");
     if let Some(path) = &options.ready_file {
         write_ready(path, addr)
-            .map_err(|error| Error::Report(format!("{}: {error}", path.display())))?;
+            .map_err(|error| Error::Report(format!("--ready-file {}: {error}", path.display())))?;
     }
     asked_to_end().await;
     server.close().await;
     Ok(())
 }
 
-/// Written beside and renamed, so that who waits for the file never reads half of it.
 fn write_ready(path: &Path, addr: SocketAddr) -> std::io::Result<()> {
-    let beside = path.with_extension("tmp");
     let ready = serde_json::json!({"rest_addr": addr, "pid": std::process::id()});
-    std::fs::write(&beside, format!("{ready}\n"))?;
-    std::fs::rename(&beside, path)
+    crate::files::replace(path, &format!("{ready}\n"))
 }
 
 async fn asked_to_end() {
