@@ -1,21 +1,22 @@
 //! Wires the layers, and owns the order of start and stop.
 
-use std::{convert::Infallible, fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc};
 
 use serde::Serialize;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
     config::{Config, ConfigError, Database},
-    embedded_db::{EmbeddedDb, EmbeddedDbError, EmbeddedDbOptions},
+    embedded_db::{Condition, EmbeddedDb, EmbeddedDbError, EmbeddedDbOptions},
+    ready_file,
     repository::{RepositoryError, mysql::MySqlStorage},
     router::{grpc, rest},
     shutdown::Shutdown,
-    supervisor::TaskFailure,
+    supervisor::{Supervisor, TaskFailure},
     usecase::{
-        ingest::Ingest,
+        ingest::{Figures, Ingest},
         manage::{Manage, Stores, partitions::PartitionManager},
         readiness::Readiness,
     },
@@ -26,8 +27,9 @@ use crate::{
 pub enum AppError {
     #[error("{0}")]
     Config(#[from] ConfigError),
-    #[error("cannot listen on {addr}: {reason}")]
+    #[error("cannot listen on {addr} ({flag}): {reason}")]
     Listen {
+        flag: &'static str,
         addr: SocketAddr,
         reason: std::io::Error,
     },
@@ -35,7 +37,7 @@ pub enum AppError {
     EmbeddedDb(#[from] EmbeddedDbError),
     #[error("{0}")]
     Repository(#[from] RepositoryError),
-    #[error("cannot write the ready file {path}: {reason}")]
+    #[error("cannot write {path} (--ready-file): {reason}")]
     ReadyFile {
         path: String,
         reason: std::io::Error,
@@ -58,38 +60,65 @@ impl Listeners {
     /// # Errors
     /// When an address is in use or not ours.
     pub async fn bind(config: &Config) -> Result<Self, AppError> {
-        let bind = async |addr| {
+        let bind = async |flag, addr| {
             TcpListener::bind(addr)
                 .await
-                .map_err(|reason| AppError::Listen { addr, reason })
+                .map_err(|reason| AppError::Listen { flag, addr, reason })
         };
         Ok(Self {
-            grpc: bind(config.grpc_addr).await?,
-            rest: bind(config.rest_addr).await?,
+            grpc: bind("--grpc-addr", config.grpc_addr).await?,
+            rest: bind("--rest-addr", config.rest_addr).await?,
         })
     }
 }
 
-/// The database in use; stopped with the service when it is a child.
-pub enum RunningDatabase {
-    Remote(String),
-    Embedded(Box<EmbeddedDb>),
+/// The database in use. A child is kept running by a task, and stopped with the service.
+pub struct RunningDatabase {
+    url: String,
+    child: Option<KeptChild>,
+}
+
+struct KeptChild {
+    condition: watch::Receiver<Condition>,
+    keeping: JoinHandle<()>,
+    stop: CancellationToken,
 }
 
 impl RunningDatabase {
-    #[must_use]
-    pub fn url(&self) -> String {
-        match self {
-            Self::Remote(url) => url.clone(),
-            Self::Embedded(database) => database.url(),
+    fn remote(url: String) -> Self {
+        Self { url, child: None }
+    }
+
+    fn embedded(database: EmbeddedDb, tasks: &Supervisor) -> Self {
+        let (url, condition) = (database.url(), database.condition());
+        let stop = CancellationToken::new();
+        let keeping = database.keep_running(stop.clone());
+        Self {
+            url,
+            child: Some(KeptChild {
+                condition,
+                keeping: tasks.start("embedded database", keeping),
+                stop,
+            }),
         }
     }
 
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// How a child is.
+    #[must_use]
+    pub fn condition(&self) -> Option<watch::Receiver<Condition>> {
+        self.child.as_ref().map(|child| child.condition.clone())
+    }
+
+    /// Stops a child, and waits until it is gone. Tasks may end by then.
     pub async fn stop(self) {
-        if let Self::Embedded(mut database) = self
-            && let Err(error) = database.stop().await
-        {
-            error!(%error, "the embedded database did not stop");
+        if let Some(child) = self.child {
+            child.stop.cancel();
+            let _ = child.keeping.await;
         }
     }
 }
@@ -98,18 +127,20 @@ impl RunningDatabase {
 ///
 /// # Errors
 /// When no database is configured or the child does not start.
-pub async fn start_database(config: &Config) -> Result<RunningDatabase, AppError> {
+pub async fn start_database(
+    config: &Config,
+    tasks: &Supervisor,
+) -> Result<RunningDatabase, AppError> {
     match config.database.clone() {
         None => Err(ConfigError::NoDatabase.into()),
-        Some(Database::Url(url)) => Ok(RunningDatabase::Remote(url)),
+        Some(Database::Url(url)) => Ok(RunningDatabase::remote(url)),
         Some(Database::Embedded { data_dir, binary }) => {
             let options = EmbeddedDbOptions {
                 binary,
                 ..EmbeddedDbOptions::new(data_dir)
             };
-            Ok(RunningDatabase::Embedded(Box::new(
-                EmbeddedDb::start(options).await?,
-            )))
+            let database = EmbeddedDb::start(options).await?;
+            Ok(RunningDatabase::embedded(database, tasks))
         }
     }
 }
@@ -119,7 +150,8 @@ pub async fn start_database(config: &Config) -> Result<RunningDatabase, AppError
 /// # Errors
 /// When it cannot start, when a lane cannot go on, or when it cannot drain within the deadline.
 pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Result<(), AppError> {
-    let Some(database) = unless_stopped(&shutdown, start_database(&config)).await? else {
+    let starting = start_database(&config, &shutdown.tasks);
+    let Some(database) = unless_stopped(&shutdown, starting).await? else {
         return Ok(());
     };
     let readiness = Arc::new(Readiness::new(
@@ -133,6 +165,7 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
+    shutdown.draining.cancel();
     database.stop().await;
     ended
 }
@@ -243,27 +276,33 @@ async fn serve(
         () = tokio::time::sleep(shutdown.deadline) => false,
         () = shutdown.at_once.cancelled() => false,
     };
-    let books = ingest.figures();
+    let Figures {
+        committed,
+        rejected,
+        duplicate,
+        in_flight,
+        ..
+    } = ingest.figures();
     if let Some(failure) = shutdown.tasks.failures().into_iter().next() {
-        error!(?books, "not drained");
+        error!(in_flight, committed, rejected, duplicate, "not drained");
         return Err(failure.into());
     }
     match stopped {
         true => {
-            info!(?books, "drained");
+            info!(committed, rejected, duplicate, "drained");
             Ok(())
         }
-        false if books.in_flight == 0 => {
+        false if in_flight == 0 => {
             warn!(
-                ?books,
-                "drained, although calls or requests were still open"
+                committed,
+                rejected, duplicate, "drained, although calls or requests were still open"
             );
             Ok(())
         }
         false => {
-            error!(?books, "not drained");
+            error!(in_flight, committed, rejected, duplicate, "not drained");
             Err(AppError::NotDrained {
-                readings: books.in_flight,
+                readings: in_flight,
             })
         }
     }
@@ -330,28 +369,26 @@ struct Addresses {
 
 impl Addresses {
     fn of(listeners: &Listeners) -> Result<Self, AppError> {
-        let local = |listener: &TcpListener| {
+        let local = |flag, listener: &TcpListener| {
             listener.local_addr().map_err(|reason| AppError::Listen {
+                flag,
                 addr: SocketAddr::from(([0, 0, 0, 0], 0)),
                 reason,
             })
         };
         Ok(Self {
-            grpc_addr: local(&listeners.grpc)?,
-            rest_addr: local(&listeners.rest)?,
+            grpc_addr: local("--grpc-addr", &listeners.grpc)?,
+            rest_addr: local("--rest-addr", &listeners.rest)?,
             pid: std::process::id(),
         })
     }
 
-    /// Written beside and renamed, so that who waits for the file never reads half of it.
     fn write(&self, path: &Path) -> Result<(), AppError> {
         let failed = |reason| AppError::ReadyFile {
             path: path.display().to_string(),
             reason,
         };
-        let beside = path.with_extension("tmp");
         let text = serde_json::to_string(self).map_err(|error| failed(error.into()))?;
-        fs::write(&beside, text + "\n").map_err(failed)?;
-        fs::rename(&beside, path).map_err(failed)
+        ready_file::write(path, &(text + "\n")).map_err(failed)
     }
 }

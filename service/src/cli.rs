@@ -114,34 +114,37 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(sources) => {
             let config = sources.resolve()?;
             let text = serde_norway::to_string(&config).map_err(std::io::Error::other)?;
-            print!("{text}");
-            Ok(())
+            print(text.as_bytes())
         }
-        Command::Openapi => {
-            println!("{}", rest::openapi_json());
-            Ok(())
-        }
+        Command::Openapi => print(format!("{}\n", rest::openapi_json()).as_bytes()),
         Command::Healthcheck(probe) => Ok(healthcheck::ask(&probe).await?),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sluicegate", &mut script);
-            match std::io::stdout().write_all(&script) {
-                // Who reads it has seen enough.
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-                written => Ok(written?),
-            }
+            print(&script)
         }
     }
 }
 
+fn print(text: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        // Who reads it has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
 async fn migrate(config: &Config) -> Result<(), AppError> {
-    let database = app::start_database(config).await?;
+    let shutdown = Shutdown::new(std::time::Duration::from_secs(config.shutdown_deadline_s));
+    let database = app::start_database(config, &shutdown.tasks).await?;
     let settings = config.database_settings(database.url());
     let applied = MySqlStorage::migrate(&settings, config.layout)
         .await
-        .map_err(repository)?;
+        .map_err(repository);
+    shutdown.draining.cancel();
     database.stop().await;
-    match applied.as_slice() {
+    match applied?.as_slice() {
         [] => println!("nothing to do: the schema is up to date"),
         applied => println!("applied: {}", applied.join(", ")),
     }

@@ -52,6 +52,9 @@ pub struct Config {
     embedded_db: Option<PathBuf>,
     embedded_db_bin: Option<PathBuf>,
     pub layout: Layout,
+    /// The layout, unless it is only the default.
+    #[serde(skip)]
+    wanted_layout: Option<Layout>,
     pub migrate: bool,
     pub instance: String,
     pub connect_deadline_s: u64,
@@ -139,6 +142,7 @@ impl Config {
             embedded_db: embedded,
             embedded_db_bin: binary,
             layout: given.layout.or(file.layout).unwrap_or_default(),
+            wanted_layout: given.layout.or(file.layout),
             migrate: given.migrate.or(file.migrate).unwrap_or(true),
             instance: given
                 .instance
@@ -247,6 +251,7 @@ impl Config {
         DatabaseSettings {
             url,
             connect_deadline: Duration::from_secs(self.connect_deadline_s),
+            wanted_layout: self.wanted_layout,
             instance: self.instance.clone(),
         }
     }
@@ -374,5 +379,30 @@ mod tests {
         assert_eq!(mask_password("mysql://u@h/d"), "mysql://u@h/d");
         // It should have been encoded, and is a secret all the same.
         assert_eq!(mask_password("mysql://u:s/e?c@h/d"), "mysql://u:***@h/d");
+        assert_eq!(mask_password("mysql://h:3306/d"), "mysql://h:3306/d");
+        let unix = "mysql://u@localhost/d?socket=%2Ftmp%2Fs";
+        assert_eq!(mask_password(unix), unix);
+    }
+
+    #[test]
+    fn what_could_be_a_password_is_masked_in_a_malformed_address() {
+        for url in [
+            "root:s3cret@db/sensors",
+            "mysql:root:s3cret@db/sensors",
+            "mysql:/root:s3cret@db/sensors",
+            "mysql://root:s3c@s3cret/w@db/sensors",
+            "mysql://root:a?s3cret@db/sensors",
+            "root:a://s3cret@db/sensors",
+            "mysql://root:s3cret",
+            "mysql://root:s3cret/sensors",
+            "root:s3cret",
+            "mysql://:s3cret@db/sensors",
+            "mysql://root@db/sensors?password=s3cret",
+            "mysql://db/sensors?user=root&PWD=s3cret",
+        ] {
+            let masked = mask_password(url);
+            assert!(!masked.contains("s3cret"), "{url}: {masked}");
+            assert!(masked.contains("***"), "{url}: {masked}");
+        }
     }
 }

@@ -4,7 +4,10 @@
 
 mod data_dir;
 mod error;
+mod keeper;
 mod orphan;
+mod privacy;
+mod root_account;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -16,10 +19,13 @@ use mysql_async::{Conn, Opts, OptsBuilder};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::Signal;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use data_dir::DataDir;
 pub use error::EmbeddedDbError;
+pub use keeper::Condition;
+use root_account::RootAccount;
 pub use server::Engine;
 use server::Server;
 
@@ -67,6 +73,8 @@ pub struct EmbeddedDb {
     server: Server,
     options: EmbeddedDbOptions,
     tcp_port: Option<u16>,
+    root: RootAccount,
+    condition: watch::Sender<Condition>,
     dir: DataDir,
 }
 
@@ -76,10 +84,11 @@ impl EmbeddedDb {
     /// A server that a killed sluicegate left on this directory is stopped first.
     ///
     /// # Errors
-    /// When the directory is in use, or the server cannot be found, initialised or started within 180 s each.
+    /// When the directory is in use or cannot be closed to other users, or the server cannot be found, initialised or started within 180 s each.
     pub async fn start(options: EmbeddedDbOptions) -> Result<Self, EmbeddedDbError> {
         let server = Server::find(options.binary.as_deref()).await?;
         let dir = DataDir::claim(&options.data_dir)?;
+        let root = RootAccount::keep(&dir.client_options(), dir.socket())?;
         let tcp_port = match options.tcp_port {
             Some(0) => Some(free_port()?),
             port => port,
@@ -89,6 +98,8 @@ impl EmbeddedDb {
             server,
             options,
             tcp_port,
+            root,
+            condition: watch::Sender::default(),
             dir,
         };
         db.refuse_other_engine()?;
@@ -102,17 +113,24 @@ impl EmbeddedDb {
         Ok(db)
     }
 
-    /// For `mysql_async::Opts::from_url`: root on the socket, database `sluicegate`.
+    /// For `mysql_async::Opts::from_url`: root with its password on the socket, database `sluicegate`.
     pub fn url(&self) -> String {
         let socket = self.socket().to_string_lossy();
         let socket = utf8_percent_encode(&socket, NON_ALPHANUMERIC);
-        format!("mysql://root@localhost/sluicegate?socket={socket}")
+        let root = self.root.user_info();
+        format!("mysql://{root}@localhost/sluicegate?socket={socket}")
+    }
+
+    /// The password of root, which every connection needs. It outlives a restart.
+    pub fn root_password(&self) -> &str {
+        self.root.password()
     }
 
     /// The same database by TCP, if a port was asked for. The driver is kept from changing over to the socket.
     pub fn tcp_url(&self) -> Option<String> {
+        let root = self.root.user_info();
         self.tcp_port
-            .map(|port| format!("mysql://root@127.0.0.1:{port}/sluicegate?prefer_socket=false"))
+            .map(|port| format!("mysql://{root}@127.0.0.1:{port}/sluicegate?prefer_socket=false"))
     }
 
     /// The port on 127.0.0.1, if one was asked for. It outlives a restart.
@@ -168,7 +186,10 @@ impl EmbeddedDb {
         match timeout(STOP_LIMIT, child.wait()).await {
             Ok(_) => self.child = None,
             Err(_) => {
-                tracing::warn!(limit = ?STOP_LIMIT, "the embedded database did not stop in time: killing it");
+                tracing::warn!(
+                    limit_s = STOP_LIMIT.as_secs(),
+                    "the embedded database did not stop in time: killing it"
+                );
                 self.kill().await?;
             }
         }
@@ -224,7 +245,7 @@ impl EmbeddedDb {
             }
             Ok(Ok(status)) => status.to_string(),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("not done after {INITIALISE_LIMIT:?}"),
+            Err(_) => format!("not done after {} s", INITIALISE_LIMIT.as_secs()),
         };
         Err(EmbeddedDbError::Initialise {
             reason,
@@ -235,20 +256,22 @@ impl EmbeddedDb {
 
     async fn launch(&mut self) -> Result<(), EmbeddedDbError> {
         self.dir.remove_stale_socket()?;
+        let by_tcp = self.tcp_port.is_some();
+        self.root.write_init(&self.dir.init_file(), by_tcp)?;
+        let files = self.dir.make_files()?;
         let command = self
             .server
-            .serve_command(&self.dir, self.tcp_port, &self.options);
-        let (mut child, log_begin) = self.spawn(command)?;
-        let reason = match timeout(START_LIMIT, self.until_ready(&mut child)).await {
-            Ok(Ok(())) => {
-                self.child = Some(child);
-                return Ok(());
-            }
+            .serve_command(&self.dir, &files, self.tcp_port, &self.options);
+        let (child, log_begin) = self.spawn(command)?;
+        // Ours from now on, so that a start that is cut short leaves something to stop.
+        self.child = Some(child);
+        let reason = match timeout(START_LIMIT, self.until_ready()).await {
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(reason)) => reason,
-            Err(_) => format!("no answer after {START_LIMIT:?}"),
+            Err(_) => format!("no answer after {} s", START_LIMIT.as_secs()),
         };
         // Dead before we return, or a second attempt would meet it. It may well have exited by itself.
-        let _ = child.kill().await;
+        let _ = self.kill().await;
         Err(EmbeddedDbError::Start {
             reason,
             log: self.dir.log_path(),
@@ -277,11 +300,12 @@ impl EmbeddedDb {
     }
 
     /// Returns once statements work; the error says in words why they never will.
-    async fn until_ready(&self, child: &mut Child) -> Result<(), String> {
+    async fn until_ready(&mut self) -> Result<(), String> {
         loop {
-            match child.try_wait() {
-                Ok(Some(status)) => return Err(status.to_string()),
-                Ok(None) => {}
+            match self.child.as_mut().map(Child::try_wait).transpose() {
+                Ok(Some(None)) => {}
+                Ok(Some(Some(status))) => return Err(status.to_string()),
+                Ok(None) => return Err("it does not run".to_owned()),
                 Err(error) => return Err(error.to_string()),
             }
             match self.prepare().await {
@@ -292,20 +316,15 @@ impl EmbeddedDb {
         }
     }
 
-    /// Creates our database, and the account for TCP: `root@localhost` means the socket where names are not resolved.
+    /// Creates our database.
     async fn prepare(&self) -> Result<(), mysql_async::Error> {
         let opts = OptsBuilder::from_opts(Opts::from_url(&self.url())?).db_name(None::<String>);
         let mut conn = Conn::new(opts).await?;
+        self.root.secure(&mut conn).await?;
         conn.query_drop(
             "CREATE DATABASE IF NOT EXISTS sluicegate CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         )
         .await?;
-        if self.tcp_port.is_some() {
-            conn.query_drop("CREATE USER IF NOT EXISTS root@'127.0.0.1'")
-                .await?;
-            conn.query_drop("GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION")
-                .await?;
-        }
         conn.disconnect().await
     }
 }

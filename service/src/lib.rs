@@ -8,6 +8,7 @@ pub mod failpoint;
 pub mod healthcheck;
 pub mod ledger;
 pub mod model;
+pub mod ready_file;
 pub mod repository;
 pub mod router;
 pub mod shutdown;

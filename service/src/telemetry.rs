@@ -1,5 +1,7 @@
 //! Logs, to standard error.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
@@ -9,10 +11,11 @@ use crate::config::LogFormat;
 /// # Errors
 /// When the filter is malformed.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
-    let filter =
-        EnvFilter::try_new(filter).map_err(|error| format!("log is {filter:?}: {error}"))?;
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| format!("log is {filter:?} (--log), but {error}"))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(takes_colours())
         .with_writer(std::io::stderr);
     // A second call, as tests make, keeps the first.
     let _ = match format {
@@ -20,4 +23,10 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
         LogFormat::Json => subscriber.json().with_thread_names(true).try_init(),
     };
     Ok(())
+}
+
+/// Colours are for people at a terminal; in a file or a pipe they are noise. NO_COLOR, set to anything, turns them off.
+fn takes_colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !unwanted
 }

@@ -59,6 +59,7 @@ async fn storage(database: &Database, layout: Layout) -> MySqlStorage {
     let settings = DatabaseSettings {
         url: database.url(),
         connect_deadline: Duration::from_secs(10),
+        wanted_layout: None,
         instance: "test".to_owned(),
     };
     MySqlStorage::migrate(&settings, layout)

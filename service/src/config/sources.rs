@@ -11,7 +11,8 @@ pub(super) fn read_file(path: &Path) -> Result<Settings, ConfigError> {
         path: path.to_owned(),
         reason,
     };
-    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| failed(format!("--config cannot be read: {error}")))?;
     if text.trim().is_empty() {
         return Ok(Settings::default());
     }
@@ -60,19 +61,60 @@ fn is_service_link(name: &str, value: &str) -> bool {
             .any(|it| is_address(it) || is_part(it))
 }
 
-/// `mysql://user:secret@host/db` as `mysql://user:***@host/db`.
+/// `mysql://user:secret@host/db` as `mysql://user:***@host/db`. An address that is not of this form is cut so that
+/// nothing remains that could be a password.
 #[must_use]
 pub fn mask_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
+    let is_scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (&url[..scheme.len() + 3], rest),
+        _ => ("", url),
     };
-    let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
-    // A password that should have been encoded may have a slash of its own.
-    let Some(at) = rest[..authority_end].rfind('@').or_else(|| rest.rfind('@')) else {
-        return url.to_owned();
-    };
-    match rest[..at].split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:***{}", &rest[at..]),
-        None => url.to_owned(),
+    match end_of_account(rest) {
+        Some(at) => match rest[..at].split_once(':') {
+            Some((user, _)) => format!("{scheme}{user}:***{}", mask_parameters(&rest[at..])),
+            None => format!("{scheme}{}", mask_parameters(rest)),
+        },
+        None => match rest.split_once(':') {
+            // A port, unless it is no number.
+            Some((host, port)) if !begins_with_port(port) => format!("{scheme}{host}:***"),
+            _ => format!("{scheme}{}", mask_parameters(rest)),
+        },
     }
+}
+
+/// Where the `@` after user and password is. A password that should have been encoded may have signs of every kind, so
+/// the last `@` counts that is not in a parameter.
+fn end_of_account(rest: &str) -> Option<usize> {
+    let is_parameters = |text: &str| text.split('&').all(|parameter| parameter.contains('='));
+    let before_parameters = rest
+        .match_indices('?')
+        .find(|(at, _)| is_parameters(&rest[at + 1..]))
+        .and_then(|(at, _)| rest[..at].rfind('@'));
+    before_parameters.or_else(|| rest.rfind('@'))
+}
+
+fn begins_with_port(text: &str) -> bool {
+    let port = text.split(['/', '?']).next().unwrap_or_default();
+    !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Parameters of the driver hold no secret, and whatever else is there is none of them.
+fn mask_parameters(text: &str) -> String {
+    let Some((before, parameters)) = text.split_once('?') else {
+        return text.to_owned();
+    };
+    let masked = parameters.split('&').map(|parameter| {
+        let name = parameter.split('=').next().unwrap_or_default();
+        let lower = name.to_ascii_lowercase();
+        let is_secret = ["pass", "pwd", "secret", "token", "key"]
+            .into_iter()
+            .any(|word| lower.contains(word));
+        match is_secret {
+            true => format!("{name}=***"),
+            false => parameter.to_owned(),
+        }
+    });
+    let masked: Vec<_> = masked.collect();
+    format!("{before}?{}", masked.join("&"))
 }

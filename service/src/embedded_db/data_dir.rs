@@ -1,20 +1,26 @@
 //! The directory of an embedded database: what lies where, and who may use it.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use tempfile::TempDir;
 
+use super::privacy::{make_private, private_file};
 use super::{EmbeddedDbError, Engine};
+
+/// Names its owner and is locked for as long as that lives.
+pub(super) const OWNER_FILE: &str = "embedded.pid";
 
 /// `sun_path` holds 108 bytes, the last of them zero.
 const SOCKET_PATH_LIMIT_BYTES: usize = 107;
 /// A longer log is set aside when the database is next started.
 const LOG_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+/// With less room than this a server does not start: each makes a temporary tablespace of 12 MiB, and some logs.
+const START_ROOM_BYTES: u64 = 32 * 1024 * 1024;
 /// How much of the log an error quotes.
 const LOG_TAIL_LINES: usize = 12;
 const LOG_TAIL_BYTES: u64 = 4096;
@@ -33,13 +39,7 @@ pub(super) struct DataDir {
 impl DataDir {
     /// Creates the directory if need be and takes it for this process.
     pub(super) fn claim(root: &Path) -> Result<Self, EmbeddedDbError> {
-        // The database's root user has no password: keep other users out of the directory instead.
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(root)
-            .map_err(EmbeddedDbError::io(root))?;
-        let root = root.canonicalize().map_err(EmbeddedDbError::io(root))?;
+        let root = make_private(root)?;
         let lock = lock(&root)?;
         let (socket, socket_dir) = place_socket(&root)?;
         let dir = Self {
@@ -75,9 +75,33 @@ impl DataDir {
 
     /// Makes the folder for a server's temporary files.
     pub(super) fn make_temporary(&self) -> Result<PathBuf, EmbeddedDbError> {
-        let path = self.root.join("tmp");
-        std::fs::create_dir_all(&path).map_err(EmbeddedDbError::io(&path))?;
+        self.make_folder("tmp")
+    }
+
+    /// Makes the only folder that SQL statements may read files from and write them to.
+    pub(super) fn make_files(&self) -> Result<PathBuf, EmbeddedDbError> {
+        self.make_folder("files")
+    }
+
+    fn make_folder(&self, name: &str) -> Result<PathBuf, EmbeddedDbError> {
+        let path = self.root.join(name);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(0o700)))
+            .map_err(EmbeddedDbError::io(&path))?;
         Ok(path)
+    }
+
+    /// How clients reach the database as its administrator.
+    pub(super) fn client_options(&self) -> PathBuf {
+        self.root.join("client.cnf")
+    }
+
+    /// What the server does before it takes connections.
+    pub(super) fn init_file(&self) -> PathBuf {
+        self.root.join("init.sql")
     }
 
     pub(super) fn log_path(&self) -> PathBuf {
@@ -88,7 +112,8 @@ impl DataDir {
     pub(super) fn open_log(&self) -> Result<(File, u64), EmbeddedDbError> {
         let path = self.log_path();
         let open = || {
-            let log = OpenOptions::new().append(true).create(true).open(&path)?;
+            let log = private_file(&path)?;
+            rustix::fs::fcntl_setfl(&log, OFlags::APPEND)?;
             let begin = log.metadata()?.len();
             Ok((log, begin))
         };
@@ -138,6 +163,12 @@ impl DataDir {
         taken
     }
 
+    /// Whether the disk is out of room for a server to start with.
+    pub(super) fn is_full(&self) -> bool {
+        let disk = rustix::fs::statvfs(&self.root);
+        disk.is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < START_ROOM_BYTES)
+    }
+
     fn set_long_log_aside(&self) -> Result<(), EmbeddedDbError> {
         let path = self.log_path();
         match path.metadata() {
@@ -157,16 +188,10 @@ impl Drop for DataDir {
     }
 }
 
-/// Takes `embedded.pid`, which names its owner and is locked for as long as that lives.
+/// Takes the file that says whose the directory is.
 fn lock(root: &Path) -> Result<File, EmbeddedDbError> {
-    let path = root.join("embedded.pid");
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(EmbeddedDbError::io(&path))?;
+    let path = root.join(OWNER_FILE);
+    let mut file = private_file(&path).map_err(EmbeddedDbError::io(&path))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {

@@ -35,6 +35,15 @@ pub enum EmbeddedDbError {
         owner: String,
     },
 
+    /// Other users could get at the database through its directory.
+    #[error("{} {reason}, but an embedded database has to be closed to others: choose a new directory, or make this one yours alone (chown, chmod 700)", .data_dir.display())]
+    NotPrivate {
+        /// The directory.
+        data_dir: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// The directory holds the database of the other engine.
     #[error("{} holds a {found} database but {} is {wanted}: choose another directory or binary", .data_dir.display(), .binary.display())]
     OtherEngine {
@@ -81,8 +90,23 @@ pub enum EmbeddedDbError {
         tail: String,
     },
 
+    /// The server ended again and again.
+    #[error("the embedded database has ended {deaths} times within {window_s} s, at last with {last}; {} ends with:\n{tail}", .log.display())]
+    KeepsDying {
+        /// How often it ended, starts that failed included.
+        deaths: usize,
+        /// Within how many seconds.
+        window_s: u64,
+        /// How it ended the last time.
+        last: String,
+        /// The log of the server.
+        log: PathBuf,
+        /// Its last lines.
+        tail: String,
+    },
+
     /// A file or directory refused.
-    #[error("cannot use {}: {source}", .path.display())]
+    #[error("cannot use {} for --embedded-db: {source}", .path.display())]
     Io {
         /// What was touched.
         path: PathBuf,

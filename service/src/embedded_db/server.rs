@@ -91,6 +91,7 @@ impl Server {
     pub(super) fn serve_command(
         &self,
         dir: &DataDir,
+        files: &Path,
         tcp_port: Option<u16>,
         options: &EmbeddedDbOptions,
     ) -> Command {
@@ -109,6 +110,8 @@ impl Server {
             .arg(path_option("--datadir=", &dir.tables(self.engine)))
             .arg(path_option("--socket=", dir.socket()))
             .arg(path_option("--pid-file=", &dir.root().join("server.pid")))
+            .arg(path_option("--init-file=", &dir.init_file()))
+            .arg(path_option("--secure-file-priv=", files))
             .args(run_as_root())
             .args([
                 "--local-infile=1",
@@ -125,11 +128,7 @@ impl Server {
             .arg(format!("--innodb-buffer-pool-size={buffer_pool_bytes}"))
             .arg(format!("--innodb-flush-method={flush_method}"));
         match self.engine {
-            Engine::MySql => command.args([
-                "--innodb-redo-log-capacity=2G",
-                "--mysqlx=OFF",
-                "--secure-file-priv=",
-            ]),
+            Engine::MySql => command.args(["--innodb-redo-log-capacity=2G", "--mysqlx=OFF"]),
             Engine::MariaDb => command.arg("--innodb-log-file-size=1G"),
         };
         match tcp_port {

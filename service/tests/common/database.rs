@@ -46,6 +46,7 @@ pub(crate) struct Server {
     db: Arc<Mutex<EmbeddedDb>>,
     socket: PathBuf,
     tcp_port: u16,
+    root_password: String,
     _dir: TempDir,
 }
 
@@ -62,6 +63,7 @@ impl Server {
                 engine,
                 socket: db.socket().to_owned(),
                 tcp_port: db.tcp_port().expect("a port"),
+                root_password: db.root_password().to_owned(),
                 db: Arc::new(Mutex::new(db)),
                 _dir: dir,
             })
@@ -202,10 +204,16 @@ impl Database {
 
     /// As root, on the socket.
     pub(crate) fn url(&self) -> String {
-        self.url_of("root")
+        self.url_of(&self.root())
     }
 
-    /// As another user without a password, on the socket.
+    /// root and its password.
+    fn root(&self) -> String {
+        let password = utf8_percent_encode(&self.server.root_password, NON_ALPHANUMERIC);
+        format!("root:{password}")
+    }
+
+    /// As another user without a password, or as `user:password`, on the socket.
     pub(crate) fn url_of(&self, user: &str) -> String {
         let socket = self.server.socket.to_string_lossy();
         let socket = utf8_percent_encode(&socket, NON_ALPHANUMERIC);
@@ -214,8 +222,8 @@ impl Database {
 
     /// As root, through a TCP port of a proxy.
     pub(crate) fn tcp_url(&self, port: u16) -> String {
-        let name = &self.name;
-        format!("mysql://root@127.0.0.1:{port}/{name}?prefer_socket=false")
+        let (root, name) = (self.root(), &self.name);
+        format!("mysql://{root}@127.0.0.1:{port}/{name}?prefer_socket=false")
     }
 
     /// The server's own TCP port.

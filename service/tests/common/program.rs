@@ -1,6 +1,6 @@
 //! The real program, for tests that kill it.
 
-use std::{net::SocketAddr, process::Stdio, time::Duration};
+use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
@@ -93,15 +93,26 @@ impl Program {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
+        let mut command = command(&["serve", "--database-url", database_url]);
+        command.args(arguments).envs(environment.iter().copied());
+        Self::start_serving(command).await
+    }
+
+    /// Starts the program with a database of its own.
+    pub(crate) async fn start_embedded(data_dir: &Path, server: &Path) -> Self {
+        let embedded_db = format!("--embedded-db={}", data_dir.display());
+        let mut command = command(&["serve", &embedded_db, "--embedded-db-bin"]);
+        command.arg(server);
+        Self::start_serving(command).await
+    }
+
+    async fn start_serving(mut command: Command) -> Self {
         let dir = TempDir::new().expect("a directory");
         let ready_file = dir.path().join("ready.json");
-        let mut command = command(&["serve", "--database-url", database_url]);
         command
             .args(["--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0"])
             .arg("--ready-file")
-            .arg(&ready_file)
-            .args(arguments)
-            .envs(environment.iter().copied());
+            .arg(&ready_file);
         let mut child = command.spawn().expect("it runs");
         tokio::select! {
             () = until("the program is ready", async || ready_file.exists()) => {}
@@ -166,6 +177,26 @@ impl Program {
 
     fn signal(&self, signal: Signal) {
         send(&self.child, signal);
+    }
+
+    /// The processes that it has started and that are not reaped yet: id, and the state that the system tells.
+    pub(crate) fn children(&self) -> Vec<(i32, char)> {
+        let parent = self.pid().as_raw_nonzero().to_string();
+        let entries = std::fs::read_dir("/proc").expect("readable").flatten();
+        let child = |entry: std::fs::DirEntry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            let (_, fields) = stat.rsplit_once(") ")?;
+            let mut fields = fields.split(' ');
+            let state = fields.next()?.chars().next()?;
+            (fields.next()? == parent).then_some((pid, state))
+        };
+        entries.filter_map(child).collect()
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
     }
 
     fn pid(&self) -> Pid {

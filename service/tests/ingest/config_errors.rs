@@ -95,3 +95,80 @@ async fn an_address_of_a_database_that_will_not_do_is_named() {
         assert_eq!(ended.stderr.lines().count(), 1, "one sentence: {ended:?}");
     }
 }
+
+#[tokio::test]
+async fn a_database_that_does_not_answer_is_named_with_flag_and_reason_once() {
+    let url = "mysql://gate:s3cret@127.0.0.1:1/sensors";
+    let arguments = ["serve", "--database-url", url, "--connect-deadline-s", "0"];
+    let any = ["--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0"];
+    let ended = end_of(command(&[&arguments[..], &any].concat())).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for part in ["127.0.0.1:1", "--database-url", "Connection refused"] {
+        assert!(ended.stderr.contains(part), "{part}: {ended:?}");
+    }
+    assert!(!ended.stderr.contains("Input/output error"), "{ended:?}");
+    assert!(!ended.stderr.contains("s3cret"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_its_flag() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let addr = taken.local_addr().expect("bound").to_string();
+    let (free, url) = ("127.0.0.1:0", "mysql://root@127.0.0.1:1/x");
+    for (flag, other) in [
+        ("--grpc-addr", "--rest-addr"),
+        ("--rest-addr", "--grpc-addr"),
+    ] {
+        let arguments = ["serve", "--database-url", url, flag, &addr, other, free];
+        let ended = end_of(command(&arguments)).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let sentence = format!("cannot listen on {addr} ({flag}): Address already in use");
+        assert!(ended.stderr.contains(&sentence), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_file_is_named_with_its_line() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(b"ingest:\n  lanes: [3\n").expect("written");
+    let path = file.path().to_str().expect("UTF-8");
+    refused(&["serve", "--config", path], "line ").await;
+    refused(&["serve", "--config", "/no/such/file.yaml"], "--config").await;
+}
+
+#[tokio::test]
+async fn no_message_shows_the_password_of_a_malformed_address() {
+    for url in [
+        "root:s3cret@127.0.0.1:1/x",
+        "mysql:root:s3cret@127.0.0.1:1/x",
+        "mysql://root:a?s3cret@127.0.0.1:1/x",
+        "mysql://root:s3cret",
+    ] {
+        for subcommand in ["serve", "migrate"] {
+            let ended = end_of(command(&[subcommand, "--database-url", url])).await;
+            assert_eq!(ended.code, Some(1), "{url}: {ended:?}");
+            assert!(!ended.stderr.contains("s3cret"), "{url}: {ended:?}");
+        }
+        let shown = command(&["config", "--database-url", url])
+            .stdout(std::process::Stdio::piped())
+            .output()
+            .await
+            .expect("it runs");
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(shown.contains("database_url: "), "{shown}");
+        assert!(!shown.contains("s3cret"), "{url}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_no_terminal_has_no_colours() {
+    let arguments = ["serve", "--database-url", "mysql://root@127.0.0.1:1/x"];
+    let rest = ["--connect-deadline-s", "1", "--grpc-addr", "127.0.0.1:0"];
+    let any = ["--rest-addr", "127.0.0.1:0"];
+    let ended = end_of(command(&[&arguments[..], &rest, &any].concat())).await;
+    assert!(
+        ended.stderr.contains("waiting for the database"),
+        "{ended:?}"
+    );
+    assert!(!ended.stderr.contains('\u{1b}'), "{ended:?}");
+}

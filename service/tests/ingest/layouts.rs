@@ -8,6 +8,7 @@ use sluicegate_proto::v1::SensorReading;
 use crate::common::{
     database::{Database, Stored},
     on_each_engine,
+    program::Program,
     readings::{
         BASE_US, assert_same, assert_stored, column_batch, columns, reading, readings, resume, rows,
     },
@@ -20,6 +21,24 @@ on_each_engine! {
     many_streams_share_one_lane,
     a_message_larger_than_a_batch_is_stored,
     readings_out_of_order_are_stored_in_order_of_time,
+    a_layout_that_is_not_the_tables_is_said,
+}
+
+async fn a_layout_that_is_not_the_tables_is_said(database: Database) {
+    let sentence = "the layout that was asked for (--layout) is not the table's";
+    for (flags, is_said) in [
+        (&["--layout", "hashed"][..], false),
+        (&["--layout", "seed"], true),
+        (&[], false),
+    ] {
+        let program = Program::start(&database.url(), flags).await;
+        program.terminate();
+        let said = program.ended().await.stderr;
+        assert_eq!(said.contains(sentence), is_said, "{flags:?}: {said}");
+        if is_said {
+            assert!(said.contains("wanted=\"seed\" found=\"hashed\""), "{said}");
+        }
+    }
 }
 
 async fn every_layout_stores_the_same_with_ids_that_grow(database: Database) {

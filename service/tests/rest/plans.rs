@@ -298,6 +298,7 @@ async fn storage(database: &Database) -> MySqlStorage {
     let settings = DatabaseSettings {
         url: database.url(),
         connect_deadline: Duration::from_secs(10),
+        wanted_layout: None,
         instance: "test".to_owned(),
     };
     MySqlStorage::open(&settings).await.expect("opens")

@@ -44,11 +44,11 @@ impl Connector {
     pub(super) fn new(url: &str) -> Result<Self, RepositoryError> {
         let opts = Opts::from_url(url).map_err(|error| explain(error.into()))?;
         if opts.db_name().is_none_or(str::is_empty) {
-            let reason = "the database url names no database: mysql://user@host:port/DATABASE";
+            let reason = "the database url (--database-url) names no database: mysql://user@host:port/DATABASE";
             return Err(RepositoryError::Setup(reason.to_owned()));
         }
         if opts.ssl_opts().is_some() {
-            let reason = "the database url asks for TLS (require_ssl), which is not there yet: leave it out, or reach the \
+            let reason = "the database url (--database-url) asks for TLS (require_ssl), which is not there yet: leave it out, or reach the \
                           database through a tunnel";
             return Err(RepositoryError::Setup(reason.to_owned()));
         }
@@ -70,6 +70,14 @@ impl Connector {
             .await
             .map_err(|_| RepositoryError::Unreachable("no answer to a connection".to_owned()))?
             .map_err(explain)
+    }
+
+    /// Where the database is, for people: the socket, or host and port.
+    pub(super) fn place(&self) -> String {
+        match self.opts.socket() {
+            Some(socket) => socket.to_owned(),
+            None => format!("{}:{}", self.opts.ip_or_hostname(), self.opts.tcp_port()),
+        }
     }
 
     pub(super) fn pool(&self) -> Pool {

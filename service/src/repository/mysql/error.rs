@@ -8,9 +8,30 @@ use crate::repository::RepositoryError;
 pub(super) fn explain(error: Error) -> RepositoryError {
     match error {
         Error::Server(server) => of_server(&server),
-        Error::Url(url) => RepositoryError::Setup(format!("database url: {url}")),
-        other => RepositoryError::Unreachable(other.to_string()),
+        Error::Url(url) => RepositoryError::Setup(of_url(&url.to_string())),
+        other => RepositoryError::Unreachable(innermost(&other)),
     }
+}
+
+/// What is wrong with the address. The driver quotes parts of it, which a mistake can make part of a password.
+fn of_url(reason: &str) -> String {
+    const FORM: &str = "mysql://user:password@host:3306/database";
+    match reason.contains(['@', ':']) {
+        false => format!("the database url (--database-url) is not of the form {FORM}: {reason}"),
+        true => format!(
+            "the database url (--database-url) is not of the form {FORM}: in names and passwords, write @ as %40, : as \
+             %3A, / as %2F and ? as %3F"
+        ),
+    }
+}
+
+/// What the system or the network said. The errors around it say the same, or where in the driver it was met.
+fn innermost(error: &Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 fn of_server(error: &ServerError) -> RepositoryError {

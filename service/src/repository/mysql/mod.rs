@@ -58,6 +58,8 @@ pub struct DatabaseSettings {
     pub url: String,
     /// How long to wait at start for a database that does not answer.
     pub connect_deadline: Duration,
+    /// The layout that was asked for, to say that the table has another one.
+    pub wanted_layout: Option<Layout>,
     /// Name of this service instance, part of the names of its lanes.
     pub instance: String,
 }
@@ -110,6 +112,7 @@ impl MySqlStorage {
             limits: table.limits,
         };
         report(&facts);
+        report_other_layout(settings.wanted_layout, &facts);
         report_missing(&indexes);
         let pool = connector.pool();
         Ok(Self {
@@ -182,6 +185,20 @@ fn report(facts: &StorageFacts) {
     }
 }
 
+fn report_other_layout(wanted: Option<Layout>, facts: &StorageFacts) {
+    let Some(wanted) = wanted.map(|layout| layout.to_string()) else {
+        return;
+    };
+    if wanted != facts.layout {
+        warn!(
+            wanted,
+            found = facts.layout,
+            "the layout that was asked for (--layout) is not the table's: it is used as it is, since --layout is for a \
+             table that is created"
+        );
+    }
+}
+
 fn report_missing(indexes: &Indexes) {
     for (index, columns) in [(&indexes.time, "(ts)"), (&indexes.ids, "(id1, id2, ts)")] {
         if index.is_none() {
@@ -207,11 +224,12 @@ async fn wait_for_database(
         };
         if tokio::time::Instant::now() + pause > give_up_at {
             return Err(RepositoryError::Setup(format!(
-                "gave up after {} s: {reason}",
-                deadline.as_secs()
+                "gave up after {} s (--connect-deadline-s) on {} (--database-url): {reason}",
+                deadline.as_secs(),
+                connector.place()
             )));
         }
-        warn!(%reason, "waiting for the database");
+        warn!(%reason, place = connector.place(), "waiting for the database");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
     }

@@ -44,12 +44,13 @@ pub enum IngestError {
          every batch instead (extend_dictionary = false)"
     )]
     DictionaryFull,
-    #[error("not committed within {deadline:?}: whether it will be is not known, so send it again")]
+    #[error("not committed within {} ms (ingest.commit_deadline_ms): whether it will be is not known, so send it again", deadline.as_millis())]
     CommitDeadline { deadline: Duration },
     #[error("the service is shutting down")]
     Draining,
     #[error(
-        "the stream brought nothing for {limit:?}: what came before is committed, so open it again"
+        "the stream brought nothing for {} s (grpc.idle_limit_s): what came before is committed, so open it again",
+        limit.as_secs_f64()
     )]
     Idle { limit: Duration },
     #[error("{0}")]

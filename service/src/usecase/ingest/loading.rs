@@ -76,7 +76,8 @@ async fn load_until_durable(
                 attempt += 1;
                 books.count_retry();
                 let pause = backoff(attempt);
-                warn!(batch = batch.number().0, rows = batch.rows(), attempt, %reason, ?pause, "loading again");
+                let pause_ms = pause.as_millis() as u64;
+                warn!(batch = batch.number().0, rows = batch.rows(), attempt, %reason, pause_ms, "loading again");
                 tokio::time::sleep(pause).await;
             }
             Err(reason) => return Err(reason),

@@ -71,7 +71,10 @@ impl Ingest {
         match tokio::time::timeout(deadline, asking).await {
             Ok(answer) => Ok(answer?),
             Err(_) => {
-                let reason = format!("the ledger does not answer within {deadline:?}");
+                let reason = format!(
+                    "the ledger does not answer within {} ms",
+                    deadline.as_millis()
+                );
                 Err(IngestError::Storage(reason))
             }
         }

@@ -2,14 +2,22 @@
 //!
 //! `common/engines.rs` says which those are.
 
-#[path = "common/engines.rs"]
-mod engines;
+mod access;
+#[path = "../common/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "shared with tests that need more of it"
+)]
+mod common;
+mod deaths;
 
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use engines::{engines, small};
+use common::engines::{engines, small};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use rustix::process::{Pid, Signal, kill_process};
