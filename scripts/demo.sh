@@ -75,7 +75,7 @@ check_books() {
     jq -e --argjson sent "$sent" \
         '.received == $sent and .received == .committed + .rejected + .duplicate + .in_flight and .in_flight == 0' \
         <<<"$books" >/dev/null || fail "the books do not balance: sent $sent, $books"
-    stored=$(mariadb --no-defaults --socket="$(find "$work/data" -name '*.sock' | head -n 1)" -uroot \
+    stored=$(mariadb --defaults-file="$work/data/client.cnf" \
         --batch --skip-column-names sluicegate -e 'SELECT COUNT(*) FROM sensor_readings')
     [ "$stored" -eq "$(jq .committed <<<"$books")" ] || fail "the table holds $stored rows: $books"
     [ "$(jq .sent "$work/replay.json")" -eq 26277 ] || fail "the weather record has 26277 readings"

@@ -20,8 +20,10 @@ pub(crate) fn create(path: &Path) -> Result<File> {
         .truncate(true)
         .custom_flags(OFlags::NOFOLLOW.bits() as i32)
         .open(path);
-    created.map_err(|error| match error.kind() {
-        ErrorKind::FilesystemLoop => Error::new(error.kind(), "it is a symbolic link"),
+    created.map_err(|error| match rustix::io::Errno::from_io_error(&error) {
+        Some(rustix::io::Errno::LOOP) => {
+            Error::new(ErrorKind::InvalidInput, "it is a symbolic link")
+        }
         _ => error,
     })
 }

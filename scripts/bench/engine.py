@@ -26,7 +26,7 @@ SETTINGS = {
     "performance_schema": "OFF",
 }
 OF_ENGINE = {
-    "mysql": {"innodb_redo_log_capacity": "2G", "mysqlx": "OFF", "secure_file_priv": "", "disable_log_bin": None},
+    "mysql": {"innodb_redo_log_capacity": "2G", "mysqlx": "OFF", "secure_file_priv": "NULL", "disable_log_bin": None},
     "mariadb": {"innodb_log_file_size": "1G", "skip_log_bin": None},
 }
 

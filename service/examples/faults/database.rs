@@ -89,6 +89,7 @@ impl Server {
             name: "sluicegate".to_owned(),
             socket: self.db.socket().to_owned(),
             port: self.db.tcp_port().unwrap_or_default(),
+            root_password: self.db.root_password().to_owned(),
         }
     }
 
@@ -139,9 +140,25 @@ pub(crate) struct Schema {
     socket: PathBuf,
     /// The server's own TCP port.
     pub(crate) port: u16,
+    root_password: String,
 }
 
 impl Schema {
+    /// That of a service with a database of its own, which lies in this folder.
+    pub(crate) fn embedded(folder: &Path) -> Result<Self> {
+        let options = std::fs::read_to_string(folder.join("client.cnf"))?;
+        let value = |name: &str| {
+            let value = options.lines().find_map(|line| line.strip_prefix(name));
+            value.with_context(|| format!("client.cnf has no {name}"))
+        };
+        Ok(Self {
+            name: "sluicegate".to_owned(),
+            socket: value("socket=")?.trim_matches('"').into(),
+            port: 0,
+            root_password: value("password=")?.to_owned(),
+        })
+    }
+
     /// For the service, through a TCP port of this host: the server's, or a proxy's.
     pub(crate) fn service_url(&self, port: u16) -> String {
         let name = &self.name;
@@ -152,7 +169,9 @@ impl Schema {
     pub(crate) fn admin_url(&self) -> String {
         let socket = self.socket.to_string_lossy();
         let socket = utf8_percent_encode(&socket, NON_ALPHANUMERIC);
-        format!("mysql://root@localhost/{}?socket={socket}", self.name)
+        let password = utf8_percent_encode(&self.root_password, NON_ALPHANUMERIC);
+        let name = &self.name;
+        format!("mysql://root:{password}@localhost/{name}?socket={socket}")
     }
 
     pub(crate) async fn connect(&self) -> Result<Conn> {

@@ -29,6 +29,32 @@ pub(crate) fn signal(pid: u32, signal: Signal) -> Result<()> {
     Ok(kill_process(pid.context("no process id")?, signal)?)
 }
 
+/// A living child of a process that was called with this text.
+pub(crate) fn child_with(parent: u32, text: &str) -> Result<Option<u32>> {
+    for entry in std::fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        // A process may end while it is looked at.
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+        let mut fields = fields.split(' ');
+        let is_alive = fields.next().is_some_and(|state| state != "Z");
+        if is_alive && fields.next() == Some(parent.to_string().as_str()) {
+            let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            if String::from_utf8_lossy(&command).contains(text) {
+                return Ok(Some(pid));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// What a process takes now.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {

@@ -24,7 +24,8 @@ const END_LIMIT: Duration = Duration::from_secs(90);
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceOptions {
     pub(crate) program: PathBuf,
-    pub(crate) database_url: String,
+    /// The flags that name its database.
+    pub(crate) database: Vec<String>,
     /// Name of the instance.
     pub(crate) instance: String,
     pub(crate) flags: Vec<String>,
@@ -93,7 +94,8 @@ impl Service {
         let any = "127.0.0.1:0";
         let mut command = Command::new(&options.program);
         command
-            .args(["serve", "--database-url", &options.database_url])
+            .arg("serve")
+            .args(&options.database)
             .args(["--instance", &options.instance])
             .args(["--grpc-addr", any, "--rest-addr", any, "--ready-file"])
             .arg(&ready_file)

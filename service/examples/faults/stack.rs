@@ -45,6 +45,25 @@ impl Stack {
         })
     }
 
+    /// Starts a service with a database of its own.
+    pub(crate) async fn start_embedded(lab: &Lab) -> Result<Self> {
+        let folder = lab.folder.join("embedded");
+        let mut options = service_options(lab, String::new(), &[]);
+        options.database = vec![
+            format!("--embedded-db={}", folder.display()),
+            format!("--embedded-db-bin={}", lab.binary.display()),
+        ];
+        let mut service = Service::spawn(&options)?;
+        service.ready().await?;
+        Ok(Self {
+            schema: Schema::embedded(&folder)?,
+            options,
+            front: Wire::start(service.grpc).await?,
+            service,
+            is_first: true,
+        })
+    }
+
     /// A generator that goes on until it is told to stop.
     pub(crate) async fn generator(&self, lab: &Lab, flags: &str) -> Result<Generator> {
         self.generator_named(lab, "generator", flags).await
@@ -142,7 +161,7 @@ impl Judged {
 pub(crate) fn service_options(lab: &Lab, database_url: String, flags: &[&str]) -> ServiceOptions {
     ServiceOptions {
         program: lab.programs.sluicegate.clone(),
-        database_url,
+        database: vec!["--database-url".to_owned(), database_url],
         instance: "gate".to_owned(),
         flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
         environment: Vec::new(),

@@ -7,6 +7,7 @@ mod database_kills;
 mod database_states;
 mod database_stops;
 mod disk_full;
+mod embedded_kills;
 mod hostile_memory;
 mod noisy_neighbour;
 mod poison;
@@ -59,6 +60,12 @@ pub(crate) const CASES: &[Case] = &[
         "the database is killed in mid-load",
         60,
         |lab| Box::pin(database_kills::run(lab)),
+    ),
+    case(
+        "embedded-killed",
+        "the embedded database is killed at full rate, and then five times within a minute",
+        30,
+        |lab| Box::pin(embedded_kills::run(lab)),
     ),
     case(
         "database-stopped",
