@@ -122,6 +122,7 @@ pub struct GrpcOverrides {
 
     /// Connections at once; 1 to 65536. What is on its way on each is memory too: at least 64 KiB [default: 512]
     #[arg(
+        id = "grpc_max_connections",
         long = "grpc-max-connections",
         env = "SLUICEGATE_GRPC_MAX_CONNECTIONS",
         value_name = "N"
