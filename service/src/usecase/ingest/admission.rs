@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::IngestError;
 
@@ -17,6 +17,9 @@ const SMALL_SHARE: u32 = 16;
 const ARRIVING_SHARE: u32 = 4;
 /// So much is small, unless the share for it is smaller still.
 const SMALL_BYTES: u32 = 32 << 10;
+/// Of messages larger than this only one stands in the queue for room; the others wait for their turn to do so. Whoever
+/// sends less waits for one of them, and not for one of each call that saturates the service (P5).
+const LARGE_BYTES: u32 = 256 << 10;
 /// When a caller that is turned away may come back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -37,6 +40,8 @@ pub struct Admission {
     small: Arc<Semaphore>,
     /// The part of `free` that arrivals may take.
     arriving: Arc<Semaphore>,
+    /// Whose large message stands in the queue of `free`.
+    large: Arc<Mutex<()>>,
     budget_bytes: u32,
 }
 
@@ -83,6 +88,7 @@ impl Admission {
             free: Arc::new(Semaphore::new((budget_bytes - small) as usize)),
             small: Arc::new(Semaphore::new(small as usize)),
             arriving: Arc::new(Semaphore::new((budget_bytes / ARRIVING_SHARE) as usize)),
+            large: Arc::default(),
             budget_bytes,
         }
     }
@@ -117,6 +123,10 @@ impl Admission {
                 }
             }
         }
+        let _turn = match patience {
+            Patience::Waits if bytes > LARGE_BYTES => Some(self.large.lock().await),
+            _ => None,
+        };
         take(&self.free, bytes, patience).await.map(Room)
     }
 
@@ -205,6 +215,30 @@ mod tests {
         let small = room(&admission, SMALL_BYTES, ComesBack).await.unwrap();
         drop((largest, arriving, small));
         assert_eq!(admission.used_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_message_waits_behind_one_large_message_and_not_behind_all() {
+        let admission = Admission::new(4 * BUDGET);
+        let mut held = Vec::new();
+        while let Some(room) = room(&admission, LARGE_BYTES, ComesBack).await {
+            held.push(room);
+        }
+        let waiting = [LARGE_BYTES + 1; 3].map(|bytes| Box::pin(room(&admission, bytes, Waits)));
+        let [mut first, mut second, mut third] = waiting;
+        assert!(futures::poll!(&mut first).is_pending());
+        assert!(futures::poll!(&mut second).is_pending());
+        assert!(futures::poll!(&mut third).is_pending());
+        let mut less = Box::pin(room(&admission, LARGE_BYTES, Waits));
+        assert!(futures::poll!(&mut less).is_pending());
+        held.truncate(held.len() - 3);
+        let first = first.await;
+        let less = tokio::time::timeout(Duration::from_secs(30), less).await;
+        let less = less.expect("it does not wait behind all of them");
+        assert!(futures::poll!(&mut second).is_pending(), "it came before");
+        assert!(futures::poll!(&mut third).is_pending());
+        drop((first, less, held));
+        assert!(second.await.is_some() && third.await.is_some());
     }
 
     #[tokio::test]
