@@ -5,7 +5,6 @@ mod pace;
 pub mod partitions;
 mod queries;
 mod query_error;
-mod retention;
 mod turns;
 
 use std::sync::Arc;

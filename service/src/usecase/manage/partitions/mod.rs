@@ -9,6 +9,7 @@
 
 mod plan;
 mod rate;
+mod retention;
 mod rounds;
 mod width;
 
@@ -23,13 +24,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-pub use self::width::WidthSetting;
+pub use self::{retention::Retention, width::WidthSetting};
 use self::{
     plan::{Front, PARTITIONS_MAX},
     rate::RateMeter,
 };
-use super::retention;
-pub use super::retention::Retention;
 use crate::{
     model::TimeSpan,
     repository::{
