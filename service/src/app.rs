@@ -16,6 +16,7 @@ use crate::{
     shutdown::Shutdown,
     supervisor::{Supervisor, TaskFailure},
     usecase::{
+        clock::Clock,
         ingest::{Figures, Ingest},
         manage::{Manage, Stores, partitions::PartitionManager},
         readiness::Readiness,
@@ -201,17 +202,25 @@ async fn start(config: &Config, shutdown: &Shutdown, url: String) -> Result<Star
     }
     let storage = Arc::new(MySqlStorage::open(&settings).await?);
     let stores = stores(config, &storage);
-    let partitions = partition_manager(config, &storage)?;
+    let clock = Arc::new(Clock::new(config.time_settings(), storage.clock()));
+    clock.look().await?;
+    let (watched, draining) = (clock.clone(), shutdown.draining.clone());
+    shutdown.tasks.start("clock", async move {
+        watched.run(draining).await;
+        Ok::<(), Infallible>(())
+    });
+    let partitions = partition_manager(config, &storage, clock.clone())?;
     if let Some(manager) = &partitions {
         // So that a fresh table has its partitions before the first reading. It says itself what went wrong.
         let _ = manager.pass().await;
     }
-    let ingest = Arc::new(Ingest::start(config.ingest_settings(), storage, &shutdown.tasks).await?);
+    let ingest =
+        Arc::new(Ingest::start(config.ingest_settings(), storage, &clock, &shutdown.tasks).await?);
     if let Some(manager) = &partitions {
-        let (manager, place) = (manager.clone(), ingest.place());
+        let (manager, events) = (manager.clone(), ingest.events().subscribe());
         let draining = shutdown.draining.clone();
         shutdown.tasks.start("partition manager", async move {
-            manager.run(place, draining).await;
+            manager.run(events, draining).await;
             Ok::<(), Infallible>(())
         });
     }
@@ -328,12 +337,15 @@ fn stores(config: &Config, storage: &MySqlStorage) -> Stores {
 fn partition_manager(
     config: &Config,
     storage: &MySqlStorage,
+    clock: Arc<Clock>,
 ) -> Result<Option<Arc<PartitionManager>>, AppError> {
     let Some(settings) = config.partitions.settings() else {
         return Ok(None);
     };
     match storage.partitions() {
-        Some(store) => Ok(Some(Arc::new(PartitionManager::new(store, settings)))),
+        Some(store) => Ok(Some(Arc::new(PartitionManager::new(
+            store, clock, settings,
+        )))),
         None if settings.retention.is_some() => Err(ConfigError::Value {
             key: "partitions.retention",
             value: config.partitions.retention.to_string(),

@@ -25,8 +25,10 @@ pub use self::{
     sources::mask_password,
 };
 use crate::{
+    model::{AbsentValue, OrNone, PointInTime, TimeSpan},
     repository::mysql::{DatabaseSettings, Layout},
     usecase::{
+        clock::TimeSettings,
         ingest::IngestSettings,
         manage::partitions::{PartitionSettings, Retention, WidthSetting},
     },
@@ -91,6 +93,9 @@ pub struct IngestConfig {
     pub budget_bytes: u32,
     pub dictionary_bytes: usize,
     pub commit_deadline_ms: u64,
+    pub earliest: OrNone<PointInTime>,
+    pub max_ahead: OrNone<TimeSpan>,
+    pub absent_value: AbsentValue,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -99,6 +104,7 @@ pub struct PartitionConfig {
     pub width: WidthSetting,
     pub buffer_pool_share: f64,
     pub retention: Retention,
+    pub alter_share: f64,
     pub interval_s: u64,
 }
 
@@ -217,6 +223,18 @@ impl Config {
                     .commit_deadline_ms
                     .or(file_ingest.commit_deadline_ms)
                     .unwrap_or(30_000),
+                earliest: ingest
+                    .earliest
+                    .or(file_ingest.earliest)
+                    .unwrap_or(OrNone(Some(PointInTime::YEAR_1971))),
+                max_ahead: ingest
+                    .max_ahead
+                    .or(file_ingest.max_ahead)
+                    .unwrap_or(OrNone(Some(TimeSpan::DAY))),
+                absent_value: ingest
+                    .absent_value
+                    .or(file_ingest.absent_value)
+                    .unwrap_or_default(),
             },
             rest: RestConfig::merge(given.rest, file.rest),
             partitions: PartitionConfig {
@@ -236,6 +254,10 @@ impl Config {
                     .retention
                     .or(file_partitions.retention)
                     .unwrap_or_default(),
+                alter_share: partitions
+                    .alter_share
+                    .or(file_partitions.alter_share)
+                    .unwrap_or(0.01),
                 interval_s: partitions
                     .interval_s
                     .or(file_partitions.interval_s)
@@ -269,6 +291,19 @@ impl Config {
     }
 }
 
+impl Config {
+    /// What the time of a reading has to fit.
+    #[must_use]
+    pub fn time_settings(&self) -> TimeSettings {
+        TimeSettings {
+            earliest_us: self.ingest.earliest.0.map(PointInTime::us),
+            max_ahead: self.ingest.max_ahead.0,
+            retention: self.partitions.retention.0,
+            absent_value: self.ingest.absent_value,
+        }
+    }
+}
+
 impl PartitionConfig {
     /// What to do with partitions; None to leave them alone.
     #[must_use]
@@ -277,6 +312,7 @@ impl PartitionConfig {
             width: self.width,
             buffer_pool_share: self.buffer_pool_share,
             retention: self.retention.0,
+            alter_share: self.alter_share,
             interval: Duration::from_secs(self.interval_s),
         })
     }
@@ -357,7 +393,8 @@ mod tests {
         let shown = serde_norway::to_string(&config.partitions).unwrap();
         assert_eq!(
             shown,
-            "enabled: true\nwidth: 15m\nbuffer_pool_share: 0.25\nretention: 30d\ninterval_s: 10\n"
+            "enabled: true\nwidth: 15m\nbuffer_pool_share: 0.25\nretention: 30d\nalter_share: 0.01\n\
+             interval_s: 10\n"
         );
         let yaml = file("partitions:\n  width: 20s\n");
         let error = Config::resolve(Settings::default(), Some(yaml.path())).unwrap_err();
@@ -368,6 +405,28 @@ mod tests {
             error.to_string(),
             "partitions.retention is 1h, but must be at least partitions.width"
         );
+    }
+
+    #[test]
+    fn times_are_bounded_unless_none_is_said() {
+        let config = Config::resolve(Settings::default(), None).unwrap();
+        let times = config.time_settings();
+        assert_eq!(times.earliest_us, Some(PointInTime::YEAR_1971.us()));
+        assert_eq!(times.max_ahead, Some(TimeSpan::DAY));
+        assert_eq!(times.absent_value, AbsentValue::Reject);
+        let yaml = file("ingest:\n  earliest: none\n  max_ahead: none\n  absent_value: zero\n");
+        let config = Config::resolve(Settings::default(), Some(yaml.path())).unwrap();
+        let times = config.time_settings();
+        assert_eq!((times.earliest_us, times.max_ahead), (None, None));
+        assert_eq!(times.absent_value, AbsentValue::Zero);
+        let shown = serde_norway::to_string(&config.ingest).unwrap();
+        assert!(
+            shown.contains("max_ahead: none\nabsent_value: zero\n"),
+            "{shown}"
+        );
+        let yaml = file("ingest:\n  max_ahead: 1w\n");
+        let error = Config::resolve(Settings::default(), Some(yaml.path())).unwrap_err();
+        assert!(error.to_string().contains("1h or 30d"), "{error}");
     }
 
     #[test]

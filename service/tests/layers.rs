@@ -216,3 +216,9 @@ fn a_repository_knows_no_use_case_and_no_router() {
     );
     expect_free_of("repository", &["tonic", "warp"]);
 }
+
+#[test]
+fn the_clock_knows_nobody_who_asks_it_and_ingestion_not_its_management() {
+    expect_free_of("usecase/clock", &["usecase::ingest", "usecase::manage"]);
+    expect_free_of("usecase/ingest", &["usecase::manage"]);
+}

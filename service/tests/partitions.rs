@@ -20,10 +20,14 @@ use sluicegate::{
         RepositoryError,
         mysql::{DatabaseSettings, Layout, MySqlStorage},
     },
-    usecase::manage::partitions::{PartitionManager, PartitionSettings, PassOutcome},
+    usecase::{
+        clock::{Clock, TimeSettings},
+        ingest::{CommitEvent, CommitEvents},
+        manage::partitions::{PartitionManager, PartitionSettings, PassOutcome},
+    },
 };
-use sluicegate_proto::v1::SensorReading;
-use tokio::{sync::watch, time::Instant};
+use sluicegate_proto::v1::{SensorBatch, SensorReading};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use common::{
@@ -35,6 +39,10 @@ use common::{
 
 on_each_engine! {
     partitions_are_made_ahead_on_a_fresh_table,
+    an_empty_or_idle_table_gets_no_more_partitions,
+    a_device_with_a_random_clock_gets_no_partitions,
+    a_stray_reading_does_not_lead_partitions_away,
+    a_clock_that_has_jumped_drops_nothing_before_it_is_confirmed,
     readings_in_the_catch_all_get_partitions,
     readings_of_an_unmanaged_table_get_partitions,
     a_crowd_from_the_far_future_is_not_copied_again,
@@ -82,6 +90,8 @@ fn config(width: &str, retention: &str) -> PartitionConfig {
         width: width.parse().expect("a width"),
         buffer_pool_share: 0.25,
         retention: retention.parse().expect("a retention"),
+        // However slow the machine is.
+        alter_share: 1.0,
         interval_s: 10,
     }
 }
@@ -89,7 +99,11 @@ fn config(width: &str, retention: &str) -> PartitionConfig {
 async fn manager(database: &Database, settings: PartitionSettings) -> PartitionManager {
     let storage = storage(database, Layout::Partitioned).await;
     let partitions = storage.partitions().expect("it has partitions");
-    PartitionManager::new(partitions, settings)
+    PartitionManager::new(partitions, clock(&storage), settings)
+}
+
+fn clock(storage: &MySqlStorage) -> Arc<Clock> {
+    Arc::new(Clock::new(TimeSettings::default(), storage.clock()))
 }
 
 /// Name and upper bound of each partition, in order.
@@ -152,7 +166,7 @@ async fn store(database: &Database, first_id: u32, count: u32, from: &str, step:
 async fn partitions_are_made_ahead_on_a_fresh_table(database: Database) {
     let storage = storage(&database, Layout::Hashed).await;
     let store = storage.partitions().expect("it has partitions");
-    let manager = PartitionManager::new(store, minutely());
+    let manager = PartitionManager::new(store, clock(&storage), minutely());
     let passed = manager.pass_at(NOW_US).await.expect("passes");
     assert_eq!(passed, PassOutcome::Done);
     let made = partitions(&database).await;
@@ -166,6 +180,7 @@ async fn partitions_are_made_ahead_on_a_fresh_table(database: Database) {
     assert_eq!((figures.width_s, figures.failure), (60, None));
     assert!(figures.last_pass.is_some());
 
+    self::store(&database, 1, 6_000, NOON, "50000").await;
     manager
         .pass_at(NOW_US + 4 * MINUTE_US)
         .await
@@ -175,7 +190,155 @@ async fn partitions_are_made_ahead_on_a_fresh_table(database: Database) {
         .pass_at(NOW_US + 5 * MINUTE_US)
         .await
         .expect("passes");
-    assert_eq!(manager.figures().ahead, 8);
+    assert_eq!(
+        manager.figures().ahead,
+        9,
+        "of those that are at noon and after"
+    );
+}
+
+/// A partition a minute would be 1,440 a day.
+async fn an_empty_or_idle_table_gets_no_more_partitions(database: Database) {
+    let manager = manager(&database, settings("auto", "none")).await;
+    manager.pass_at(NOW_US).await.expect("passes");
+    let made = partitions(&database).await;
+    for minutes in [10, 20, 60, 600] {
+        let at = NOW_US + minutes * MINUTE_US;
+        manager.pass_at(at).await.expect("passes");
+    }
+    assert_eq!(partitions(&database).await, made);
+    // Some readings, and none for hours.
+    store(&database, 1, 2_000, "2026-06-02 12:00:00", "50000").await;
+    manager.pass_at(NOW_US + DAY_US).await.expect("passes");
+    let made = partitions(&database).await;
+    for hours in 2..6 {
+        let at = NOW_US + DAY_US + hours * 60 * MINUTE_US;
+        manager.pass_at(at).await.expect("passes");
+    }
+    assert_eq!(partitions(&database).await, made);
+}
+
+/// Readings of devices whose clocks are wrong, anywhere between 1971 and tomorrow, through the front door; and of some
+/// whose clocks are right.
+async fn a_device_with_a_random_clock_gets_no_partitions(database: Database) {
+    const CALLS: u64 = 50;
+    const READINGS: u64 = 10;
+    let service = Service::start_with(&database, |settings| {
+        settings.partitions.interval_s = Some(1);
+        settings.partitions.alter_share = Some(1.0);
+    })
+    .await;
+    let before = partitions(&database).await.len();
+    let mut client = service.client().await;
+    let end_us = chrono::Utc::now().timestamp_micros() + DAY_US / 2;
+    let mut random = 1_u64;
+    for _ in 0..CALLS {
+        let readings = (0..READINGS).map(|n| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let wrong_us = 365 * DAY_US + (random >> 8) as i64 % (end_us - 365 * DAY_US);
+            let right_us = chrono::Utc::now().timestamp_micros();
+            SensorReading {
+                timestamp_us: Some(if n % 2 == 0 { wrong_us } else { right_us }),
+                ..readings::reading(n)
+            }
+        });
+        let batch = SensorBatch {
+            readings: readings.collect(),
+            position: None,
+        };
+        let reply = client.send_sensor_batch(batch).await.expect("stored");
+        assert_eq!(reply.into_inner().committed, READINGS);
+        // The manager looks meanwhile, early if it finds a reason.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let after = partitions(&database).await.len();
+    assert!(after <= before + 10, "{before} partitions, then {after}");
+    assert_eq!(inventory(&database).await.0, CALLS * READINGS);
+    service.close().await;
+}
+
+/// Beside it, where the many readings of a stream are, partitions are made all the same.
+async fn a_stray_reading_does_not_lead_partitions_away(database: Database) {
+    let manager = manager(&database, minutely()).await;
+    manager.pass_at(NOW_US).await.expect("passes");
+    store(&database, 1, 20_000, NOON, "50000").await;
+    store(&database, 50_001, 5, "2026-06-02 11:00:00", "1").await;
+    manager
+        .pass_at(NOW_US + 15 * MINUTE_US)
+        .await
+        .expect("passes");
+    let names = names(&database).await;
+    assert!(names.contains(&"p20260601_122000".to_owned()), "{names:?}");
+    assert!(
+        !names.iter().any(|name| name.starts_with("p20260602")),
+        "{names:?}"
+    );
+}
+
+/// The service was away for 400 days, says the clock; nobody can tell from that whether it is right.
+async fn a_clock_that_has_jumped_drops_nothing_before_it_is_confirmed(database: Database) {
+    let start_us = chrono::Utc::now().timestamp_micros();
+    drop(manager(&database, minutely()).await);
+    let old_us = start_us - 400 * DAY_US;
+    database
+        .run(&format!(
+            "INSERT INTO retention_clock VALUES (1, {old_us}, NULL, 0, UTC_TIMESTAMP(6))"
+        ))
+        .await;
+    let at = |at_us| {
+        let at = DateTime::from_timestamp_micros(at_us).expect("a time");
+        at.format("%Y-%m-%d %H:%M:%S").to_string()
+    };
+    store(
+        &database,
+        900_000_000,
+        3_000,
+        &at(old_us - DAY_US),
+        "1000000",
+    )
+    .await;
+    let service = Service::start_with(&database, |settings| {
+        settings.partitions.retention = Some("30d".parse().expect("a retention"));
+        settings.partitions.interval_s = Some(1);
+    })
+    .await;
+    let waits = || async {
+        let partitions = service.readiness().await["partitions"].clone();
+        partitions["retention_waits"].as_str().map(str::to_owned)
+    };
+    let reason = waits().await.expect("it waits");
+    assert!(reason.contains("the clock has jumped ahead"), "{reason}");
+    // What is young by the time that was believed is taken, and stays.
+    let young = SensorReading {
+        timestamp_us: Some(old_us - 10 * DAY_US),
+        ..readings::reading(1)
+    };
+    let mut client = service.client().await;
+    client.send_sensor_reading(young).await.expect("stored");
+    let old = SensorReading {
+        timestamp_us: Some(old_us - 31 * DAY_US),
+        ..readings::reading(2)
+    };
+    let refused = client.send_sensor_reading(old).await;
+    let reason = refused.expect_err("rejected").message().to_owned();
+    assert!(reason.contains("partitions.retention (30d)"), "{reason}");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(inventory(&database).await.0, 3_001);
+    assert_eq!(service.readiness().await["partitions"]["dropped"], 0);
+
+    let api = format!("http://{}/retention/confirm", service.rest);
+    let answer = reqwest::Client::new()
+        .put(api)
+        .send()
+        .await
+        .expect("answers");
+    assert_eq!(answer.status(), 200);
+    let gone = || async { inventory(&database).await.0 == 0 };
+    until("the old partitions are dropped", gone).await;
+    assert_eq!(waits().await, None);
+    service.close_after_deletes().await;
 }
 
 async fn readings_in_the_catch_all_get_partitions(database: Database) {
@@ -219,22 +382,23 @@ async fn readings_of_an_unmanaged_table_get_partitions(database: Database) {
 
 async fn a_crowd_from_the_far_future_is_not_copied_again(database: Database) {
     let manager = manager(&database, minutely()).await;
-    store(&database, 1, 600_000, "2199-01-01", "1").await;
+    store(&database, 1, 520_000, "2199-01-01", "1").await;
     manager.pass_at(NOW_US).await.expect("passes");
     assert!(
         names(&database)
             .await
             .contains(&"p21990101_000000".to_owned())
     );
-    assert_eq!(count_in(&database, "p_rest").await, 600_000);
+    assert_eq!(count_in(&database, "p_rest").await, 520_000);
     let before = inventory(&database).await;
     let tables = tables_of(&database, "p_rest").await;
+    store(&database, 700_001, 2_000, "2026-06-01 12:05:00", "20000").await;
     manager
         .pass_at(NOW_US + 6 * MINUTE_US)
         .await
         .expect("passes");
     assert_eq!(tables_of(&database, "p_rest").await, tables);
-    assert_eq!(inventory(&database).await, before);
+    assert_eq!(inventory(&database).await.0, before.0 + 2_000);
     assert!(manager.figures().ahead >= 8);
 }
 
@@ -261,18 +425,18 @@ async fn the_width_follows_the_rate(database: Database) {
         60,
         "narrow while nothing is known"
     );
-    // A reading each tenth of a second.
-    store(&database, 1, 300, NOON, "100000").await;
+    // A reading each tenth of a second, up to now.
+    store(&database, 1, 1_500, "2026-06-01 11:58:00", "100000").await;
     manager.pass_at(NOW_US).await.expect("passes");
     assert_eq!(manager.figures().width_s, 3_600);
     // 50,000 a second.
     store(&database, 100_001, 500_000, "2026-06-01 12:00:30", "20").await;
     manager.pass_at(NOW_US + 10_000_000).await.expect("passes");
     assert_eq!(manager.figures().width_s, 60);
-    let (before, narrow) = (partitions(&database).await, 500_300);
+    let (before, rows) = (partitions(&database).await, 501_500);
     manager.pass_at(NOW_US + 20_000_000).await.expect("passes");
     assert_eq!(partitions(&database).await, before);
-    assert_eq!(inventory(&database).await.0, narrow);
+    assert_eq!(inventory(&database).await.0, rows);
 }
 
 async fn retention_drops_exactly_the_old(database: Database) {
@@ -284,7 +448,7 @@ async fn retention_drops_exactly_the_old(database: Database) {
     // 30 days before now lies in the partition of 2 May, which stays.
     let stored = database.stored().await;
     let oldest = stored[0].reading.timestamp_us;
-    assert_eq!(oldest, NOW_US - 30_000_000 - 30 * DAY_US);
+    assert_eq!(oldest, Some(NOW_US - 30_000_000 - 30 * DAY_US));
     assert_eq!(stored.len(), 30 + 1);
     let figures = manager.figures();
     assert_eq!((figures.dropped, figures.dropped_rows), (31, 30));
@@ -372,13 +536,14 @@ async fn a_stream_goes_on_while_partitions_are_made_and_dropped(database: Databa
         settings.partitions.width = Some("1m".parse().expect("a width"));
         settings.partitions.retention = Some("2h".parse().expect("a retention"));
         settings.partitions.interval_s = Some(1);
+        settings.partitions.alter_share = Some(1.0);
     })
     .await;
     let mut client = service.client().await;
     let at = service.open("gate").await;
     let mut call = AckedCall::resume(&mut client, "gate", &at).await;
     let made = |n: u64| SensorReading {
-        timestamp_us: start_us + n as i64 * STEP_US,
+        timestamp_us: Some(start_us + n as i64 * STEP_US),
         ..readings::reading(n)
     };
     let until_us = Instant::now() + Duration::from_secs(12);
@@ -392,8 +557,10 @@ async fn a_stream_goes_on_while_partitions_are_made_and_dropped(database: Databa
         slowest = slowest.max(began.elapsed());
     }
     call.finish().await;
-    let dropped =
-        || async { service.readiness().await["partitions"]["dropped"].as_u64() > Some(0) };
+    let ancient = format!(
+        "sensor_readings WHERE id BETWEEN 900000000 AND 900002999 AND ts < '{old}' + INTERVAL 2 HOUR"
+    );
+    let dropped = || async { database.count(&ancient).await == 0 };
     until("the old partitions are dropped", dropped).await;
     let partitions = service.readiness().await["partitions"].clone();
     println!("{sent} readings, slowest acknowledgement {slowest:?}: {partitions}");
@@ -412,6 +579,7 @@ async fn a_backlog_gets_partitions_as_it_begins_to_stream_in(database: Database)
     let service = Service::start_with(&database, |settings| {
         settings.partitions.width = Some("1m".parse().expect("a width"));
         settings.partitions.interval_s = Some(60);
+        settings.partitions.alter_share = Some(1.0);
     })
     .await;
     let mut client = service.client().await;
@@ -425,12 +593,12 @@ async fn a_backlog_gets_partitions_as_it_begins_to_stream_in(database: Database)
         let made = || async { names(&database).await.contains(&expected) };
         let until_us = Instant::now() + Duration::from_secs(30);
         while !made().await && Instant::now() < until_us {
-            let message = (sent..sent + 10).map(|n| SensorReading {
-                timestamp_us: start_us,
+            let message = (sent..sent + MESSAGE).map(|n| SensorReading {
+                timestamp_us: Some(start_us),
                 ..readings::reading(n)
             });
             call.send(readings::rows(message.collect())).await;
-            sent += 10;
+            sent += MESSAGE;
             call.until_acked(sent).await;
         }
         assert!(made().await, "{expected}: {:?}", names(&database).await);
@@ -444,8 +612,8 @@ async fn a_backlog_gets_partitions_as_it_begins_to_stream_in(database: Database)
     service.close().await;
 }
 
-/// While nothing newer came for hours, now gets wide partitions. One of them is divided again in the same pass for
-/// readings that arrive a little ahead of now.
+/// What a fresh table got is for now; many readings that arrive a little ahead of that get partitions before the next look
+/// is due.
 async fn readings_ahead_of_now_get_partitions_of_their_width(database: Database) {
     let storage = storage(&database, Layout::Partitioned).await;
     let now = chrono::Utc::now();
@@ -453,28 +621,29 @@ async fn readings_ahead_of_now_get_partitions_of_their_width(database: Database)
     let old = old.format("%Y-%m-%d %H:%M:%S").to_string();
     store(&database, 1, 1, &old, "0").await;
     let config = PartitionConfig {
-        interval_s: 1,
+        interval_s: 60,
         ..config("auto", "none")
     };
     let store = storage.partitions().expect("it has partitions");
-    let manager = PartitionManager::new(store, config.settings().expect("enabled"));
+    let manager =
+        PartitionManager::new(store, clock(&storage), config.settings().expect("enabled"));
     let manager = Arc::new(manager);
     let place = now + chrono::Duration::minutes(20);
-    let (_places, places) = watch::channel(Some(place.timestamp_micros()));
+    let events = CommitEvents::default();
     let draining = CancellationToken::new();
-    let running = tokio::spawn(manager.clone().run(places, draining.clone()));
-    until("a pass has ended", async || {
-        let figures = manager.figures();
-        figures.last_pass.is_some() || figures.failure.is_some()
-    })
-    .await;
+    manager.pass().await.expect("passes");
+    let running = tokio::spawn(manager.clone().run(events.subscribe(), draining.clone()));
+    events.send(CommitEvent {
+        rows: 20_000,
+        times_us: vec![place.timestamp_micros()],
+    });
+    let next = place + chrono::Duration::minutes(1);
+    let end = next.format("p%Y%m%d_%H%M00").to_string();
+    let made = || async { names(&database).await.contains(&end) };
+    until("the place has its partition", made).await;
     draining.cancel();
     running.await.expect("no panic");
     assert_eq!(manager.figures().failure, None);
-    let next = place + chrono::Duration::minutes(1);
-    let end = next.format("p%Y%m%d_%H%M00").to_string();
-    let names = names(&database).await;
-    assert!(names.contains(&end), "{end} is not in {names:?}");
 }
 
 async fn the_layout_seed_has_no_partitions_to_drop(database: Database) {

@@ -290,11 +290,11 @@ impl Shared {
         let may_send = source.make(count, self.pace.rate(), |workload, made| {
             let series = &workload.series()[made.series];
             readings.push(SensorReading {
-                sensor_value: made.value,
+                sensor_value: Some(made.value),
                 sensor_type: series.sensor_type.clone(),
                 id1: series.id1,
                 id2: series.id2.clone(),
-                timestamp_us: made.timestamp_us,
+                timestamp_us: Some(made.timestamp_us),
             });
         });
         may_send.then_some(Call { first, readings })

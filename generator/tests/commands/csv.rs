@@ -296,9 +296,13 @@ impl Case {
                 said,
             } => {
                 assert_eq!(output.status.code(), Some(0), "{file} {flags:?}: {err}");
-                let stored: Vec<f64> = model.stored.iter().map(|one| one.sensor_value).collect();
+                let stored: Vec<f64> = model.stored.iter().map(|one| one.sensor_value()).collect();
                 assert_eq!(stored, *values, "{file} {flags:?}");
-                assert_eq!(model.stored[0].timestamp_us, *first_us, "{file} {flags:?}");
+                assert_eq!(
+                    model.stored[0].timestamp_us(),
+                    *first_us,
+                    "{file} {flags:?}"
+                );
                 let report: serde_json::Value = serde_json::from_str(&out).unwrap();
                 assert_eq!(report["skipped"], *skipped, "{file} {flags:?}");
                 assert_eq!(report["committed"], values.len() as u64);
@@ -420,7 +424,7 @@ async fn a_time_that_comes_twice_is_the_earlier_one_and_said_once_or_the_one_tha
             .model()
             .stored
             .iter()
-            .map(|one| one.timestamp_us)
+            .map(|one| one.timestamp_us())
             .collect();
         // 2026-03-29T00:59:00Z
         assert_eq!(times, [1_774_745_940_000_000, expected_us, expected_us]);

@@ -85,8 +85,9 @@ async fn a_rated_run_keeps_its_rate_and_its_books_while_calls_break() {
     );
     let model = fake.model();
     assert_eq!(model.stored.len() as u64, report.books.sent);
-    let in_time_order =
-        |pair: &[sluicegate_proto::v1::SensorReading]| pair[0].timestamp_us < pair[1].timestamp_us;
+    let in_time_order = |pair: &[sluicegate_proto::v1::SensorReading]| {
+        pair[0].timestamp_us() < pair[1].timestamp_us()
+    };
     assert!(model.stored.windows(2).all(in_time_order), "once, in order");
 }
 

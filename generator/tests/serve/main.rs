@@ -282,7 +282,7 @@ async fn the_configuration_is_changed_in_part_and_wrong_ones_are_refused() {
         fake.model()
             .stored
             .iter()
-            .all(|one| (one.id1, one.id2.as_str(), one.sensor_value) == (7, "a", 3.0))
+            .all(|one| (one.id1, one.id2.as_str(), one.sensor_value()) == (7, "a", 3.0))
     );
     generator.server.close().await;
 }

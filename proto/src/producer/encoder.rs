@@ -86,11 +86,11 @@ impl Encoder {
         for i in 0..readings.values.len() {
             let series = lookup(table, readings.series[i]);
             let reading = SensorReading {
-                sensor_value: readings.values[i],
+                sensor_value: Some(readings.values[i]),
                 sensor_type: series.sensor_type.clone(),
                 id1: series.id1,
                 id2: series.id2.clone(),
-                timestamp_us: readings.timestamps_us[i],
+                timestamp_us: Some(readings.timestamps_us[i]),
             };
             let reading_bytes = reading.encoded_len() + EMBEDDED_BYTES;
             if bytes + reading_bytes > self.max_message_bytes && !rows.is_empty() {
@@ -215,12 +215,13 @@ mod tests {
                 Message::Header(_) => panic!("the encoder makes no header"),
                 Message::Rows(batch) => {
                     decoded.extend(batch.readings.into_iter().map(|reading| {
+                        let (value, at) = (reading.sensor_value(), reading.timestamp_us());
                         let series = Series {
                             id1: reading.id1,
                             id2: reading.id2,
                             sensor_type: reading.sensor_type,
                         };
-                        (series, reading.sensor_value, reading.timestamp_us)
+                        (series, value, at)
                     }));
                 }
                 Message::Columns(batch) => {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 
-/// A producer that returned one of these has ended, except for [`UnknownSeries`](Self::UnknownSeries) and
-/// [`UnequalColumns`](Self::UnequalColumns), which refuse one call and take nothing.
+/// A producer that returned one of these has ended, except for [`UnknownSeries`](Self::UnknownSeries),
+/// [`Absent`](Self::Absent) and [`UnequalColumns`](Self::UnequalColumns), which refuse one call and take nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProducerError {
@@ -55,6 +55,12 @@ pub enum ProducerError {
     UnknownSeries {
         /// The handle.
         index: u32,
+    },
+    /// The reading given to `send` has no value or no time.
+    #[error("the reading has no {field}")]
+    Absent {
+        /// The field.
+        field: &'static str,
     },
     /// The columns of `push_columns` differ in length.
     #[error(

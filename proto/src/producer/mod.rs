@@ -176,11 +176,13 @@ impl Producer {
     /// [`push`](Self::push) where speed matters.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// As [`push`](Self::push), and when the value or the time is absent.
     pub async fn send(&mut self, reading: v1::SensorReading) -> Result<u64, ProducerError> {
+        let absent = |field| ProducerError::Absent { field };
+        let value = reading.sensor_value.ok_or(absent("sensor_value"))?;
+        let timestamp_us = reading.timestamp_us.ok_or(absent("timestamp_us"))?;
         let series = self.series(reading.id1, &reading.id2, &reading.sensor_type);
-        self.push(series, reading.sensor_value, reading.timestamp_us)
-            .await
+        self.push(series, value, timestamp_us).await
     }
 
     /// The position that the next reading will have. After `connect` this is the position behind the last reading that

@@ -165,11 +165,13 @@ impl Fake {
                     .map(|i| {
                         let series = &call.dictionary[batch.series_index[i] as usize];
                         SensorReading {
-                            sensor_value: batch.sensor_value[i],
+                            sensor_value: Some(batch.sensor_value[i]),
                             sensor_type: series.sensor_type.clone(),
                             id1: series.id1,
                             id2: series.id2.clone(),
-                            timestamp_us: batch.base_timestamp_us + batch.timestamp_delta_us[i],
+                            timestamp_us: Some(
+                                batch.base_timestamp_us + batch.timestamp_delta_us[i],
+                            ),
                         }
                     })
                     .collect()
@@ -260,11 +262,11 @@ fn store(model: &mut Model, call: &mut Call, reading: SensorReading) -> Result<(
             return Ok(());
         }
         stream.committed_seq = seq;
-        stream.rejected += u64::from(reading.sensor_value.is_nan());
+        stream.rejected += u64::from(reading.sensor_value().is_nan());
     } else {
         call.ack.committed_seq += 1;
     }
-    if reading.sensor_value.is_nan() {
+    if reading.sensor_value().is_nan() {
         call.ack.rejected += 1;
         call.rejected.push(RejectedReading {
             seq: call.ack.committed_seq,
@@ -288,7 +290,7 @@ impl SensorService for Fake {
     ) -> Result<Response<SensorResponse>, Status> {
         self.start_unary_call().await?;
         let reading = request.into_inner();
-        if reading.sensor_value.is_nan() {
+        if reading.sensor_value().is_nan() {
             return Err(Status::invalid_argument("not a number"));
         }
         self.model().stored.push(reading);

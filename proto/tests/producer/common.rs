@@ -34,12 +34,16 @@ pub(crate) async fn push_numbers(
 
 pub(crate) fn assert_stored_once_in_order(fake: &Fake, count: u64) {
     let model = fake.model();
-    let stored: Vec<u64> = model.stored.iter().map(|r| r.sensor_value as u64).collect();
+    let stored: Vec<u64> = model
+        .stored
+        .iter()
+        .map(|r| r.sensor_value() as u64)
+        .collect();
     assert_eq!(stored, (0..count).collect::<Vec<_>>());
     for reading in &model.stored {
-        let number = reading.sensor_value as u64;
+        let number = reading.sensor_value() as u64;
         assert_eq!(reading.id1 as u64, number % 17);
         assert_eq!(reading.id2, format!("sensor-{}", number % 17));
-        assert_eq!(reading.timestamp_us, 1_000 * number as i64);
+        assert_eq!(reading.timestamp_us(), 1_000 * number as i64);
     }
 }

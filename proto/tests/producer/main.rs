@@ -192,7 +192,7 @@ async fn an_anonymous_producer_delivers_at_least_once() {
         .model()
         .stored
         .iter()
-        .map(|r| r.sensor_value as u64)
+        .map(|r| r.sensor_value() as u64)
         .collect();
     assert!(stored.len() > 2_000, "what was half stored came again");
     stored.sort_unstable();

@@ -3,6 +3,7 @@
 
 mod cases;
 mod database;
+mod faketime;
 mod generator;
 mod judge;
 mod lab;

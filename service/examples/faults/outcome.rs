@@ -48,6 +48,10 @@ impl Millis {
         self.0.sort_by(f64::total_cmp);
     }
 
+    pub(crate) fn count(&self) -> u64 {
+        self.0.len() as u64
+    }
+
     /// The smallest time that a share of all does not exceed, milliseconds; 0 where there is none.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         let place = (self.0.len() as f64 * share).ceil() as usize;

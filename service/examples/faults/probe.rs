@@ -57,11 +57,11 @@ impl Probe {
 pub(crate) async fn send(grpc: SocketAddr) -> Result<Code> {
     let channel = Endpoint::from_shared(format!("http://{grpc}"))?.connect_lazy();
     let reading = SensorReading {
-        sensor_value: 1.0,
+        sensor_value: Some(1.0),
         sensor_type: "probe".to_owned(),
         id1: -1,
         id2: "probe".to_owned(),
-        timestamp_us: chrono::Utc::now().timestamp_micros(),
+        timestamp_us: Some(chrono::Utc::now().timestamp_micros()),
     };
     let mut client = SensorServiceClient::new(channel);
     let answer = tokio::time::timeout(ANSWER_LIMIT, client.send_sensor_reading(reading)).await?;

@@ -83,6 +83,14 @@ pub(crate) struct Readiness {
     pub(crate) in_flight_bytes: u64,
 }
 
+/// What `/readyz` says of partitions.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Partitions {
+    pub(crate) dropped: u64,
+    /// Why retention drops nothing.
+    pub(crate) retention_waits: Option<String>,
+}
+
 impl Service {
     /// Starts the program and returns at once.
     pub(crate) fn spawn(options: &ServiceOptions) -> Result<Self> {
@@ -174,6 +182,12 @@ impl Service {
 
     pub(crate) fn usage(&self) -> Result<Usage> {
         process::usage(self.pid)
+    }
+
+    /// What it says of its partitions now.
+    pub(crate) async fn partitions(&self) -> Result<Partitions> {
+        let (_, mut answer) = timeout(START_LIMIT, http::get(self.rest, "/readyz")).await??;
+        Ok(serde_json::from_value(answer["partitions"].take())?)
     }
 
     /// What it says now. Its books balance at every moment (P6).

@@ -1,6 +1,6 @@
 //! What `sluicegen verify` says of a table, and findings: what must not be.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -83,9 +83,23 @@ impl Verdict {
 
     /// Reconciles journals with the table.
     pub(crate) async fn of(lab: &Lab, schema: &Schema, journals: &[PathBuf]) -> Result<Self> {
+        Self::told(lab, ["--database-url", &schema.admin_url()], journals).await
+    }
+
+    /// The same, as REST tells what the table holds.
+    pub(crate) async fn over_rest(
+        lab: &Lab,
+        rest: SocketAddr,
+        journals: &[PathBuf],
+    ) -> Result<Self> {
+        Self::told(lab, ["--rest", &format!("http://{rest}")], journals).await
+    }
+
+    async fn told(lab: &Lab, source: [&str; 2], journals: &[PathBuf]) -> Result<Self> {
         let mut command = Command::new(&lab.programs.sluicegen);
         command
-            .args(["verify", "--json", "--database-url", &schema.admin_url()])
+            .args(["verify", "--json"])
+            .args(source)
             .arg("--journal")
             .args(journals)
             .kill_on_drop(true);

@@ -2,8 +2,8 @@
 
 use super::{Config, ConfigError, PartitionConfig};
 use crate::{
-    model::TimeSpan,
-    usecase::manage::partitions::{Retention, WidthSetting},
+    model::{OrNone, TimeSpan},
+    usecase::manage::partitions::WidthSetting,
 };
 
 impl Config {
@@ -147,16 +147,20 @@ impl PartitionConfig {
             let value = self.buffer_pool_share.to_string();
             return refused("partitions.buffer_pool_share", value, "0.01 to 1");
         }
+        if !(0.0001..=1.0).contains(&self.alter_share) {
+            let value = self.alter_share.to_string();
+            return refused("partitions.alter_share", value, "0.0001 to 1");
+        }
         match (self.retention, self.width) {
-            (Retention(Some(_)), _) if !self.enabled => {
+            (OrNone(Some(_)), _) if !self.enabled => {
                 let must = "none while partitions.enabled is false";
                 refused("partitions.retention", self.retention.to_string(), must)
             }
-            (Retention(Some(retention)), WidthSetting::Fixed(width)) if retention < width => {
+            (OrNone(Some(retention)), WidthSetting::Fixed(width)) if retention < width => {
                 let must = "at least partitions.width";
                 refused("partitions.retention", retention.to_string(), must)
             }
-            (Retention(Some(retention)), _) if retention < TimeSpan::MINUTE => {
+            (OrNone(Some(retention)), _) if retention < TimeSpan::MINUTE => {
                 let must = "at least 1m";
                 refused("partitions.retention", retention.to_string(), must)
             }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ReadyOverrides, RestOverrides};
 use crate::{
+    model::{AbsentValue, OrNone, PointInTime, TimeSpan},
     repository::mysql::Layout,
     usecase::manage::partitions::{Retention, WidthSetting},
 };
@@ -217,6 +218,32 @@ pub struct IngestOverrides {
         value_name = "MS"
     )]
     pub commit_deadline_ms: Option<u64>,
+
+    /// Rejects readings of an earlier time: a date, an instant such as 2000-01-01T00:00:00Z, or none
+    /// [default: 1971-01-01]
+    #[arg(
+        long = "ingest-earliest",
+        env = "SLUICEGATE_INGEST_EARLIEST",
+        value_name = "none|DATE"
+    )]
+    pub earliest: Option<OrNone<PointInTime>>,
+
+    /// Rejects readings that are further ahead of now, such as 1h; none takes all [default: 1d]
+    #[arg(
+        long = "ingest-max-ahead",
+        env = "SLUICEGATE_INGEST_MAX_AHEAD",
+        value_name = "none|TIME"
+    )]
+    pub max_ahead: Option<OrNone<TimeSpan>>,
+
+    /// What a sensor_value or a timestamp_us that is absent is taken for; zero serves clients of the contract that left
+    /// a 0 out [default: reject]
+    #[arg(
+        long = "ingest-absent-value",
+        env = "SLUICEGATE_INGEST_ABSENT_VALUE",
+        value_enum
+    )]
+    pub absent_value: Option<AbsentValue>,
 }
 
 /// Settings under `partitions:`.
@@ -247,13 +274,23 @@ pub struct PartitionOverrides {
     )]
     pub buffer_pool_share: Option<f64>,
 
-    /// Drops partitions that are older, such as 30d; none keeps all; not on the layout seed [default: none]
+    /// Drops partitions that are older, such as 30d, and rejects readings that are; none keeps all; not on the layout
+    /// seed [default: none]
     #[arg(
         long = "partitions-retention",
         env = "SLUICEGATE_PARTITIONS_RETENTION",
         value_name = "none|TIME"
     )]
     pub retention: Option<Retention>,
+
+    /// Share of the time that altering the table may take beside live ingestion, which waits meanwhile; 0.0001 to 1
+    /// [default: 0.01]
+    #[arg(
+        long = "partitions-alter-share",
+        env = "SLUICEGATE_PARTITIONS_ALTER_SHARE",
+        value_name = "SHARE"
+    )]
+    pub alter_share: Option<f64>,
 
     /// Pause between looks at the partitions, seconds; 1 to 60 [default: 10]
     #[arg(

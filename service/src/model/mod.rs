@@ -1,22 +1,26 @@
 //! The nouns that every layer shares. This module knows no other.
 
 mod limits;
+mod point_in_time;
 mod position;
 mod reading;
 mod rejection;
 mod selection;
 mod stored;
 mod time_span;
+mod time_window;
 
-pub use limits::{Limits, TimestampRange};
+pub use limits::{AbsentValue, Limits, TimestampRange};
+pub use point_in_time::PointInTime;
 pub use position::{
     Epoch, Resumption, ResumptionError, Seq, StreamHeader, StreamId, StreamIdError, StreamPosition,
 };
-pub use reading::{Reading, Series};
+pub use reading::{Reading, SentReading, Series};
 pub use rejection::{Fault, Field, KEPT_CHARS, KeptSeries, Rejection};
 pub use selection::{IdPair, Order, Place, ReadingKey, Selection, TimeRange};
 pub use stored::{
     Bucket, BucketKey, BucketWidth, Change, Latest, QuarantineKey, QuarantineOf, Quarantined,
     StoredReading, StreamStanding,
 };
-pub use time_span::TimeSpan;
+pub use time_span::{OrNone, TimeSpan};
+pub use time_window::{TimeFault, TimeWindow};

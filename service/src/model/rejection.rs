@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use super::{Limits, Seq, Series};
+use super::{AbsentValue, Limits, SentReading, Seq, Series, TimeFault};
 
 /// The field of a reading that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +37,9 @@ pub enum Fault {
     TooLong { field: Field, max_chars: usize },
     OuterBlank(Field),
     ControlCharacter(Field),
+    Absent(Field),
     NotFinite,
-    OutOfRange { min_us: i64, max_us: i64 },
+    Time(TimeFault),
     UnknownSeries { index: u32, series: u32 },
     RefusedByDatabase(String),
 }
@@ -50,9 +51,10 @@ impl Fault {
             Self::Empty(field)
             | Self::TooLong { field, .. }
             | Self::OuterBlank(field)
-            | Self::ControlCharacter(field) => *field,
+            | Self::ControlCharacter(field)
+            | Self::Absent(field) => *field,
             Self::NotFinite => Field::SensorValue,
-            Self::OutOfRange { .. } => Field::TimestampUs,
+            Self::Time(_) => Field::TimestampUs,
             Self::UnknownSeries { .. } => Field::SeriesIndex,
             Self::RefusedByDatabase(_) => Field::Reading,
         }
@@ -91,11 +93,29 @@ impl Fault {
         if !sensor_value.is_finite() {
             return Some(Self::NotFinite);
         }
-        let range = &limits.timestamp;
-        (!range.contains(timestamp_us)).then_some(Self::OutOfRange {
-            min_us: range.min_us,
-            max_us: range.max_us,
-        })
+        if limits.window.contains(timestamp_us) {
+            return None;
+        }
+        limits.window.fault(timestamp_us).map(Self::Time)
+    }
+
+    /// The value and the time of a reading, or what is wrong with them.
+    ///
+    /// # Errors
+    /// When one is absent, unless that means 0, or not to be taken.
+    #[inline]
+    pub fn check_measurement(sent: &SentReading, limits: &Limits) -> Result<(f64, i64), Self> {
+        let zero = limits.absent_value == AbsentValue::Zero;
+        let value = sent.sensor_value.or(zero.then_some(0.0));
+        let at = sent.timestamp_us.or(zero.then_some(0));
+        match (value, at) {
+            (None, _) => Err(Self::Absent(Field::SensorValue)),
+            (_, None) => Err(Self::Absent(Field::TimestampUs)),
+            (Some(value), Some(at)) => match Self::of_measurement(value, at, limits) {
+                Some(fault) => Err(fault),
+                None => Ok((value, at)),
+            },
+        }
     }
 }
 
@@ -112,11 +132,13 @@ impl fmt::Display for Fault {
             Self::ControlCharacter(field) => {
                 write!(f, "{} holds a control character", field.as_str())
             }
-            Self::NotFinite => f.write_str("sensor_value is not a finite number"),
-            Self::OutOfRange { min_us, max_us } => write!(
+            Self::Absent(field) => write!(
                 f,
-                "timestamp_us lies outside of {min_us} to {max_us}, which is what the table can hold"
+                "{} is absent, or 0 from a client of the old contract, which ingest.absent_value lets in as zero",
+                field.as_str()
             ),
+            Self::NotFinite => f.write_str("sensor_value is not a finite number"),
+            Self::Time(fault) => fault.fmt(f),
             Self::UnknownSeries { index, series } => write!(
                 f,
                 "series_index {index} points outside of the dictionary, which holds {series} series"
@@ -132,9 +154,10 @@ pub struct Rejection {
     pub seq: Seq,
     pub fault: Fault,
     pub series: KeptSeries,
-    pub sensor_value: f64,
-    /// Microseconds since the Unix epoch, UTC.
-    pub timestamp_us: i64,
+    /// None where it was absent.
+    pub sensor_value: Option<f64>,
+    /// Microseconds since the Unix epoch, UTC; None where it was absent.
+    pub timestamp_us: Option<i64>,
 }
 
 /// What is kept of a text of a rejected reading, in characters from its beginning: enough to know its producer by, and
@@ -231,6 +254,37 @@ mod tests {
         assert_eq!(of_series("", "t"), Some(Fault::Empty(Field::Id2)));
         assert_eq!(of_series("a", ""), Some(Fault::Empty(Field::SensorType)));
         assert_eq!(of_series("a", "tab\tnul\0 "), None);
+    }
+
+    #[test]
+    fn a_reading_has_a_value_and_a_time_of_which_each_may_be_0() {
+        let sent = |sensor_value, timestamp_us| SentReading {
+            series: Series {
+                id1: 0,
+                id2: String::new(),
+                sensor_type: String::new(),
+            },
+            sensor_value,
+            timestamp_us,
+        };
+        let mut limits = Limits::default();
+        let of = |sent: &SentReading, limits: &Limits| Fault::check_measurement(sent, limits);
+        assert_eq!(of(&sent(Some(0.0), Some(0)), &limits), Ok((0.0, 0)));
+        let absent = [
+            (None, Some(1), Field::SensorValue),
+            (Some(1.0), None, Field::TimestampUs),
+        ];
+        for (value, at, field) in absent {
+            let fault = of(&sent(value, at), &limits).unwrap_err();
+            assert_eq!(fault, Fault::Absent(field));
+            assert!(
+                fault
+                    .to_string()
+                    .contains("absent, or 0 from a client of the old contract")
+            );
+        }
+        limits.absent_value = AbsentValue::Zero;
+        assert_eq!(of(&sent(None, None), &limits), Ok((0.0, 0)));
     }
 
     #[test]

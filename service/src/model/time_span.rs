@@ -88,6 +88,55 @@ impl From<TimeSpan> for String {
     }
 }
 
+/// A setting that can be switched off by the word `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[serde(bound(
+    serialize = "T: Clone + fmt::Display",
+    deserialize = "T: FromStr<Err = String>"
+))]
+pub struct OrNone<T>(pub Option<T>);
+
+impl<T> Default for OrNone<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: FromStr<Err = String>> FromStr for OrNone<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            value => Ok(Self(Some(value.parse()?))),
+        }
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for OrNone<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            None => f.write_str("none"),
+            Some(value) => value.fmt(f),
+        }
+    }
+}
+
+impl<T: FromStr<Err = String>> TryFrom<String> for OrNone<T> {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl<T: fmt::Display> From<OrNone<T>> for String {
+    fn from(setting: OrNone<T>) -> Self {
+        setting.to_string()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

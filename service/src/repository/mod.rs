@@ -1,5 +1,6 @@
 //! What the use cases need from storage, as traits. `mysql` implements them; nothing else speaks SQL.
 
+mod clock;
 pub mod mysql;
 mod partitions;
 mod readings;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Serialize;
 
+pub use self::clock::{ClockStore, KeptClock};
 pub use self::readings::{AggregateQuery, LedgerReader, ReadingStore, Stretch};
 
 pub use self::partitions::{Partition, PartitionChange, PartitionPass, PartitionStore, Split};

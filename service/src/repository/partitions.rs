@@ -44,8 +44,12 @@ pub trait PartitionStore: Send + Sync {
 pub trait PartitionPass: Send {
     /// The partitions by ascending bound; the catch-all is the last.
     async fn partitions(&mut self) -> Result<Vec<Partition>, RepositoryError>;
-    /// Timestamp of the newest reading before `end_us`.
-    async fn newest_before(&mut self, end_us: i64) -> Result<Option<i64>, RepositoryError>;
+    /// Timestamp of the newest reading before `end_us`, leaving out `newer` that are newer.
+    async fn newest_before(
+        &mut self,
+        end_us: i64,
+        newer: u64,
+    ) -> Result<Option<i64>, RepositoryError>;
     /// Timestamp of the oldest reading at or after `start_us`, or of all.
     async fn oldest_from(&mut self, start_us: Option<i64>) -> Result<Option<i64>, RepositoryError>;
     /// Counts the readings in a partition, but no further than `limit`.

@@ -278,11 +278,11 @@ impl Database {
         let stored = |(id, sensor_value, sensor_type, id1, id2, ts): Row| Stored {
             id,
             reading: SensorReading {
-                sensor_value,
+                sensor_value: Some(sensor_value),
                 sensor_type,
                 id1,
                 id2,
-                timestamp_us: microseconds(&ts),
+                timestamp_us: Some(microseconds(&ts)),
             },
         };
         rows.into_iter().map(stored).collect()

@@ -30,11 +30,11 @@ pub(crate) fn reading(n: u64) -> SensorReading {
         sensor_type,
     } = series(n);
     SensorReading {
-        sensor_value: n as f64,
+        sensor_value: Some(n as f64),
         sensor_type,
         id1,
         id2,
-        timestamp_us: BASE_US + n as i64,
+        timestamp_us: Some(BASE_US + n as i64),
     }
 }
 
@@ -97,11 +97,11 @@ pub(crate) async fn assert_stored(database: &Database, numbers: Range<u64>) {
 /// Everything about a reading, bit for bit.
 pub(crate) fn exact(reading: &SensorReading) -> (i64, i32, String, String, u64) {
     (
-        reading.timestamp_us,
+        reading.timestamp_us(),
         reading.id1,
         reading.id2.clone(),
         reading.sensor_type.clone(),
-        reading.sensor_value.to_bits(),
+        reading.sensor_value().to_bits(),
     )
 }
 

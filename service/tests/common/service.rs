@@ -37,6 +37,12 @@ pub(crate) async fn connect(grpc: SocketAddr) -> Client {
     SensorServiceClient::new(endpoint.connect().await.expect("connects"))
 }
 
+/// Switches off what bounds the time of a reading.
+pub(crate) fn take_any_time(settings: &mut Settings) {
+    settings.ingest.earliest = Some("none".parse().expect("none"));
+    settings.ingest.max_ahead = Some("none".parse().expect("none"));
+}
+
 /// A running service. It has to be closed, which holds it to its books.
 pub(crate) struct Service {
     pub(crate) grpc: SocketAddr,
@@ -50,6 +56,11 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) async fn start(database: &Database) -> Self {
         Self::start_with(database, |_| {}).await
+    }
+
+    /// One that takes readings of any time that the table can hold.
+    pub(crate) async fn start_for_any_time(database: &Database) -> Self {
+        Self::start_with(database, take_any_time).await
     }
 
     pub(crate) async fn start_with(

@@ -2,11 +2,12 @@
 
 use sluicegate::model::KEPT_CHARS;
 use sluicegate_proto::v1::{ColumnBatch, SensorBatch, SensorReading, Series};
+use tonic_types::StatusExt as _;
 
 use crate::common::{
     database::{Database, Quarantined},
     on_each_engine,
-    readings::{assert_same, column_batch, columns, position, reading, readings, resume},
+    readings::{assert_same, column_batch, columns, position, reading, readings, resume, rows},
     service::{AckedCall, Service},
 };
 
@@ -18,6 +19,8 @@ on_each_engine! {
     readings_of_a_bad_series_are_rejected_alone,
     a_rejected_reading_is_kept_whatever_its_size,
     a_call_of_bad_readings_only_is_answered,
+    a_reading_without_a_value_or_a_time_is_rejected_alone,
+    a_single_reading_without_a_value_or_a_time_is_answered_with_the_field,
 }
 
 async fn one_bad_reading_in_ten_thousand_is_explained_and_the_others_are_stored(
@@ -26,7 +29,7 @@ async fn one_bad_reading_in_ten_thousand_is_explained_and_the_others_are_stored(
     let service = Service::start(&database).await;
     let at = service.open("one-bad").await;
     let mut sent = readings(1..10_001);
-    sent[6_999].sensor_value = f64::INFINITY;
+    sent[6_999].sensor_value = Some(f64::INFINITY);
     let batch = SensorBatch {
         readings: sent.clone(),
         position: Some(position("one-bad", at.epoch, 1)),
@@ -49,7 +52,7 @@ async fn one_bad_reading_in_ten_thousand_is_explained_and_the_others_are_stored(
         sensor_type: bad.sensor_type,
         id1: bad.id1,
         id2: bad.id2,
-        timestamp_us: bad.timestamp_us,
+        timestamp_us: bad.timestamp_us.expect("it has one"),
     };
     assert_eq!(database.quarantined().await, [expected]);
     assert_same(
@@ -64,7 +67,7 @@ async fn a_batch_of_bad_readings_is_answered_with_the_first_thousand(database: D
     let mut sent = readings(1..40_001);
     for bad in &mut sent[10..] {
         // Nanoseconds, by mistake.
-        bad.timestamp_us *= 1_000;
+        bad.timestamp_us = Some(bad.timestamp_us() * 1_000);
     }
     let batch = SensorBatch {
         readings: sent,
@@ -111,7 +114,7 @@ async fn a_reading_that_only_the_database_refuses_is_found_and_quarantined(datab
     assert_eq!(quarantined[1].id2, reading(3_333).id2);
     let sent = readings(1..5_001)
         .into_iter()
-        .filter(|reading| ![100.0, 3_333.0].contains(&reading.sensor_value));
+        .filter(|reading| ![100.0, 3_333.0].contains(&reading.sensor_value()));
     assert_same(
         database.stored().await.iter().map(|row| &row.reading),
         &sent.collect::<Vec<_>>(),
@@ -172,8 +175,8 @@ async fn readings_of_a_bad_series_are_rejected_alone(database: Database) {
 
 async fn a_rejected_reading_is_kept_whatever_its_size(database: Database) {
     let service = Service::start(&database).await;
-    let of = |id2: String, sensor_value| SensorReading {
-        sensor_value,
+    let of = |id2: String, value| SensorReading {
+        sensor_value: Some(value),
         id2,
         ..reading(1)
     };
@@ -194,7 +197,7 @@ async fn a_rejected_reading_is_kept_whatever_its_size(database: Database) {
     let kept = database.quarantined().await;
     assert_eq!(kept.len(), bad.len());
     for (kept, sent) in kept.iter().zip(&bad) {
-        assert_eq!(kept.sensor_value.parse(), Ok(sent.sensor_value));
+        assert_eq!(kept.sensor_value.parse(), Ok(sent.sensor_value()));
         let beginning: String = sent.id2.chars().take(KEPT_CHARS).collect();
         assert_eq!(kept.id2, beginning, "as it was sent, up to its limit");
     }
@@ -222,5 +225,76 @@ async fn a_call_of_bad_readings_only_is_answered(database: Database) {
     );
     assert_eq!(database.count("rejected_readings").await, 5_000);
     call.finish().await;
+    service.close().await;
+}
+
+/// What a client of the contract without presence sends for 0, and what one sends that forgot the field.
+fn without_value() -> SensorReading {
+    SensorReading {
+        sensor_value: None,
+        ..reading(2)
+    }
+}
+
+fn without_time() -> SensorReading {
+    SensorReading {
+        timestamp_us: None,
+        ..reading(3)
+    }
+}
+
+async fn a_reading_without_a_value_or_a_time_is_rejected_alone(database: Database) {
+    let service = Service::start(&database).await;
+    let at = service.open("absent").await;
+    let mut call = AckedCall::resume(&mut service.client().await, "absent", &at).await;
+    let zero = SensorReading {
+        sensor_value: Some(0.0),
+        id1: 0,
+        ..reading(4)
+    };
+    let sent = vec![reading(1), without_value(), without_time(), zero.clone()];
+    call.send(rows(sent)).await;
+    let ack = call.until_acked(4).await;
+    assert_eq!((ack.committed, ack.rejected), (2, 2));
+    let reason = |field| {
+        format!(
+            "{field} is absent, or 0 from a client of the old contract, which ingest.absent_value lets in as zero"
+        )
+    };
+    let told: Vec<_> = ack
+        .rejected_readings
+        .iter()
+        .map(|note| (note.seq, note.field.as_str(), note.reason.clone()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (2, "sensor_value", reason("sensor_value")),
+            (3, "timestamp_us", reason("timestamp_us"))
+        ]
+    );
+    let kept = database.quarantined().await;
+    assert_eq!(kept[0].sensor_value, "absent");
+    assert_eq!(kept[1].sensor_value, "3.0");
+    let stored = database.stored().await;
+    assert_same(stored.iter().map(|row| &row.reading), &[reading(1), zero]);
+    call.finish().await;
+    service.close().await;
+}
+
+async fn a_single_reading_without_a_value_or_a_time_is_answered_with_the_field(database: Database) {
+    let service = Service::start(&database).await;
+    let mut client = service.client().await;
+    for (sent, field) in [
+        (without_value(), "sensor_value"),
+        (without_time(), "timestamp_us"),
+    ] {
+        let refused = client.send_sensor_reading(sent).await;
+        let status = refused.expect_err("rejected");
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+        let violations = status.get_details_bad_request().expect("details");
+        assert_eq!(violations.field_violations[0].field, field);
+    }
+    assert_eq!(database.count("sensor_readings").await, 0);
     service.close().await;
 }

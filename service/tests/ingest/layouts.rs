@@ -61,7 +61,7 @@ async fn every_layout_stores_the_same_with_ids_that_grow(database: Database) {
                 // Whole seconds, which every layout can hold.
                 let timestamp_us = BASE_US + second as i64 * 1_000_000;
                 let of = |n| SensorReading {
-                    timestamp_us,
+                    timestamp_us: Some(timestamp_us),
                     ..reading(n)
                 };
                 let first = at.committed_seq + step * 100 + 1;
@@ -86,7 +86,7 @@ async fn every_layout_stores_the_same_with_ids_that_grow(database: Database) {
             .stored()
             .await
             .into_iter()
-            .map(|row| row.reading.sensor_value as u64);
+            .map(|row| row.reading.sensor_value() as u64);
         assert!(values.eq(1..2_001), "{name}: in order and gap-free");
     }
 }

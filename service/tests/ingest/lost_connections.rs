@@ -153,7 +153,7 @@ async fn an_instance_that_is_paused_in_mid_transaction_loses_its_streams(databas
     let lock = "LOCK TABLES rejected_readings WRITE";
     other.query_drop(lock).await.expect("locked");
     let mut with_a_bad_one = readings(1..101);
-    with_a_bad_one[50].sensor_value = f64::NAN;
+    with_a_bad_one[50].sensor_value = Some(f64::NAN);
     let batch = SensorBatch {
         readings: with_a_bad_one,
         position: Some(position("paused", at.epoch, 1)),

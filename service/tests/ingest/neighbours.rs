@@ -122,7 +122,7 @@ async fn small_calls_are_committed_while_every_lane_waits(database: Database) {
     assert!(
         stored
             .iter()
-            .all(|row| row.reading.timestamp_us >= BASE_US + 1_000)
+            .all(|row| row.reading.timestamp_us() >= BASE_US + 1_000)
     );
 
     other.query_drop("ROLLBACK").await.expect("unlocked");

@@ -11,7 +11,7 @@ use crate::common::{
     database::Database,
     on_each_engine,
     poison::poison,
-    readings::{BASE_US, assert_same, column_batch, columns, reading},
+    readings::{BASE_US, assert_same, column_batch, columns, reading, rows},
     service::Service,
 };
 
@@ -167,8 +167,8 @@ fn doubles() -> Vec<f64> {
 }
 
 async fn every_finite_double_is_stored_bit_for_bit(database: Database) {
-    let of = |(n, sensor_value)| SensorReading {
-        sensor_value,
+    let of = |(n, value)| SensorReading {
+        sensor_value: Some(value),
         ..reading(n)
     };
     assert_round_trip(&database, (1..).zip(doubles()).map(of).collect()).await;
@@ -176,27 +176,34 @@ async fn every_finite_double_is_stored_bit_for_bit(database: Database) {
 
 async fn the_sign_of_zero_is_kept_where_the_engine_keeps_it(database: Database) {
     let service = Service::start(&database).await;
-    // As columns: protobuf leaves a field of value zero out, and Rust's takes -0.0 for one.
+    let values = [-0.0, 0.0, -1.0];
     let mut batch = column_batch(1..4);
-    batch.sensor_value = vec![-0.0, 0.0, -1.0];
-    let messages = tokio_stream::iter([columns(batch)]);
+    batch.sensor_value = values.to_vec();
+    let as_rows = (4..7).zip(values).map(|(n, value)| SensorReading {
+        sensor_value: Some(value),
+        ..reading(n)
+    });
+    let messages = tokio_stream::iter([columns(batch), rows(as_rows.collect())]);
     let reply = service.client().await.stream_readings(messages).await;
-    assert_eq!(reply.expect("stored").into_inner().committed, 3);
+    assert_eq!(reply.expect("stored").into_inner().committed, 6);
     let signs = database.stored().await;
     let signs = signs
         .iter()
-        .map(|row| row.reading.sensor_value.is_sign_negative());
+        .map(|row| row.reading.sensor_value().is_sign_negative());
     // MariaDB stores every zero as a positive one, even with INSERT.
     let of_zero = database.engine() == Engine::MySql;
-    assert_eq!(signs.collect::<Vec<_>>(), [of_zero, false, true]);
+    assert_eq!(
+        signs.collect::<Vec<_>>(),
+        [of_zero, false, true, of_zero, false, true]
+    );
     service.close().await;
 }
 
 async fn what_is_not_a_number_is_rejected(database: Database) {
     let service = Service::start(&database).await;
     let values = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
-    let of = |sensor_value| SensorReading {
-        sensor_value,
+    let of = |value| SensorReading {
+        sensor_value: Some(value),
         ..reading(1)
     };
     let mut readings = values.map(of).to_vec();
@@ -251,11 +258,11 @@ async fn columns_store_the_same_as_rows(database: Database) {
                 sensor_type,
             } = series[index[n] as usize].clone();
             SensorReading {
-                sensor_value: values[n],
+                sensor_value: Some(values[n]),
                 sensor_type,
                 id1,
                 id2,
-                timestamp_us: BASE_US + delta[n],
+                timestamp_us: Some(BASE_US + delta[n]),
             }
         })
         .collect();

@@ -66,7 +66,7 @@ async fn a_pair_asked_for_twice_is_answered_once(database: Database) {
 fn gathered(stored: &[SensorReading], width_us: i64) -> Vec<Value> {
     let mut groups = std::collections::BTreeMap::<_, Vec<&SensorReading>>::new();
     for reading in stored {
-        let start = reading.timestamp_us.div_euclid(width_us) * width_us;
+        let start = reading.timestamp_us().div_euclid(width_us) * width_us;
         let series = (
             reading.id1,
             reading.id2.clone(),
@@ -76,7 +76,7 @@ fn gathered(stored: &[SensorReading], width_us: i64) -> Vec<Value> {
     }
     let bucket = |((start, (id1, id2, sensor_type)), mut of_group): (_, Vec<&SensorReading>)| {
         of_group.sort_by_key(|reading| reading.timestamp_us);
-        let values: Vec<_> = of_group.iter().map(|it| it.sensor_value).collect();
+        let values: Vec<_> = of_group.iter().map(|it| it.sensor_value()).collect();
         json!({
             "bucket_us": start, "id1": id1, "id2": id2, "sensor_type": sensor_type, "count": values.len(),
             "min": values.iter().copied().fold(f64::INFINITY, f64::min),
@@ -146,7 +146,7 @@ async fn buckets_hold_what_a_model_gathers(database: Database) {
 async fn buckets_are_aligned_to_utc_even_before_1970(database: Database) {
     let (_, service) = filled(&database, Layout::Partitioned, Vec::new()).await;
     let at = |timestamp_us| SensorReading {
-        timestamp_us,
+        timestamp_us: Some(timestamp_us),
         ..readings()[0].clone()
     };
     let sent = [-1, 0, 1, -86_400_000_000, -86_400_000_001].map(at);
@@ -186,8 +186,8 @@ async fn values_at_the_edge_of_a_double_survive(database: Database) {
     let sent: Vec<_> = (0..)
         .zip(values)
         .map(|(n, sensor_value)| SensorReading {
-            sensor_value,
-            timestamp_us: (START_S + n) * 1_000_000,
+            sensor_value: Some(sensor_value),
+            timestamp_us: Some((START_S + n) * 1_000_000),
             ..readings()[0].clone()
         })
         .collect();
@@ -225,7 +225,7 @@ async fn first_and_last_are_by_time_and_then_by_id(database: Database) {
     let values = [30.0, 4.0, 100.0, -2.0];
     let sent: Vec<_> = values
         .map(|sensor_value| SensorReading {
-            sensor_value,
+            sensor_value: Some(sensor_value),
             ..readings()[0].clone()
         })
         .to_vec();
@@ -233,11 +233,11 @@ async fn first_and_last_are_by_time_and_then_by_id(database: Database) {
         let (_, service) = filled(&database, layout, sent.clone()).await;
         // Later in coming, and by its time the first.
         let early = SensorReading {
-            sensor_value: 7.0,
-            timestamp_us: sent[0].timestamp_us - 1_000_000,
+            sensor_value: Some(7.0),
+            timestamp_us: Some(sent[0].timestamp_us() - 1_000_000),
             ..sent[0].clone()
         };
-        let from = early.timestamp_us / 1_000;
+        let from = early.timestamp_us() / 1_000;
         store(&service, "late", vec![early]).await;
         let api = Api::of(&service);
         let path = format!(

@@ -112,7 +112,7 @@ async fn an_update_changes_exactly_what_is_selected(database: Database) {
             assert_eq!(answer, counted, "{layout:?} {path}");
             for reading in expected.iter_mut().filter(|it| taken.contains(it)) {
                 if let Some(value) = body["sensor_value"].as_f64() {
-                    reading.sensor_value = value;
+                    reading.sensor_value = Some(value);
                 }
                 if let Some(sensor_type) = body["sensor_type"].as_str() {
                     reading.sensor_type = sensor_type.to_owned();
@@ -144,7 +144,7 @@ async fn an_update_leaves_the_time_alone_where_the_server_would_change_it(databa
     let expected: Vec<_> = readings()
         .into_iter()
         .map(|reading| SensorReading {
-            sensor_value: 4.5,
+            sensor_value: Some(4.5),
             ..reading
         })
         .collect();
@@ -276,7 +276,7 @@ async fn any_double_that_is_sent_is_the_one_that_is_stored(database: Database) {
         }
         let answer = api.put(path, &json!({"sensor_value": value})).await;
         assert_eq!(answer.json()["updated_count"], 1);
-        let stored = stored(&database).await[0].sensor_value;
+        let stored = stored(&database).await[0].sensor_value();
         assert_eq!(stored.to_bits(), value.to_bits(), "{value:e}");
         let shown = api.get("/sensor/ids?id1=0&id2=A").await.json();
         assert_eq!(shown["readings"][0]["sensor_value"], value);

@@ -32,7 +32,7 @@ fn colliding() -> Vec<SensorReading> {
         SensorReading {
             id1,
             id2: id2.to_owned(),
-            sensor_value: f64::from(n),
+            sensor_value: Some(f64::from(n)),
             ..readings()[n as usize / 2].clone()
         }
     };
@@ -96,7 +96,7 @@ async fn ids_that_collide_stay_apart_in_changes(database: Database) {
         assert_eq!(answer["deleted_count"], 100);
     }
     let changed = |reading| SensorReading {
-        sensor_value: -1.0,
+        sensor_value: Some(-1.0),
         ..reading
     };
     let expected: Vec<_> = one

@@ -30,11 +30,11 @@ pub(crate) async fn exemplary(database: &Database) -> (Database, Service) {
     let (database, service) = service(database, Layout::Partitioned).await;
     let at = service.open(STREAM).await;
     let reading = |n: i64| SensorReading {
-        sensor_value: if n == 7 { f64::NAN } else { n as f64 },
+        sensor_value: Some(if n == 7 { f64::NAN } else { n as f64 }),
         sensor_type: "temperature".to_owned(),
         id1: (n % 2) as i32,
         id2: ["A", "B"][n as usize % 2].to_owned(),
-        timestamp_us: FROM_US + n * 1_000_000,
+        timestamp_us: Some(FROM_US + n * 1_000_000),
     };
     let batch = SensorBatch {
         readings: (0..200).map(reading).collect(),

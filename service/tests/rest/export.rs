@@ -54,11 +54,11 @@ fn records(text: &str) -> Vec<SensorReading> {
             id1: record[1].parse().expect("a number"),
             id2: record[2].to_owned(),
             sensor_type: record[3].to_owned(),
-            sensor_value: record[4].parse().expect("a number"),
-            timestamp_us: record[6].parse().expect("a number"),
+            sensor_value: Some(record[4].parse().expect("a number")),
+            timestamp_us: Some(record[6].parse().expect("a number")),
         };
         let at = chrono::DateTime::parse_from_rfc3339(&record[5]).expect("RFC 3339");
-        assert_eq!(at.timestamp_micros(), reading.timestamp_us);
+        assert_eq!(at.timestamp_micros(), reading.timestamp_us());
         reading
     };
     records.records().map(record).collect()

@@ -49,7 +49,7 @@ async fn a_question_whose_answer_is_the_same_gets_no_body(database: Database) {
     }
     let etag = api.get(PATH).await.header("etag").to_owned();
     let late = sluicegate_proto::v1::SensorReading {
-        timestamp_us: 1,
+        timestamp_us: Some(1),
         ..readings()[0].clone()
     };
     store(&service, "late", vec![late]).await;

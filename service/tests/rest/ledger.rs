@@ -41,7 +41,7 @@ async fn send(service: &Service, stream: Option<&str>, readings: Vec<SensorReadi
 
 fn bad(n: usize) -> SensorReading {
     SensorReading {
-        sensor_value: f64::NAN,
+        sensor_value: Some(f64::NAN),
         ..readings()[n].clone()
     }
 }
@@ -124,7 +124,7 @@ async fn a_quarantined_reading_shows_where_it_stood_why_and_what_it_was(database
     let good = readings()[0].clone();
     let poison = [
         SensorReading {
-            sensor_value: f64::NEG_INFINITY,
+            sensor_value: Some(f64::NEG_INFINITY),
             ..good.clone()
         },
         SensorReading {
@@ -137,7 +137,7 @@ async fn a_quarantined_reading_shows_where_it_stood_why_and_what_it_was(database
             ..good.clone()
         },
         SensorReading {
-            timestamp_us: i64::MIN,
+            timestamp_us: Some(i64::MIN),
             ..good.clone()
         },
     ];

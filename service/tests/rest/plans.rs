@@ -34,11 +34,11 @@ const PER_MINUTE: i64 = 600;
 /// Ten readings a second of a hundred series, over ten minutes.
 fn readings() -> Vec<SensorReading> {
     let reading = |n: i64| SensorReading {
-        sensor_value: n as f64,
+        sensor_value: Some(n as f64),
         sensor_type: "temperature".to_owned(),
         id1: (n % 10) as i32,
         id2: format!("s{}", n % 100),
-        timestamp_us: (START_S + n / 10) * 1_000_000,
+        timestamp_us: Some((START_S + n / 10) * 1_000_000),
     };
     (0..MINUTES * PER_MINUTE).map(reading).collect()
 }
@@ -278,7 +278,7 @@ async fn the_partition_manager_asks_by_the_index_of_time(database: Database) {
         let statements = logged(&mut log, "Query", ask_as_manager(&mut *pass)).await;
         pass.end().await;
         storage.close().await;
-        assert_eq!(statements.len(), 3, "{statements:?}");
+        assert_eq!(statements.len(), 4, "{statements:?}");
         let mut conn = schema.connect().await;
         if database.engine() == Engine::MySql {
             let sql = "SET SESSION optimizer_switch = 'prefer_ordering_index=off'";
@@ -307,8 +307,10 @@ async fn storage(database: &Database) -> MySqlStorage {
 /// Asks all that the partition manager asks of the readings, but for their number.
 async fn ask_as_manager(pass: &mut dyn PartitionPass) {
     let middle_us = (START_S + 30 * MINUTES) * 1_000_000;
-    let newest = pass.newest_before(middle_us).await.expect("asks");
-    assert_eq!(newest, Some(middle_us - 1_000_000));
+    for newer in [0, 9] {
+        let newest = pass.newest_before(middle_us, newer).await;
+        assert!(newest.expect("asks").is_some_and(|at_us| at_us < middle_us));
+    }
     let next = pass.oldest_from(Some(middle_us)).await.expect("asks");
     assert_eq!(next, Some(middle_us));
     let first = pass.oldest_from(None).await.expect("asks");

@@ -3,7 +3,11 @@
 use sluicegate::repository::mysql::Layout;
 use sluicegate_proto::v1::{SensorBatch, SensorReading};
 
-use crate::common::{database::Database, readings::position, service::Service};
+use crate::common::{
+    database::Database,
+    readings::position,
+    service::{Service, take_any_time},
+};
 
 /// 2026-01-01T00:00:00Z, in seconds since the Unix epoch.
 pub(crate) const START_S: i64 = 1_767_225_600;
@@ -30,11 +34,11 @@ pub(crate) fn readings() -> Vec<SensorReading> {
             "temperature"
         };
         SensorReading {
-            sensor_value: n as f64 / 7.0 - 20.0,
+            sensor_value: Some(n as f64 / 7.0 - 20.0),
             sensor_type: sensor_type.to_owned(),
             id1,
             id2: id2.to_owned(),
-            timestamp_us: (START_S + n * 37 % SPAN_S) * 1_000_000,
+            timestamp_us: Some((START_S + n * 37 % SPAN_S) * 1_000_000),
         }
     };
     (0..420).map(reading).collect()
@@ -46,6 +50,7 @@ pub(crate) async fn service(database: &Database, layout: Layout) -> (Database, S
     let service = Service::start_with(&database, |settings| {
         settings.layout = Some(layout);
         settings.instance = Some("here".to_owned());
+        take_any_time(settings);
     })
     .await;
     (database, service)
@@ -114,7 +119,7 @@ impl Chosen {
     }
 
     fn takes(&self, reading: &SensorReading) -> bool {
-        let second = reading.timestamp_us / 1_000_000 - START_S;
+        let second = reading.timestamp_us() / 1_000_000 - START_S;
         self.seconds
             .is_none_or(|(from, to)| (from..to).contains(&second))
             && self.sensor_type.is_none_or(|it| it == reading.sensor_type)
@@ -154,13 +159,13 @@ pub(crate) fn pairs(pairs: &[(i32, &str)]) -> String {
 pub(crate) fn read(shown: &serde_json::Value) -> SensorReading {
     let text = |name: &str| shown[name].as_str().expect("a text").to_owned();
     let reading = SensorReading {
-        sensor_value: shown["sensor_value"].as_f64().expect("a number"),
+        sensor_value: Some(shown["sensor_value"].as_f64().expect("a number")),
         sensor_type: text("sensor_type"),
         id1: shown["id1"].as_i64().expect("a number") as i32,
         id2: text("id2"),
-        timestamp_us: shown["timestamp_us"].as_i64().expect("a number"),
+        timestamp_us: Some(shown["timestamp_us"].as_i64().expect("a number")),
     };
     let at = chrono::DateTime::parse_from_rfc3339(&text("timestamp")).expect("RFC 3339");
-    assert_eq!(at.timestamp_micros(), reading.timestamp_us, "{shown}");
+    assert_eq!(at.timestamp_micros(), reading.timestamp_us(), "{shown}");
     reading
 }

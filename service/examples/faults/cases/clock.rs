@@ -1,7 +1,7 @@
 //! The service's clock jumps by hours and months, both ways (libfaketime): batching and deadlines go on, and
 //! it drains under a clock that is wrong.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, Utc};
@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use tonic::Code;
 
 use crate::{
+    faketime::FakeClock,
     lab::Lab,
     outcome::Outcome,
     probe,
@@ -35,24 +36,14 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         url,
         &["--ingest-commit-deadline-ms=1000", "--log-format=json"],
     );
-    let offset = lab.folder.join("clock");
-    set(&offset, 0)?;
-    for (name, value) in [
-        ("LD_PRELOAD", library()?.display().to_string()),
-        ("FAKETIME_TIMESTAMP_FILE", offset.display().to_string()),
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        // Deadlines are kept by the monotonic clock, which no jump moves.
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ] {
-        options.environment.push((name.to_owned(), value));
-    }
+    let clock = FakeClock::new(&lab.folder)?;
+    options.environment = clock.environment()?;
     let mut stack = Stack::start_on(schema, options).await?;
     let mut generator = stack.generator(lab, LOAD).await?;
     let mut faults = 0;
     for _ in 0..rounds {
         for &jump in jumps {
-            set(&offset, jump)?;
+            clock.set(jump)?;
             until("the clock has jumped", async || {
                 lose_connections(&stack).await?;
                 sleep(Duration::from_millis(100)).await;
@@ -73,7 +64,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         conn.query_drop("LOCK TABLES sensor_readings WRITE").await?;
         let waiting = tokio::spawn(probe::send(stack.service.grpc));
         sleep(Duration::from_millis(200)).await;
-        set(&offset, -7_200)?;
+        clock.set(-7_200)?;
         let code = waiting.await??;
         ensure!(
             code == Code::Unavailable,
@@ -86,28 +77,6 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     stack.service.still_runs()?;
     let judged = stack.judge(lab, vec![generator]).await?;
     Ok(Outcome::of(faults, judged))
-}
-
-/// libfaketime for programs with threads, where Debian and Ubuntu put it.
-fn library() -> Result<PathBuf> {
-    let arch = std::env::consts::ARCH;
-    let places = [
-        format!("/usr/lib/{arch}-linux-gnu"),
-        "/usr/lib".to_owned(),
-        "/usr/lib64".to_owned(),
-    ];
-    let mut libraries = places
-        .iter()
-        .map(|place| PathBuf::from(place).join("faketime/libfaketimeMT.so.1"));
-    let found = libraries.find(|library| library.is_file());
-    found.context("libfaketime is missing: install the package faketime")
-}
-
-/// Written beside and renamed, so that nobody reads half of it.
-fn set(file: &PathBuf, offset_s: i64) -> Result<()> {
-    let beside = file.with_extension("tmp");
-    std::fs::write(&beside, format!("{offset_s:+}\n"))?;
-    Ok(std::fs::rename(beside, file)?)
 }
 
 /// Loads are tried again, which is written down with what the service takes for now.

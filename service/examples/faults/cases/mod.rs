@@ -12,6 +12,8 @@ mod hostile_memory;
 mod noisy_neighbour;
 mod poison;
 mod producers;
+mod random_clock;
+mod retention_clock;
 mod service_kills;
 mod sigterm;
 mod soak;
@@ -114,6 +116,18 @@ pub(crate) const CASES: &[Case] = &[
         "the service's clock jumps by hours and months, both ways",
         15,
         |lab| Box::pin(clock::run(lab)),
+    ),
+    case(
+        "retention-clock",
+        "clocks jump by 400 days while readings are kept for 30, the host's alone and the database's with it",
+        30,
+        |lab| Box::pin(retention_clock::run(lab)),
+    ),
+    case(
+        "random-clock",
+        "a device whose clock is random sends sixteen readings a second",
+        15,
+        |lab| Box::pin(random_clock::run(lab)),
     ),
     case(
         "poison",

@@ -78,6 +78,7 @@ pub(super) async fn can_write(conn: &mut Conn, table: &Table) -> Result<(), Repo
         "UPDATE ingest_streams SET epoch = epoch WHERE stream_id = ''",
         "INSERT INTO rejected_readings SELECT * FROM rejected_readings WHERE FALSE",
         "UPDATE id_blocks SET next_id = next_id WHERE FALSE",
+        "INSERT INTO retention_clock SELECT * FROM retention_clock WHERE FALSE",
         table.load_statement.as_str(),
         "ROLLBACK",
     ];

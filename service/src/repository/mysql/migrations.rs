@@ -9,11 +9,18 @@ use super::{error::explain, ids::COUNTER, ledger::quote};
 use crate::repository::RepositoryError;
 
 /// In order; a migration that was released is never changed.
-const MIGRATIONS: [(u32, &str, &str); 1] = [(
-    1,
-    "ledger",
-    include_str!("../../../../sql/migrations/0001_ledger.sql"),
-)];
+const MIGRATIONS: [(u32, &str, &str); 2] = [
+    (
+        1,
+        "ledger",
+        include_str!("../../../../sql/migrations/0001_ledger.sql"),
+    ),
+    (
+        2,
+        "retention_clock",
+        include_str!("../../../../sql/migrations/0002_retention_clock.sql"),
+    ),
+];
 
 /// A lock's name has at most 64 characters, and a database's too.
 const LOCK: &str =

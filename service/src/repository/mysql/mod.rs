@@ -4,6 +4,7 @@ mod aggregate;
 mod asking;
 mod checks;
 mod claim;
+mod clock;
 mod connection;
 mod error;
 mod ids;
@@ -31,6 +32,7 @@ use tracing::{info, warn};
 pub use self::migrations::Layout;
 use self::{
     asking::Asking,
+    clock::MySqlClock,
     connection::Connector,
     ids::IdShare,
     indexes::Indexes,
@@ -43,7 +45,7 @@ use self::{
     table::{Table, TableLayout},
 };
 use super::{
-    BatchLoader, Durability, IngestStorage, LedgerReader, PartitionStore, ReadingStore,
+    BatchLoader, ClockStore, Durability, IngestStorage, LedgerReader, PartitionStore, ReadingStore,
     RepositoryError, StorageFacts, StreamLedger,
 };
 use crate::model::StreamId;
@@ -145,6 +147,12 @@ impl MySqlStorage {
 
     fn asking(&self, connections: usize) -> Asking {
         Asking::new(&self.connector, &self.facts.server_version, connections)
+    }
+
+    /// The database's clock, and what is stored about the time.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn ClockStore> {
+        Arc::new(MySqlClock::new(self.pool.clone()))
     }
 
     /// The partitions of the readings table; None for a layout that has none.

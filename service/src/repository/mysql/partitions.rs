@@ -101,10 +101,16 @@ impl PartitionPass for Pass {
         }
     }
 
-    async fn newest_before(&mut self, end_us: i64) -> Result<Option<i64>, RepositoryError> {
+    async fn newest_before(
+        &mut self,
+        end_us: i64,
+        newer: u64,
+    ) -> Result<Option<i64>, RepositoryError> {
         let end = literal(end_us);
-        self.timestamp(&format!("WHERE ts < {end} ORDER BY ts DESC LIMIT 1"))
-            .await
+        self.timestamp(&format!(
+            "WHERE ts < {end} ORDER BY ts DESC LIMIT {newer}, 1"
+        ))
+        .await
     }
 
     async fn oldest_from(&mut self, start_us: Option<i64>) -> Result<Option<i64>, RepositoryError> {

@@ -53,12 +53,12 @@ fn row(stream: Option<&StreamId>, rejection: &Rejection) -> String {
         Value::from(rejection.seq.0),
         Value::from(rejection.fault.field().as_str()),
         Value::from(rejection.fault.to_string()),
-        // The shortest text that reads back the same: Display would spell f64::MAX out in 309 digits.
-        Value::from(format!("{:?}", rejection.sensor_value)),
+        Value::from(value_text(rejection.sensor_value)),
         Value::from(series.sensor_type.as_str()),
         Value::from(series.id1),
         Value::from(series.id2.as_str()),
-        Value::from(rejection.timestamp_us),
+        // Where it was absent, the reason says so.
+        Value::from(rejection.timestamp_us.unwrap_or_default()),
     ];
     let mut sql = "(".to_owned();
     for value in values {
@@ -66,6 +66,11 @@ fn row(stream: Option<&StreamId>, rejection: &Rejection) -> String {
         sql.push(',');
     }
     sql + "UTC_TIMESTAMP(6))"
+}
+
+/// The shortest text that reads back the same: Display would spell f64::MAX out in 309 digits.
+fn value_text(value: Option<f64>) -> String {
+    value.map_or("absent".to_owned(), |value| format!("{value:?}"))
 }
 
 #[cfg(test)]
@@ -81,8 +86,8 @@ mod tests {
             seq: Seq(seq),
             fault: Fault::NotFinite,
             series,
-            sensor_value: f64::NAN,
-            timestamp_us: -1,
+            sensor_value: Some(f64::NAN),
+            timestamp_us: Some(-1),
         }
     }
 

@@ -102,11 +102,11 @@ impl Table {
         };
         Ok(Self {
             layout,
-            limits: Limits {
-                id2_max_chars: text_width(find("id2")?)?,
-                sensor_type_max_chars: text_width(find("sensor_type")?)?,
+            limits: Limits::of_table(
+                text_width(find("id2")?)?,
+                text_width(find("sensor_type")?)?,
                 timestamp,
-            },
+            ),
             format,
             ordered_by_time: primary_key(conn)
                 .await?

@@ -3,7 +3,7 @@
 use sluicegate_proto::v1::{self, stream_readings_request};
 
 use crate::{
-    model::{Epoch, Reading, Resumption, ResumptionError, Seq, Series, StreamHeader, StreamId},
+    model::{Epoch, Resumption, ResumptionError, SentReading, Seq, Series, StreamHeader, StreamId},
     usecase::ingest::{
         ColumnReadings, IngestError, Readings, RejectionNote,
         conversation::{Acknowledgement, Message},
@@ -53,7 +53,7 @@ pub(super) fn message(message: stream_readings_request::Message) -> Result<Messa
     }
 }
 
-pub(super) fn reading(reading: v1::SensorReading) -> Reading {
+pub(super) fn reading(reading: v1::SensorReading) -> SentReading {
     let v1::SensorReading {
         sensor_value,
         sensor_type,
@@ -61,7 +61,7 @@ pub(super) fn reading(reading: v1::SensorReading) -> Reading {
         id2,
         timestamp_us,
     } = reading;
-    Reading {
+    SentReading {
         series: Series {
             id1,
             id2,

@@ -16,7 +16,7 @@ use super::{
     problem::{Kind, Problem, ProblemDocument},
     readings,
     request::Request,
-    streams,
+    retention, streams,
     views::NewValues,
 };
 
@@ -41,6 +41,7 @@ const SWAGGER_INDEX: &str = "/swagger/swagger-ui/index.html";
         analysis::latest, analysis::aggregate,
         changes::delete_by_time, changes::delete_by_ids, changes::delete_by_ids_time,
         changes::update_by_time, changes::update_by_ids, changes::update_by_ids_time,
+        retention::confirm,
         streams::all, streams::one, streams::rejections_of_one, streams::rejections,
         health::healthz, health::readyz, health::version, health::metrics,
         openapi, swagger, swagger_file

@@ -106,6 +106,11 @@ fn of_partitions(text: &mut String, figures: &PartitionFigures) {
             "1 when the last pass over the partitions did not end well.",
             u64::from(figures.failure.is_some()),
         ),
+        (
+            "retention_waiting",
+            "1 while retention drops nothing because the clocks cannot be believed.",
+            u64::from(figures.retention_waits.is_some()),
+        ),
     ] {
         line(text, name, "gauge", help, value);
     }

@@ -18,6 +18,7 @@ mod problem;
 mod readings;
 mod request;
 mod respond;
+mod retention;
 mod room;
 mod routes;
 mod selection;

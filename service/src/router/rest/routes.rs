@@ -21,7 +21,7 @@ use super::{
     readings,
     request::{BodyStream, Request},
     respond::{request_id, respond},
-    streams,
+    retention, streams,
 };
 
 type Handler = fn(Arc<Context>, Request) -> BoxFuture<'static, Result<Answer, Problem>>;
@@ -47,7 +47,7 @@ macro_rules! routes {
     };
 }
 
-static ROUTES: [Route; 22] = routes! {
+static ROUTES: [Route; 23] = routes! {
     GET "/sensor/time" => readings::by_time,
     GET "/sensor/ids" => readings::by_ids,
     GET "/sensor/ids-time" => readings::by_ids_time,
@@ -59,6 +59,7 @@ static ROUTES: [Route; 22] = routes! {
     PUT "/sensor/update/time" => changes::update_by_time,
     PUT "/sensor/update/ids" => changes::update_by_ids,
     PUT "/sensor/update/ids-time" => changes::update_by_ids_time,
+    PUT "/retention/confirm" => retention::confirm,
     GET "/streams" => streams::all,
     GET "/streams/{id}" => streams::one,
     GET "/streams/{id}/rejections" => streams::rejections_of_one,

@@ -9,13 +9,14 @@ use super::{
     admission::Room,
     columns::{ColumnReadings, Columns, ROW_BYTES, Readings},
     dictionary::Dictionary,
+    events::CommitEvent,
     pace::cost_rows,
     seal::Order,
     session::Session,
 };
 use crate::{
     ledger::{LoadPart, PartOutcome},
-    model::{Fault, KeptSeries, Limits, Reading, Rejection, Seq, Series, StreamId},
+    model::{Fault, KeptSeries, Limits, Rejection, SentReading, Seq, Series, StreamId},
     repository::{LoadBatch, LoadColumns},
 };
 
@@ -96,32 +97,31 @@ impl OpenBatch {
         self.rooms.push(room);
     }
 
-    fn append_rows(&mut self, first_seq: Seq, rows: Vec<Reading>, limits: &Limits) {
+    fn append_rows(&mut self, first_seq: Seq, rows: Vec<SentReading>, limits: &Limits) {
         self.columns.reserve(rows.len());
-        for (offset, reading) in rows.into_iter().enumerate() {
-            let Reading {
-                series,
-                sensor_value,
-                timestamp_us,
-            } = &reading;
-            let fault = Fault::of_series(&series.id2, &series.sensor_type, limits)
-                .or_else(|| Fault::of_measurement(*sensor_value, *timestamp_us, limits));
-            if let Some(fault) = fault {
-                let kept = self.kept(series);
-                self.rejections.push(Rejection {
-                    seq: first_seq.plus(offset as u64),
-                    fault,
-                    series: kept,
-                    sensor_value: *sensor_value,
-                    timestamp_us: *timestamp_us,
-                });
-                continue;
+        for (offset, sent) in rows.into_iter().enumerate() {
+            let series = &sent.series;
+            let checked = match Fault::of_series(&series.id2, &series.sensor_type, limits) {
+                None => Fault::check_measurement(&sent, limits),
+                Some(fault) => Err(fault),
+            };
+            match checked {
+                Ok((sensor_value, timestamp_us)) => {
+                    let texts = &mut self.columns.texts;
+                    let index = texts.intern(series.id1, &series.id2, &series.sensor_type);
+                    self.columns.push(index, sensor_value, timestamp_us);
+                }
+                Err(fault) => {
+                    let rejection = Rejection {
+                        seq: first_seq.plus(offset as u64),
+                        fault,
+                        series: self.kept(series),
+                        sensor_value: sent.sensor_value,
+                        timestamp_us: sent.timestamp_us,
+                    };
+                    self.rejections.push(rejection);
+                }
             }
-            let index = self
-                .columns
-                .texts
-                .intern(series.id1, &series.id2, &series.sensor_type);
-            self.columns.push(index, *sensor_value, *timestamp_us);
         }
     }
 
@@ -168,8 +168,8 @@ impl OpenBatch {
                         seq: first_seq.plus(offset as u64),
                         fault,
                         series,
-                        sensor_value,
-                        timestamp_us,
+                        sensor_value: Some(sensor_value),
+                        timestamp_us: Some(timestamp_us),
                     });
                 }
             }
@@ -244,13 +244,6 @@ pub(super) struct SealedBatch {
 }
 
 impl SealedBatch {
-    /// Timestamp in the middle of the batch, where most of its readings are; None when all of them were rejected.
-    pub(super) fn middle_us(&self) -> Option<i64> {
-        let columns = self.columns();
-        let middle = columns.arrival(self.rows() / 2);
-        columns.timestamp_us.get(middle as usize).copied()
-    }
-
     /// Turns into a committed batch, which needs to know what became of each part.
     pub(super) fn commit(self, outcomes: Vec<PartOutcome>) -> CommittedBatch {
         CommittedBatch {
@@ -303,6 +296,16 @@ pub(super) struct CommittedBatch {
 }
 
 impl CommittedBatch {
+    /// What others may know of it.
+    pub(super) fn event(&self) -> CommitEvent {
+        let columns = &self.content.columns;
+        let arrivals = self.content.order.arrivals();
+        CommitEvent::of(columns.rows(), |position| {
+            let arrival = arrivals.get(position as usize).copied().unwrap_or(position);
+            columns.timestamp_us[arrival as usize]
+        })
+    }
+
     /// Tells each call what became of its readings, gives their memory back, and returns the emptied buffers.
     pub(super) fn acknowledge(mut self) -> OpenBatch {
         let content = &mut self.content;
@@ -330,14 +333,14 @@ mod tests {
 
     #[test]
     fn bad_rows_of_one_series_in_a_row_share_it() {
-        let row = |id2: &str| Reading {
+        let row = |id2: &str| SentReading {
             series: Series {
                 id1: 1,
                 id2: id2.to_owned(),
                 sensor_type: "t".to_owned(),
             },
-            sensor_value: 1.0,
-            timestamp_us: 0,
+            sensor_value: Some(1.0),
+            timestamp_us: Some(0),
         };
         let mut batch = OpenBatch::default();
         let rows = [" a", " a", " b", " a", "good"].map(row).to_vec();

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, BuildHasherDefault};
 use hashbrown::HashTable;
 use rustc_hash::FxHasher;
 
-use crate::model::{Reading, Rejection, Series};
+use crate::model::{Rejection, SentReading, Series};
 
 /// Memory that one reading takes between arrival and commit: its decoded columns, its place in the batch and its sort
 /// key.
@@ -17,7 +17,7 @@ pub const ROOM_OF_READING_BYTES: usize = ROW_BYTES + size_of::<Rejection>();
 /// The readings of one message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Readings {
-    Rows(Vec<Reading>),
+    Rows(Vec<SentReading>),
     Columns(ColumnReadings),
 }
 
@@ -54,7 +54,7 @@ impl Readings {
         match self {
             Self::Rows(rows) => rows
                 .iter()
-                .map(|row| size_of::<Reading>() + text(&row.series))
+                .map(|row| size_of::<SentReading>() + text(&row.series))
                 .sum::<usize>(),
             Self::Columns(columns) => {
                 columns.series_index.len() * ROW_BYTES

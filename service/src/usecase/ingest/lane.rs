@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 
@@ -24,6 +24,7 @@ use super::{
     columns::Readings,
     dictionaries::Dictionaries,
     dictionary::Dictionary,
+    events::CommitEvents,
     intake::{Door, Intake},
     pace::Pace,
     session::Session,
@@ -32,6 +33,7 @@ use crate::{
     failpoint,
     ledger::PartOutcome,
     model::{Limits, Seq},
+    usecase::clock::Clock,
 };
 
 /// Readings of one message on their way into a batch.
@@ -49,6 +51,7 @@ pub(super) struct LaneSettings {
     pub(super) max_batch_rows: usize,
     /// Memory for the dictionaries of all open calls of this lane.
     pub(super) dictionary_bytes: usize,
+    /// Of the table.
     pub(super) limits: Limits,
     /// Whether the primary key begins with the time.
     pub(super) by_time: bool,
@@ -86,8 +89,8 @@ pub(super) struct Telltale {
     /// Milliseconds since `started` at which the oldest reading that is not settled came; `u64::MAX` when there is none.
     pub(super) oldest_ms: Arc<AtomicU64>,
     pub(super) started: Instant,
-    /// Timestamp in the middle of the newest batch of any lane, microseconds since the Unix epoch.
-    pub(super) place: watch::Sender<Option<i64>>,
+    /// Hears of each batch that is committed.
+    pub(super) events: CommitEvents,
     pub(super) busy: Arc<Busy>,
 }
 
@@ -101,6 +104,7 @@ struct Loading {
 
 pub(super) struct Lane {
     settings: LaneSettings,
+    clock: Arc<Clock>,
     intake: Intake<Submission>,
     loader: LoaderLink,
     books: Arc<Books>,
@@ -119,6 +123,7 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new(
         settings: LaneSettings,
+        clock: Arc<Clock>,
         intake: Intake<Submission>,
         loader: LoaderLink,
         books: Arc<Books>,
@@ -127,6 +132,7 @@ impl Lane {
     ) -> Self {
         Self {
             settings,
+            clock,
             intake,
             loader,
             books,
@@ -240,14 +246,9 @@ impl Lane {
                 .oldest_ms
                 .fetch_min(since_start.max(1), Ordering::Relaxed);
         }
-        self.open.append(
-            &session,
-            first_seq,
-            readings,
-            dictionary,
-            &self.settings.limits,
-            room,
-        );
+        let limits = self.clock.limits(&self.settings.limits);
+        self.open
+            .append(&session, first_seq, readings, dictionary, &limits, room);
         // A call whose dictionary does not fit ends after what it has sent so far. It can go on with a dictionary in
         // every message, which has no need of being kept.
         if !self.dictionaries.keep(&session) && extends {
@@ -266,9 +267,6 @@ impl Lane {
         self.intake.begin_batch();
         let sealed = open.seal(self.next_batch, self.settings.by_time);
         self.next_batch = self.next_batch.plus(1);
-        if let Some(middle_us) = sealed.middle_us() {
-            self.telltale.place.send_replace(Some(middle_us));
-        }
         self.opened_at = None;
         self.dictionaries.forget_ended_calls();
         failpoint::crash("seal");
@@ -276,7 +274,9 @@ impl Lane {
     }
 
     fn acknowledge(&mut self, batch: SealedBatch, outcomes: Vec<PartOutcome>) {
-        self.spare = Some(batch.commit(outcomes).acknowledge());
+        let committed = batch.commit(outcomes);
+        self.telltale.events.tell(|| committed.event());
+        self.spare = Some(committed.acknowledge());
         failpoint::crash("ack");
         self.books.count_batch();
         if let Some(load) = self.loading.take() {

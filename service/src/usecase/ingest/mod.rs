@@ -10,6 +10,7 @@ pub mod conversation;
 mod dictionaries;
 mod dictionary;
 mod error;
+mod events;
 mod inflow;
 mod intake;
 mod lane;
@@ -28,10 +29,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -47,6 +45,7 @@ pub use self::{
     books::{Books, Figures},
     columns::{ColumnReadings, ROOM_OF_READING_BYTES, Readings},
     error::IngestError,
+    events::{CommitEvent, CommitEvents},
     inflow::{Inflow, Rejections, Summary},
     session::{Progress, RejectionNote},
 };
@@ -54,6 +53,7 @@ use crate::{
     model::{Seq, StreamHeader},
     repository::{IngestStorage, RepositoryError, StorageFacts, StreamLedger},
     supervisor::Supervisor,
+    usecase::clock::Clock,
 };
 
 /// How readings are gathered. Defaults and meaning stand with the configuration.
@@ -88,7 +88,7 @@ pub struct Ingest {
     books: Arc<Books>,
     oldest_ms: Vec<Arc<AtomicU64>>,
     started: Instant,
-    place: watch::Sender<Option<i64>>,
+    events: CommitEvents,
     /// Cancelled when a long-lived task is gone: what waits for it would wait for ever.
     failed: CancellationToken,
 }
@@ -101,12 +101,13 @@ impl Ingest {
     pub async fn start(
         settings: IngestSettings,
         storage: Arc<dyn IngestStorage>,
+        clock: &Arc<Clock>,
         tasks: &Supervisor,
     ) -> Result<Self, RepositoryError> {
         let facts = storage.facts().clone();
         let books = Arc::new(Books::default());
         let started = Instant::now();
-        let place = watch::Sender::new(None);
+        let events = CommitEvents::default();
         let lane_settings = LaneSettings {
             linger: settings.linger,
             max_batch_rows: settings.max_batch_rows,
@@ -130,6 +131,7 @@ impl Ingest {
                 } else {
                     lane_settings
                 },
+                clock.clone(),
                 intake,
                 LoaderLink {
                     sealed: seal,
@@ -139,7 +141,7 @@ impl Ingest {
                 Telltale {
                     oldest_ms: oldest.clone(),
                     started,
-                    place: place.clone(),
+                    events: events.clone(),
                     busy: is_busy.clone(),
                 },
                 committed_batch,
@@ -164,16 +166,15 @@ impl Ingest {
             books,
             oldest_ms,
             started,
-            place,
+            events,
             failed: tasks.failed().clone(),
         })
     }
 
-    /// Follows where in time readings arrive: the timestamp in the middle of the newest batch, microseconds since the
-    /// Unix epoch. A batch is told of when it goes to its loader.
+    /// Tells of batches that are committed.
     #[must_use]
-    pub fn place(&self) -> watch::Receiver<Option<i64>> {
-        self.place.subscribe()
+    pub fn events(&self) -> &CommitEvents {
+        &self.events
     }
 
     /// Begins a stream of messages, named or anonymous.

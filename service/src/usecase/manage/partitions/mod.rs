@@ -1,16 +1,22 @@
 //! The partition manager: makes partitions before their readings come, gives readings in the catch-all a partition of
 //! their own, and drops what has outlived the retention.
 //!
-//! A pass looks at the table at each interval, and earlier when lanes say that readings arrive where no partition was
-//! made for them: once a partition has many readings, to divide it would hold ingestion up for too long.
+//! Partitions follow volume: a place in time gets its own when many readings arrive there, and all others lie in wide
+//! ones. A pass looks at the table at each interval, and earlier when committed batches tell that many readings arrive
+//! where no partition was made for them: once a partition has many readings, to divide it would hold ingestion up for
+//! too long.
 //!
 //! To alter the table takes a lock that waits for the transactions that run, and new ones queue behind it. So an ALTER
-//! is rare, mostly on empty partitions, and gives up soon: ingestion must not wait for it.
+//! is rare, mostly on empty partitions, and gives up soon: ingestion must not wait for it. All of them together get a
+//! share of the time, a hundredth.
 
+mod budget;
+mod making;
 mod plan;
 mod rate;
 mod retention;
 mod rounds;
+mod volumes;
 mod width;
 
 use std::{
@@ -19,35 +25,33 @@ use std::{
 };
 
 use chrono::{SecondsFormat, Utc};
-use rand::Rng as _;
 use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-pub use self::{retention::Retention, width::WidthSetting};
 use self::{
+    budget::Budget,
     plan::{Front, PARTITIONS_MAX},
     rate::RateMeter,
+    volumes::Volumes,
 };
+pub use self::{retention::Retention, width::WidthSetting};
 use crate::{
     model::TimeSpan,
-    repository::{
-        Partition, PartitionChange, PartitionPass, PartitionStore, RepositoryError, Split,
-    },
+    repository::{Partition, PartitionChange, PartitionPass, PartitionStore, RepositoryError},
+    usecase::clock::{Clock, Hold, Now},
 };
 
 /// Readings further in the future stay in the catch-all: most such clocks are wrong.
 const FUTURE_US: i64 = TimeSpan::DAY.us();
-/// After so long without newer readings, partitions for now are made no narrower than [`IDLE_WIDTH`].
-const IDLE_US: i64 = TimeSpan::minutes(60).us();
-const IDLE_WIDTH: TimeSpan = TimeSpan::minutes(15);
-/// How long each attempt to alter waits for transactions that run, seconds. New ones queue behind it, and MariaDB waits
-/// twice as long as it is told: once to alter, once to take back what it had begun.
-const PATIENCE_S: [u32; 3] = [1, 1, 2];
-/// Where a pass was in vain, a reader may hold the table for long: the next one tries once, with one of these in turn.
-const SINGLE_PATIENCE_S: [u32; 3] = [1, 2, 3];
-/// Between attempts, for the lanes to catch up.
-const ATTEMPT_PAUSE_MS: std::ops::Range<u64> = 200..800;
+/// Ingestion is live for so long after a batch.
+const LIVE: Duration = Duration::from_secs(10);
+/// A place where many readings arrive has at least so many...
+const DENSE_ROWS: u64 = 1_000;
+/// ... within so much of their time...
+const DENSE_US: i64 = TimeSpan::DAY.us();
+/// ... not counting the newest of all: those may be of a clock that is wrong.
+const STRAY_ROWS: u64 = 10;
 /// Up to here readings in a partition are counted one by one, beyond they are estimated.
 const COUNTED_ROWS: u64 = plan::COPY_ROWS_MAX + 1;
 
@@ -58,6 +62,8 @@ pub struct PartitionSettings {
     /// Share of the buffer pool that the newest partition may take.
     pub buffer_pool_share: f64,
     pub retention: Option<TimeSpan>,
+    /// Share of the time that altering the table may take beside live ingestion.
+    pub alter_share: f64,
     pub interval: Duration,
 }
 
@@ -77,6 +83,8 @@ pub struct PartitionFigures {
     pub dropped: u64,
     /// Readings in them, counted up to 500,000 in each and estimated beyond.
     pub dropped_rows: u64,
+    /// Why retention drops nothing, if it is to.
+    pub retention_waits: Option<String>,
     /// When the last pass of this instance ended well, RFC 3339.
     pub last_pass: Option<String>,
     /// Why the last pass did not end well.
@@ -94,6 +102,7 @@ pub enum PassOutcome {
 /// Keeps the partitions of one database. Several instances may do so at once.
 pub struct PartitionManager {
     store: Arc<dyn PartitionStore>,
+    clock: Arc<Clock>,
     settings: PartitionSettings,
     figures: Mutex<PartitionFigures>,
     gauge: Mutex<Gauge>,
@@ -105,27 +114,42 @@ struct Gauge {
     width: TimeSpan,
     /// As the last pass left them.
     partitions: Vec<Partition>,
-    /// Where readings arrive, as the lanes tell.
-    place_us: Option<i64>,
-    /// Bounds of the partition that held the place after the last pass: to look at it again would change nothing.
-    seen_to: Option<plan::Bounds>,
+    /// Where readings arrive, as committed batches tell.
+    volumes: Volumes,
+    /// When the last batch was committed, as far as this instance knows.
+    live_at: Option<Instant>,
+    budget: Budget,
     /// Passes in a row that could not alter the table or reach it.
     failures: u32,
 }
 
+impl Gauge {
+    /// Whether a batch was committed just before.
+    fn is_live(&self, now: Instant) -> bool {
+        self.live_at
+            .is_some_and(|at| now.saturating_duration_since(at) < LIVE)
+    }
+}
+
 impl PartitionManager {
     #[must_use]
-    pub fn new(store: Arc<dyn PartitionStore>, settings: PartitionSettings) -> Self {
+    pub fn new(
+        store: Arc<dyn PartitionStore>,
+        clock: Arc<Clock>,
+        settings: PartitionSettings,
+    ) -> Self {
         let gauge = Gauge {
             meter: RateMeter::default(),
             width: TimeSpan::MINUTE,
             partitions: Vec::new(),
-            place_us: None,
-            seen_to: None,
+            volumes: Volumes::default(),
+            live_at: None,
+            budget: Budget::full(settings.alter_share, Instant::now()),
             failures: 0,
         };
         Self {
             store,
+            clock,
             settings,
             figures: Mutex::default(),
             gauge: Mutex::new(gauge),
@@ -134,7 +158,18 @@ impl PartitionManager {
 
     #[must_use]
     pub fn figures(&self) -> PartitionFigures {
-        lock(&self.figures).clone()
+        PartitionFigures {
+            retention_waits: self.clock.hold().map(|hold| hold.to_string()),
+            ..lock(&self.figures).clone()
+        }
+    }
+
+    /// An operator's word that the clock is right, although it has jumped ahead. The next pass drops what is outdated.
+    ///
+    /// # Errors
+    /// When the database does not answer, or cannot keep it.
+    pub async fn confirm_clock(&self) -> Result<Now, RepositoryError> {
+        self.clock.confirm().await
     }
 
     /// Looks once and does what is due. Errors are logged and kept in the figures as well.
@@ -142,15 +177,24 @@ impl PartitionManager {
     /// # Errors
     /// When the database does not answer, refuses, or is too busy to be altered; the next pass tries again.
     pub async fn pass(&self) -> Result<PassOutcome, RepositoryError> {
-        self.pass_at(Utc::now().timestamp_micros()).await
+        self.settle(async { self.locked_pass(self.clock.look().await?).await })
+            .await
     }
 
-    /// A pass as if it were `now_us`, microseconds since the Unix epoch.
+    /// A pass as if all clocks said `now_us`, microseconds since the Unix epoch, and could be believed.
     ///
     /// # Errors
     /// As for [`PartitionManager::pass`].
     pub async fn pass_at(&self, now_us: i64) -> Result<PassOutcome, RepositoryError> {
-        let ended = self.locked_pass(now_us).await;
+        self.settle(self.locked_pass(Now::at(now_us))).await
+    }
+
+    /// Takes note of how a pass ends.
+    async fn settle(
+        &self,
+        pass: impl Future<Output = Result<PassOutcome, RepositoryError>>,
+    ) -> Result<PassOutcome, RepositoryError> {
+        let ended = pass.await;
         let failure = ended.as_ref().err().map(ToString::to_string);
         let mut gauge = lock(&self.gauge);
         gauge.failures = match &failure {
@@ -164,27 +208,25 @@ impl PartitionManager {
         ended
     }
 
-    async fn locked_pass(&self, now_us: i64) -> Result<PassOutcome, RepositoryError> {
+    async fn locked_pass(&self, now: Now) -> Result<PassOutcome, RepositoryError> {
         let Some(mut pass) = self.store.begin().await? else {
             debug!("another instance sees to the partitions");
             return Ok(PassOutcome::Skipped);
         };
-        let ended = self.work(pass.as_mut(), now_us).await;
+        let ended = self.work(pass.as_mut(), now).await;
         pass.end().await;
         ended.map(|()| PassOutcome::Done)
     }
 
-    async fn work(&self, pass: &mut dyn PartitionPass, now_us: i64) -> Result<(), RepositoryError> {
+    async fn work(&self, pass: &mut dyn PartitionPass, now: Now) -> Result<(), RepositoryError> {
+        let now_us = now.now_us;
         let partitions = pass.partitions().await?;
-        let newest = match pass.newest_before(now_us + FUTURE_US).await? {
-            Some(at_us) => Some(front(pass, &partitions, at_us).await?),
-            None => None,
-        };
-        let width = self.width(pass, &partitions, newest).await?;
+        let newest = newest(pass, &partitions, now_us + FUTURE_US).await?;
+        let width = self.width(pass, &partitions, newest.dense).await?;
         let made = self.cover(pass, &partitions, newest, width, now_us).await;
         // Retention frees space even when nothing can be made.
-        let dropped = self.retain(pass, newest, now_us).await;
-        let at_us = newest.map_or(now_us, |newest| newest.at_us);
+        let dropped = self.retain(pass, now.retention_us).await;
+        let at_us = newest.dense.map_or(now_us, |dense| dense.at_us);
         self.report(pass, at_us, width).await?;
         made.and(dropped)
     }
@@ -193,19 +235,23 @@ impl PartitionManager {
         &self,
         pass: &mut dyn PartitionPass,
         partitions: &[Partition],
-        newest: Option<Front>,
+        dense: Option<Front>,
     ) -> Result<TimeSpan, RepositoryError> {
         let pool_bytes = pass.buffer_pool_bytes().await?;
         let mut gauge = lock(&self.gauge);
-        let rate = newest.and_then(|newest| gauge.meter.observe(partitions, newest));
+        let rate = dense.and_then(|dense| gauge.meter.observe(partitions, dense, DENSE_ROWS - 1));
         let fitting = match self.settings.width {
-            WidthSetting::Fixed(width) => width,
+            WidthSetting::Fixed(width) => width::worthwhile(width, rate),
             WidthSetting::Auto => width::fitting(
                 rate,
                 width::bytes_per_row(partitions),
                 pool_bytes as f64 * self.settings.buffer_pool_share,
                 gauge.width,
             ),
+        };
+        let fitting = match self.settings.width {
+            WidthSetting::Fixed(width) if width == fitting => width,
+            _ => width::within_retention(fitting, self.settings.retention),
         };
         if fitting != gauge.width {
             let rows_per_s = rate.map(f64::round);
@@ -220,148 +266,13 @@ impl PartitionManager {
         Ok(width)
     }
 
-    /// Makes partitions where readings arrive: at the newest reading, at now, and where the lanes say.
-    async fn cover(
-        &self,
-        pass: &mut dyn PartitionPass,
-        partitions: &[Partition],
-        newest: Option<Front>,
-        width: TimeSpan,
-        now_us: i64,
-    ) -> Result<(), RepositoryError> {
-        let mut known = partitions.to_vec();
-        let idle = newest.is_none_or(|newest| newest.at_us < now_us - IDLE_US);
-        let had_readings = newest.is_some();
-        let width_now = match self.settings.width {
-            WidthSetting::Auto if idle && had_readings => width.max(IDLE_WIDTH),
-            _ => width,
-        };
-        let mut fronts = vec![(now_us, width_now)];
-        fronts.extend(newest.map(|newest| (newest.at_us, width)));
-        let place = lock(&self.gauge).place_us;
-        let place = place.filter(|&at_us| at_us < now_us + FUTURE_US);
-        fronts.extend(place.map(|at_us| (at_us, width)));
-        fronts.sort_by_key(|&(at_us, _)| at_us);
-        for (at_us, width) in fronts {
-            let front = front(pass, &known, at_us).await?;
-            for split in plan::cover(&known, front, width) {
-                known = self.make(pass, &known, split, width, now_us).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Divides one partition, unless that would take too long or make too many.
-    async fn make(
-        &self,
-        pass: &mut dyn PartitionPass,
-        known: &[Partition],
-        mut split: Split,
-        width: TimeSpan,
-        now_us: i64,
-    ) -> Result<Vec<Partition>, RepositoryError> {
-        if known.len() + split.bounds_us.len() > PARTITIONS_MAX {
-            return Err(RepositoryError::Setup(format!(
-                "there are {} partitions and no more than {PARTITIONS_MAX} are made, so readings go into the catch-all: \
-                 set partitions.retention, or a wider partitions.width",
-                known.len()
-            )));
-        }
-        let Some(whole) = known.iter().find(|each| each.name == split.name) else {
-            return Ok(known.to_vec());
-        };
-        let rows = count(pass, whole).await?;
-        if plan::copies_too_much(known, &split.name, rows) {
-            debug!(
-                partition = split.name,
-                rows, "too many readings to divide it"
-            );
-            return Ok(known.to_vec());
-        }
-        if whole.upper_us.is_none() {
-            self.announce(pass, &mut split, rows, width, now_us).await?;
-        }
-        let began = Instant::now();
-        self.alter(pass, &PartitionChange::Split(split.clone()))
-            .await?;
-        let left = count(pass, whole).await?;
-        info!(
-            partition = split.name,
-            pieces = split.bounds_us.len(),
-            %width,
-            rows,
-            rows_left = left,
-            took_ms = began.elapsed().as_millis() as u64,
-            "partitions made"
-        );
-        if whole.upper_us.is_none() {
-            lock(&self.figures).rehomed_rows += rows.saturating_sub(left);
-        }
-        // The next front may fall into one of the pieces, and needs its name.
-        pass.partitions().await
-    }
-
-    /// Before the catch-all is divided: says what is going to be moved, and fences off what would be in the way again.
-    async fn announce(
-        &self,
-        pass: &mut dyn PartitionPass,
-        split: &mut Split,
-        rows: u64,
-        width: TimeSpan,
-        now_us: i64,
-    ) -> Result<(), RepositoryError> {
-        if rows == 0 {
-            return Ok(());
-        }
-        info!(
-            rows,
-            "the catch-all has readings: those that are not of a far future get partitions; ingestion waits meanwhile"
-        );
-        if rows > plan::COPY_ROWS_MAX
-            && let Some(far_us) = pass.oldest_from(Some(now_us + FUTURE_US)).await?
-        {
-            plan::fence(split, far_us, width);
-        }
-        Ok(())
-    }
-
-    /// Tries to alter the table, with pauses in which the lanes catch up.
-    async fn alter(
-        &self,
-        pass: &mut dyn PartitionPass,
-        change: &PartitionChange,
-    ) -> Result<(), RepositoryError> {
-        let failures = lock(&self.gauge).failures as usize;
-        let single = SINGLE_PATIENCE_S[failures.saturating_sub(1) % SINGLE_PATIENCE_S.len()];
-        let attempts = if failures == 0 {
-            PATIENCE_S.as_slice()
-        } else {
-            &[single]
-        };
-        let mut ended = Ok(());
-        for (attempt, &patience_s) in attempts.iter().enumerate() {
-            if attempt > 0 {
-                let pause = rand::rng().random_range(ATTEMPT_PAUSE_MS);
-                tokio::time::sleep(Duration::from_millis(pause)).await;
-            }
-            ended = pass.alter(change, patience_s).await;
-            match &ended {
-                Err(RepositoryError::Contention(reason)) => {
-                    debug!(reason, patience_s, "the table is busy");
-                }
-                _ => break,
-            }
-        }
-        ended
-    }
-
     async fn retain(
         &self,
         pass: &mut dyn PartitionPass,
-        newest: Option<Front>,
-        now_us: i64,
+        now_us: Result<i64, Hold>,
     ) -> Result<(), RepositoryError> {
-        let Some(retention) = self.settings.retention else {
+        // Why it waits, the clock says.
+        let (Some(retention), Ok(now_us)) = (self.settings.retention, now_us) else {
             return Ok(());
         };
         let cutoff_us = now_us - retention.us();
@@ -375,8 +286,10 @@ impl PartitionManager {
                 .rows
                 .max(pass.count_up_to(&old.name, COUNTED_ROWS).await?);
         }
-        let newest_us = newest.map(|newest| newest.at_us);
-        for lot in retention::outdated(&partitions, cutoff_us, newest_us) {
+        for lot in retention::outdated(&partitions, cutoff_us) {
+            if !self.may_alter() {
+                return Ok(());
+            }
             let names: Vec<String> = lot.iter().map(|each| each.name.clone()).collect();
             let rows: u64 = lot.iter().map(|each| each.rows).sum();
             let began = Instant::now();
@@ -430,6 +343,32 @@ impl PartitionManager {
     }
 }
 
+/// The newest readings of the table.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    /// Of all.
+    at_us: Option<i64>,
+    /// Where many arrive.
+    dense: Option<Front>,
+}
+
+async fn newest(
+    pass: &mut dyn PartitionPass,
+    partitions: &[Partition],
+    end_us: i64,
+) -> Result<Newest, RepositoryError> {
+    let at_us = pass.newest_before(end_us, 0).await?;
+    let dense_us = pass.newest_before(end_us, DENSE_ROWS - 1).await?;
+    let stray_us = pass.newest_before(end_us, STRAY_ROWS).await?;
+    let dense = match (dense_us, stray_us) {
+        (Some(dense_us), Some(stray_us)) if stray_us - dense_us <= DENSE_US => {
+            Some(front(pass, partitions, dense_us).await?)
+        }
+        _ => None,
+    };
+    Ok(Newest { at_us, dense })
+}
+
 async fn front(
     pass: &mut dyn PartitionPass,
     partitions: &[Partition],
@@ -439,7 +378,11 @@ async fn front(
     let oldest_us = pass
         .oldest_from(plan::lower_us(partitions, receiving))
         .await?;
-    Ok(Front { at_us, oldest_us })
+    Ok(Front {
+        at_us,
+        oldest_us,
+        ahead: plan::AHEAD,
+    })
 }
 
 /// The readings in a partition: counted as long as that is quick, estimated beyond. Right after a partition was divided

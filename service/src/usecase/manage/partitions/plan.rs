@@ -8,10 +8,10 @@ use crate::{
     repository::{Partition, Split},
 };
 
-/// Partitions after the one that receives, at least; with fewer, more are made.
-const AHEAD_MIN: i64 = 4;
-/// Partitions after the one that receives, once more are made.
-const AHEAD_FILL: i64 = 8;
+/// Partitions after the one that receives, once more are made; with fewer than half of it, more are.
+pub(super) const AHEAD: i64 = 8;
+/// As many where readings rush through their time, so that the table is not altered all the while.
+pub(super) const AHEAD_MAX: i64 = 32;
 /// Pieces for readings that came before their partitions did. A longer time gets wider pieces.
 const HISTORY_PIECES: i64 = 64;
 /// A partition of bounded width with more rows is not divided: ingestion would wait while they are copied.
@@ -25,6 +25,8 @@ pub(super) struct Front {
     pub(super) at_us: i64,
     /// The oldest reading of the partition that holds the place, if it has any.
     pub(super) oldest_us: Option<i64>,
+    /// Partitions to have ahead: [`AHEAD`] to [`AHEAD_MAX`].
+    pub(super) ahead: i64,
 }
 
 /// Index of the partition that holds `at_us`.
@@ -74,9 +76,10 @@ fn is_wide(partitions: &[Partition], index: usize, width: TimeSpan) -> bool {
 
 /// Whether enough lies ahead. Narrow partitions from before the width grew do as well: an ALTER that adds wide ones behind
 /// them would hold ingestion up for nothing, as they are made in time once the narrow ones are used up.
-fn is_covered(partitions: &[Partition], at_us: i64, width: TimeSpan) -> bool {
-    let enough = aligned(at_us, width) + (1 + AHEAD_MIN) * width.us();
-    ahead(partitions, at_us, width) >= AHEAD_MIN as usize
+fn is_covered(partitions: &[Partition], front: Front, width: TimeSpan) -> bool {
+    let (at_us, least) = (front.at_us, front.ahead / 2);
+    let enough = aligned(at_us, width) + (1 + least) * width.us();
+    ahead(partitions, at_us, width) >= least as usize
         || covered_until(partitions, at_us, width) >= enough
 }
 
@@ -85,11 +88,10 @@ pub(super) fn cover(partitions: &[Partition], front: Front, width: TimeSpan) -> 
     let receiving = holder(partitions, front.at_us);
     let here = aligned(front.at_us, width);
     // A partition that receives and is too wide ends where the next should begin, once it has few rows.
-    if !is_unprepared(partitions, front.at_us, width) && is_covered(partitions, front.at_us, width)
-    {
+    if !is_unprepared(partitions, front.at_us, width) && is_covered(partitions, front, width) {
         return Vec::new();
     }
-    let target = here + (1 + AHEAD_FILL) * width.us();
+    let target = here + (1 + front.ahead) * width.us();
     (receiving..partitions.len())
         .take_while(|&index| lower_us(partitions, index).is_none_or(|lower_us| lower_us < target))
         .filter(|&index| is_wide(partitions, index, width))
@@ -161,7 +163,7 @@ fn split(
 ) -> Option<Split> {
     let lower_us = lower_us(partitions, index).unwrap_or(i64::MIN);
     let upper_us = partitions[index].upper_us.unwrap_or(i64::MAX);
-    let ahead = (1..=1 + AHEAD_FILL).map(|widths| here + widths * width.us());
+    let ahead = (1..=1 + AHEAD_MAX).map(|widths| here + widths * width.us());
     bounds_us.extend(ahead.filter(|&at| at <= target));
     bounds_us.retain(|&at| lower_us < at && at < upper_us);
     (!bounds_us.is_empty()).then(|| Split {
@@ -223,6 +225,7 @@ mod tests {
         Front {
             at_us,
             oldest_us: None,
+            ahead: AHEAD,
         }
     }
 
@@ -285,10 +288,11 @@ mod tests {
         let ten_years = Front {
             at_us: NOON_US,
             oldest_us: Some(NOON_US - 3_650 * TimeSpan::DAY.us()),
+            ahead: AHEAD,
         };
         let after = covered(&made, ten_years, MINUTE);
         assert!(after.len() < 80, "{}", after.len());
-        assert_eq!(ahead(&after, NOON_US, MINUTE), AHEAD_FILL as usize);
+        assert_eq!(ahead(&after, NOON_US, MINUTE), AHEAD as usize);
     }
 
     #[test]
@@ -310,6 +314,7 @@ mod tests {
             at in -200_000_000_000_i64..200_000_000_000,
             back in proptest::option::of(0_i64..400_000_000_000),
             width in prop_oneof![Just(1), Just(5), Just(15), Just(60), Just(360), Just(1_440)],
+            ahead in AHEAD..=AHEAD_MAX,
         ) {
             let width = TimeSpan::minutes(width);
             let mut before = partitions(bounds.iter().map(|n| n * MINUTE.us()));
@@ -318,7 +323,7 @@ mod tests {
             }
             let receiving = holder(&before, at);
             let lower = lower_us(&before, receiving).unwrap_or(i64::MIN);
-            let front = Front { at_us: at, oldest_us: back.map(|back| (at - back).max(lower)) };
+            let front = Front { at_us: at, oldest_us: back.map(|back| (at - back).max(lower)), ahead };
             let splits = cover(&before, front, width);
             let after = covered(&before, front, width);
 
@@ -336,10 +341,10 @@ mod tests {
             }
             // Enough is ahead, and the second look finds nothing to do, unless rows stand in the way.
             prop_assert!(after[holder(&after, at)].upper_us.is_some());
-            prop_assert!(is_covered(&after, at, width));
-            prop_assert!(splits.len() as i64 <= 2 + AHEAD_FILL);
+            prop_assert!(is_covered(&after, front, width));
+            prop_assert!(splits.len() as i64 <= 2 + ahead);
             let pieces: usize = splits.iter().map(|split| split.bounds_us.len()).sum();
-            prop_assert!(pieces as i64 <= HISTORY_PIECES + 2 * AHEAD_FILL + 4);
+            prop_assert!(pieces as i64 <= HISTORY_PIECES + 2 * ahead + 4);
             if before[receiving].rows == 0 {
                 prop_assert!(cover(&after, front, width).is_empty());
             }

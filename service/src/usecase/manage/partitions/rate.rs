@@ -29,8 +29,14 @@ struct Sample {
 }
 
 impl RateMeter {
-    /// Takes a look at the partitions in, with the newest reading's place; returns the rate, once there is one.
-    pub(super) fn observe(&mut self, partitions: &[Partition], newest: Front) -> Option<f64> {
+    /// Takes a look at the partitions in, with the place of a new reading than which `newer` are newer; returns the rate,
+    /// once there is one.
+    pub(super) fn observe(
+        &mut self,
+        partitions: &[Partition],
+        newest: Front,
+        newer: u64,
+    ) -> Option<f64> {
         let receiving = holder(partitions, newest.at_us);
         let since_us = lower_us(partitions, receiving);
         let rows = rows_since(partitions, since_us);
@@ -41,7 +47,7 @@ impl RateMeter {
             telling.then(|| rate(gained, newest.at_us - last.at_us))?
         });
         let start_us = newest.oldest_us.max(since_us);
-        let density = || rate(rows, newest.at_us - start_us?);
+        let density = || rate(rows.saturating_sub(newer), newest.at_us - start_us?);
         let moved = self.last.is_none_or(|last| newest.at_us > last.at_us);
         if let Some(rate) = gained.or_else(density).filter(|_| moved) {
             self.rates.push_back(rate);
@@ -91,23 +97,29 @@ mod tests {
         Front {
             at_us: seconds * SECOND,
             oldest_us: Some(0),
+            ahead: 8,
         }
     }
 
     #[test]
     fn the_first_look_takes_the_density_of_the_partition_that_receives() {
-        let rate = RateMeter::default().observe(&day(36_000), at(3_600));
+        let rate = RateMeter::default().observe(&day(36_000), at(3_600), 0);
         assert_eq!(rate, Some(10.0));
+        let behind = RateMeter::default().observe(&day(36_000), at(3_000), 6_000);
+        assert_eq!(behind, Some(10.0));
     }
 
     #[test]
     fn a_burst_shows_at_once_and_is_forgotten_after_a_while() {
         let mut meter = RateMeter::default();
-        meter.observe(&day(36_000), at(3_600));
-        assert_eq!(meter.observe(&day(1_036_000), at(3_610)), Some(100_000.0));
+        meter.observe(&day(36_000), at(3_600), 0);
+        assert_eq!(
+            meter.observe(&day(1_036_000), at(3_610), 0),
+            Some(100_000.0)
+        );
         let mut rate = None;
         for pass in 1..=6 {
-            rate = meter.observe(&day(1_036_000 + pass), at(3_610 + pass as i64 * 10));
+            rate = meter.observe(&day(1_036_000 + pass), at(3_610 + pass as i64 * 10), 0);
         }
         assert!(rate.is_some_and(|rate| rate < 300.0), "{rate:?}");
     }
@@ -115,22 +127,24 @@ mod tests {
     #[test]
     fn the_error_of_an_estimate_is_not_taken_for_a_burst() {
         let mut meter = RateMeter::default();
-        meter.observe(&day(5_000_000), at(50_000));
-        let rate = meter.observe(&day(5_100_000), at(50_010));
+        meter.observe(&day(5_000_000), at(50_000), 0);
+        let rate = meter.observe(&day(5_100_000), at(50_010), 0);
         assert!(rate.is_some_and(|rate| rate < 110.0), "{rate:?}");
     }
 
     #[test]
     fn without_readings_there_is_no_rate() {
         let mut meter = RateMeter::default();
-        assert_eq!(meter.observe(&day(0), at(3_600)), None);
+        assert_eq!(meter.observe(&day(0), at(3_600), 0), None);
         assert_eq!(
             meter.observe(
                 &day(100),
                 Front {
                     at_us: SECOND,
-                    oldest_us: Some(0)
-                }
+                    oldest_us: Some(0),
+                    ahead: 8
+                },
+                0
             ),
             None
         );

@@ -1,25 +1,31 @@
-//! When the manager looks: at each interval, and early when readings arrive where no partition was made for them.
+//! When the manager looks: at each interval, and early when many readings arrive where no partition was made for them.
 
 use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
 use rand::Rng as _;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{FUTURE_US, PartitionManager, lock, plan};
+use crate::usecase::ingest::CommitEvent;
 
 /// Longest pause between passes when the table cannot be altered, in intervals.
 const BACKOFF_MAX: u32 = 6;
 /// Between passes that are made because readings arrive where no partition is.
 const EARLY_PAUSE: Duration = Duration::from_secs(1);
+/// Between two questions whether such a pass is due.
+const CHECK_PAUSE: Duration = Duration::from_millis(100);
 
 impl PartitionManager {
-    /// Makes a pass at each interval until `draining`, and soon after readings begin to arrive where no partition was
-    /// made for them: a backlog, or a jump in time. While few are there, to make room for the others is cheap.
+    /// Makes a pass at each interval until `draining`, and soon after many readings begin to arrive where no partition
+    /// was made for them: a backlog, or a jump in time. While they are not too many, to make room for the others is cheap.
     pub async fn run(
         self: Arc<Self>,
-        mut place: watch::Receiver<Option<i64>>,
+        mut events: Receiver<Arc<CommitEvent>>,
         draining: CancellationToken,
     ) {
         let mut early_from = Instant::now();
@@ -32,16 +38,11 @@ impl PartitionManager {
             let pass = async {
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
-                    () = self.surprise(&mut place, early_from) => {}
+                    () = self.surprise(&mut events, early_from) => {}
                 }
-                lock(&self.gauge).place_us = *place.borrow_and_update();
                 // It keeps its failure for the next one and for the figures.
                 let _ = self.pass().await;
-                let mut gauge = lock(&self.gauge);
-                let held = gauge
-                    .place_us
-                    .map(|at_us| plan::bounds_at(&gauge.partitions, at_us));
-                gauge.seen_to = held;
+                self.see_to_places();
             };
             // A pass that is cut short does no harm: the database ends the statement, or has not begun it.
             tokio::select! {
@@ -51,23 +52,56 @@ impl PartitionManager {
         }
     }
 
-    /// Waits for readings in a place that is not prepared. Never ends when the last pass failed: the table is busy.
-    async fn surprise(&self, place: &mut watch::Receiver<Option<i64>>, from: Instant) {
-        if lock(&self.gauge).failures == 0 {
-            tokio::time::sleep_until(from).await;
-            let unprepared =
-                place.wait_for(|place| place.is_some_and(|at_us| self.surprises(at_us)));
-            if unprepared.await.is_ok() {
+    /// Listens until many readings arrive in a place that is not prepared. Never ends when the last pass failed: the table
+    /// is busy.
+    async fn surprise(&self, events: &mut Receiver<Arc<CommitEvent>>, mut from: Instant) {
+        loop {
+            match events.recv().await {
+                Ok(event) => self.hear(&event),
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
+            let now = Instant::now();
+            if now < from || lock(&self.gauge).failures > 0 {
+                continue;
+            }
+            if self.is_surprised() {
                 return;
             }
+            from = now + CHECK_PAUSE;
         }
-        std::future::pending().await
     }
 
-    fn surprises(&self, at_us: i64) -> bool {
+    fn hear(&self, event: &CommitEvent) {
+        let now = Instant::now();
+        let mut gauge = lock(&self.gauge);
+        gauge.live_at = Some(now);
+        gauge.volumes.take(event, now);
+    }
+
+    fn is_surprised(&self) -> bool {
+        if !self.may_alter() {
+            return false;
+        }
         let gauge = lock(&self.gauge);
-        at_us < Utc::now().timestamp_micros() + FUTURE_US
-            && plan::is_unprepared(&gauge.partitions, at_us, gauge.width)
-            && gauge.seen_to != Some(plan::bounds_at(&gauge.partitions, at_us))
+        let end_us = Utc::now().timestamp_micros() + FUTURE_US;
+        let places = gauge.volumes.places();
+        places.into_iter().any(|at_us| {
+            at_us < end_us
+                && plan::is_unprepared(&gauge.partitions, at_us, gauge.width)
+                && !gauge
+                    .volumes
+                    .is_seen_to(plan::bounds_at(&gauge.partitions, at_us))
+        })
+    }
+
+    /// Places that the last pass left as they are need no early one.
+    fn see_to_places(&self) {
+        let mut gauge = lock(&self.gauge);
+        let places = gauge.volumes.places();
+        let bounds = |at_us| plan::bounds_at(&gauge.partitions, at_us);
+        let seen = places.into_iter().map(|at_us| (at_us, bounds(at_us)));
+        let seen = seen.collect();
+        gauge.volumes.see_to(seen, Instant::now());
     }
 }

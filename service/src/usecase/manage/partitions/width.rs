@@ -21,6 +21,8 @@ const STEPS: [TimeSpan; 6] = [
 const BYTES_PER_ROW: f64 = 160.0;
 /// Estimates of smaller partitions say little.
 const TELLING_ROWS: u64 = 100_000;
+/// A partition with fewer readings is not worth its place.
+const WORTHWHILE_ROWS: f64 = 1_000.0;
 /// To widen again takes more than to narrow, so that a rate near a step does not go back and forth.
 const WIDEN_MARGIN: f64 = 1.5;
 
@@ -95,6 +97,27 @@ pub(super) fn fitting(
     }
 }
 
+/// The width as it was set, or wider where its partitions would have few readings.
+pub(super) fn worthwhile(set: TimeSpan, rows_per_s: Option<f64>) -> TimeSpan {
+    let Some(rate) = rows_per_s else {
+        return set;
+    };
+    let is_worthwhile = |width: &TimeSpan| width.seconds() as f64 * rate >= WORTHWHILE_ROWS;
+    let widths = std::iter::once(set).chain(STEPS.into_iter().filter(|step| *step > set));
+    let wide = widths.clone().last().unwrap_or(set);
+    widths.into_iter().find(is_worthwhile).unwrap_or(wide)
+}
+
+/// Retention drops whole partitions: what it drops late, because the partition has not ended, is a quarter at the most.
+pub(super) fn within_retention(width: TimeSpan, retention: Option<TimeSpan>) -> TimeSpan {
+    let Some(retention) = retention else {
+        return width;
+    };
+    let fits = |step: &&TimeSpan| step.us() <= retention.us() / 4;
+    let widest = STEPS.iter().rev().find(fits).unwrap_or(&STEPS[0]);
+    width.min(*widest)
+}
+
 /// Widens as the number of partitions nears its limit, a step with each quarter. The database alters a table of many
 /// partitions slowly: MySQL takes half a second where there are 1,300.
 pub(super) fn within_limit(width: TimeSpan, partitions: usize) -> TimeSpan {
@@ -148,6 +171,26 @@ mod tests {
         assert_eq!(auto(240.0, narrow), narrow);
         assert_eq!(auto(240.0, TimeSpan::minutes(60)), TimeSpan::minutes(60));
         assert_eq!(auto(160.0, narrow), TimeSpan::minutes(60));
+    }
+
+    #[test]
+    fn a_partition_of_a_few_readings_is_made_wider_than_was_set() {
+        let minute = TimeSpan::MINUTE;
+        assert_eq!(worthwhile(minute, None), minute);
+        assert_eq!(worthwhile(minute, Some(20.0)), minute);
+        assert_eq!(worthwhile(minute, Some(1.0)), TimeSpan::minutes(60));
+        assert_eq!(worthwhile(minute, Some(0.001)), TimeSpan::DAY);
+        assert_eq!(worthwhile(TimeSpan::DAY, Some(0.001)), TimeSpan::DAY);
+    }
+
+    #[test]
+    fn retention_is_at_most_a_quarter_late() {
+        let of =
+            |retention: i64| within_retention(TimeSpan::DAY, Some(TimeSpan::minutes(retention)));
+        assert_eq!(of(30 * 24 * 60), TimeSpan::DAY);
+        assert_eq!(of(120), TimeSpan::minutes(15));
+        assert_eq!(of(1), TimeSpan::MINUTE);
+        assert_eq!(within_retention(TimeSpan::DAY, None), TimeSpan::DAY);
     }
 
     #[test]
