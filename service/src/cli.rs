@@ -154,3 +154,13 @@ async fn migrate(config: &Config) -> Result<(), AppError> {
 fn repository(error: RepositoryError) -> AppError {
     AppError::Repository(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_settings_share_a_name() {
+        Cli::command().debug_assert();
+    }
+}

@@ -24,6 +24,7 @@ pub struct RestOverrides {
 
     /// Connections at once; those beyond wait until one ends; 1 to 65536 [default: 400]
     #[arg(
+        id = "rest_max_connections",
         long = "rest-max-connections",
         env = "SLUICEGATE_REST_MAX_CONNECTIONS",
         value_name = "N"
