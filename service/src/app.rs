@@ -1,21 +1,33 @@
 //! Wires the layers, and owns the order of start and stop.
 
-use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc};
+mod database;
+mod doors;
+mod listeners;
 
-use serde::Serialize;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
+
 use tracing::{error, info, warn};
 
+pub use self::{
+    database::{RunningDatabase, start_database},
+    listeners::Listeners,
+};
+use self::{doors::Doors, listeners::Addresses};
 use crate::{
-    config::{Config, ConfigError, Database},
-    embedded_db::{Condition, EmbeddedDb, EmbeddedDbError, EmbeddedDbOptions},
-    ready_file,
-    repository::{RepositoryError, mysql::MySqlStorage},
-    router::{grpc, rest},
+    config::{Config, ConfigError},
+    embedded_db::{Condition, EmbeddedDbError},
+    repository::{
+        Awaits, RepositoryError,
+        mysql::{DatabaseSettings, MySqlStorage},
+    },
     shutdown::Shutdown,
-    supervisor::{Supervisor, TaskFailure},
+    supervisor::TaskFailure,
     usecase::{
+        UseCases,
         clock::Clock,
         ingest::{Figures, Ingest},
         manage::{Manage, Stores, partitions::PartitionManager},
@@ -49,120 +61,38 @@ pub enum AppError {
     NotDrained { readings: u64 },
 }
 
-/// Sockets that are bound before anything else, so that a port in use is known at once.
-pub struct Listeners {
-    pub grpc: TcpListener,
-    pub rest: TcpListener,
-}
-
-impl Listeners {
-    /// Binds both addresses.
-    ///
-    /// # Errors
-    /// When an address is in use or not ours.
-    pub async fn bind(config: &Config) -> Result<Self, AppError> {
-        let bind = async |flag, addr| {
-            TcpListener::bind(addr)
-                .await
-                .map_err(|reason| AppError::Listen { flag, addr, reason })
-        };
-        Ok(Self {
-            grpc: bind("--grpc-addr", config.grpc_addr).await?,
-            rest: bind("--rest-addr", config.rest_addr).await?,
-        })
-    }
-}
-
-/// The database in use. A child is kept running by a task, and stopped with the service.
-pub struct RunningDatabase {
-    url: String,
-    child: Option<KeptChild>,
-}
-
-struct KeptChild {
-    condition: watch::Receiver<Condition>,
-    keeping: JoinHandle<()>,
-    stop: CancellationToken,
-}
-
-impl RunningDatabase {
-    fn remote(url: String) -> Self {
-        Self { url, child: None }
-    }
-
-    fn embedded(database: EmbeddedDb, tasks: &Supervisor) -> Self {
-        let (url, condition) = (database.url(), database.condition());
-        let stop = CancellationToken::new();
-        let keeping = database.keep_running(stop.clone());
-        Self {
-            url,
-            child: Some(KeptChild {
-                condition,
-                keeping: tasks.start("embedded database", keeping),
-                stop,
-            }),
-        }
-    }
-
-    #[must_use]
-    pub fn url(&self) -> String {
-        self.url.clone()
-    }
-
-    /// How a child is.
-    #[must_use]
-    pub fn condition(&self) -> Option<watch::Receiver<Condition>> {
-        self.child.as_ref().map(|child| child.condition.clone())
-    }
-
-    /// Stops a child, and waits until it is gone. Tasks may end by then.
-    pub async fn stop(self) {
-        if let Some(child) = self.child {
-            child.stop.cancel();
-            let _ = child.keeping.await;
-        }
-    }
-}
-
-/// Starts the embedded database, if that is what is configured.
-///
-/// # Errors
-/// When no database is configured or the child does not start.
-pub async fn start_database(
-    config: &Config,
-    tasks: &Supervisor,
-) -> Result<RunningDatabase, AppError> {
-    match config.database.clone() {
-        None => Err(ConfigError::NoDatabase.into()),
-        Some(Database::Url(url)) => Ok(RunningDatabase::remote(url)),
-        Some(Database::Embedded { data_dir, binary }) => {
-            let options = EmbeddedDbOptions {
-                binary,
-                ..EmbeddedDbOptions::new(data_dir)
-            };
-            let database = EmbeddedDb::start(options).await?;
-            Ok(RunningDatabase::embedded(database, tasks))
-        }
-    }
-}
-
 /// Runs the service until it is told to stop. That may come while it still starts.
 ///
 /// # Errors
-/// When it cannot start, when a lane cannot go on, or when it cannot drain within the deadline.
+/// When it cannot start, when a task is gone that should have gone on, or when it cannot drain within the deadline.
 pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Result<(), AppError> {
-    let starting = start_database(&config, &shutdown.tasks);
-    let Some(database) = unless_stopped(&shutdown, starting).await? else {
-        return Ok(());
-    };
+    let addresses = Addresses::of(&listeners)?;
+    let started = Arc::new(OnceLock::new());
     let readiness = Arc::new(Readiness::new(
+        started.clone(),
         shutdown.tasks.clone(),
         shutdown.draining.clone(),
         config.ready.max_lag(),
     ));
-    let starting = start(&config, &shutdown, database.url());
-    let ended = match unless_stopped(&shutdown, starting).await {
-        Ok(Some(started)) => serve(listeners, &config, &shutdown, started, readiness).await,
+    let doors = Doors::open(listeners, &config, &shutdown, &started, &readiness);
+    let beginning = start_database(&config, &shutdown.tasks);
+    let Some(database) = unless_stopped(&shutdown, beginning).await? else {
+        return Ok(());
+    };
+    if let Some(condition) = database.condition() {
+        readiness.also_asks(move || match &*condition.borrow() {
+            Condition::Running => None,
+            Condition::Restarting { reason } => Some(reason.clone()),
+        });
+    }
+    let beginning = start(&config, &shutdown, database.url(), &readiness);
+    let ended = match unless_stopped(&shutdown, beginning).await {
+        Ok(Some(use_cases)) => {
+            let ingest = use_cases.ingest.clone();
+            // There is one start.
+            let _ = started.set(use_cases);
+            serve(doors, &addresses, &config, &shutdown, &ingest).await
+        }
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
@@ -186,15 +116,18 @@ async fn unless_stopped<T>(
     }
 }
 
-/// What is there before the first call is taken.
-struct Started {
-    ingest: Arc<Ingest>,
-    manage: Arc<Manage>,
-    partitions: Option<Arc<PartitionManager>>,
-}
-
-async fn start(config: &Config, shutdown: &Shutdown, url: String) -> Result<Started, AppError> {
-    let settings = config.database_settings(url);
+/// Makes what the doors work with. `readiness` is told what that waits for.
+async fn start(
+    config: &Config,
+    shutdown: &Shutdown,
+    url: String,
+    readiness: &Arc<Readiness>,
+) -> Result<UseCases, AppError> {
+    let told = readiness.clone();
+    let settings = DatabaseSettings {
+        awaits: Awaits::new(move |what| told.awaits(what)),
+        ..config.database_settings(url)
+    };
     if config.migrate {
         for applied in MySqlStorage::migrate(&settings, config.layout).await? {
             info!(applied, "migrated");
@@ -229,7 +162,7 @@ async fn start(config: &Config, shutdown: &Shutdown, url: String) -> Result<Star
         config.rest.manage_settings(),
         ingest.clone(),
     ));
-    Ok(Started {
+    Ok(UseCases {
         ingest,
         manage,
         partitions,
@@ -237,51 +170,22 @@ async fn start(config: &Config, shutdown: &Shutdown, url: String) -> Result<Star
 }
 
 async fn serve(
-    listeners: Listeners,
+    doors: Doors,
+    addresses: &Addresses,
     config: &Config,
     shutdown: &Shutdown,
-    started: Started,
-    readiness: Arc<Readiness>,
+    ingest: &Ingest,
 ) -> Result<(), AppError> {
-    let Started {
-        ingest,
-        manage,
-        partitions,
-    } = started;
-    readiness.started(ingest.clone());
-    let draining = &shutdown.draining;
-    let addresses = Addresses::of(&listeners)?;
-    let closing = CancellationToken::new();
-    let grpc = shutdown.tasks.start("gRPC listener", {
-        let (ingest, config, draining) = (ingest.clone(), config.grpc.clone(), draining.clone());
-        let readiness = readiness.clone();
-        async move { grpc::serve(listeners.grpc, ingest, readiness, &config, draining).await }
-    });
-    let rest = rest::serve(
-        listeners.rest,
-        manage,
-        ingest.clone(),
-        partitions,
-        readiness,
-        config.rest.clone(),
-        draining.clone(),
-        closing.clone(),
-    );
-    let rest = shutdown.tasks.start("REST listener", async move {
-        rest.await;
-        Ok::<(), Infallible>(())
-    });
     info!(grpc = %addresses.grpc_addr, rest = %addresses.rest_addr, instance = config.instance, "ready");
     if let Some(path) = &config.ready_file {
         addresses.write(path)?;
     }
-
     tokio::select! {
-        () = draining.cancelled() => {}
-        () = shutdown.tasks.failed().cancelled() => draining.cancel(),
+        () = shutdown.draining.cancelled() => {}
+        () = shutdown.tasks.failed().cancelled() => shutdown.draining.cancel(),
     }
     let stopped = tokio::select! {
-        () = stop(&ingest, grpc, rest, closing) => true,
+        () = doors.close(ingest) => true,
         () = tokio::time::sleep(shutdown.deadline) => false,
         () = shutdown.at_once.cancelled() => false,
     };
@@ -353,54 +257,5 @@ fn partition_manager(
         }
         .into()),
         None => Ok(None),
-    }
-}
-
-/// The order of stopping. Both routers see `draining`: gRPC accepts nothing, and REST says that the service is not ready.
-/// Then the calls that are open end, with what they brought committed and acknowledged; then nothing is in flight, and
-/// REST, which told of all that, closes as the last.
-async fn stop(
-    ingest: &Ingest,
-    grpc: JoinHandle<()>,
-    rest: JoinHandle<()>,
-    closing: CancellationToken,
-) {
-    let _ = grpc.await;
-    ingest.drained().await;
-    closing.cancel();
-    let _ = rest.await;
-}
-
-/// The addresses in use, for the ready file.
-#[derive(Debug, Serialize)]
-struct Addresses {
-    grpc_addr: SocketAddr,
-    rest_addr: SocketAddr,
-    pid: u32,
-}
-
-impl Addresses {
-    fn of(listeners: &Listeners) -> Result<Self, AppError> {
-        let local = |flag, listener: &TcpListener| {
-            listener.local_addr().map_err(|reason| AppError::Listen {
-                flag,
-                addr: SocketAddr::from(([0, 0, 0, 0], 0)),
-                reason,
-            })
-        };
-        Ok(Self {
-            grpc_addr: local("--grpc-addr", &listeners.grpc)?,
-            rest_addr: local("--rest-addr", &listeners.rest)?,
-            pid: std::process::id(),
-        })
-    }
-
-    fn write(&self, path: &Path) -> Result<(), AppError> {
-        let failed = |reason| AppError::ReadyFile {
-            path: path.display().to_string(),
-            reason,
-        };
-        let text = serde_json::to_string(self).map_err(|error| failed(error.into()))?;
-        ready_file::write(path, &(text + "\n")).map_err(failed)
     }
 }

@@ -26,7 +26,10 @@ pub use self::{
 };
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},
-    repository::mysql::{DatabaseSettings, Layout},
+    repository::{
+        Awaits,
+        mysql::{DatabaseSettings, Layout},
+    },
     usecase::{
         clock::TimeSettings,
         ingest::IngestSettings,
@@ -275,6 +278,7 @@ impl Config {
             connect_deadline: Duration::from_secs(self.connect_deadline_s),
             wanted_layout: self.wanted_layout,
             instance: self.instance.clone(),
+            awaits: Awaits::default(),
         }
     }
 

@@ -69,6 +69,7 @@ async fn storage(database: &Database, layout: Layout) -> MySqlStorage {
         connect_deadline: Duration::from_secs(10),
         wanted_layout: None,
         instance: "test".to_owned(),
+        awaits: Default::default(),
     };
     MySqlStorage::migrate(&settings, layout)
         .await

@@ -19,6 +19,34 @@ use crate::{
     model::{Limits, Reading, Rejection, Resumption, Seq, Series, StreamId, StreamPosition},
 };
 
+/// Is told what a start waits for.
+#[derive(Clone)]
+pub struct Awaits(Arc<dyn Fn(String) + Send + Sync>);
+
+impl Awaits {
+    #[must_use]
+    pub fn new(told: impl Fn(String) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(told))
+    }
+
+    pub fn tell(&self, what: String) {
+        (self.0)(what);
+    }
+}
+
+impl Default for Awaits {
+    /// Nobody wants to know.
+    fn default() -> Self {
+        Self::new(drop)
+    }
+}
+
+impl std::fmt::Debug for Awaits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Awaits")
+    }
+}
+
 /// What can go wrong with storage. Messages are for people; no driver's text reaches a producer.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {

@@ -4,3 +4,19 @@ pub mod clock;
 pub mod ingest;
 pub mod manage;
 pub mod readiness;
+
+use std::sync::Arc;
+
+use self::{
+    ingest::Ingest,
+    manage::{Manage, partitions::PartitionManager},
+};
+
+/// What the doors work with, once the service has started. They are open before: whoever waits for a start that does not
+/// come has to learn why (P7).
+pub struct UseCases {
+    pub ingest: Arc<Ingest>,
+    pub manage: Arc<Manage>,
+    /// None where nobody manages partitions.
+    pub partitions: Option<Arc<PartitionManager>>,
+}

@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::ingest::Ingest;
+use super::{UseCases, ingest::Ingest};
 use crate::supervisor::{Supervisor, TaskFailure};
 
 /// How the service stands at one moment.
@@ -29,37 +29,48 @@ pub struct Standing {
 
 /// Knows how the service stands, from its start on.
 pub struct Readiness {
-    /// None while the service starts.
-    ingest: OnceLock<Arc<Ingest>>,
+    /// Empty while the service starts.
+    started: Arc<OnceLock<UseCases>>,
     /// What the start is waiting for.
     awaited: Mutex<String>,
+    /// Others who know why readings do not flow.
+    others: Mutex<Vec<Other>>,
     tasks: Supervisor,
     draining: CancellationToken,
     max_lag: Duration,
 }
 
+/// Says why readings do not flow, if it knows.
+type Other = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 impl Readiness {
-    /// Not ready before [`Readiness::started`]. `max_lag` is how long a reading may wait for its commit.
+    /// Not ready before `started` is filled. `max_lag` is how long a reading may wait for its commit.
     #[must_use]
-    pub fn new(tasks: Supervisor, draining: CancellationToken, max_lag: Duration) -> Self {
+    pub fn new(
+        started: Arc<OnceLock<UseCases>>,
+        tasks: Supervisor,
+        draining: CancellationToken,
+        max_lag: Duration,
+    ) -> Self {
         Self {
-            ingest: OnceLock::new(),
+            started,
             awaited: Mutex::new("the service starts".to_owned()),
+            others: Mutex::default(),
             tasks,
             draining,
             max_lag,
         }
     }
 
+    /// From now on asks somebody else too.
+    pub fn also_asks(&self, other: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.push(Box::new(other));
+    }
+
     /// Says what the start is waiting for.
     pub fn awaits(&self, what: String) {
         *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = what;
-    }
-
-    /// From now on ingestion decides.
-    pub fn started(&self, ingest: Arc<Ingest>) {
-        // There is one start.
-        let _ = self.ingest.set(ingest);
     }
 
     /// Looks at everything that keeps readings from flowing.
@@ -71,13 +82,17 @@ impl Readiness {
         }
         let failures = self.tasks.failures();
         reasons.extend(failures.iter().map(ToString::to_string));
-        let database = match self.ingest.get() {
+        {
+            let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+            reasons.extend(others.iter().filter_map(|other| other()));
+        }
+        let database = match self.started.get() {
             None => {
                 let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
                 reasons.push(awaited.clone());
                 false
             }
-            Some(ingest) => self.look_at(ingest, &mut reasons).await,
+            Some(started) => self.look_at(&started.ingest, &mut reasons).await,
         };
         Standing {
             ready: reasons.is_empty(),

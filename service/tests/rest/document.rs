@@ -228,7 +228,10 @@ async fn every_operation_answers_its_examples_as_documented(database: Database) 
             let what = format!("{server} {}", operation.name());
             assert!((200..400).contains(&answer.status), "{what}: {answer:?}");
             operation.assert_documented(&document, &answer);
-            assert_not_empty(&answer, &what);
+            // A service that is ready has no reasons why not.
+            if operation.path != "/readyz" {
+                assert_not_empty(&answer, &what);
+            }
         }
     }
     let delete = operations

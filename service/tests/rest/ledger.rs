@@ -97,7 +97,7 @@ async fn streams_are_listed_in_order_of_their_names(database: Database) {
         .collect();
     let mut expected: Vec<_> = NAMES
         .into_iter()
-        .chain(["sample", "lane:here/0", "lane:here/1"])
+        .chain(["sample", "lane:here/0", "lane:here/1", "lane:here/2"])
         .collect();
     expected.sort_unstable();
     assert_eq!(names, expected);

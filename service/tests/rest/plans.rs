@@ -300,6 +300,7 @@ async fn storage(database: &Database) -> MySqlStorage {
         connect_deadline: Duration::from_secs(10),
         wanted_layout: None,
         instance: "test".to_owned(),
+        awaits: Default::default(),
     };
     MySqlStorage::open(&settings).await.expect("opens")
 }

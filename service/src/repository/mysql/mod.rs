@@ -45,8 +45,8 @@ use self::{
     table::{Table, TableLayout},
 };
 use super::{
-    BatchLoader, ClockStore, Durability, IngestStorage, LedgerReader, PartitionStore, ReadingStore,
-    RepositoryError, StorageFacts, StreamLedger,
+    Awaits, BatchLoader, ClockStore, Durability, IngestStorage, LedgerReader, PartitionStore,
+    ReadingStore, RepositoryError, StorageFacts, StreamLedger,
 };
 use crate::model::StreamId;
 
@@ -64,6 +64,8 @@ pub struct DatabaseSettings {
     pub wanted_layout: Option<Layout>,
     /// Name of this service instance, part of the names of its lanes.
     pub instance: String,
+    /// Is told what the start waits for.
+    pub awaits: Awaits,
 }
 
 /// A database that was reached and found fit.
@@ -87,7 +89,7 @@ impl MySqlStorage {
         layout: Layout,
     ) -> Result<Vec<String>, RepositoryError> {
         let connector = Connector::new(&settings.url)?;
-        let mut conn = wait_for_database(&connector, settings.connect_deadline).await?;
+        let mut conn = wait_for_database(&connector, settings).await?;
         let applied = migrations::apply(&mut conn, layout).await?;
         let _ = conn.disconnect().await;
         Ok(applied)
@@ -99,7 +101,7 @@ impl MySqlStorage {
     /// When the database is not reachable in time, or with one sentence that says which setting to change.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, RepositoryError> {
         let connector = Connector::new(&settings.url)?;
-        let mut conn = wait_for_database(&connector, settings.connect_deadline).await?;
+        let mut conn = wait_for_database(&connector, settings).await?;
         let server = checks::server(&mut conn).await?;
         let table = Table::read(&mut conn).await?;
         checks::can_write(&mut conn, &table).await?;
@@ -220,9 +222,14 @@ fn report_missing(indexes: &Indexes) {
 
 async fn wait_for_database(
     connector: &Connector,
-    deadline: Duration,
+    DatabaseSettings {
+        connect_deadline: deadline,
+        awaits,
+        ..
+    }: &DatabaseSettings,
 ) -> Result<mysql_async::Conn, RepositoryError> {
-    let give_up_at = tokio::time::Instant::now() + deadline;
+    awaits.tell(format!("the database at {} is asked", connector.place()));
+    let give_up_at = tokio::time::Instant::now() + *deadline;
     let mut pause = Duration::from_millis(50);
     loop {
         let reason = match connector.connect().await {
@@ -238,6 +245,7 @@ async fn wait_for_database(
             )));
         }
         warn!(%reason, place = connector.place(), "waiting for the database");
+        awaits.tell(reason.to_string());
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
     }

@@ -10,8 +10,6 @@ use crate::repository::RepositoryError;
 
 /// Longest wait for an answer.
 const DEADLINE: Duration = Duration::from_secs(1);
-/// Those who ask at the same time share an answer that is no older.
-const FRESH: Duration = Duration::from_millis(200);
 
 /// Asks, and keeps its connection from one question to the next.
 pub(super) struct Probe {
@@ -22,7 +20,7 @@ pub(super) struct Probe {
 #[derive(Default)]
 struct State {
     conn: Option<Conn>,
-    /// When the last answer came, and why there was none.
+    /// When the last question was asked, and why there was no answer.
     last: Option<(Instant, Option<String>)>,
 }
 
@@ -39,13 +37,16 @@ impl Probe {
     /// # Errors
     /// When none comes within a second.
     pub(super) async fn ask(&self) -> Result<(), RepositoryError> {
+        let came = Instant::now();
         let mut state = self.state.lock().await;
-        let fresh = state.last.as_ref().filter(|(at, _)| at.elapsed() < FRESH);
-        let silence = match fresh {
+        // Those who came before a question was asked share its answer.
+        let shared = state.last.as_ref().filter(|(asked, _)| *asked >= came);
+        let silence = match shared {
             Some((_, silence)) => silence.clone(),
             None => {
+                let asked = Instant::now();
                 let silence = self.silence(&mut state).await;
-                state.last = Some((Instant::now(), silence.clone()));
+                state.last = Some((asked, silence.clone()));
                 silence
             }
         };
@@ -58,17 +59,21 @@ impl Probe {
     /// Why the database does not answer; None when it does.
     async fn silence(&self, state: &mut State) -> Option<String> {
         // A connection that fails, or is given up in the middle of a question, is not used again.
-        let mut conn = state.conn.take();
+        let kept = state.conn.take();
         let asking = async {
-            let conn = match &mut conn {
-                Some(conn) => conn,
-                none => none.insert(self.connector.connect().await?),
-            };
-            conn.ping().await.map_err(explain)
+            if let Some(mut conn) = kept
+                && conn.ping().await.is_ok()
+            {
+                return Ok(conn);
+            }
+            // The database may have been started anew since.
+            let mut conn = self.connector.connect().await?;
+            conn.ping().await.map_err(explain)?;
+            Ok::<Conn, RepositoryError>(conn)
         };
         match tokio::time::timeout(DEADLINE, asking).await {
-            Ok(Ok(())) => {
-                state.conn = conn;
+            Ok(Ok(conn)) => {
+                state.conn = Some(conn);
                 None
             }
             Ok(Err(reason)) => Some(reason.to_string()),

@@ -1,6 +1,10 @@
 //! Which call a request is, how many are open, and how long a client waits for one.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use hyper::{HeaderMap, Request, Response, body::Incoming};
 use prost::Message;
@@ -17,7 +21,14 @@ use super::{
     status,
     unread::{Unread, UnreadReply},
 };
-use crate::usecase::ingest::admission::{Patience, Room};
+use crate::usecase::{
+    UseCases,
+    ingest::{
+        IngestError,
+        admission::{Admission, Patience, Room},
+        conversation::Bounds,
+    },
+};
 
 /// A reply that is larger takes room of its own until it is written.
 const SMALL_REPLY_BYTES: usize = 4 << 10;
@@ -25,7 +36,9 @@ const SMALL_REPLY_BYTES: usize = 4 << 10;
 /// Every call of every connection, by its name.
 #[derive(Clone)]
 pub(super) struct Calls {
-    sensors: Arc<SensorService>,
+    /// Empty while the service starts.
+    started: Arc<OnceLock<UseCases>>,
+    bounds: Bounds,
     /// Health and reflection.
     others: Routes,
     places: Arc<Semaphore>,
@@ -47,14 +60,16 @@ pub(super) struct OpenCall {
 
 impl Calls {
     pub(super) fn new(
-        sensors: SensorService,
+        started: Arc<OnceLock<UseCases>>,
+        bounds: Bounds,
         others: Routes,
         max_open: usize,
         max_message_bytes: usize,
         tracker: TaskTracker,
     ) -> Self {
         Self {
-            sensors: Arc::new(sensors),
+            started,
+            bounds,
             others,
             places: Arc::new(Semaphore::new(max_open)),
             max_open,
@@ -75,6 +90,7 @@ impl Calls {
     /// A response with one message, or with the status alone. What is large has room before it waits to be written.
     async fn reply<T: Message + 'static>(
         &self,
+        admission: &Admission,
         reply: Result<T, Status>,
         mut call: OpenCall,
     ) -> Response<Body> {
@@ -83,7 +99,6 @@ impl Calls {
         {
             // Decoded and encoded.
             let bytes = 2 * reply.encoded_len();
-            let admission = self.sensors.admission();
             call._room = admission.room(bytes, Patience::Waits).await.ok();
         }
         call._unread = Some(self.unread.add());
@@ -118,21 +133,28 @@ impl Calls {
             _unread: None,
             _room: None,
         };
-        let (sensors, most) = (&self.sensors, self.max_message_bytes);
+        let Some(UseCases { ingest, .. }) = self.started.get() else {
+            return Status::from(IngestError::Starting).into_http();
+        };
+        let sensors = &SensorService::new(ingest.clone(), self.bounds.clone());
+        let (admission, most) = (ingest.admission(), self.max_message_bytes);
         let body = request.into_body();
         let (one, many) = (Cardinality::One, Cardinality::Many);
         match method {
             "SendSensorReading" => {
                 let reply = sensors.send_sensor_reading(Requests::new(body, one, most));
-                self.reply(within(deadline, reply).await, call).await
+                self.reply(admission, within(deadline, reply).await, call)
+                    .await
             }
             "SendSensorBatch" => {
                 let reply = sensors.send_sensor_batch(Requests::new(body, one, most));
-                self.reply(within(deadline, reply).await, call).await
+                self.reply(admission, within(deadline, reply).await, call)
+                    .await
             }
             "StreamReadings" => {
                 let reply = sensors.stream_readings(Requests::new(body, many, most));
-                self.reply(within(deadline, reply).await, call).await
+                self.reply(admission, within(deadline, reply).await, call)
+                    .await
             }
             "StreamReadingsAcked" => {
                 let requests = Requests::new(body, many, most);
@@ -141,7 +163,8 @@ impl Calls {
             }
             "OpenStream" => {
                 let reply = sensors.open_stream(Requests::new(body, one, most));
-                self.reply(within(deadline, reply).await, call).await
+                self.reply(admission, within(deadline, reply).await, call)
+                    .await
             }
             _ => {
                 Status::unimplemented(format!("{SERVICE_NAME} has no call {method:?}")).into_http()

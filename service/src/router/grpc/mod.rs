@@ -13,7 +13,11 @@ mod unread;
 mod weigh;
 mod windows;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use sluicegate_proto::FILE_DESCRIPTOR_SET;
 use tokio::net::TcpListener;
@@ -21,13 +25,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
-use self::{calls::Calls, health::HealthOfService, sensor_service::SensorService};
+use self::{calls::Calls, health::HealthOfService};
 use crate::{
     config::GrpcConfig,
-    usecase::{
-        ingest::{Ingest, conversation::Bounds},
-        readiness::Readiness,
-    },
+    usecase::{UseCases, ingest::conversation::Bounds, readiness::Readiness},
 };
 
 /// Once no call is open, connections get as long to take their last replies and to close.
@@ -35,14 +36,14 @@ const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// Requests for the health and for reflection are names.
 const MAX_OTHER_MESSAGE_BYTES: usize = 4 << 10;
 
-/// Serves gRPC until `draining`, then until the calls that are open have ended. A connection that then stays open
+/// Serves gRPC, from before the service has started, until `draining`, then until the calls that are open have ended. A connection that then stays open
 /// without one, such as one that watches the health, holds nothing up.
 ///
 /// # Errors
 /// None: what can go wrong with a listener that is bound passes by itself.
 pub async fn serve(
     listener: TcpListener,
-    ingest: Arc<Ingest>,
+    started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
     config: &GrpcConfig,
     draining: CancellationToken,
@@ -56,7 +57,8 @@ pub async fn serve(
     };
     let open = TaskTracker::new();
     let calls = Calls::new(
-        SensorService::new(ingest, bounds),
+        started,
+        bounds,
         with_reflection(Routes::new(health_service)).prepare(),
         config.max_open_calls,
         config.max_message_bytes,

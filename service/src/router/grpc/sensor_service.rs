@@ -19,7 +19,7 @@ use super::{
 };
 use crate::usecase::ingest::{
     Ingest, IngestError, Readings,
-    admission::{Admission, Patience, Room},
+    admission::{Patience, Room},
     arrivals::{Arrivals as _, receive},
     conversation::{Bounds, Conversation},
 };
@@ -32,11 +32,6 @@ pub(super) struct SensorService {
 impl SensorService {
     pub(super) fn new(ingest: Arc<Ingest>, bounds: Bounds) -> Self {
         Self { ingest, bounds }
-    }
-
-    /// What lets messages in, and large replies.
-    pub(super) fn admission(&self) -> &Admission {
-        self.ingest.admission()
     }
 
     /// The message of a unary call. It has to be there in time, its beginning as well.

@@ -22,9 +22,10 @@ pub(super) fn of_error(error: &IngestError) -> Status {
         IngestError::TooLarge { .. } => bad_request("message", &message),
         IngestError::MessageDeadline { .. } => Status::deadline_exceeded(message),
         IngestError::DictionaryFull => Status::resource_exhausted(message),
-        IngestError::CommitDeadline { .. } | IngestError::Draining | IngestError::Idle { .. } => {
-            Status::unavailable(message)
-        }
+        IngestError::CommitDeadline { .. }
+        | IngestError::Starting
+        | IngestError::Draining
+        | IngestError::Idle { .. } => Status::unavailable(message),
         IngestError::Storage(reason) => {
             // The reason may hold the database's own words: they are for the log.
             tracing::warn!(%reason, "a call failed");

@@ -27,7 +27,7 @@ pub(super) async fn latest(context: Arc<Context>, request: Request) -> Result<An
     let pairs = selection.pairs.unwrap_or_default();
     let sensor_type = selection.sensor_type.as_deref();
     let room = context.rooms.take(pairs.len(), ROW_BYTES).await?;
-    let latest = context.manage.latest(pairs, sensor_type).await?;
+    let latest = context.manage()?.latest(pairs, sensor_type).await?;
     Ok(Answer::page(LatestReadingsView::from(latest), room))
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn aggregate(context: Arc<Context>, request: Request) -> Result
         limit: selection::limit(&params)?,
     };
     let room = context.heavy_rooms.take(query.limit, ROW_BYTES).await?;
-    let page = context.manage.aggregate(query).await?;
+    let page = context.manage()?.aggregate(query).await?;
     let view = BucketsView {
         next_cursor: page.next.map(|key| cursor::encode(fingerprint, &key)),
         buckets: page.items.into_iter().map(Into::into).collect(),

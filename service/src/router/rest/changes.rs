@@ -49,9 +49,9 @@ async fn delete(context: Arc<Context>, request: Request, by: By) -> Result<Answe
     let selection = selection::selection(&params, by)?;
     let dry_run = params.flag("dry_run")?;
     let deleted_count = if dry_run {
-        context.manage.count(&selection).await?
+        context.manage()?.count(&selection).await?
     } else {
-        context.manage.delete(&selection).await?
+        context.manage()?.delete(&selection).await?
     };
     Ok(Answer::json(&Deleted {
         deleted_count,
@@ -97,10 +97,10 @@ async fn update(context: Arc<Context>, mut request: Request, by: By) -> Result<A
     let dry_run = params.flag("dry_run")?;
     let change = request.json::<NewValues>().await?.into();
     let updated_count = if dry_run {
-        context.manage.check(&change)?;
-        context.manage.count(&selection).await?
+        context.manage()?.check(&change)?;
+        context.manage()?.count(&selection).await?
     } else {
-        context.manage.update(&selection, &change).await?
+        context.manage()?.update(&selection, &change).await?
     };
     Ok(Answer::json(&Updated {
         updated_count,

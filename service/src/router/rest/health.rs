@@ -1,6 +1,6 @@
 //! `/healthz`, `/readyz`, `/version`, `/metrics`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     repository::StorageFacts,
-    usecase::{ingest::Figures, manage::partitions::PartitionFigures},
+    usecase::{UseCases, ingest::Figures, manage::partitions::PartitionFigures},
 };
 
 /// Whether the service is ready, and what it holds
@@ -31,8 +31,10 @@ pub(super) struct Readiness<'a> {
     draining: bool,
     /// Parts of the service that are gone, because of which it ends
     failures: Vec<String>,
-    #[schema(value_type = Object)]
-    storage: &'a StorageFacts,
+    /// Left out until the database was looked at
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    storage: Option<&'a StorageFacts>,
     /// Age of the oldest reading that is not committed, milliseconds
     lag_ms: u64,
     /// Memory that readings in flight take, bytes
@@ -73,19 +75,20 @@ pub(super) async fn version(_: Arc<Context>, _: Request) -> Result<Answer, Probl
     responses((status = 200, description = "Ready", body = Readiness<'static>),
         (status = 503, description = "Not ready, for the reasons given", body = Readiness<'static>)))]
 pub(super) async fn readyz(context: Arc<Context>, _: Request) -> Result<Answer, Problem> {
-    let ingest = &context.ingest;
     let standing = context.readiness.look().await;
+    let started = context.started.get();
+    let ingest = started.map(|started| &started.ingest);
     let readiness = Readiness {
         ready: standing.ready,
         reasons: standing.reasons,
         database: standing.database,
         draining: standing.draining,
         failures: standing.failures.iter().map(ToString::to_string).collect(),
-        storage: ingest.facts(),
-        lag_ms: ingest.lag().as_millis() as u64,
-        in_flight_bytes: ingest.used_bytes(),
-        books: ingest.figures(),
-        partitions: context.partitions.as_ref().map(|manager| manager.figures()),
+        storage: ingest.map(|ingest| ingest.facts()),
+        lag_ms: ingest.map_or(0, |ingest| ingest.lag().as_millis() as u64),
+        in_flight_bytes: ingest.map_or(0, |ingest| ingest.used_bytes()),
+        books: ingest.map_or_else(Figures::default, |ingest| ingest.figures()),
+        partitions: started.and_then(partition_figures),
     };
     let status = match readiness.ready {
         true => StatusCode::OK,
@@ -95,15 +98,22 @@ pub(super) async fn readyz(context: Arc<Context>, _: Request) -> Result<Answer, 
     Ok(Answer::whole(status, JSON, body))
 }
 
+fn partition_figures(started: &UseCases) -> Option<PartitionFigures> {
+    let manager = started.partitions.as_ref();
+    manager.map(|manager| manager.figures())
+}
+
 /// Figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "service",
     responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(context: Arc<Context>, _: Request) -> Result<Answer, Problem> {
-    let partitions = context.partitions.as_ref().map(|manager| manager.figures());
+    let started = context.started.get();
+    let ingest = started.map(|started| &started.ingest);
+    let partitions = started.and_then(partition_figures);
     let text = metrics::render(
-        &context.ingest.figures(),
-        context.ingest.used_bytes(),
-        context.ingest.lag(),
+        &ingest.map_or_else(Figures::default, |ingest| ingest.figures()),
+        ingest.map_or(0, |ingest| ingest.used_bytes()),
+        ingest.map_or(Duration::ZERO, |ingest| ingest.lag()),
         context.draining.is_cancelled(),
         partitions.as_ref(),
     );

@@ -30,20 +30,18 @@ mod time;
 mod views;
 mod workers;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use self::docs::openapi_json;
-use self::{room::Rooms, server::Bounds, static_files::StaticFiles, workers::Workers};
+use self::{
+    problem::Problem, room::Rooms, server::Bounds, static_files::StaticFiles, workers::Workers,
+};
 use crate::{
     config::RestConfig,
-    usecase::{
-        ingest::Ingest,
-        manage::{Manage, partitions::PartitionManager},
-        readiness::Readiness,
-    },
+    usecase::{UseCases, manage::Manage, readiness::Readiness},
 };
 
 /// Heavy queries have this part of the memory for answers.
@@ -51,10 +49,8 @@ const HEAVY_SHARE: u32 = 4;
 
 /// What handlers work with.
 struct Context {
-    manage: Arc<Manage>,
-    ingest: Arc<Ingest>,
-    /// None where nobody manages partitions.
-    partitions: Option<Arc<PartitionManager>>,
+    /// Empty while the service starts.
+    started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
     draining: CancellationToken,
     workers: Arc<Workers>,
@@ -64,17 +60,22 @@ struct Context {
     static_files: StaticFiles,
 }
 
-#[allow(
-    clippy::too_many_arguments,
-    reason = "each is a part of the service of its own"
-)]
-/// Serves REST until `closing`, then until the requests that are open have ended. From `draining` on it says that the
+impl Context {
+    /// The use cases, or the problem that the service has not started yet.
+    fn use_cases(&self) -> Result<&UseCases, Problem> {
+        self.started.get().ok_or_else(Problem::starting)
+    }
+
+    fn manage(&self) -> Result<&Arc<Manage>, Problem> {
+        Ok(&self.use_cases()?.manage)
+    }
+}
+
+/// Serves REST, from before the service has started, until `closing`, then until the requests that are open have ended. From `draining` on it says that the
 /// service is not ready.
 pub async fn serve(
     listener: TcpListener,
-    manage: Arc<Manage>,
-    ingest: Arc<Ingest>,
-    partitions: Option<Arc<PartitionManager>>,
+    started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
     config: RestConfig,
     draining: CancellationToken,
@@ -89,9 +90,7 @@ pub async fn serve(
     };
     let of_heavy_queries = config.answer_bytes / HEAVY_SHARE;
     let context = Arc::new(Context {
-        manage,
-        ingest,
-        partitions,
+        started,
         readiness,
         draining,
         workers,

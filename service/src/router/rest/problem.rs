@@ -28,6 +28,7 @@ pub(super) enum Kind {
     InvalidChange,
     CrossOriginRefused,
     Busy,
+    Starting,
     DatabaseUnavailable,
     Internal,
 }
@@ -110,6 +111,11 @@ impl Kind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The service is busy with other requests",
             ),
+            Self::Starting => (
+                "urn:sluicegate:problem:starting",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The service is starting",
+            ),
             Self::DatabaseUnavailable => (
                 "urn:sluicegate:problem:database-unavailable",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -176,6 +182,12 @@ impl Problem {
             parameter: Some(parameter.to_owned()),
             ..Self::new(kind, detail)
         }
+    }
+
+    /// The service has not started yet.
+    pub(super) fn starting() -> Self {
+        let detail = "The service is starting: /readyz says what it waits for.";
+        Self::new(Kind::Starting, detail)
     }
 
     pub(super) fn status(&self) -> StatusCode {

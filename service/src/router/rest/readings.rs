@@ -68,12 +68,15 @@ async fn query(context: Arc<Context>, request: Request, by: By) -> Result<Answer
             false => &context.rooms,
         };
         let room = rooms.take(limit, ROW_BYTES).await?;
-        let page = context.manage.page(&selected, order, from, limit).await?;
+        let page = context
+            .manage()?
+            .page(&selected, order, from, limit)
+            .await?;
         let cursor = |place: &Place| cursor::encode(fingerprint, place);
         return Ok(Answer::page(ReadingsView::new(page, cursor), room));
     }
     let limit = selection::any_limit(&params)?;
-    let manage = context.manage.clone();
+    let manage = context.manage()?.clone();
     let pages = manage.export(selected, order, from, limit).await?;
     Ok(Answer::export(format, pages))
 }

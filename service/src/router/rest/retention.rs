@@ -32,12 +32,12 @@ pub(super) struct RetentionClock {
         (status = 503, description = "The database is not available", body = ProblemDocument<'static>,
          content_type = "application/problem+json")))]
 pub(super) async fn confirm(context: Arc<Context>, _: Request) -> Result<Answer, Problem> {
-    let now_us = match &context.partitions {
+    let partitions = context.use_cases()?.partitions.as_ref();
+    let now_us = match partitions {
         Some(partitions) => partitions.confirm_clock().await?.now_us,
         None => Utc::now().timestamp_micros(),
     };
     let now = DateTime::from_timestamp_micros(now_us).unwrap_or_default();
-    let partitions = context.partitions.as_ref();
     Ok(Answer::json(&RetentionClock {
         now: now.to_rfc3339_opts(SecondsFormat::Secs, true),
         retention_waits: partitions.and_then(|partitions| partitions.figures().retention_waits),

@@ -28,7 +28,7 @@ pub(super) async fn all(context: Arc<Context>, request: Request) -> Result<Answe
         .map(|cursor| cursor::decode(fingerprint, &cursor))
         .transpose()?;
     let room = context.rooms.take(limit, ROW_BYTES).await?;
-    let page = context.manage.streams(after.as_deref(), limit).await?;
+    let page = context.manage()?.streams(after.as_deref(), limit).await?;
     let view = StreamsView {
         next_cursor: page.next.map(|name| cursor::encode(fingerprint, &name)),
         streams: page.items.into_iter().map(Into::into).collect(),
@@ -44,7 +44,7 @@ pub(super) async fn all(context: Arc<Context>, request: Request) -> Result<Answe
          content_type = "application/problem+json")))]
 pub(super) async fn one(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
     Params::parse(&request.query, &[])?;
-    let stream = context.manage.stream(&request.segment()?).await?;
+    let stream = context.manage()?.stream(&request.segment()?).await?;
     let stream = stream.ok_or_else(no_such_stream)?;
     Ok(Answer::json(&StreamView::from(stream)))
 }
@@ -62,7 +62,7 @@ pub(super) async fn rejections_of_one(
 ) -> Result<Answer, Problem> {
     let name = request.segment()?;
     let params = Params::parse(&request.query, &["limit", "cursor"])?;
-    let known = context.manage.stream(&name).await?;
+    let known = context.manage()?.stream(&name).await?;
     known.ok_or_else(no_such_stream)?;
     quarantine(&context, &params, QuarantineOf::Stream(name)).await
 }
@@ -95,7 +95,7 @@ async fn quarantine(
         .map(|cursor| cursor::decode(fingerprint, &cursor))
         .transpose()?;
     let room = context.rooms.take(limit, QUARANTINED_BYTES).await?;
-    let page = context.manage.quarantine(&of, after, limit).await?;
+    let page = context.manage()?.quarantine(&of, after, limit).await?;
     let view = RejectionsView {
         next_cursor: page.next.map(|key| cursor::encode(fingerprint, &key)),
         rejections: page.items.into_iter().map(Into::into).collect(),

@@ -46,6 +46,8 @@ pub enum IngestError {
     DictionaryFull,
     #[error("not committed within {} ms (ingest.commit_deadline_ms): whether it will be is not known, so send it again", deadline.as_millis())]
     CommitDeadline { deadline: Duration },
+    #[error("the service is starting, and /readyz says what it waits for: try again in a moment")]
+    Starting,
     #[error("the service is shutting down")]
     Draining,
     #[error(
@@ -66,6 +68,7 @@ impl IngestError {
             Self::BudgetExhausted { .. }
                 | Self::MessageDeadline { .. }
                 | Self::CommitDeadline { .. }
+                | Self::Starting
                 | Self::Draining
                 | Self::DictionaryFull
                 | Self::Idle { .. }

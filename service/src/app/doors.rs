@@ -1,0 +1,79 @@
+//! The two doors: they open before the service has started, and close in an order.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, OnceLock},
+};
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Listeners;
+use crate::{
+    config::Config,
+    router::{grpc, rest},
+    shutdown::Shutdown,
+    usecase::{UseCases, ingest::Ingest, readiness::Readiness},
+};
+
+/// Whoever connects is answered, if only with what the service waits for.
+pub(super) struct Doors {
+    grpc: JoinHandle<()>,
+    rest: JoinHandle<()>,
+    /// Closes REST.
+    closing: CancellationToken,
+}
+
+impl Doors {
+    pub(super) fn open(
+        listeners: Listeners,
+        config: &Config,
+        shutdown: &Shutdown,
+        started: &Arc<OnceLock<UseCases>>,
+        readiness: &Arc<Readiness>,
+    ) -> Self {
+        let closing = CancellationToken::new();
+        let draining = shutdown.draining.clone();
+        let grpc = {
+            let (started, readiness) = (started.clone(), readiness.clone());
+            let (config, draining) = (config.grpc.clone(), draining.clone());
+            async move { grpc::serve(listeners.grpc, started, readiness, &config, draining).await }
+        };
+        let rest = rest::serve(
+            listeners.rest,
+            started.clone(),
+            readiness.clone(),
+            config.rest.clone(),
+            draining,
+            closing.clone(),
+        );
+        let rest = async move {
+            rest.await;
+            Ok::<(), Infallible>(())
+        };
+        Self {
+            grpc: shutdown.tasks.start("gRPC listener", grpc),
+            rest: shutdown.tasks.start("REST listener", rest),
+            closing,
+        }
+    }
+
+    /// The order of stopping. Both doors see `draining`: gRPC accepts nothing, and REST says that the service is not ready.
+    /// Then the calls that are open end, with what they brought committed and acknowledged; then nothing is in flight, and
+    /// REST, which told of all that, closes as the last.
+    pub(super) async fn close(mut self, ingest: &Ingest) {
+        let _ = (&mut self.grpc).await;
+        ingest.drained().await;
+        self.closing.cancel();
+        let _ = (&mut self.rest).await;
+    }
+}
+
+impl Drop for Doors {
+    /// Where the service did not get to its end in order, nobody is to be answered any more.
+    fn drop(&mut self) {
+        self.closing.cancel();
+        self.grpc.abort();
+        self.rest.abort();
+    }
+}
