@@ -67,7 +67,15 @@ async fn embedded_database(lab: &mut Lab, rounds: u32) -> Result<(u32, Verdict)>
         ],
         ..service_options(lab, String::new(), &FLAGS)
     };
-    let mut service = Service::spawn(&options)?;
+    // The database is made by the clock of this machine, which takes a fraction of the time.
+    let plain = ServiceOptions {
+        environment: Vec::new(),
+        ..options.clone()
+    };
+    let mut service = Service::spawn(&plain)?;
+    service.ready().await?;
+    end(service).await?;
+    service = Service::spawn(&options)?;
     service.ready().await?;
     let front = crate::wire::Wire::start(service.grpc).await?;
     let mut generator = Generator::start(lab, &front.url(), "embedded", LOAD).await?;
