@@ -154,10 +154,10 @@ pub struct Rejection {
     pub seq: Seq,
     pub fault: Fault,
     pub series: KeptSeries,
-    /// None where it was absent.
-    pub sensor_value: Option<f64>,
-    /// Microseconds since the Unix epoch, UTC; None where it was absent.
-    pub timestamp_us: Option<i64>,
+    /// 0 where it was absent.
+    pub sensor_value: f64,
+    /// Microseconds since the Unix epoch, UTC; 0 where it was absent.
+    pub timestamp_us: i64,
 }
 
 /// What is kept of a text of a rejected reading, in characters from its beginning: enough to know its producer by, and

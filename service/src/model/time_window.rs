@@ -89,15 +89,18 @@ impl TimeWindow {
         let early = self.earliest_us.filter(|&at_us| timestamp_us < at_us);
         let old = self.retention.filter(|bound| timestamp_us < bound.at_us);
         let ahead = self.max_ahead.filter(|bound| bound.at_us < timestamp_us);
-        let limit = match (early, old, ahead) {
-            (Some(earliest_us), ..) => TimeLimit::Earliest(earliest_us),
-            (_, Some(bound), _) => TimeLimit::Retention(bound.span),
-            (_, _, Some(bound)) => TimeLimit::MaxAhead(bound.span),
-            _ if timestamp_us < self.table.min_us => TimeLimit::TableBegin(self.table.min_us),
-            _ => TimeLimit::TableEnd(self.table.max_us),
+        let (limit, bound) = match (early, old, ahead) {
+            (Some(earliest_us), ..) => (TimeLimit::Earliest, days(earliest_us)),
+            (_, Some(bound), _) => (TimeLimit::Retention, seconds(bound.span)),
+            (_, _, Some(bound)) => (TimeLimit::MaxAhead, seconds(bound.span)),
+            _ if timestamp_us < self.table.min_us => {
+                (TimeLimit::TableBegin, days(self.table.min_us))
+            }
+            _ => (TimeLimit::TableEnd, days(self.table.max_us)),
         };
         Some(TimeFault {
             timestamp_us,
+            bound,
             limit,
             unit: self.likely_unit(timestamp_us),
         })
@@ -116,22 +119,32 @@ impl TimeWindow {
     }
 }
 
-/// An instant that is not taken, and why.
+/// An instant that is not taken, and why. Small, because room is taken for one with every reading (P4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeFault {
     timestamp_us: i64,
+    /// Days since the Unix epoch, or the seconds of a span.
+    bound: i32,
     limit: TimeLimit,
     unit: Option<Unit>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TimeLimit {
-    /// Microseconds since the Unix epoch, as those of the table.
-    Earliest(i64),
-    Retention(TimeSpan),
-    MaxAhead(TimeSpan),
-    TableBegin(i64),
-    TableEnd(i64),
+    Earliest,
+    Retention,
+    MaxAhead,
+    TableBegin,
+    TableEnd,
+}
+
+fn days(at_us: i64) -> i32 {
+    // Fits for every year that a column can hold.
+    at_us.div_euclid(TimeSpan::DAY.us()) as i32
+}
+
+fn seconds(span: TimeSpan) -> i32 {
+    i32::try_from(span.seconds()).unwrap_or(i32::MAX)
 }
 
 /// What a client may have sent instead of microseconds.
@@ -166,6 +179,11 @@ fn shown(timestamp_us: i64) -> Option<String> {
     Some(at.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
+fn shown_day(days: i32) -> String {
+    let at = DateTime::from_timestamp_micros(i64::from(days) * TimeSpan::DAY.us());
+    at.unwrap_or_default().date_naive().to_string()
+}
+
 impl fmt::Display for TimeFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "timestamp_us: {} as microseconds", self.timestamp_us)?;
@@ -173,29 +191,23 @@ impl fmt::Display for TimeFault {
             Some(at) => write!(f, " is {at}, ")?,
             None => f.write_str(" is a time ")?,
         }
+        let day = || shown_day(self.bound);
+        let span = || TimeSpan::of_seconds(self.bound.into());
         match self.limit {
-            TimeLimit::Earliest(earliest_us) => {
-                let earliest = shown(earliest_us).unwrap_or_default();
-                write!(f, "before ingest.earliest ({earliest})")?;
-            }
-            TimeLimit::Retention(span) => write!(
+            TimeLimit::Earliest => write!(f, "before ingest.earliest ({})", day())?,
+            TimeLimit::Retention => write!(
                 f,
-                "older than partitions.retention ({span}), which would remove it at once"
+                "older than partitions.retention ({}), which would remove it at once",
+                span()
             )?,
-            TimeLimit::MaxAhead(span) => {
-                write!(f, "ahead of now by more than ingest.max_ahead ({span})")?;
+            TimeLimit::MaxAhead => {
+                write!(f, "ahead of now by more than ingest.max_ahead ({})", span())?;
             }
-            TimeLimit::TableBegin(min_us) => {
-                write!(
-                    f,
-                    "before {min_us}, which is the first that the table can hold"
-                )?;
+            TimeLimit::TableBegin => {
+                write!(f, "before {}, the first day that the table can hold", day())?;
             }
-            TimeLimit::TableEnd(max_us) => {
-                write!(
-                    f,
-                    "after {max_us}, which is the last that the table can hold"
-                )?;
+            TimeLimit::TableEnd => {
+                write!(f, "after {}, the last day that the table can hold", day())?;
             }
         }
         match self.unit {
@@ -230,18 +242,23 @@ mod tests {
         assert_eq!(
             said(&window, NOW_US / 1_000_000),
             "timestamp_us: 1767225600 as microseconds is 1970-01-01T00:29:27Z, before ingest.earliest \
-             (1971-01-01T00:00:00Z): seconds?"
+             (1971-01-01): seconds?"
         );
         assert_eq!(
             said(&window, NOW_US / 1_000),
             "timestamp_us: 1767225600000 as microseconds is 1970-01-21T10:53:45Z, before ingest.earliest \
-             (1971-01-01T00:00:00Z): milliseconds?"
+             (1971-01-01): milliseconds?"
         );
         assert_eq!(
             said(&window, NOW_US * 1_000),
             "timestamp_us: 1767225600000000000 as microseconds is +57971-02-25T00:00:00Z, ahead of now by more than \
              ingest.max_ahead (1d): nanoseconds?"
         );
+    }
+
+    #[test]
+    fn a_fault_takes_little_room() {
+        assert_eq!(size_of::<TimeFault>(), 16);
     }
 
     #[test]
@@ -282,7 +299,7 @@ mod tests {
         assert_eq!(window.fault(0), None);
         let reason = said(&window, TimestampRange::DATETIME_6.max_us + 1);
         assert!(
-            reason.contains("the last that the table can hold"),
+            reason.contains("9999-12-31, the last day that the table can hold"),
             "{reason}"
         );
     }

@@ -424,8 +424,8 @@ impl RangeLoad<'_> {
                     seq: Seq(0),
                     fault: Fault::RefusedByDatabase(reason),
                     series: KeptSeries::of(series.id1, &series.id2, &series.sensor_type),
-                    sensor_value: Some(reading.sensor_value),
-                    timestamp_us: Some(reading.timestamp_us),
+                    sensor_value: reading.sensor_value,
+                    timestamp_us: reading.timestamp_us,
                 },
             ));
         }

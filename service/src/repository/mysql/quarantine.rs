@@ -4,7 +4,7 @@ use mysql_async::{Conn, Value, prelude::Queryable as _};
 
 use super::error::explain;
 use crate::{
-    model::{Rejection, StreamId},
+    model::{Fault, Field, Rejection, StreamId},
     repository::RepositoryError,
 };
 
@@ -53,12 +53,11 @@ fn row(stream: Option<&StreamId>, rejection: &Rejection) -> String {
         Value::from(rejection.seq.0),
         Value::from(rejection.fault.field().as_str()),
         Value::from(rejection.fault.to_string()),
-        Value::from(value_text(rejection.sensor_value)),
+        Value::from(value_text(rejection)),
         Value::from(series.sensor_type.as_str()),
         Value::from(series.id1),
         Value::from(series.id2.as_str()),
-        // Where it was absent, the reason says so.
-        Value::from(rejection.timestamp_us.unwrap_or_default()),
+        Value::from(rejection.timestamp_us),
     ];
     let mut sql = "(".to_owned();
     for value in values {
@@ -69,15 +68,18 @@ fn row(stream: Option<&StreamId>, rejection: &Rejection) -> String {
 }
 
 /// The shortest text that reads back the same: Display would spell f64::MAX out in 309 digits.
-fn value_text(value: Option<f64>) -> String {
-    value.map_or("absent".to_owned(), |value| format!("{value:?}"))
+fn value_text(rejection: &Rejection) -> String {
+    match rejection.fault {
+        Fault::Absent(Field::SensorValue) => "absent".to_owned(),
+        _ => format!("{:?}", rejection.sensor_value),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        model::{Fault, KeptSeries, Seq},
+        model::{KeptSeries, Seq},
         repository::mysql::ledger::quote,
     };
 
@@ -86,8 +88,8 @@ mod tests {
             seq: Seq(seq),
             fault: Fault::NotFinite,
             series,
-            sensor_value: Some(f64::NAN),
-            timestamp_us: Some(-1),
+            sensor_value: f64::NAN,
+            timestamp_us: -1,
         }
     }
 

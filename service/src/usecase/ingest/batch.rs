@@ -116,8 +116,8 @@ impl OpenBatch {
                         seq: first_seq.plus(offset as u64),
                         fault,
                         series: self.kept(series),
-                        sensor_value: sent.sensor_value,
-                        timestamp_us: sent.timestamp_us,
+                        sensor_value: sent.sensor_value.unwrap_or_default(),
+                        timestamp_us: sent.timestamp_us.unwrap_or_default(),
                     };
                     self.rejections.push(rejection);
                 }
@@ -168,8 +168,8 @@ impl OpenBatch {
                         seq: first_seq.plus(offset as u64),
                         fault,
                         series,
-                        sensor_value: Some(sensor_value),
-                        timestamp_us: Some(timestamp_us),
+                        sensor_value,
+                        timestamp_us,
                     });
                 }
             }
