@@ -4,6 +4,8 @@
 //! | name | moment |
 //! |---|---|
 //! | `seal` | a batch is closed, and nothing of it has been sent to the database |
+//! | `halve` | a batch was too big, and nothing of its halves has been sent to the database |
+//! | `move` | readings that the database refuses were taken out of a batch, and nothing of them has been sent again |
 //! | `load` | its rows are loaded, and not committed |
 //! | `commit` | COMMIT has been answered, and nobody knows yet |
 //! | `ack` | the calls know, and their acknowledgements may be on the way |

@@ -26,6 +26,35 @@ impl LoadPart {
     }
 }
 
+impl LoadPart {
+    /// Divides the part after its first `readings`. `rejections` are those of its batch. Each half is a run of the same
+    /// call, and the second begins where the first one ends.
+    #[must_use]
+    pub fn divide(self, readings: u64, rejections: &[Rejection]) -> (Self, Self) {
+        let readings = readings.min(self.readings);
+        let first_seq = self.first_seq.plus(readings);
+        let of_part = &rejections[self.rejections.clone()];
+        let rejected = of_part.partition_point(|rejection| rejection.seq < first_seq);
+        let row = self.rows.start + (readings as usize - rejected) as u32;
+        let rejection = self.rejections.start + rejected;
+        let first = Self {
+            stream: self.stream.clone(),
+            first_seq: self.first_seq,
+            readings,
+            rows: self.rows.start..row,
+            rejections: self.rejections.start..rejection,
+        };
+        let second = Self {
+            stream: self.stream,
+            first_seq,
+            readings: self.readings - readings,
+            rows: row..self.rows.end,
+            rejections: rejection..self.rejections.end,
+        };
+        (first, second)
+    }
+}
+
 /// Rows that are to be left out: ranges in order of arrival, ascending and disjoint.
 pub type DroppedRows = Vec<Range<u32>>;
 

@@ -157,10 +157,10 @@ impl Plan {
         mut rejection: Rejection,
         rejections: &[Rejection],
     ) {
-        let Some(index) = parts.iter().position(|part| part.rows.contains(&arrival)) else {
+        let index = parts.partition_point(|part| part.rows.end <= arrival);
+        let Some(part) = parts.get(index) else {
             return;
         };
-        let part = &parts[index];
         rejection.seq = seq_of_row(part, arrival, rejections);
         if let PartOutcome::Stored {
             committed,

@@ -56,6 +56,12 @@ pub enum RepositoryError {
     Contention(String),
     #[error("the database refuses writes at the moment: {0}")]
     NotWritable(String),
+    /// More than a limit of the server allows for one statement, transaction or packet.
+    #[error("too big for a limit of the database: {0}")]
+    TooBig(String),
+    /// Table or schema do not take any reading as they are.
+    #[error("the table does not take readings: {0}")]
+    Table(String),
     #[error("the database refused the data: {0}")]
     Data(String),
     #[error("the lane {lane} was taken over by another process of the same instance name")]
@@ -71,19 +77,39 @@ pub enum RepositoryError {
     Other(String),
 }
 
+/// What a refusal means for a load, and so what is done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The same batch, unchanged, may be taken in a moment.
+    Passing,
+    /// A smaller batch may be taken.
+    TooBig,
+    /// No reading is taken before somebody has mended table, schema or privileges.
+    OfTheTable,
+    /// Other readings are taken.
+    OfAReading,
+}
+
 impl RepositoryError {
-    /// Whether the same call may succeed later without anyone changing the data.
+    /// What it means for a load; None when the loader cannot go on.
     #[must_use]
-    pub fn is_retriable(&self) -> bool {
+    pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Unreachable(_) | Self::Contention(_) | Self::NotWritable(_) | Self::Other(_) => {
-                true
+                Some(Refusal::Passing)
             }
-            Self::Data(_)
-            | Self::LaneFenced { .. }
-            | Self::LaneForgotten { .. }
-            | Self::Setup(_) => false,
+            Self::TooBig(_) => Some(Refusal::TooBig),
+            Self::Table(_) | Self::Setup(_) => Some(Refusal::OfTheTable),
+            Self::Data(_) => Some(Refusal::OfAReading),
+            Self::LaneFenced { .. } | Self::LaneForgotten { .. } => None,
         }
+    }
+
+    /// Whether the same call may succeed later without anyone changing data, table or settings.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        self.refusal() == Some(Refusal::Passing)
     }
 }
 
@@ -143,15 +169,29 @@ pub trait LoadBatch: Send + Sync + 'static {
     }
 }
 
+/// What became of a load, beyond doubt.
+#[derive(Debug)]
+pub enum Loaded {
+    /// Durable, with the outcome of each part, in order (P1).
+    Committed(Vec<PartOutcome>),
+    /// Nothing of the batch is stored, nor ever will be as it is: divide it.
+    TooBig(String),
+    /// Nothing of the batch is stored: these parts hold more readings that only the database can find fault with than
+    /// others should have to wait for. Ascending.
+    Offending(Vec<usize>),
+}
+
 /// Loads batches of one lane, each in one transaction.
 #[async_trait]
 pub trait BatchLoader: Send {
-    /// Loads a batch and returns what became of each part, in order, once that is durable (P1). May be called again
-    /// with the same batch after an error: it is stored once, whatever happened to the first call.
+    /// Loads a batch. May be called again with the same batch after an error, and has to be with this batch before any
+    /// other: it is stored once, whatever happened to the first call. Readings that only the database refuses are
+    /// looked for until there are more than `refused_max`.
     async fn load(
         &mut self,
         batch: Arc<dyn LoadBatch>,
-    ) -> Result<Vec<PartOutcome>, RepositoryError>;
+        refused_max: usize,
+    ) -> Result<Loaded, RepositoryError>;
     /// The number of the last batch that this lane has committed.
     fn committed_batch(&self) -> Seq;
 }

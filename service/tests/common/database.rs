@@ -38,6 +38,15 @@ static SHARED: [OnceCell<Arc<Server>>; 2] = [OnceCell::const_new(), OnceCell::co
 /// Those that tests may kill, one test at a time.
 static ALONE: [OnceCell<Arc<Mutex<Arc<Server>>>>; 2] =
     [OnceCell::const_new(), OnceCell::const_new()];
+/// As those, with a binary log.
+static LOGGED: [OnceCell<Arc<Mutex<Arc<Server>>>>; 2] =
+    [OnceCell::const_new(), OnceCell::const_new()];
+const BINARY_LOG: [&str; 4] = [
+    "--log-bin=log",
+    "--server-id=1",
+    "--binlog-format=ROW",
+    "--sync-binlog=1",
+];
 static NEXT_SCHEMA: AtomicU32 = AtomicU32::new(1);
 
 /// A private server.
@@ -73,10 +82,24 @@ impl Server {
 
     /// A server that the caller may reconfigure and kill; None when the engine is not selected.
     pub(crate) async fn alone(engine: Engine) -> Option<OwnedMutexGuard<Arc<Self>>> {
+        Self::taken(&ALONE[engine as usize], engine, &[]).await
+    }
+
+    /// As `alone`, with a binary log.
+    pub(crate) async fn logged(engine: Engine) -> Option<OwnedMutexGuard<Arc<Self>>> {
+        Self::taken(&LOGGED[engine as usize], engine, &BINARY_LOG).await
+    }
+
+    async fn taken(
+        server: &OnceCell<Arc<Mutex<Arc<Self>>>>,
+        engine: Engine,
+        arguments: &[&str],
+    ) -> Option<OwnedMutexGuard<Arc<Self>>> {
         let binary = selected(engine)?;
-        let server = ALONE[engine as usize]
+        let arguments = arguments.iter().map(|&each| each.to_owned()).collect();
+        let server = server
             .get_or_init(|| async {
-                Arc::new(Mutex::new(Self::start(engine, binary, Vec::new()).await))
+                Arc::new(Mutex::new(Self::start(engine, binary, arguments).await))
             })
             .await;
         Some(server.clone().lock_owned().await)
@@ -247,6 +270,23 @@ impl Database {
         conn.query_drop(sql)
             .await
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Whether the server took one statement.
+    pub(crate) async fn tries(&self, sql: &str) -> bool {
+        self.connect().await.query_drop(sql).await.is_ok()
+    }
+
+    /// Ends the connections of everybody else to this schema: what they come back with begins with the server's settings.
+    pub(crate) async fn end_connections(&self) {
+        let sql = "SELECT CONCAT('KILL ', ID) FROM information_schema.PROCESSLIST \
+                   WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
+        let mut conn = self.connect().await;
+        let kills: Vec<String> = conn.query(sql).await.expect("reads");
+        for kill in kills {
+            // One may have ended by itself.
+            let _ = conn.query_drop(kill).await;
+        }
     }
 
     pub(crate) async fn count(&self, table: &str) -> u64 {

@@ -9,11 +9,15 @@ pub(crate) mod proxy;
 pub(crate) mod readings;
 pub(crate) mod service;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use database::{Database, Server};
+use mysql_async::prelude::Queryable as _;
 use sluicegate::embedded_db::Engine;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::OwnedMutexGuard,
+    time::{Instant, sleep},
+};
 
 /// No test takes longer, servers that have to be started first not counted.
 const TEST_LIMIT: Duration = Duration::from_secs(60);
@@ -22,7 +26,8 @@ const CONDITION_LIMIT: Duration = Duration::from_secs(30);
 
 /// What tests change of a server that they have alone, as `embedded_db` starts it.
 const AS_STARTED: &str = "SET @@GLOBAL.local_infile = 1, @@GLOBAL.max_allowed_packet = 67108864, \
-     @@GLOBAL.autocommit = 1, @@GLOBAL.innodb_flush_log_at_trx_commit = 1";
+     @@GLOBAL.autocommit = 1, @@GLOBAL.lc_messages = 'en_US', @@GLOBAL.completion_type = 'NO_CHAIN', \
+     @@GLOBAL.innodb_flush_log_at_trx_commit = 1";
 
 /// Turns each function into two tests, one on each engine: `mariadb::name` and `mysql::name`.
 macro_rules! on_each_engine {
@@ -39,6 +44,14 @@ macro_rules! alone_on_each_engine {
     };
 }
 pub(crate) use alone_on_each_engine;
+
+/// As `alone_on_each_engine`, on servers with a binary log.
+macro_rules! logged_on_each_engine {
+    ($($name:ident),* $(,)?) => {
+        $crate::common::engine_tests!(run_logged: $($name),*);
+    };
+}
+pub(crate) use logged_on_each_engine;
 
 macro_rules! engine_tests {
     ($run:ident: $($name:ident),*) => {
@@ -73,12 +86,36 @@ pub(crate) async fn run_alone<F: Future<Output = ()>>(
     engine: Engine,
     test: impl FnOnce(Database) -> F,
 ) {
-    let Some(server) = Server::alone(engine).await else {
+    let server = Server::alone(engine).await;
+    run_on(engine, server, test).await;
+}
+
+/// Runs a test on a server with a binary log that no other test uses meanwhile.
+pub(crate) async fn run_logged<F: Future<Output = ()>>(
+    engine: Engine,
+    test: impl FnOnce(Database) -> F,
+) {
+    let server = Server::logged(engine).await;
+    run_on(engine, server, test).await;
+}
+
+async fn run_on<F: Future<Output = ()>>(
+    engine: Engine,
+    server: Option<OwnedMutexGuard<Arc<Server>>>,
+    test: impl FnOnce(Database) -> F,
+) {
+    let Some(server) = server else {
         eprintln!("{engine} is not selected: nothing was tested");
         return;
     };
     let database = server.schema().await;
     database.run(AS_STARTED).await;
+    // Read-only where there is no binary log.
+    let _ = database
+        .connect()
+        .await
+        .query_drop("SET GLOBAL max_binlog_cache_size = 1099511627776")
+        .await;
     bounded(Box::pin(test(database))).await;
 }
 

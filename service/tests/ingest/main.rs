@@ -7,6 +7,7 @@ mod common;
 #[path = "../common/stranger.rs"]
 mod stranger;
 
+mod accounts;
 mod backpressure;
 mod bad_input;
 mod bad_readings;
@@ -20,8 +21,10 @@ mod lost_connections;
 mod memory;
 mod neighbours;
 mod odd_calls;
+mod offenders;
 mod producers;
 mod readiness;
+mod server_limits;
 mod server_settings;
 mod shutdown;
 mod start;
@@ -29,5 +32,6 @@ mod strangers;
 mod streams;
 #[cfg(feature = "failpoints")]
 mod supervision;
+mod table_changes;
 mod timestamps;
 mod values;

@@ -1,8 +1,9 @@
 //! Connections, with everything that a session could inherit stated explicitly.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
-use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+use futures::FutureExt as _;
+use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
 
 use super::error::explain;
 use crate::repository::RepositoryError;
@@ -10,6 +11,9 @@ use crate::repository::RepositoryError;
 /// A server or a network that does not answer must not hold a lane for ever.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// A plugin that the driver gave no name of.
+const UNNAMED: &str = "that this account has";
 
 /// Longest run of a statement of management, seconds.
 const STATEMENT_LIMIT_S: u32 = 60;
@@ -21,11 +25,14 @@ pub(super) const SILENCE_LIMIT_S: u32 = 5;
 
 /// The session's settings: whatever the server's defaults are, texts are UTF-8, times are in UTC, a bad value is an
 /// error, and a transaction locks rows and never gaps.
-const SESSION: [&str; 7] = [
+const SESSION: [&str; 8] = [
     // The driver's handshake says so too, but a pooled connection is reset, and MySQL then falls back to its default.
     "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
-    // Changes from management are transactions of one statement.
-    "SET autocommit = 1",
+    // RELEASE would end the connection with each transaction, CHAIN begin another one.
+    "SET completion_type = 'NO_CHAIN'",
+    // Changes from management are transactions of one statement. A load takes as long as it takes; each engine reads
+    // one of the comments.
+    "SET autocommit = 1 /*M! , max_statement_time = 0 */ /*!50708 , max_execution_time = 0 */",
     "SET time_zone = '+00:00'",
     "SET sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
@@ -66,9 +73,17 @@ impl Connector {
     }
 
     pub(super) async fn connect(&self) -> Result<Conn, RepositoryError> {
-        tokio::time::timeout(CONNECT_DEADLINE, Conn::new(self.opts.clone()))
+        // The driver panics where its build lacks the cryptography that an account asks for.
+        let connecting = AssertUnwindSafe(Conn::new(self.opts.clone())).catch_unwind();
+        tokio::time::timeout(CONNECT_DEADLINE, connecting)
             .await
             .map_err(|_| RepositoryError::Unreachable("no answer to a connection".to_owned()))?
+            .unwrap_or_else(|_| {
+                Err(DriverError::UnknownAuthPlugin {
+                    name: UNNAMED.to_owned(),
+                }
+                .into())
+            })
             .map_err(explain)
     }
 

@@ -1,14 +1,19 @@
-//! Driver errors, sorted by what can be done about them.
+//! Driver errors, as the repository has them. What a server's codes mean stands in `refusal`.
 
-use mysql_async::{Error, ServerError};
+use mysql_async::{DriverError, Error};
 
+use super::refusal::of_server;
 use crate::repository::RepositoryError;
+
+/// What the driver can prove itself with.
+const PLUGINS: &str = "mysql_native_password, caching_sha2_password or, on MariaDB, ed25519";
 
 /// Translates a driver's error. Nothing above this folder sees one.
 pub(super) fn explain(error: Error) -> RepositoryError {
     match error {
         Error::Server(server) => of_server(&server),
         Error::Url(url) => RepositoryError::Setup(of_url(&url.to_string())),
+        Error::Driver(driver) => of_driver(driver),
         other => RepositoryError::Unreachable(innermost(&other)),
     }
 }
@@ -34,35 +39,24 @@ fn innermost(error: &Error) -> String {
     cause.to_string()
 }
 
-fn of_server(error: &ServerError) -> RepositoryError {
-    let text = format!("{} ({})", error.message, error.code);
-    match error.code {
-        // Deadlock; lock wait timeout; statement killed or timed out; out of lock memory.
-        1213 | 1205 | 1317 | 3024 | 1969 | 1206 => RepositoryError::Contention(text),
-        // Read-only server or transaction; disk or table full; offline mode; too many connections.
-        1290 | 1792 | 1836 | 1114 | 1021 | 1026 | 3 | 3032 | 1040 | 1203 => {
-            RepositoryError::NotWritable(text)
+fn of_driver(error: DriverError) -> RepositoryError {
+    match error {
+        DriverError::UnknownAuthPlugin { name } => unknown_plugin(&name),
+        DriverError::MysqlOldPasswordDisabled => unknown_plugin("mysql_old_password"),
+        DriverError::CleartextPluginDisabled => {
+            unknown_plugin("mysql_clear_password (as for PAM and LDAP)")
         }
-        // Shutting down; lost or killed connection.
-        1053 | 1077 | 1079 | 1927 | 1152 | 1158..=1161 => RepositoryError::Unreachable(text),
-        // Not allowed to.
-        1044 | 1045 | 1142 | 1143 | 1227 | 1698 | 1049 | 3118 | 4151 => {
-            RepositoryError::Setup(format!("the database refuses access: {text}"))
+        DriverError::PacketTooLarge => {
+            RepositoryError::TooBig("a packet is larger than max_allowed_packet".to_owned())
         }
-        3948 | 1148 | 4166 => RepositoryError::Setup(
-            "local_infile is off: run SET GLOBAL local_infile = 1 and put local_infile = 1 into the server's \
-             configuration"
-                .to_owned(),
-        ),
-        code if is_data_error(code, &error.state) => RepositoryError::Data(error.message.clone()),
-        _ => RepositoryError::Other(text),
+        other => RepositoryError::Unreachable(other.to_string()),
     }
 }
 
-/// Whether the row is to blame: bad value, too long, no partition for it, a constraint or trigger that says no.
-fn is_data_error(code: u16, state: &str) -> bool {
-    const CODES: [u16; 12] = [
-        1048, 1062, 1261, 1262, 1264, 1265, 1292, 1366, 1406, 1526, 1644, 3819,
-    ];
-    CODES.contains(&code) || code == 4025 || state.starts_with("22") || state.starts_with("23")
+/// The server asks for a way to prove oneself that the driver does not have.
+pub(super) fn unknown_plugin(name: &str) -> RepositoryError {
+    RepositoryError::Setup(format!(
+        "the database wants its account to be proved by the authentication plugin {name}, which this program does not \
+         know: identify the account by {PLUGINS}"
+    ))
 }

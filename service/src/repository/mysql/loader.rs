@@ -4,7 +4,7 @@
 //! SET wait_timeout = …                          a service that falls silent from here on loses its locks
 //! START TRANSACTION
 //! SELECT … FROM ingest_streams … FOR UPDATE     fence, and drop what is there already
-//! LOAD DATA LOCAL INFILE …                      from memory; all four counts verified, else rolled back
+//! LOAD DATA LOCAL INFILE …                      from memory; rows and warnings counted, else rolled back
 //! INSERT INTO rejected_readings …
 //! INSERT INTO ingest_streams … ON DUPLICATE KEY UPDATE …
 //! COMMIT
@@ -16,12 +16,8 @@
 
 use std::{
     cmp::Ordering,
-    collections::BTreeMap,
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{self, AtomicU32},
-    },
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -31,24 +27,26 @@ use tracing::{debug, error, warn};
 use super::{
     claim,
     connection::{Connector, SILENCE_LIMIT_S},
+    control::{self, Control},
     error::explain,
     ids::{IdBlock, IdShare, RowIds},
-    infile::Infile,
     ledger::{quote, take_over},
     quarantine,
+    row_load::{Found, RowLoad},
     table::Table,
     tsv::SeriesTexts,
 };
 use crate::{
     failpoint,
-    ledger::{LedgerGain, PartOutcome, Plan, plan},
-    model::{Epoch, Fault, KeptSeries, Rejection, Seq, StreamId, StreamPosition},
-    repository::{BatchLoader, LoadBatch, RepositoryError},
+    ledger::{LedgerGain, LoadPart, PartOutcome, Plan, plan},
+    model::{Epoch, Reading, Rejection, Seq, StreamId, StreamPosition},
+    repository::{BatchLoader, LoadBatch, Loaded, RepositoryError},
 };
 
 /// Ids of the batch that is being loaded; they stay when it is loaded again.
 struct Assigned {
     batch: Seq,
+    rows: u32,
     ids: RowIds,
 }
 
@@ -70,15 +68,24 @@ pub(super) struct Loader {
     share: IdShare,
     assigned: Option<Assigned>,
     unheard: Option<Unheard>,
+    /// What a refusal is held against.
+    control: Control,
+    /// Errors of unknown meaning that the current batch has met.
+    puzzles: u32,
 }
 
+/// So often a load that failed for no known reason is tried again; then its readings are looked at one by one.
+const PUZZLES_MAX: u32 = 3;
+
 impl Loader {
-    /// Connects and takes the lane's ledger row over. The lane's readings get ids of that share.
+    /// Connects and takes the lane's ledger row over. The lane's readings get ids of that share. The probe is the reading
+    /// that the table took at start.
     pub(super) async fn open(
         connector: Connector,
         table: Arc<Table>,
         lane: StreamId,
         share: IdShare,
+        probe: Option<Reading>,
     ) -> Result<Self, RepositoryError> {
         let mut conn = connector.connect().await?;
         claim::take(&mut conn, &lane).await?;
@@ -94,14 +101,67 @@ impl Loader {
             share,
             assigned: None,
             unheard: None,
+            control: Control { last: None, probe },
+            puzzles: 0,
         })
+    }
+
+    async fn connection(&mut self) -> Result<Conn, RepositoryError> {
+        if let Some(conn) = self.conn.take() {
+            return Ok(conn);
+        }
+        let mut conn = self.connector.connect().await?;
+        claim::take(&mut conn, &self.lane).await?;
+        Ok(conn)
+    }
+
+    /// The batch is committed: nothing of it is needed any longer.
+    fn leave(&mut self, number: Seq) {
+        self.committed_batch = number;
+        self.assigned = None;
+        self.unheard = None;
+        self.puzzles = 0;
+    }
+
+    fn take_note(&mut self, reason: &RepositoryError, number: Seq) {
+        if matches!(reason, RepositoryError::Other(_)) {
+            debug!(batch = number.0, "new ids, and another look");
+            self.puzzles += 1;
+            self.assigned = None;
+            self.ids.discard();
+        }
+    }
+
+    /// Where the server said so in answer to COMMIT, it is asked first whether that is the last word: a batch that may
+    /// be stored must not be divided.
+    async fn too_big(
+        &mut self,
+        batch: &Arc<dyn LoadBatch>,
+        reason: String,
+    ) -> Result<Loaded, RepositoryError> {
+        if self.unheard.is_some() {
+            let mut conn = self.connection().await?;
+            let ledger = self.begin(&mut conn, batch.as_ref()).await?;
+            let lane = self.check_lane(&ledger)?;
+            rest(&mut conn, "ROLLBACK").await?;
+            self.conn = Some(conn);
+            if lane.committed_seq >= batch.number() {
+                let outcomes = self.already_committed(batch.number())?;
+                self.leave(batch.number());
+                return Ok(Loaded::Committed(outcomes));
+            }
+            self.unheard = None;
+        }
+        self.assigned = None;
+        Ok(Loaded::TooBig(reason))
     }
 
     async fn attempt(
         &mut self,
         conn: &mut Conn,
         batch: &Arc<dyn LoadBatch>,
-    ) -> Result<Vec<PartOutcome>, RepositoryError> {
+        refused_max: usize,
+    ) -> Result<Loaded, RepositoryError> {
         let ids = self.ids_of(conn, batch.as_ref()).await?;
         let mut ledger = self.begin(conn, batch.as_ref()).await?;
         if failpoint::is_set("ledger-ignored") {
@@ -110,22 +170,38 @@ impl Loader {
         let lane = self.check_lane(&ledger)?;
         if lane.committed_seq >= batch.number() {
             // Nothing is left to do, so the rows that the question locked are let go of before the answer.
-            conn.query_drop("ROLLBACK; SET wait_timeout = DEFAULT")
-                .await
-                .map_err(explain)?;
-            return self.already_committed(batch.number());
+            rest(conn, "ROLLBACK").await?;
+            return self
+                .already_committed(batch.number())
+                .map(Loaded::Committed);
         }
+        self.unheard = None;
         let mut plan = plan(batch.parts(), batch.rejections(), &ledger);
-        let mut load = RangeLoad {
+        let mut rows = RowLoad {
             conn,
             table: &self.table,
             batch,
             texts: Arc::new(SeriesTexts::of(batch.as_ref())),
             ids,
             dropped: Arc::new(plan.dropped.clone()),
+            control: &self.control,
+            puzzled: self.puzzles >= PUZZLES_MAX,
+            is_too_long: false,
         };
-        let refused = load.load_or_bisect(0..batch.rows()).await?;
+        let refused = match rows.load(refused_max).await? {
+            Found::Refused(refused) => refused,
+            Found::TooMany { arrivals, reason } => {
+                rest(conn, "ROLLBACK").await?;
+                warn!(
+                    batch = batch.number().0,
+                    reason, "the database refuses many readings: they go on by themselves"
+                );
+                return Ok(Loaded::Offending(parts_of(batch.parts(), &arrivals)));
+            }
+        };
         failpoint::crash("load");
+        report(batch.number(), &refused);
+        let control = control::last_taken(batch.as_ref(), &plan.dropped, &refused);
         for (arrival, rejection) in refused {
             plan.refuse(batch.parts(), arrival, rejection, batch.rejections());
         }
@@ -137,11 +213,12 @@ impl Loader {
             outcomes: plan.outcomes.clone(),
         });
         // Between batches the connection may rest again.
-        conn.query_drop(update + "; COMMIT; SET wait_timeout = DEFAULT")
-            .await
-            .map_err(explain)?;
+        rest(conn, &(update + "; COMMIT")).await?;
         failpoint::crash("commit");
-        Ok(plan.outcomes)
+        if control.is_some() {
+            self.control.last = control;
+        }
+        Ok(Loaded::Committed(plan.outcomes))
     }
 
     /// Ids for the batch, taken once, outside of the transaction.
@@ -154,11 +231,14 @@ impl Loader {
             return Ok(RowIds::default());
         }
         match &self.assigned {
-            Some(assigned) if assigned.batch == batch.number() => Ok(assigned.ids),
+            Some(assigned) if (assigned.batch, assigned.rows) == (batch.number(), batch.rows()) => {
+                Ok(assigned.ids)
+            }
             _ => {
                 let ids = self.ids.take(conn, batch.rows(), self.share).await?;
                 self.assigned = Some(Assigned {
                     batch: batch.number(),
+                    rows: batch.rows(),
                     ids,
                 });
                 Ok(ids)
@@ -301,6 +381,32 @@ impl Loader {
     }
 }
 
+/// Ends the transaction, in one message with the end of the limit on silence.
+async fn rest(conn: &mut Conn, end: &str) -> Result<(), RepositoryError> {
+    conn.query_drop(format!("{end}; SET wait_timeout = DEFAULT"))
+        .await
+        .map_err(explain)
+}
+
+/// One line for a batch, however many readings are refused.
+fn report(number: Seq, refused: &[(u32, Rejection)]) {
+    if let Some((_, first)) = refused.first() {
+        warn!(
+            batch = number.0,
+            readings = refused.len(),
+            reason = %first.fault,
+            "the database refuses readings: they go into quarantine"
+        );
+    }
+}
+
+/// The parts that hold these rows, ascending.
+fn parts_of(parts: &[LoadPart], arrivals: &[u32]) -> Vec<usize> {
+    let holds = |&arrival: &u32| parts.partition_point(|part| part.rows.end <= arrival);
+    let parts: BTreeSet<usize> = arrivals.iter().map(holds).collect();
+    parts.into_iter().collect()
+}
+
 fn quarantined<'a>(
     plan: &'a Plan,
     batch: &'a dyn LoadBatch,
@@ -338,165 +444,43 @@ impl BatchLoader for Loader {
     async fn load(
         &mut self,
         batch: Arc<dyn LoadBatch>,
-    ) -> Result<Vec<PartOutcome>, RepositoryError> {
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => {
-                let mut conn = self.connector.connect().await?;
-                claim::take(&mut conn, &self.lane).await?;
-                conn
-            }
-        };
+        refused_max: usize,
+    ) -> Result<Loaded, RepositoryError> {
+        let mut conn = self.connection().await?;
         let (connector, lane) = (self.connector.clone(), self.lane.clone());
         let result = tokio::select! {
-            result = self.attempt(&mut conn, &batch) => result,
+            result = self.attempt(&mut conn, &batch, refused_max) => result,
             // A statement that is dropped leaves its connection out of step, and that one is dropped with it.
             () = claim::lost(&connector, &lane) => Err(RepositoryError::Unreachable(
                 "the connection is lost, although nothing said so".to_owned(),
             )),
         };
-        match &result {
-            Ok(_) => {
+        match result {
+            Ok(loaded) => {
                 self.conn = Some(conn);
-                self.committed_batch = batch.number();
-                self.assigned = None;
-                self.unheard = None;
+                match loaded {
+                    Loaded::Committed(_) => self.leave(batch.number()),
+                    // Another batch may come under its number.
+                    Loaded::TooBig(_) | Loaded::Offending(_) => self.assigned = None,
+                }
+                Ok(loaded)
             }
             // The connection may be in the middle of anything: closing it rolls back. The next attempt has a new one.
             Err(reason) => {
                 debug!(%reason, "rolled back");
                 drop(conn);
-                if matches!(reason, RepositoryError::Other(_)) {
-                    self.assigned = None;
-                    self.ids.discard();
+                match reason {
+                    RepositoryError::TooBig(reason) => self.too_big(&batch, reason).await,
+                    other => {
+                        self.take_note(&other, batch.number());
+                        Err(other)
+                    }
                 }
             }
         }
-        result
     }
 
     fn committed_batch(&self) -> Seq {
         self.committed_batch
-    }
-}
-
-/// LOAD statements of one batch, inside its transaction.
-struct RangeLoad<'a> {
-    conn: &'a mut Conn,
-    table: &'a Table,
-    batch: &'a Arc<dyn LoadBatch>,
-    texts: Arc<SeriesTexts>,
-    ids: RowIds,
-    dropped: Arc<Vec<Range<u32>>>,
-}
-
-impl RangeLoad<'_> {
-    /// Loads the rows. Where the database refuses the data, halves the range until the offenders are found; they are
-    /// returned, everything else is loaded (P5).
-    async fn load_or_bisect(
-        &mut self,
-        positions: Range<u32>,
-    ) -> Result<Vec<(u32, Rejection)>, RepositoryError> {
-        let mut refused = Vec::new();
-        let mut ranges = vec![positions];
-        while let Some(range) = ranges.pop() {
-            let reason = match self.load(range.clone()).await {
-                Ok(()) => continue,
-                Err(RepositoryError::Data(reason)) => reason,
-                Err(other) => return Err(other),
-            };
-            // A failed statement is undone by itself; one that coerced or skipped rows is not.
-            self.conn
-                .query_drop("ROLLBACK TO SAVEPOINT before_load")
-                .await
-                .map_err(explain)?;
-            if range.len() > 1 {
-                let middle = range.start + range.len() as u32 / 2;
-                ranges.extend([middle..range.end, range.start..middle]);
-                continue;
-            }
-            let (arrival, reading) = self.batch.row(range.start);
-            warn!(%reason, "the database refuses a reading: it goes into quarantine");
-            let series = &reading.series;
-            refused.push((
-                arrival,
-                Rejection {
-                    seq: Seq(0),
-                    fault: Fault::RefusedByDatabase(reason),
-                    series: KeptSeries::of(series.id1, &series.id2, &series.sensor_type),
-                    sensor_value: reading.sensor_value,
-                    timestamp_us: reading.timestamp_us,
-                },
-            ));
-        }
-        Ok(refused)
-    }
-
-    async fn load(&mut self, positions: Range<u32>) -> Result<(), RepositoryError> {
-        if positions.is_empty() {
-            return Ok(());
-        }
-        let sent = Arc::new(AtomicU32::new(0));
-        let file = Infile {
-            batch: self.batch.clone(),
-            texts: self.texts.clone(),
-            positions,
-            dropped: self.dropped.clone(),
-            format: self.table.format,
-            ids: self.ids,
-            sent: sent.clone(),
-        };
-        self.conn
-            .set_infile_handler(async move { Ok(file.chunks()) });
-        let statement = format!("SAVEPOINT before_load; {}", self.table.load_statement);
-        self.conn.query_drop(statement).await.map_err(explain)?;
-        verify(&self.conn.info(), sent.load(atomic::Ordering::Relaxed))
-    }
-}
-
-/// The server's own counts must be exactly what was sent: a coerced value is a warning, a skipped row a duplicate id.
-fn verify(info: &str, sent: u32) -> Result<(), RepositoryError> {
-    let expected = format!("Records: {sent}  Deleted: 0  Skipped: 0  Warnings: 0");
-    if info == expected {
-        return Ok(());
-    }
-    if count(info, "Deleted: ") != Some(0) {
-        return Err(RepositoryError::Other(format!(
-            "ids are in use already ({info})"
-        )));
-    }
-    Err(RepositoryError::Data(format!(
-        "stored it differently ({info})"
-    )))
-}
-
-fn count(info: &str, label: &str) -> Option<u64> {
-    let rest = info.split_once(label)?.1;
-    rest.split_whitespace().next()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_one_of_the_four_counts_is_verified() {
-        assert!(verify("Records: 3  Deleted: 0  Skipped: 0  Warnings: 0", 3).is_ok());
-        for info in [
-            "Records: 2  Deleted: 0  Skipped: 0  Warnings: 0",
-            "Records: 3  Deleted: 0  Skipped: 1  Warnings: 0",
-            "Records: 3  Deleted: 0  Skipped: 0  Warnings: 1",
-        ] {
-            assert!(
-                matches!(verify(info, 3), Err(RepositoryError::Data(_))),
-                "{info}"
-            );
-        }
-        for info in ["Records: 3  Deleted: 1  Skipped: 0  Warnings: 0", ""] {
-            assert!(
-                matches!(verify(info, 3), Err(RepositoryError::Other(_))),
-                "{info}"
-            );
-        }
     }
 }

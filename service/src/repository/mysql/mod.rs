@@ -6,6 +6,7 @@ mod checks;
 mod claim;
 mod clock;
 mod connection;
+mod control;
 mod error;
 mod ids;
 mod indexes;
@@ -19,6 +20,8 @@ mod partitions;
 mod probe;
 mod quarantine;
 mod readings;
+mod refusal;
+mod row_load;
 mod statement;
 mod table;
 mod tsv;
@@ -48,7 +51,7 @@ use super::{
     Awaits, BatchLoader, ClockStore, Durability, IngestStorage, LedgerReader, PartitionStore,
     ReadingStore, RepositoryError, StorageFacts, StreamLedger,
 };
-use crate::model::StreamId;
+use crate::model::{Reading, StreamId};
 
 /// Connections for looking at the ledger and the quarantine.
 const LEDGER_CONNECTIONS: usize = 2;
@@ -74,6 +77,8 @@ pub struct MySqlStorage {
     pool: Pool,
     probe: Probe,
     table: Arc<Table>,
+    /// The reading that the table took at start.
+    control: Option<Reading>,
     indexes: Indexes,
     facts: StorageFacts,
     instance: String,
@@ -105,6 +110,7 @@ impl MySqlStorage {
         let server = checks::server(&mut conn).await?;
         let table = Table::read(&mut conn).await?;
         checks::can_write(&mut conn, &table).await?;
+        let control = control::prove(&connector, &mut conn, &table).await?;
         let indexes = Indexes::read(&mut conn).await?;
         let _ = conn.disconnect().await;
         let facts = StorageFacts {
@@ -125,6 +131,7 @@ impl MySqlStorage {
             pool,
             indexes,
             table: Arc::new(table),
+            control,
             facts,
             instance: settings.instance.clone(),
         })
@@ -264,7 +271,12 @@ impl IngestStorage for MySqlStorage {
     async fn loader(&self, lane: usize) -> Result<Box<dyn BatchLoader>, RepositoryError> {
         let share = IdShare::of(lane, self.table.subpartitions);
         let lane = StreamId::of_lane(&self.instance, lane);
-        let loader = Loader::open(self.connector.clone(), self.table.clone(), lane, share).await?;
+        let (connector, table, control) = (
+            self.connector.clone(),
+            self.table.clone(),
+            self.control.clone(),
+        );
+        let loader = Loader::open(connector, table, lane, share, control).await?;
         Ok(Box::new(loader))
     }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::{ids::RowIds, table::RowFormat};
 use crate::{
     ledger::DroppedRows,
+    model::Reading,
     repository::{LoadBatch, LoadColumns},
 };
 
@@ -31,6 +32,14 @@ fn escape_into(out: &mut Vec<u8>, text: &str) {
     }
 }
 
+fn escape_series(out: &mut Vec<u8>, id1: i32, id2: &str, sensor_type: &str) {
+    out.extend_from_slice(itoa::Buffer::new().format(id1).as_bytes());
+    out.push(b'\t');
+    escape_into(out, id2);
+    out.push(b'\t');
+    escape_into(out, sensor_type);
+}
+
 /// The texts of a batch's series, each escaped once: `id1 TAB id2 TAB sensor_type`.
 #[derive(Debug)]
 pub(super) struct SeriesTexts {
@@ -47,12 +56,7 @@ impl SeriesTexts {
         };
         for index in 0..count {
             let (id1, id2, sensor_type) = batch.series(index);
-            let text = &mut texts.text;
-            text.extend_from_slice(itoa::Buffer::new().format(id1).as_bytes());
-            text.push(b'\t');
-            escape_into(text, id2);
-            text.push(b'\t');
-            escape_into(text, sensor_type);
+            escape_series(&mut texts.text, id1, id2, sensor_type);
             texts.ends.push(texts.text.len() as u32);
         }
         texts
@@ -119,7 +123,30 @@ impl RowWriter<'_> {
     }
 }
 
-fn is_dropped(dropped: &DroppedRows, arrival: u32) -> bool {
+impl RowFormat {
+    /// The line of one reading, whose value may be none.
+    pub(super) fn line(self, reading: &Reading, id: u64) -> Vec<u8> {
+        let mut out = match self.with_id {
+            true => format!("{id}\t").into_bytes(),
+            false => Vec::new(),
+        };
+        let series = &reading.series;
+        escape_series(&mut out, series.id1, &series.id2, &series.sensor_type);
+        out.extend_from_slice(format!("\t{:?}\t", reading.sensor_value).as_bytes());
+        TimestampWriter::new(self.timestamp_decimals).write(reading.timestamp_us, &mut out);
+        out.push(b'\n');
+        out
+    }
+
+    /// An instant as the table holds it.
+    pub(super) fn timestamp(self, timestamp_us: i64) -> String {
+        let mut out = Vec::new();
+        TimestampWriter::new(self.timestamp_decimals).write(timestamp_us, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+pub(super) fn is_dropped(dropped: &DroppedRows, arrival: u32) -> bool {
     if dropped.is_empty() {
         return false;
     }

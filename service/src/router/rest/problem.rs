@@ -215,7 +215,7 @@ impl From<RepositoryError> for Problem {
                 Kind::DatabaseUnavailable,
                 "The database does not answer: try again in a moment.",
             ),
-            RepositoryError::Contention(_) => (
+            RepositoryError::Contention(_) | RepositoryError::TooBig(_) => (
                 Kind::DatabaseUnavailable,
                 "The database is busy or the request took too long: try again, or select less.",
             ),
@@ -224,6 +224,7 @@ impl From<RepositoryError> for Problem {
                 "The database refuses changes at the moment: try again later.",
             ),
             RepositoryError::Data(_)
+            | RepositoryError::Table(_)
             | RepositoryError::LaneFenced { .. }
             | RepositoryError::LaneForgotten { .. }
             | RepositoryError::Setup(_)

@@ -81,6 +81,20 @@ impl Room {
     }
 }
 
+/// Takes the share of `moved` in `of` readings out of the rooms that they have.
+pub(super) fn divide(rooms: &mut Vec<Room>, moved: u64, of: u64) -> Vec<Room> {
+    if moved == of {
+        return std::mem::take(rooms);
+    }
+    rooms
+        .iter_mut()
+        .filter_map(|room| {
+            let share = room.bytes() as u64 * moved / of;
+            room.0.split(share as usize).map(Room)
+        })
+        .collect()
+}
+
 impl Admission {
     pub(super) fn new(budget_bytes: u32) -> Self {
         let small = budget_bytes / SMALL_SHARE;

@@ -153,7 +153,23 @@ pub(super) struct Columns {
     pub(super) texts: SeriesTexts,
 }
 
+/// Rows that were taken out of their columns; the texts of their series stay behind.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) sensor_value: Vec<f64>,
+    pub(super) series: Vec<u32>,
+    pub(super) timestamp_us: Vec<i64>,
+}
+
 impl Columns {
+    pub(super) fn take_rows(&mut self) -> Rows {
+        Rows {
+            sensor_value: std::mem::take(&mut self.sensor_value),
+            series: std::mem::take(&mut self.series),
+            timestamp_us: std::mem::take(&mut self.timestamp_us),
+        }
+    }
+
     pub(super) fn rows(&self) -> u32 {
         self.sensor_value.len() as u32
     }

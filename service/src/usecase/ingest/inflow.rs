@@ -78,6 +78,7 @@ impl<'a> Inflow<'a> {
                 _ => return Ok(()),
             }
         }
+        self.wait_for_slow_lane().await?;
         let count = readings.len() as u64;
         // Counted when there is room for it: a call that is cancelled while it waits leaves no trace.
         let place = self.line.room().await;
@@ -95,6 +96,24 @@ impl<'a> Inflow<'a> {
         self.next_seq = first_seq.plus(count);
         self.received += count;
         Ok(())
+    }
+
+    /// In the slow lane a call has one message at a time: what waits there must not use up the memory of the others.
+    async fn wait_for_slow_lane(&mut self) -> Result<(), IngestError> {
+        let received = self.received;
+        let is_free = |progress: &Progress| {
+            !progress.is_slow || progress.failure.is_some() || progress.settled() >= received
+        };
+        if is_free(&self.progress.borrow()) {
+            return Ok(());
+        }
+        tokio::select! {
+            settled = self.progress.wait_for(is_free) => match &settled.map_err(|_| IngestError::Draining)?.failure {
+                Some(failure) => Err(failure.clone()),
+                None => Ok(()),
+            },
+            () = self.failed.cancelled() => Err(IngestError::Storage("a lane cannot go on".to_owned())),
+        }
     }
 
     /// Follows what becomes of the readings.

@@ -1,7 +1,9 @@
 //! A lane: one task that owns one columnar buffer and feeds one loader. While one batch loads, the next accumulates
-//! (natural batching): at low rates a batch leaves after a short linger, at high rates batches grow by themselves.
+//! (natural batching): at low rates a batch leaves after a short linger, at high rates batches grow by themselves. Beside
+//! it is a slow lane, with a loader of its own, for those whose readings take so long that others would have to wait.
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
     sync::{
         Arc,
@@ -18,7 +20,7 @@ use tokio::{
 use super::{
     IngestError,
     admission::Room,
-    batch::{OpenBatch, SealedBatch},
+    batch::{CommittedBatch, OpenBatch},
     books::Books,
     busy::Busy,
     columns::Readings,
@@ -26,12 +28,13 @@ use super::{
     dictionary::Dictionary,
     events::CommitEvents,
     intake::{Door, Intake},
+    loading::Settled,
     pace::Pace,
-    session::Session,
+    session::{Owner, Session},
+    slow::SlowOwners,
 };
 use crate::{
     failpoint,
-    ledger::PartOutcome,
     model::{Limits, Seq},
     usecase::clock::Clock,
 };
@@ -53,8 +56,6 @@ pub(super) struct LaneSettings {
     pub(super) dictionary_bytes: usize,
     /// Of the table.
     pub(super) limits: Limits,
-    /// Whether the primary key begins with the time.
-    pub(super) by_time: bool,
 }
 
 impl LaneSettings {
@@ -78,10 +79,10 @@ const KEPT_SHARE: usize = 8;
 /// each time.
 const SHARED_FOR: Duration = Duration::from_secs(10);
 
-/// What a lane sends to its loader and gets back.
+/// What a lane sends to a loader and gets back.
 pub(super) struct LoaderLink {
-    pub(super) sealed: mpsc::Sender<SealedBatch>,
-    pub(super) loaded: mpsc::Receiver<(SealedBatch, Vec<PartOutcome>)>,
+    pub(super) batches: mpsc::Sender<OpenBatch>,
+    pub(super) settled: mpsc::Receiver<Settled>,
 }
 
 /// What a lane tells of its buffer.
@@ -102,21 +103,70 @@ struct Loading {
     cost_rows: usize,
 }
 
+/// An open batch, and the loader that it goes to.
+struct Track {
+    link: LoaderLink,
+    open: OpenBatch,
+    opened_at: Option<Instant>,
+    loading: Option<Loading>,
+    spare: Option<OpenBatch>,
+    /// Tells its open batch from all others of the lane: dictionaries remember places in its texts.
+    generation: u64,
+}
+
+impl Track {
+    fn new(link: LoaderLink, generation: u64) -> Self {
+        Self {
+            link,
+            open: OpenBatch::default(),
+            opened_at: None,
+            loading: None,
+            spare: None,
+            generation,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.loading.is_none() && self.open.is_empty()
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.loading.is_none() && !self.open.is_empty()
+    }
+
+    fn open_now(&mut self) -> Instant {
+        *self.opened_at.get_or_insert_with(Instant::now)
+    }
+
+    /// Hands the open batch to the loader. False when the loader is gone.
+    async fn flush(&mut self, generation: u64) -> bool {
+        let batch = std::mem::replace(&mut self.open, self.spare.take().unwrap_or_default());
+        self.generation = generation;
+        self.opened_at = None;
+        self.loading = Some(Loading {
+            began: Instant::now(),
+            readings: batch.readings(),
+            cost_rows: batch.cost_rows(),
+        });
+        failpoint::crash("seal");
+        self.link.batches.send(batch).await.is_ok()
+    }
+}
+
 pub(super) struct Lane {
     settings: LaneSettings,
     clock: Arc<Clock>,
     intake: Intake<Submission>,
-    loader: LoaderLink,
+    main: Track,
+    /// For those that would hold the others up.
+    slow: Track,
+    slow_owners: SlowOwners,
+    next_generation: u64,
     books: Arc<Books>,
     telltale: Telltale,
-    open: OpenBatch,
-    opened_at: Option<Instant>,
-    loading: Option<Loading>,
     pace: Pace,
     /// When several calls last had something for one batch.
     shared_at: Option<Instant>,
-    spare: Option<OpenBatch>,
-    next_batch: Seq,
     dictionaries: Dictionaries,
 }
 
@@ -125,49 +175,53 @@ impl Lane {
         settings: LaneSettings,
         clock: Arc<Clock>,
         intake: Intake<Submission>,
-        loader: LoaderLink,
+        main: LoaderLink,
+        slow: LoaderLink,
         books: Arc<Books>,
         telltale: Telltale,
-        committed_batch: Seq,
     ) -> Self {
         Self {
             settings,
             clock,
             intake,
-            loader,
+            main: Track::new(main, 1),
+            slow: Track::new(slow, 2),
+            slow_owners: SlowOwners::default(),
+            next_generation: 3,
             books,
             telltale,
-            open: OpenBatch::default(),
-            opened_at: None,
-            loading: None,
             pace: Pace::default(),
             shared_at: None,
-            spare: None,
-            next_batch: committed_batch.plus(1),
             dictionaries: Dictionaries::new(settings.dictionary_bytes),
         }
     }
 
-    /// Runs until every session is gone and every batch is settled, or the loader has ended.
+    /// Runs until every session is gone and every batch is settled, or a loader has ended.
     pub(super) async fn run(mut self) -> Result<(), Infallible> {
         let mut accepting = true;
         loop {
             self.tell_busy();
             let door = self.door();
             let full = door != Some(Door::Open);
-            let flush_at = self.opened_at.map(|opened| opened + self.settings.linger);
-            let due = full || !accepting || flush_at.is_some_and(|at| at <= Instant::now());
-            let idle = self.loading.is_none();
-            if idle && due && !self.open.is_empty() {
-                if !self.flush().await {
+            let now = Instant::now();
+            let due = |at: Option<Instant>| !accepting || at.is_some_and(|at| at <= now);
+            if self.main.is_waiting() && (full || due(self.flush_at(&self.main))) {
+                if !self.flush_main().await {
                     return Ok(());
                 }
                 continue;
             }
-            if !accepting && idle && self.open.is_empty() {
+            if self.slow.is_waiting() && due(self.flush_at(&self.slow)) && !self.flush_slow().await
+            {
                 return Ok(());
             }
-            let lingering = idle && !self.open.is_empty();
+            if !accepting && self.main.is_idle() && self.slow.is_idle() {
+                return Ok(());
+            }
+            let waiting = [&self.main, &self.slow]
+                .into_iter()
+                .filter(|track| track.is_waiting());
+            let flush_at = waiting.filter_map(|track| self.flush_at(track)).min();
             tokio::select! {
                 submission = self.intake.next(door.unwrap_or(Door::Ajar)), if accepting && door.is_some() => {
                     match submission {
@@ -175,25 +229,35 @@ impl Lane {
                         None => accepting = false,
                     }
                 }
-                loaded = self.loader.loaded.recv(), if !idle => match loaded {
-                    Some((batch, outcomes)) => self.acknowledge(batch, outcomes),
+                settled = self.main.link.settled.recv(), if self.main.loading.is_some() => match settled {
+                    Some(settled) => self.settle_main(settled),
                     None => return Ok(()),
                 },
-                () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if lingering => {}
+                settled = self.slow.link.settled.recv(), if self.slow.loading.is_some() => match settled {
+                    Some(settled) => self.settle_slow(settled),
+                    None => return Ok(()),
+                },
+                () = sleep_until(flush_at.unwrap_or(now)), if flush_at.is_some() => {}
             }
         }
     }
 
+    fn flush_at(&self, track: &Track) -> Option<Instant> {
+        track.opened_at.map(|opened| opened + self.settings.linger)
+    }
+
     fn tell_busy(&self) {
-        let loading = self.loading.as_ref();
-        let readings = self.open.readings() + loading.map_or(0, |load| load.readings);
+        let loading = self.main.loading.as_ref();
+        let readings = self.main.open.readings() + loading.map_or(0, |load| load.readings);
         let busy = &self.telltale.busy;
         busy.tell(readings, loading.map(|load| load.began));
     }
 
     /// Whom the open batch takes in; None when it takes nobody.
     fn door(&self) -> Option<Door> {
-        if self.open.beside_bytes() >= MAX_BESIDE_BYTES || self.open.streams() >= MAX_STREAMS {
+        if self.main.open.beside_bytes() >= MAX_BESIDE_BYTES
+            || self.main.open.streams() >= MAX_STREAMS
+        {
             return None;
         }
         let most = self.settings.max_batch_rows;
@@ -203,7 +267,7 @@ impl Lane {
         } else {
             most
         };
-        match self.open.cost_rows() {
+        match self.main.open.cost_rows() {
             cost if cost < limit - limit / KEPT_SHARE => Some(Door::Open),
             cost if cost < limit => Some(Door::Ajar),
             _ => None,
@@ -226,28 +290,36 @@ impl Lane {
             session.turn_away(count, failure);
             return;
         }
-        let batch = self.next_batch.0;
+        let owner = session.owner();
+        let is_slow = self.slow_owners.holds(&owner);
+        session.set_slow(is_slow);
+        let track = match is_slow {
+            true => &mut self.slow,
+            false => &mut self.main,
+        };
         let (mut none, mut extends) = (Dictionary::default(), false);
         let dictionary = match &mut readings {
             Readings::Rows(_) => &mut none,
             Readings::Columns(columns) => {
                 extends = columns.extend_dictionary;
-                match self.dictionaries.enter(&session, columns, batch) {
+                match self.dictionaries.enter(&session, columns, track.generation) {
                     Some(dictionary) => dictionary,
                     None => return session.turn_away(count, IngestError::DictionaryFull),
                 }
             }
         };
-        if self.opened_at.is_none() {
-            let now = Instant::now();
-            self.opened_at = Some(now);
-            let since_start = now.duration_since(self.telltale.started).as_millis() as u64;
+        let opened = track.open_now();
+        if is_slow {
+            self.slow_owners.wait(&owner, count);
+        } else {
+            let since_start = opened.duration_since(self.telltale.started).as_millis() as u64;
             self.telltale
                 .oldest_ms
                 .fetch_min(since_start.max(1), Ordering::Relaxed);
         }
         let limits = self.clock.limits(&self.settings.limits);
-        self.open
+        track
+            .open
             .append(&session, first_seq, readings, dictionary, &limits, room);
         // A call whose dictionary does not fit ends after what it has sent so far. It can go on with a dictionary in
         // every message, which has no need of being kept.
@@ -256,35 +328,73 @@ impl Lane {
         }
     }
 
-    /// Hands the open batch to the loader. False when the loader is gone.
-    async fn flush(&mut self) -> bool {
-        let open = std::mem::replace(&mut self.open, self.spare.take().unwrap_or_default());
-        self.loading = Some(Loading {
-            began: Instant::now(),
-            readings: open.readings(),
-            cost_rows: open.cost_rows(),
-        });
-        self.intake.begin_batch();
-        let sealed = open.seal(self.next_batch, self.settings.by_time);
-        self.next_batch = self.next_batch.plus(1);
-        self.opened_at = None;
+    fn next_generation(&mut self) -> u64 {
+        let generation = self.next_generation;
+        self.next_generation += 1;
         self.dictionaries.forget_ended_calls();
-        failpoint::crash("seal");
-        self.loader.sealed.send(sealed).await.is_ok()
+        generation
     }
 
-    fn acknowledge(&mut self, batch: SealedBatch, outcomes: Vec<PartOutcome>) {
-        let committed = batch.commit(outcomes);
-        self.telltale.events.tell(|| committed.event());
-        self.spare = Some(committed.acknowledge());
+    async fn flush_main(&mut self) -> bool {
+        let generation = self.next_generation();
+        self.intake.begin_batch();
+        self.main.flush(generation).await
+    }
+
+    async fn flush_slow(&mut self) -> bool {
+        let generation = self.next_generation();
+        self.slow.flush(generation).await
+    }
+
+    fn settle_main(&mut self, settled: Settled) {
+        match settled {
+            Settled::Committed(batch) => self.main.spare = Some(self.acknowledge(batch)),
+            Settled::Moved(moved, owners) => self.move_over(moved, &owners),
+            Settled::Done => {
+                if let Some(load) = self.main.loading.take() {
+                    self.pace.note(load.cost_rows, load.began.elapsed());
+                }
+                let oldest = self.main.opened_at.map_or(u64::MAX, |opened| {
+                    opened.duration_since(self.telltale.started).as_millis() as u64
+                });
+                self.telltale.oldest_ms.store(oldest, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn settle_slow(&mut self, settled: Settled) {
+        match settled {
+            Settled::Committed(batch) => {
+                self.slow_owners.settle(&batch);
+                self.acknowledge(batch);
+            }
+            // There is no slower one.
+            Settled::Moved(moved, owners) => self.move_over(moved, &owners),
+            Settled::Done => self.slow.loading = None,
+        }
+    }
+
+    fn acknowledge(&self, batch: CommittedBatch) -> OpenBatch {
+        self.telltale.events.tell(|| batch.event());
+        let spare = batch.acknowledge();
         failpoint::crash("ack");
         self.books.count_batch();
-        if let Some(load) = self.loading.take() {
-            self.pace.note(load.cost_rows, load.began.elapsed());
+        spare
+    }
+
+    /// What a batch had of these owners goes through the slow lane, and what has come of them since (P2).
+    fn move_over(&mut self, moved: OpenBatch, owners: &HashSet<Owner>) {
+        self.slow_owners.take_in(owners);
+        let waiting = self.main.open.take_out_all_of(owners);
+        if self.main.open.is_empty() {
+            self.main.opened_at = None;
         }
-        let oldest = self.opened_at.map_or(u64::MAX, |opened| {
-            opened.duration_since(self.telltale.started).as_millis() as u64
-        });
-        self.telltale.oldest_ms.store(oldest, Ordering::Relaxed);
+        for batch in [moved, waiting] {
+            batch.mark_slow();
+            self.slow_owners.wait_all(&batch);
+            self.slow.open.append_batch(batch);
+        }
+        self.slow.open_now();
+        failpoint::crash("move");
     }
 }

@@ -1,19 +1,32 @@
-//! Drives a lane's loader: the same batch again, with backoff and jitter, until it is durable.
+//! Drives a lane's loader: the same batch again, with backoff and jitter, until it is durable or has to be divided.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use rand::Rng as _;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{batch::SealedBatch, books::Books};
+use super::{
+    batch::{CommittedBatch, OpenBatch, SealedBatch},
+    batch_size::BatchSize,
+    books::Books,
+    lane_state::{LaneActivity, LaneTelltale},
+    session::Owner,
+};
 use crate::{
-    ledger::PartOutcome,
-    repository::{BatchLoader, LoadBatch as _, RepositoryError},
+    failpoint,
+    repository::{BatchLoader, IngestStorage, Loaded, Refusal, RepositoryError},
 };
 
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// How long the failure of a lane may take to be told.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Why a lane's loader can load no more.
 #[derive(Debug, thiserror::Error)]
@@ -24,24 +37,195 @@ pub(super) enum CannotLoad {
     BatchHeld,
 }
 
+/// What became of a batch, or of a part of it.
+pub(super) enum Settled {
+    Committed(CommittedBatch),
+    /// Taken out, because its owners hold the others up. What is left of the batch follows.
+    Moved(OpenBatch, HashSet<Owner>),
+    /// Nothing is left of the batch.
+    Done,
+}
+
+/// Which loader a lane has.
+#[derive(Clone)]
+pub(super) struct LoaderOf {
+    pub(super) storage: Arc<dyn IngestStorage>,
+    /// Its number among the instance's loaders.
+    pub(super) number: usize,
+}
+
 /// Loads batches one after the other. Runs in a task of its own that nobody drops: a LOAD that is under way must not
 /// be cancelled, or the connection is out of step.
-pub(super) async fn drive(
-    mut loader: Box<dyn BatchLoader>,
-    mut sealed: mpsc::Receiver<SealedBatch>,
-    loaded: mpsc::Sender<(SealedBatch, Vec<PartOutcome>)>,
-    books: Arc<Books>,
-) -> Result<(), CannotLoad> {
-    while let Some(batch) = sealed.recv().await {
-        let batch = Arc::new(batch);
-        let outcomes = load_until_durable(loader.as_mut(), &batch, &books).await?;
+pub(super) struct Driver {
+    /// None until the first batch comes, for a lane that may never have one.
+    pub(super) loader: Option<Box<dyn BatchLoader>>,
+    pub(super) loader_of: LoaderOf,
+    /// Whether the primary key begins with the time.
+    pub(super) by_time: bool,
+    /// Readings that only the database refuses, above which their owners have to go.
+    pub(super) refused_max: usize,
+    pub(super) size: BatchSize,
+    pub(super) batches: mpsc::Receiver<OpenBatch>,
+    pub(super) settled: mpsc::Sender<Settled>,
+    pub(super) books: Arc<Books>,
+    pub(super) telltale: LaneTelltale,
+    /// Cancelled when a task of the service is gone.
+    pub(super) failed: CancellationToken,
+}
+
+enum Decided {
+    Committed(CommittedBatch),
+    TooBig(OpenBatch),
+    Offending(OpenBatch, Vec<usize>),
+}
+
+impl Driver {
+    /// Runs until the lane is gone.
+    ///
+    /// # Errors
+    /// When it can load no more.
+    pub(super) async fn run(mut self) -> Result<(), CannotLoad> {
+        while let Some(batch) = self.batches.recv().await {
+            if let Err(reason) = self.settle(batch).await {
+                self.telltale.tell(LaneActivity::Ended);
+                return Err(reason);
+            }
+            self.telltale.tell(LaneActivity::Idle);
+        }
+        // Where the lane has panicked, that is what the process ends with, not the end of its loader.
+        self.loader = None;
+        let _ = tokio::time::timeout(LAST_WORD, self.failed.cancelled()).await;
+        Ok(())
+    }
+
+    /// Loads a batch, in as many pieces as it takes.
+    async fn settle(&mut self, batch: OpenBatch) -> Result<(), CannotLoad> {
+        // In order of arrival: what comes later of a stream is loaded later (P2).
+        let mut pieces = VecDeque::from([batch]);
+        while let Some(mut piece) = pieces.pop_front() {
+            if piece.readings() > self.size.max_readings() {
+                let second = piece.halve();
+                pieces.push_front(second);
+                pieces.push_front(piece);
+                continue;
+            }
+            let readings = piece.readings();
+            match self.load(piece).await? {
+                Decided::Committed(batch) => {
+                    self.size.stored(readings);
+                    self.report(Settled::Committed(batch)).await;
+                }
+                Decided::TooBig(piece) => {
+                    self.size.shrink(readings);
+                    pieces.push_front(piece);
+                    failpoint::crash("halve");
+                }
+                Decided::Offending(piece, parts) => {
+                    let owners = piece.owners(&parts);
+                    pieces.push_front(piece);
+                    let mut moved = OpenBatch::default();
+                    for piece in &mut pieces {
+                        moved.append_batch(piece.take_out_all_of(&owners));
+                    }
+                    pieces.retain(|piece| !piece.is_empty());
+                    self.report(Settled::Moved(moved, owners)).await;
+                }
+            }
+        }
+        self.report(Settled::Done).await;
+        Ok(())
+    }
+
+    /// A lane that is gone needs to hear nothing.
+    async fn report(&mut self, settled: Settled) {
+        let _ = self.settled.send(settled).await;
+    }
+
+    async fn load(&mut self, batch: OpenBatch) -> Result<Decided, CannotLoad> {
+        let since = Instant::now();
+        self.telltale.tell(LaneActivity::Loading { since });
+        let mut loader = match self.loader.take() {
+            Some(loader) => loader,
+            None => self.open(since).await?,
+        };
+        let number = loader.committed_batch().plus(1);
+        let batch = Arc::new(batch.seal(number, self.by_time));
+        let mut attempt = 0;
+        let loaded = loop {
+            let (refusal, reason) = match loader.load(batch.clone(), self.refused_max).await {
+                Ok(Loaded::TooBig(reason)) if batch.readings() < 2 => (Refusal::TooBig, reason),
+                Ok(loaded) => break loaded,
+                Err(reason) => waits(reason)?,
+            };
+            attempt += 1;
+            self.pause(attempt, since, refusal, reason).await;
+        };
+        self.loader = Some(loader);
         // The loader has let go of the batch by now; only a statement that it had to leave behind could hold it.
         let batch = reclaim(batch).await.ok_or(CannotLoad::BatchHeld)?;
-        if loaded.send((batch, outcomes)).await.is_err() {
-            break;
+        Ok(match loaded {
+            Loaded::Committed(outcomes) => {
+                if attempt > 0 {
+                    info!(
+                        batch = number.0,
+                        attempt, "the batch is committed after all"
+                    );
+                }
+                Decided::Committed(batch.commit(outcomes))
+            }
+            Loaded::TooBig(reason) => {
+                let readings = batch.readings();
+                info!(
+                    batch = number.0,
+                    readings, reason, "the batch goes in two halves"
+                );
+                Decided::TooBig(batch.unseal())
+            }
+            Loaded::Offending(parts) => Decided::Offending(batch.unseal(), parts),
+        })
+    }
+
+    /// Opens the loader of a lane that has not needed one so far.
+    async fn open(&mut self, since: Instant) -> Result<Box<dyn BatchLoader>, CannotLoad> {
+        let LoaderOf { storage, number } = self.loader_of.clone();
+        let mut attempt = 0;
+        loop {
+            let (refusal, reason) = match storage.loader(number).await {
+                Ok(loader) => return Ok(loader),
+                Err(reason) => waits(reason)?,
+            };
+            attempt += 1;
+            self.pause(attempt, since, refusal, reason).await;
         }
     }
-    Ok(())
+
+    async fn pause(&mut self, attempt: u32, since: Instant, refusal: Refusal, reason: String) {
+        self.books.count_retry();
+        let pause = backoff(attempt);
+        let lane = self.loader_of.number;
+        // What lasts is not said again and again.
+        if attempt.is_power_of_two() {
+            warn!(lane, attempt, ?refusal, reason, "loading again");
+        }
+        self.telltale.tell(LaneActivity::Retrying {
+            since,
+            attempt,
+            refusal,
+            reason,
+        });
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// What to wait for, and the reason in words.
+///
+/// # Errors
+/// When waiting is in vain.
+fn waits(reason: RepositoryError) -> Result<(Refusal, String), CannotLoad> {
+    match reason.refusal() {
+        Some(refusal) => Ok((refusal, reason.to_string())),
+        None => Err(reason.into()),
+    }
 }
 
 async fn reclaim(mut batch: Arc<SealedBatch>) -> Option<SealedBatch> {
@@ -53,36 +237,6 @@ async fn reclaim(mut batch: Arc<SealedBatch>) -> Option<SealedBatch> {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     None
-}
-
-async fn load_until_durable(
-    loader: &mut dyn BatchLoader,
-    batch: &Arc<SealedBatch>,
-    books: &Books,
-) -> Result<Vec<PartOutcome>, RepositoryError> {
-    let mut attempt = 0_u32;
-    loop {
-        match loader.load(batch.clone()).await {
-            Ok(outcomes) => {
-                if attempt > 0 {
-                    info!(
-                        batch = batch.number().0,
-                        attempt, "the batch is committed after all"
-                    );
-                }
-                return Ok(outcomes);
-            }
-            Err(reason) if reason.is_retriable() => {
-                attempt += 1;
-                books.count_retry();
-                let pause = backoff(attempt);
-                let pause_ms = pause.as_millis() as u64;
-                warn!(batch = batch.number().0, rows = batch.rows(), attempt, %reason, pause_ms, "loading again");
-                tokio::time::sleep(pause).await;
-            }
-            Err(reason) => return Err(reason),
-        }
-    }
 }
 
 /// Full jitter: lanes that met the same trouble do not come back together.

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod arrivals;
 mod batch;
+mod batch_size;
 mod books;
 mod busy;
 mod columns;
@@ -14,11 +15,13 @@ mod events;
 mod inflow;
 mod intake;
 mod lane;
+mod lane_state;
 mod loading;
 mod opening;
 mod pace;
 mod seal;
 mod session;
+mod slow;
 mod streams;
 
 use std::{
@@ -34,9 +37,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     admission::{Admission, Room},
+    batch_size::BatchSize,
     busy::Busy,
     intake::{Entrance, intake},
     lane::{Lane, LaneSettings, LoaderLink, Submission, Telltale},
+    lane_state::LaneTelltale,
+    loading::{Driver, LoaderOf},
     opening::Openings,
     session::Session,
     streams::{LaneSeats, Lot},
@@ -47,6 +53,7 @@ pub use self::{
     error::IngestError,
     events::{CommitEvent, CommitEvents},
     inflow::{Inflow, Rejections, Summary},
+    lane_state::{LaneActivity, LaneState},
     session::{Progress, RejectionNote},
 };
 use crate::{
@@ -75,6 +82,13 @@ const BATCH_NOTES: usize = 1_000;
 /// A lot of no more than this is small, bytes: about a thousand readings.
 const SMALL_LOT_BYTES: usize = 128 * 1024;
 
+/// Pieces of a batch of which a lane has yet to hear.
+const SETTLED_QUEUE: usize = 4;
+/// So many readings that only the database refuses are looked for in a batch. Who has more goes through the slow lane.
+const REFUSED_MAX: usize = 64;
+/// Readings of a batch of the slow lane: with all of them refused it takes about a second.
+const SLOW_READINGS: usize = 1_000;
+
 /// Takes readings in and says when they are durable.
 pub struct Ingest {
     settings: IngestSettings,
@@ -87,6 +101,8 @@ pub struct Ingest {
     facts: StorageFacts,
     books: Arc<Books>,
     oldest_ms: Vec<Arc<AtomicU64>>,
+    /// Of each lane, and of the slow one beside it.
+    activities: Vec<[LaneTelltale; 2]>,
     started: Instant,
     events: CommitEvents,
     /// Cancelled when a long-lived task is gone: what waits for it would wait for ever.
@@ -113,16 +129,40 @@ impl Ingest {
             max_batch_rows: settings.max_batch_rows,
             dictionary_bytes: settings.dictionary_bytes / settings.lanes,
             limits: facts.limits,
-            by_time: facts.ordered_by_time,
         };
+        let mut activities = Vec::new();
         let (mut lanes, mut oldest_ms, mut busy) = (Vec::new(), Vec::new(), Vec::new());
         // The last one is the express lane.
         for number in 0..=settings.lanes {
+            let drive = |loader, slow: bool, telltale: &LaneTelltale| {
+                let (batches, waiting) = mpsc::channel(1);
+                let (settled, told) = mpsc::channel(SETTLED_QUEUE);
+                let driver = Driver {
+                    loader,
+                    loader_of: LoaderOf {
+                        storage: storage.clone(),
+                        // Behind the express lane.
+                        number: number + if slow { settings.lanes + 1 } else { 0 },
+                    },
+                    by_time: facts.ordered_by_time,
+                    refused_max: if slow { usize::MAX } else { REFUSED_MAX },
+                    size: BatchSize::new(if slow { SLOW_READINGS } else { usize::MAX }),
+                    batches: waiting,
+                    settled,
+                    books: books.clone(),
+                    telltale: telltale.clone(),
+                    failed: tasks.failed().clone(),
+                };
+                let of = if slow { "slow lane" } else { "lane" };
+                tasks.start(format!("loader of {of} {number}"), driver.run());
+                LoaderLink {
+                    batches,
+                    settled: told,
+                }
+            };
             let loader = storage.loader(number).await?;
-            let committed_batch = loader.committed_batch();
+            let telltales = [LaneTelltale::new(), LaneTelltale::new()];
             let (entrance, intake) = intake();
-            let (seal, sealed) = mpsc::channel(1);
-            let (report, loaded) = mpsc::channel(1);
             let oldest = Arc::new(AtomicU64::new(u64::MAX));
             let is_busy = Arc::new(Busy::new());
             let lane = Lane::new(
@@ -133,10 +173,8 @@ impl Ingest {
                 },
                 clock.clone(),
                 intake,
-                LoaderLink {
-                    sealed: seal,
-                    loaded,
-                },
+                drive(Some(loader), false, &telltales[0]),
+                drive(None, true, &telltales[1]),
                 books.clone(),
                 Telltale {
                     oldest_ms: oldest.clone(),
@@ -144,11 +182,9 @@ impl Ingest {
                     events: events.clone(),
                     busy: is_busy.clone(),
                 },
-                committed_batch,
             );
             tasks.start(format!("lane {number}"), lane.run());
-            let loading = loading::drive(loader, sealed, report, books.clone());
-            tasks.start(format!("loader of lane {number}"), loading);
+            activities.push(telltales);
             lanes.push(entrance);
             oldest_ms.push(oldest);
             busy.push(is_busy);
@@ -165,6 +201,7 @@ impl Ingest {
             facts,
             books,
             oldest_ms,
+            activities,
             started,
             events,
             failed: tasks.failed().clone(),
@@ -276,6 +313,19 @@ impl Ingest {
             .iter()
             .map(|at| lag(at.load(Ordering::Relaxed)))
             .collect()
+    }
+
+    /// What the lanes are doing.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<LaneState> {
+        let both = |(lane, telltales): (usize, &[LaneTelltale; 2])| {
+            [false, true].map(|is_slow| LaneState {
+                lane,
+                is_slow,
+                activity: telltales[usize::from(is_slow)].activity(),
+            })
+        };
+        self.activities.iter().enumerate().flat_map(both).collect()
     }
 
     #[must_use]

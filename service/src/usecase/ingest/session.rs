@@ -43,6 +43,8 @@ pub struct Progress {
     pub failure: Option<IngestError>,
     /// Turned away with the failure.
     turned_away: u64,
+    /// Its readings wait in the slow lane: it sends one message after the other.
+    pub(super) is_slow: bool,
 }
 
 impl Progress {
@@ -51,6 +53,13 @@ impl Progress {
     pub fn settled(&self) -> u64 {
         self.committed + self.rejected + self.duplicate + self.turned_away
     }
+}
+
+/// Whose readings keep their order: those of a stream, whichever call brings them, or of a call without a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Owner {
+    Stream(StreamId),
+    Call(u64),
 }
 
 static NEXT_SESSION: AtomicU64 = AtomicU64::new(1);
@@ -94,6 +103,19 @@ impl Session {
 
     pub(super) fn stream(&self) -> Option<(StreamId, Epoch)> {
         self.stream.clone()
+    }
+
+    pub(super) fn owner(&self) -> Owner {
+        match &self.stream {
+            Some((stream, _)) => Owner::Stream(stream.clone()),
+            None => Owner::Call(self.number),
+        }
+    }
+
+    pub(super) fn set_slow(&self, is_slow: bool) {
+        self.progress.send_if_modified(|progress| {
+            std::mem::replace(&mut progress.is_slow, is_slow) != is_slow
+        });
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Progress> {

@@ -1,0 +1,147 @@
+//! The control: readings that the table took once. When they are refused as well, it is the table that is to blame.
+//!
+//! The start proves with such a reading what everything rests on: a transaction shows nothing to others before it is
+//! committed, a rollback leaves nothing behind, and a bad value is an error.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mysql_async::{Conn, prelude::Queryable as _};
+use tracing::warn;
+
+use super::{
+    connection::Connector, error::explain, ledger::quote, row_load::load_line, table::Table,
+    tsv::is_dropped,
+};
+use crate::{
+    ledger::DroppedRows,
+    model::{Limits, Reading, Rejection, Series},
+    repository::{LoadBatch, RepositoryError},
+};
+
+/// Beside the row that is loaded; ids of readings begin above.
+const PROBE_ID: u64 = 0;
+const PROBE: &str = "sluicegate probe ";
+
+/// What a refusal is held against.
+#[derive(Debug)]
+pub(super) struct Control {
+    /// The last reading that this lane committed.
+    pub(super) last: Option<Reading>,
+    /// The one that the table took at start.
+    pub(super) probe: Option<Reading>,
+}
+
+impl Control {
+    /// What a refusal is held against: the table is to blame when all of them are refused as well. The probe's texts are
+    /// as long as its columns were at start.
+    pub(super) fn readings_for(&self, is_too_long: bool) -> impl Iterator<Item = &Reading> {
+        let last = self.last.as_ref();
+        let last = last.filter(|_| !is_too_long || self.probe.is_none());
+        last.into_iter().chain(&self.probe)
+    }
+}
+
+/// The last row of a batch, unless it was left out or refused.
+pub(super) fn last_taken(
+    batch: &dyn LoadBatch,
+    dropped: &DroppedRows,
+    refused: &[(u32, Rejection)],
+) -> Option<Reading> {
+    let (arrival, reading) = batch.row(batch.rows().checked_sub(1)?);
+    let is_refused = refused.iter().any(|&(row, _)| row == arrival);
+    (!is_refused && !is_dropped(dropped, arrival)).then_some(reading)
+}
+
+/// A reading of now with the longest texts that the table was found to hold.
+fn probe(limits: &Limits) -> Reading {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_us = now.map_or(0, |since| since.as_micros() as i64);
+    let text = |chars: usize| PROBE.chars().chain(std::iter::repeat('.')).take(chars);
+    Reading {
+        series: Series {
+            id1: 0,
+            id2: text(limits.id2_max_chars).collect(),
+            sensor_type: text(limits.sensor_type_max_chars).collect(),
+        },
+        sensor_value: 0.0,
+        timestamp_us: now_us.clamp(limits.timestamp.min_us, limits.timestamp.max_us),
+    }
+}
+
+/// Proves what ingestion rests on, and returns the reading that was taken; None when constraints or triggers of the table
+/// refuse it, so that nothing can be proved.
+///
+/// # Errors
+/// One sentence when the table's engine does not keep transactions, when it stores bad values, and when the table takes
+/// no reading at all.
+pub(super) async fn prove(
+    connector: &Connector,
+    conn: &mut Conn,
+    table: &Table,
+) -> Result<Option<Reading>, RepositoryError> {
+    let reading = probe(&table.limits);
+    let found = format!(
+        "FROM sensor_readings WHERE ts = {} AND id1 = 0 AND id2 = {}",
+        quote(&table.format.timestamp(reading.timestamp_us)),
+        quote(&reading.series.id2)
+    );
+    run(conn, "START TRANSACTION").await?;
+    let line = table.format.line(&reading, PROBE_ID);
+    match load_line(conn, table, line).await {
+        Ok(()) => {}
+        Err(RepositoryError::Data(reason)) => {
+            warn!(
+                reason,
+                "the table refuses the reading that is to prove its transactions: they remain unproved"
+            );
+            run(conn, "ROLLBACK").await?;
+            return Ok(None);
+        }
+        Err(RepositoryError::Table(reason)) => {
+            return Err(refuse(&format!("takes no reading: {reason}")));
+        }
+        Err(other) => return Err(other),
+    }
+    let seen = count(&mut connector.connect().await?, &found).await? > 0;
+    let bad = not_a_number(table, &reading);
+    let takes_bad = load_line(conn, table, bad).await.is_ok();
+    run(conn, "ROLLBACK").await?;
+    let stays = count(conn, &found).await? > 0;
+    if seen || stays {
+        run(conn, &format!("DELETE {found}")).await?;
+        return Err(refuse(
+            "does not keep transactions: others see a reading before its COMMIT, or it stays after a ROLLBACK. Run ALTER \
+             TABLE sensor_readings ENGINE = InnoDB",
+        ));
+    }
+    if takes_bad {
+        return Err(refuse(
+            "stores NaN as something else without an error: this server cannot be used",
+        ));
+    }
+    Ok(Some(reading))
+}
+
+fn refuse(what: &str) -> RepositoryError {
+    RepositoryError::Setup(format!("sensor_readings {what}"))
+}
+
+fn not_a_number(table: &Table, probe: &Reading) -> Vec<u8> {
+    let reading = Reading {
+        sensor_value: f64::NAN,
+        ..probe.clone()
+    };
+    table.format.line(&reading, PROBE_ID + 1)
+}
+
+async fn run(conn: &mut Conn, statement: &str) -> Result<(), RepositoryError> {
+    conn.query_drop(statement).await.map_err(explain)
+}
+
+async fn count(conn: &mut Conn, found: &str) -> Result<u64, RepositoryError> {
+    let count: Option<u64> = conn
+        .query_first(format!("SELECT COUNT(*) {found}"))
+        .await
+        .map_err(explain)?;
+    Ok(count.unwrap_or_default())
+}

@@ -1,0 +1,289 @@
+//! The LOAD statements of one batch, and the search for readings that the database refuses.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use mysql_async::{Conn, Error, ServerError, prelude::Queryable as _};
+
+use super::{
+    control::Control, error::explain, ids::RowIds, infile::Infile, refusal::of_server,
+    table::Table, tsv::SeriesTexts,
+};
+use crate::{
+    ledger::DroppedRows,
+    model::{Fault, KeptSeries, Rejection, Seq},
+    repository::{LoadBatch, RepositoryError},
+};
+
+/// ER_DATA_TOO_LONG
+const TOO_LONG: u16 = 1406;
+/// As long as neither a reading nor the control was taken, no more readings than this are looked at: it is the table.
+const SUSPECTS_MAX: usize = 64;
+
+/// The load of a batch's rows, inside its transaction.
+pub(super) struct RowLoad<'a> {
+    pub(super) conn: &'a mut Conn,
+    pub(super) table: &'a Table,
+    pub(super) batch: &'a Arc<dyn LoadBatch>,
+    pub(super) texts: Arc<SeriesTexts>,
+    pub(super) ids: RowIds,
+    pub(super) dropped: Arc<DroppedRows>,
+    pub(super) control: &'a Control,
+    /// An error of unknown meaning is held against the readings.
+    pub(super) puzzled: bool,
+    /// The last refusal was of a text that is too long for its column.
+    pub(super) is_too_long: bool,
+}
+
+/// What a search came to.
+pub(super) enum Found {
+    /// All but these rows are loaded.
+    Refused(Vec<(u32, Rejection)>),
+    /// It was given up; these rows are among those refused, the first for that reason.
+    TooMany { arrivals: Vec<u32>, reason: String },
+}
+
+/// Whether the table takes readings at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Verdict {
+    Open,
+    /// The control was refused as well, for this reason.
+    Suspect(String),
+    Takes,
+}
+
+impl RowLoad<'_> {
+    /// Loads the rows. Where the database refuses the data, halves the range until the offenders are found; everything
+    /// else is loaded (P5).
+    ///
+    /// # Errors
+    /// `Table` when no reading is taken and what was taken before is refused alike.
+    pub(super) async fn load(&mut self, refused_max: usize) -> Result<Found, RepositoryError> {
+        let mut refused = Vec::new();
+        let mut verdict = Verdict::Open;
+        let whole = 0..self.batch.rows();
+        let mut ranges = vec![whole];
+        while let Some(range) = ranges.pop() {
+            let refusal = match self.load_range(range.clone()).await {
+                Ok(sent) => {
+                    if sent > 0 {
+                        verdict = Verdict::Takes;
+                    }
+                    continue;
+                }
+                Err(RepositoryError::Data(reason)) => reason,
+                Err(other) => return Err(other),
+            };
+            self.undo().await?;
+            if range.len() > 1 {
+                let middle = range.start + range.len() as u32 / 2;
+                ranges.extend([middle..range.end, range.start..middle]);
+                continue;
+            }
+            if verdict == Verdict::Open {
+                verdict = self.hold_against_control(range.start, &refusal).await?;
+            }
+            refused.push(self.rejection(range.start, refusal));
+            match &verdict {
+                Verdict::Suspect(_) if refused.len() >= SUSPECTS_MAX => break,
+                _ if refused.len() > refused_max => return Ok(too_many(refused)),
+                _ => {}
+            }
+        }
+        match verdict {
+            Verdict::Suspect(reason) => Err(RepositoryError::Table(reason)),
+            Verdict::Open | Verdict::Takes => Ok(Found::Refused(refused)),
+        }
+    }
+
+    fn rejection(&self, position: u32, reason: String) -> (u32, Rejection) {
+        let (arrival, reading) = self.batch.row(position);
+        let series = &reading.series;
+        let rejection = Rejection {
+            seq: Seq(0),
+            fault: Fault::RefusedByDatabase(reason),
+            series: KeptSeries::of(series.id1, &series.id2, &series.sensor_type),
+            sensor_value: reading.sensor_value,
+            timestamp_us: reading.timestamp_us,
+        };
+        (arrival, rejection)
+    }
+
+    /// Whether readings that the table took before are refused now. They are loaded in the place of the refused one, and
+    /// taken out again.
+    async fn hold_against_control(
+        &mut self,
+        position: u32,
+        reason: &str,
+    ) -> Result<Verdict, RepositoryError> {
+        let id = self.ids.at(position);
+        let mut refused = None;
+        for reading in self.control.readings_for(self.is_too_long) {
+            let line = self.table.format.line(reading, id);
+            let taken = load_line(self.conn, self.table, line).await;
+            self.undo().await?;
+            match taken {
+                Ok(()) => return Ok(Verdict::Takes),
+                Err(RepositoryError::Data(_)) => refused = Some(reason.to_owned()),
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(refused.map_or(Verdict::Takes, Verdict::Suspect))
+    }
+
+    /// A failed statement is undone by itself; one that coerced or skipped rows is not.
+    async fn undo(&mut self) -> Result<(), RepositoryError> {
+        self.conn
+            .query_drop("ROLLBACK TO SAVEPOINT before_load")
+            .await
+            .map_err(explain)
+    }
+
+    /// How many rows were sent and taken.
+    async fn load_range(&mut self, positions: Range<u32>) -> Result<u32, RepositoryError> {
+        if positions.is_empty() {
+            return Ok(0);
+        }
+        let sent = Arc::new(AtomicU32::new(0));
+        let file = Infile {
+            batch: self.batch.clone(),
+            texts: self.texts.clone(),
+            positions,
+            dropped: self.dropped.clone(),
+            format: self.table.format,
+            ids: self.ids,
+            sent: sent.clone(),
+        };
+        self.conn
+            .set_infile_handler(async move { Ok(file.chunks()) });
+        let loaded = run(self.conn, self.table, || sent.load(Ordering::Relaxed)).await;
+        self.is_too_long = matches!(&loaded, Err(Refused::TooLong(_)));
+        match loaded.map_err(RepositoryError::from) {
+            Err(RepositoryError::Other(reason)) if self.puzzled => {
+                Err(RepositoryError::Data(reason))
+            }
+            Err(other) => Err(other),
+            Ok(()) => Ok(sent.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// Loads one line inside of the current transaction, after a savepoint.
+pub(super) async fn load_line(
+    conn: &mut Conn,
+    table: &Table,
+    line: Vec<u8>,
+) -> Result<(), RepositoryError> {
+    conn.set_infile_handler(async move {
+        let whole = futures::stream::once(async move { Ok(line.into()) });
+        Ok(Box::pin(whole) as _)
+    });
+    run(conn, table, || 1).await.map_err(RepositoryError::from)
+}
+
+/// Why a LOAD did not store what was sent.
+enum Refused {
+    /// A text is longer than its column, although all were held against the columns of the start.
+    TooLong(String),
+    Other(RepositoryError),
+}
+
+impl From<Refused> for RepositoryError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooLong(reason) => Self::Data(reason),
+            Refused::Other(error) => error,
+        }
+    }
+}
+
+async fn run(conn: &mut Conn, table: &Table, sent: impl FnOnce() -> u32) -> Result<(), Refused> {
+    let statement = format!("SAVEPOINT before_load; {}", table.load_statement);
+    match conn.query_drop(statement).await {
+        Err(Error::Server(error)) if error.code == TOO_LONG => {
+            return Err(Refused::TooLong(error.message));
+        }
+        other => other.map_err(explain).map_err(Refused::Other)?,
+    }
+    settle(conn, sent()).await.map_err(Refused::Other)
+}
+
+async fn settle(conn: &mut Conn, sent: u32) -> Result<(), RepositoryError> {
+    match verify(conn.affected_rows(), conn.get_warnings(), sent) {
+        Err(RepositoryError::Data(differs)) => Err(warned(conn, differs).await?),
+        verified => verified,
+    }
+}
+
+/// The OK packet must count exactly what was sent, and no warning: a coerced value is a warning, a row in the place of
+/// another one counts twice. What the server says in words is in the language of its operator.
+fn verify(affected: u64, warnings: u16, sent: u32) -> Result<(), RepositoryError> {
+    let sent = u64::from(sent);
+    if affected > sent {
+        return Err(RepositoryError::Other(format!(
+            "ids are in use already: {sent} rows were sent, {affected} are affected"
+        )));
+    }
+    if affected < sent || warnings > 0 {
+        return Err(RepositoryError::Data(format!(
+            "stored it differently: {sent} rows were sent, {affected} are affected, with {warnings} warnings"
+        )));
+    }
+    Ok(())
+}
+
+/// What the first warning of the last statement means.
+async fn warned(conn: &mut Conn, differs: String) -> Result<RepositoryError, RepositoryError> {
+    let first: Option<(String, u16, String)> = conn
+        .query_first("SHOW WARNINGS LIMIT 1")
+        .await
+        .map_err(explain)?;
+    let meaning = first.map(|(_, code, message)| {
+        of_server(&ServerError {
+            code,
+            message,
+            state: String::new(),
+        })
+    });
+    Ok(match meaning {
+        Some(of_table @ RepositoryError::Table(_)) => of_table,
+        Some(RepositoryError::Data(reason)) => RepositoryError::Data(reason),
+        _ => RepositoryError::Data(differs),
+    })
+}
+
+fn too_many(refused: Vec<(u32, Rejection)>) -> Found {
+    let reason = refused
+        .first()
+        .map_or_else(String::new, |(_, first)| first.fault.to_string());
+    Found::TooMany {
+        arrivals: refused.into_iter().map(|(arrival, _)| arrival).collect(),
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_and_warnings_must_be_what_was_sent() {
+        assert!(verify(3, 0, 3).is_ok());
+        for (affected, warnings) in [(2, 0), (3, 1), (0, 0)] {
+            let differs = verify(affected, warnings, 3);
+            assert!(
+                matches!(differs, Err(RepositoryError::Data(_))),
+                "{affected} {warnings}"
+            );
+        }
+        for warnings in [0, 1] {
+            let replaced = verify(4, warnings, 3);
+            assert!(matches!(replaced, Err(RepositoryError::Other(_))));
+        }
+    }
+}
