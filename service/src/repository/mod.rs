@@ -67,6 +67,11 @@ pub enum RepositoryError {
     #[error("the lane {lane} was taken over by another process of the same instance name")]
     LaneFenced { lane: StreamId },
     #[error(
+        "the instance name is in use: another process has the lane {lane} ({holder}), and the database has heard of it \
+         within the last 10 s; end it, or give this one another --instance"
+    )]
+    LaneHeld { lane: StreamId, holder: String },
+    #[error(
         "the ledger has forgotten the lane {lane}: {found}; somebody has emptied, restored or changed ingest_streams \
          since this process took the lane"
     )]
@@ -96,9 +101,11 @@ impl RepositoryError {
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
-            Self::Unreachable(_) | Self::Contention(_) | Self::NotWritable(_) | Self::Other(_) => {
-                Some(Refusal::Passing)
-            }
+            Self::Unreachable(_)
+            | Self::Contention(_)
+            | Self::NotWritable(_)
+            | Self::LaneHeld { .. }
+            | Self::Other(_) => Some(Refusal::Passing),
             Self::TooBig(_) => Some(Refusal::TooBig),
             Self::Table(_) | Self::Setup(_) => Some(Refusal::OfTheTable),
             Self::Data(_) => Some(Refusal::OfAReading),
@@ -192,6 +199,12 @@ pub trait BatchLoader: Send {
         batch: Arc<dyn LoadBatch>,
         refused_max: usize,
     ) -> Result<Loaded, RepositoryError>;
+    /// Lets the database hear of a lane that has nothing to load: a silent one is taken over by the next process of the
+    /// same name.
+    ///
+    /// # Errors
+    /// When the lane is lost to another process for good; nothing else matters before there is something to load.
+    async fn keep_alive(&mut self) -> Result<(), RepositoryError>;
     /// The number of the last batch that this lane has committed.
     fn committed_batch(&self) -> Seq;
 }

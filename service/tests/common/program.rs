@@ -132,6 +132,32 @@ impl Program {
         }
     }
 
+    /// Starts the program, and does not wait until it is ready: its doors are open before.
+    pub(crate) async fn spawn(database_url: &str, arguments: &[&str]) -> Self {
+        // Nobody else takes a port that was just let go, unless it is asked for by number.
+        let free = || {
+            let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("binds");
+            listener.local_addr().expect("bound")
+        };
+        let (grpc, rest) = (free(), free());
+        let mut command = command(&["serve", "--database-url", database_url]);
+        command
+            .args(["--grpc-addr", &grpc.to_string()])
+            .args(["--rest-addr", &rest.to_string()])
+            .args(arguments);
+        let child = command.spawn().expect("it runs");
+        until("its doors are open", async || {
+            super::http::get(rest, "/healthz").await.is_ok()
+        })
+        .await;
+        Self {
+            child,
+            grpc,
+            rest,
+            _dir: TempDir::new().expect("a directory"),
+        }
+    }
+
     /// SIGKILL: a crash.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.expect("killed");

@@ -4,9 +4,11 @@ use tonic::Code;
 
 use crate::common::{
     database::Database,
-    on_each_engine,
+    http, on_each_engine,
+    program::Program,
     readings::reading,
     service::{Service, connect},
+    until,
 };
 
 on_each_engine! {
@@ -18,7 +20,8 @@ on_each_engine! {
     a_database_that_does_not_answer_is_given_up,
     a_second_start_changes_nothing,
     a_database_with_the_longest_of_names_is_used,
-    of_two_services_with_one_name_the_older_ends,
+    of_two_services_with_one_name_the_newer_waits,
+    a_silent_holder_of_the_name_is_taken_over_and_ends,
 }
 
 /// The sentence with which the service refuses to start on tables that are there already.
@@ -159,27 +162,73 @@ async fn a_database_with_the_longest_of_names_is_used(database: Database) {
     assert_eq!(database.count(&format!("{name}.sensor_readings")).await, 1);
 }
 
-async fn of_two_services_with_one_name_the_older_ends(database: Database) {
-    let named = |settings: &mut sluicegate::config::Settings| {
-        settings.instance = Some("twin".to_owned());
-        settings.shutdown_deadline_s = Some(1);
-    };
-    let older = Service::start_with(&database, named).await;
-    let mut client = older.client().await;
-    client
-        .send_sensor_reading(reading(1))
+/// What a program that waits for the instance name says of itself.
+async fn held_reason(rest: std::net::SocketAddr) -> Option<String> {
+    let (status, readiness) = http::get(rest, "/readyz").await.ok()?;
+    let reasons = readiness["reasons"].to_string();
+    (status == 503 && reasons.contains("the instance name is in use")).then_some(reasons)
+}
+
+async fn of_two_services_with_one_name_the_newer_waits(database: Database) {
+    let older = Program::start(&database.url(), &["--instance", "twin"]).await;
+    let newer = Program::spawn(&database.url(), &["--instance", "twin"]).await;
+    let mut reason = None;
+    until("it says whom it waits for", async || {
+        reason = held_reason(newer.rest).await;
+        reason.is_some()
+    })
+    .await;
+    let reason = reason.expect("said");
+    assert!(
+        reason.contains("lane:twin/0") && reason.contains("--instance"),
+        "{reason}"
+    );
+    let mut waiting = connect(newer.grpc).await;
+    let refused = waiting.send_sensor_reading(reading(1)).await;
+    assert_eq!(refused.expect_err("not yet").code(), Code::Unavailable);
+    // Longer than a silent one would have its name: the older one rests, and is heard.
+    tokio::time::sleep(std::time::Duration::from_secs(14)).await;
+    assert!(held_reason(newer.rest).await.is_some());
+    let reply = connect(older.grpc)
         .await
-        .expect("stored");
-    let newer = Service::start_with(&database, named).await;
-    let grpc = newer.grpc;
-    let sending = tokio::spawn(async move { client.send_sensor_reading(reading(2)).await });
-    let ended = older.stopped().await.expect_err("cannot go on");
-    let said = ended.to_string();
-    assert!(said.contains("taken over by another process"), "{said}");
-    let refused = sending.await.expect("no panic").expect_err("not stored");
-    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
-    let reply = connect(grpc).await.send_sensor_reading(reading(3)).await;
+        .send_sensor_reading(reading(2))
+        .await;
+    assert_eq!(reply.expect("stored").into_inner().committed, 1);
+    older.kill().await;
+    until("it serves", async || {
+        matches!(http::get(newer.rest, "/readyz").await, Ok((200, _)))
+    })
+    .await;
+    let reply = waiting.send_sensor_reading(reading(3)).await;
     assert_eq!(reply.expect("stored").into_inner().committed, 1);
     assert_eq!(database.count("sensor_readings").await, 2);
-    newer.close().await;
+    newer.kill().await;
+}
+
+async fn a_silent_holder_of_the_name_is_taken_over_and_ends(database: Database) {
+    let older = Program::start(&database.url(), &["--instance", "twin"]).await;
+    let reply = connect(older.grpc)
+        .await
+        .send_sensor_reading(reading(1))
+        .await;
+    assert_eq!(reply.expect("stored").into_inner().committed, 1);
+    older.pause().await;
+    // Comes up once the database has heard nothing of the older one for 10 s.
+    let newer = Program::start(&database.url(), &["--instance", "twin"]).await;
+    older.resume();
+    let ended = older.ended().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    assert!(
+        last.contains("taken over by another process"),
+        "{}",
+        ended.stderr
+    );
+    let reply = connect(newer.grpc)
+        .await
+        .send_sensor_reading(reading(2))
+        .await;
+    assert_eq!(reply.expect("stored").into_inner().committed, 1);
+    assert_eq!(database.count("sensor_readings").await, 2);
+    newer.kill().await;
 }

@@ -20,12 +20,29 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// the loader does between two statements takes milliseconds.
 const UNHEARD_S: u32 = 5;
 
-/// Takes the claim of a lane for this connection, and ends the connection that held it before.
+/// Another process's connection that has been silent for so long no longer has its lane: lanes that rest say so more
+/// often.
+const SILENT_S: u32 = 10;
+
+/// Who has a lane after it was asked for.
+#[derive(Debug)]
+pub(super) enum Claim {
+    Taken,
+    /// Another process, and the database has heard of it lately: this says which connection, and from where.
+    Held(String),
+}
+
+/// Takes the claim of a lane for this connection. The one that held it before is ended when it was `own`, lost by this
+/// process, or when it is silent.
 ///
 /// # Errors
 /// When the other connection does not end in time, or the database does not answer; retriable.
-pub(super) async fn take(conn: &mut Conn, lane: &StreamId) -> Result<(), RepositoryError> {
-    tokio::time::timeout(TAKE_DEADLINE, take_from_holder(conn, lane))
+pub(super) async fn take(
+    conn: &mut Conn,
+    lane: &StreamId,
+    own: Option<u32>,
+) -> Result<Claim, RepositoryError> {
+    tokio::time::timeout(TAKE_DEADLINE, take_from_holder(conn, lane, own))
         .await
         .unwrap_or_else(|_| {
             let reason = "no answer to the claim of a lane".to_owned();
@@ -33,25 +50,43 @@ pub(super) async fn take(conn: &mut Conn, lane: &StreamId) -> Result<(), Reposit
         })
 }
 
-async fn take_from_holder(conn: &mut Conn, lane: &StreamId) -> Result<(), RepositoryError> {
+async fn take_from_holder(
+    conn: &mut Conn,
+    lane: &StreamId,
+    own: Option<u32>,
+) -> Result<Claim, RepositoryError> {
     let name = name(lane);
     if get_lock(conn, &name, 0).await? {
-        return Ok(());
+        return Ok(Claim::Taken);
     }
     let holder: Option<Option<u64>> = conn
         .query_first(format!("SELECT IS_USED_LOCK({name})"))
         .await
         .map_err(explain)?;
     if let Some(holder) = holder.flatten() {
+        if own.map(u64::from) != Some(holder)
+            && let Some(host) = host_if_heard(conn, holder).await?
+        {
+            return Ok(Claim::Held(format!("connection {holder} from {host}")));
+        }
         tracing::info!(holder, "ending the lane's lost connection");
         // It may have ended by itself, and an account may kill its own connections.
         let _ = conn.query_drop(format!("KILL {holder}")).await;
     }
     if get_lock(conn, &name, RELEASE_DEADLINE_S).await? {
-        return Ok(());
+        return Ok(Claim::Taken);
     }
     let reason = "the lane's lost connection does not end".to_owned();
     Err(RepositoryError::Contention(reason))
+}
+
+/// Where a connection comes from, unless it is gone or the database has heard nothing of it for too long.
+async fn host_if_heard(conn: &mut Conn, id: u64) -> Result<Option<String>, RepositoryError> {
+    let sql = format!(
+        "SELECT HOST FROM information_schema.PROCESSLIST \
+         WHERE ID = {id} AND NOT (COMMAND = 'Sleep' AND TIME >= {SILENT_S})"
+    );
+    conn.query_first(sql).await.map_err(explain)
 }
 
 /// The name of an advisory lock has at most 64 characters, and is the server's, not the schema's.

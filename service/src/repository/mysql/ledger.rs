@@ -75,13 +75,21 @@ impl MySqlLedger {
         stream: &StreamId,
     ) -> Result<Option<StreamPosition>, RepositoryError> {
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
-        let sql = "SELECT epoch, committed_seq FROM ingest_streams WHERE stream_id = ?";
-        let row: Option<(u64, u64)> = conn
-            .exec_first(sql, (stream.as_str(),))
-            .await
-            .map_err(explain)?;
-        Ok(row.map(position))
+        position_of(&mut conn, stream).await
     }
+}
+
+/// Where a stream or a lane stands; None when it has no row.
+pub(super) async fn position_of(
+    conn: &mut Conn,
+    stream: &StreamId,
+) -> Result<Option<StreamPosition>, RepositoryError> {
+    let sql = "SELECT epoch, committed_seq FROM ingest_streams WHERE stream_id = ?";
+    let row: Option<(u64, u64)> = conn
+        .exec_first(sql, (stream.as_str(),))
+        .await
+        .map_err(explain)?;
+    Ok(row.map(position))
 }
 
 fn position((epoch, committed_seq): (u64, u64)) -> StreamPosition {

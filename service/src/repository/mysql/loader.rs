@@ -18,6 +18,7 @@ use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -25,12 +26,12 @@ use mysql_async::{Conn, prelude::Queryable as _};
 use tracing::{debug, error, warn};
 
 use super::{
-    claim,
+    claim::{self, Claim},
     connection::{Connector, SILENCE_LIMIT_S},
     control::{self, Control},
     error::explain,
     ids::{IdBlock, IdShare, RowIds},
-    ledger::{quote, take_over},
+    ledger::{position_of, quote, take_over},
     quarantine,
     row_load::{Found, RowLoad},
     table::Table,
@@ -64,6 +65,8 @@ pub(super) struct Loader {
     lane_epoch: Epoch,
     committed_batch: Seq,
     conn: Option<Conn>,
+    /// The connection that had the claim last, to know it again when it is lost.
+    own_id: Option<u32>,
     ids: IdBlock,
     share: IdShare,
     assigned: Option<Assigned>,
@@ -77,6 +80,9 @@ pub(super) struct Loader {
 /// So often a load that failed for no known reason is tried again; then its readings are looked at one by one.
 const PUZZLES_MAX: u32 = 3;
 
+/// How long a lane that rests waits for a sign of life: readings may come meanwhile.
+const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(2);
+
 impl Loader {
     /// Connects and takes the lane's ledger row over. The lane's readings get ids of that share. The probe is the reading
     /// that the table took at start.
@@ -88,7 +94,9 @@ impl Loader {
         probe: Option<Reading>,
     ) -> Result<Self, RepositoryError> {
         let mut conn = connector.connect().await?;
-        claim::take(&mut conn, &lane).await?;
+        if let Claim::Held(holder) = claim::take(&mut conn, &lane, None).await? {
+            return Err(RepositoryError::LaneHeld { lane, holder });
+        }
         let position = take_over(&mut conn, &lane).await?.position;
         Ok(Self {
             connector,
@@ -96,6 +104,7 @@ impl Loader {
             lane,
             lane_epoch: position.epoch,
             committed_batch: position.committed_seq,
+            own_id: Some(conn.id()),
             conn: Some(conn),
             ids: IdBlock::default(),
             share,
@@ -111,8 +120,30 @@ impl Loader {
             return Ok(conn);
         }
         let mut conn = self.connector.connect().await?;
-        claim::take(&mut conn, &self.lane).await?;
-        Ok(conn)
+        match claim::take(&mut conn, &self.lane, self.own_id).await? {
+            Claim::Taken => {
+                self.own_id = Some(conn.id());
+                Ok(conn)
+            }
+            Claim::Held(holder) => Err(self.held(&mut conn, holder).await?),
+        }
+    }
+
+    /// What it means that another process has the lane's claim: one that has taken the lane over raised its epoch, and
+    /// otherwise it is about to.
+    async fn held(
+        &self,
+        conn: &mut Conn,
+        holder: String,
+    ) -> Result<RepositoryError, RepositoryError> {
+        let lane = self.lane.clone();
+        let found = position_of(conn, &lane).await?;
+        Ok(match found {
+            Some(position) if position.epoch > self.lane_epoch => {
+                RepositoryError::LaneFenced { lane }
+            }
+            _ => RepositoryError::LaneHeld { lane, holder },
+        })
     }
 
     /// The batch is committed: nothing of it is needed any longer.
@@ -478,6 +509,22 @@ impl BatchLoader for Loader {
                 }
             }
         }
+    }
+
+    async fn keep_alive(&mut self) -> Result<(), RepositoryError> {
+        let pinging = async {
+            let mut conn = self.connection().await?;
+            conn.ping().await.map_err(explain)?;
+            Ok::<Conn, RepositoryError>(conn)
+        };
+        // A connection that fails, or is given up in the middle of a question, is not used again.
+        match tokio::time::timeout(KEEP_ALIVE_DEADLINE, pinging).await {
+            Ok(Ok(conn)) => self.conn = Some(conn),
+            Ok(Err(reason)) if reason.refusal().is_none() => return Err(reason),
+            Ok(Err(reason)) => debug!(%reason, "the database does not hear of the lane"),
+            Err(_) => debug!("the database does not hear of the lane in time"),
+        }
+        Ok(())
     }
 
     fn committed_batch(&self) -> Seq {

@@ -71,6 +71,9 @@ pub struct DatabaseSettings {
     pub awaits: Awaits,
 }
 
+/// Between two looks for whether the process that has our name is still there.
+const HELD_PAUSE: Duration = Duration::from_millis(500);
+
 /// A database that was reached and found fit.
 pub struct MySqlStorage {
     connector: Connector,
@@ -82,6 +85,7 @@ pub struct MySqlStorage {
     indexes: Indexes,
     facts: StorageFacts,
     instance: String,
+    awaits: Awaits,
 }
 
 impl MySqlStorage {
@@ -134,6 +138,7 @@ impl MySqlStorage {
             control,
             facts,
             instance: settings.instance.clone(),
+            awaits: settings.awaits.clone(),
         })
     }
 
@@ -271,13 +276,26 @@ impl IngestStorage for MySqlStorage {
     async fn loader(&self, lane: usize) -> Result<Box<dyn BatchLoader>, RepositoryError> {
         let share = IdShare::of(lane, self.table.subpartitions);
         let lane = StreamId::of_lane(&self.instance, lane);
-        let (connector, table, control) = (
-            self.connector.clone(),
-            self.table.clone(),
-            self.control.clone(),
-        );
-        let loader = Loader::open(connector, table, lane, share, control).await?;
-        Ok(Box::new(loader))
+        let mut was_held = false;
+        loop {
+            let (connector, table, control) = (
+                self.connector.clone(),
+                self.table.clone(),
+                self.control.clone(),
+            );
+            let opened = Loader::open(connector, table, lane.clone(), share, control).await;
+            match opened {
+                Err(held @ RepositoryError::LaneHeld { .. }) => {
+                    if !was_held {
+                        warn!(reason = %held, "waiting for the instance name");
+                        was_held = true;
+                    }
+                    self.awaits.tell(held.to_string());
+                    tokio::time::sleep(HELD_PAUSE).await;
+                }
+                opened => return Ok(Box::new(opened?)),
+            }
+        }
     }
 
     async fn ping(&self) -> Result<(), RepositoryError> {

@@ -226,6 +226,7 @@ impl From<RepositoryError> for Problem {
             RepositoryError::Data(_)
             | RepositoryError::Table(_)
             | RepositoryError::LaneFenced { .. }
+            | RepositoryError::LaneHeld { .. }
             | RepositoryError::LaneForgotten { .. }
             | RepositoryError::Setup(_)
             | RepositoryError::Other(_) => (

@@ -8,7 +8,6 @@ use std::{
 
 use rand::Rng as _;
 use tokio::{sync::mpsc, time::Instant};
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
@@ -25,8 +24,10 @@ use crate::{
 
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// How long the failure of a lane may take to be told.
-const LAST_WORD: Duration = Duration::from_millis(500);
+
+/// How often the database hears of a lane that has nothing to load. Within 10 s of silence another process of the same
+/// instance name would take it over.
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
 
 /// Why a lane's loader can load no more.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +70,6 @@ pub(super) struct Driver {
     pub(super) settled: mpsc::Sender<Settled>,
     pub(super) books: Arc<Books>,
     pub(super) telltale: LaneTelltale,
-    /// Cancelled when a task of the service is gone.
-    pub(super) failed: CancellationToken,
 }
 
 enum Decided {
@@ -85,17 +84,25 @@ impl Driver {
     /// # Errors
     /// When it can load no more.
     pub(super) async fn run(mut self) -> Result<(), CannotLoad> {
-        while let Some(batch) = self.batches.recv().await {
+        loop {
+            let batch = tokio::select! {
+                batch = self.batches.recv() => batch,
+                () = tokio::time::sleep(KEEP_ALIVE) => {
+                    if let Some(loader) = &mut self.loader {
+                        loader.keep_alive().await?;
+                    }
+                    continue;
+                }
+            };
+            let Some(batch) = batch else {
+                return Ok(());
+            };
             if let Err(reason) = self.settle(batch).await {
                 self.telltale.tell(LaneActivity::Ended);
                 return Err(reason);
             }
             self.telltale.tell(LaneActivity::Idle);
         }
-        // Where the lane has panicked, that is what the process ends with, not the end of its loader.
-        self.loader = None;
-        let _ = tokio::time::timeout(LAST_WORD, self.failed.cancelled()).await;
-        Ok(())
     }
 
     /// Loads a batch, in as many pieces as it takes.

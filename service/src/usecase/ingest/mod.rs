@@ -151,7 +151,6 @@ impl Ingest {
                     settled,
                     books: books.clone(),
                     telltale: telltale.clone(),
-                    failed: tasks.failed().clone(),
                 };
                 let of = if slow { "slow lane" } else { "lane" };
                 tasks.start(format!("loader of {of} {number}"), driver.run());
