@@ -196,7 +196,7 @@ async fn serve(
         in_flight,
         ..
     } = ingest.figures();
-    if let Some(failure) = shutdown.tasks.failures().into_iter().next() {
+    if let Some(failure) = shutdown.tasks.cause() {
         error!(in_flight, committed, rejected, duplicate, "not drained");
         return Err(failure.into());
     }

@@ -11,6 +11,8 @@ use tracing::error;
 
 use crate::failpoint;
 
+const ENDED_EARLY: &str = "ended early";
+
 /// How a task ended that should have gone on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("the task \"{task}\" {reason}")]
@@ -56,7 +58,7 @@ impl Supervisor {
                 Err(panic) => format!("panicked: {}", message(panic.as_ref())),
                 Ok(Err(error)) => format!("failed: {error}"),
                 Ok(Ok(())) if supervisor.draining.is_cancelled() => return,
-                Ok(Ok(())) => "ended early".to_owned(),
+                Ok(Ok(())) => ENDED_EARLY.to_owned(),
             };
             supervisor.fail(TaskFailure { task: name, reason });
         })
@@ -88,6 +90,16 @@ impl Supervisor {
             // The sender is ours, so there is a change to wait for.
             let _ = failures.changed().await;
         }
+    }
+
+    /// What the failures come from: when a task is gone, those that it worked with may end early, and be heard of first.
+    #[must_use]
+    pub fn cause(&self) -> Option<TaskFailure> {
+        let failures = self.failures.borrow();
+        let cause = failures
+            .iter()
+            .find(|failure| failure.reason != ENDED_EARLY);
+        cause.or_else(|| failures.first()).cloned()
     }
 
     /// Every failure so far, the first one first.
@@ -151,6 +163,10 @@ mod tests {
         let task = supervisor.start("early", async { Ok::<(), Infallible>(()) });
         task.await.expect("no panic");
         assert_eq!(only_failure(&supervisor), "the task \"early\" ended early");
+        let other = supervisor.start("other", async { Err("broken") });
+        other.await.expect("no panic");
+        let cause = supervisor.cause().expect("a failure");
+        assert_eq!(cause.task, "other", "an early end comes of something else");
         let drained = self::supervisor();
         drained.draining.cancel();
         let task = drained.start("late", async { Ok::<(), Infallible>(()) });

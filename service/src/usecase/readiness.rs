@@ -9,8 +9,17 @@ use std::{
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{UseCases, ingest::Ingest};
-use crate::supervisor::{Supervisor, TaskFailure};
+use super::{
+    UseCases,
+    ingest::{Ingest, LaneActivity, LaneState},
+};
+use crate::{
+    repository::Refusal,
+    supervisor::{Supervisor, TaskFailure},
+};
+
+/// A deadlock or a failover is over sooner; what lasts longer has to be looked at.
+const RETRY_GRACE: Duration = Duration::from_secs(5);
 
 /// How the service stands at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -118,6 +127,29 @@ impl Readiness {
                 ));
             }
         }
+        reasons.extend(ingest.lanes().iter().filter_map(trouble));
         answer.is_ok()
     }
+}
+
+/// What keeps a lane from committing, unless that passes by itself in a moment.
+fn trouble(state: &LaneState) -> Option<String> {
+    let LaneActivity::Retrying {
+        since,
+        refusal,
+        reason,
+        ..
+    } = &state.activity
+    else {
+        return None;
+    };
+    if *refusal != Refusal::OfTheTable && since.elapsed() < RETRY_GRACE {
+        return None;
+    }
+    let kind = if state.is_slow { "slow lane" } else { "lane" };
+    Some(format!(
+        "{kind} {} has tried for {} s to load its batch: {reason}",
+        state.lane,
+        since.elapsed().as_secs()
+    ))
 }

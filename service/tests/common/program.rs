@@ -147,7 +147,7 @@ impl Program {
             .args(arguments);
         let child = command.spawn().expect("it runs");
         until("its doors are open", async || {
-            super::http::get(rest, "/healthz").await.is_ok()
+            super::http::get(rest, "/version").await.is_ok()
         })
         .await;
         Self {

@@ -92,8 +92,8 @@ async fn a_lane_that_finds_its_commit_made_holds_no_locks(database: Database) {
     let rows: Result<Vec<String>, _> = database.connect().await.query(lock).await;
     assert_eq!(
         rows.expect("no row is locked").len(),
-        2,
-        "the stream and its lane"
+        3,
+        "the stream, its lane, and the one for small calls"
     );
     service.close().await;
 }

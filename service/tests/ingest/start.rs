@@ -172,13 +172,11 @@ async fn held_reason(rest: std::net::SocketAddr) -> Option<String> {
 async fn of_two_services_with_one_name_the_newer_waits(database: Database) {
     let older = Program::start(&database.url(), &["--instance", "twin"]).await;
     let newer = Program::spawn(&database.url(), &["--instance", "twin"]).await;
-    let mut reason = None;
     until("it says whom it waits for", async || {
-        reason = held_reason(newer.rest).await;
-        reason.is_some()
+        held_reason(newer.rest).await.is_some()
     })
     .await;
-    let reason = reason.expect("said");
+    let reason = held_reason(newer.rest).await.expect("said");
     assert!(
         reason.contains("lane:twin/0") && reason.contains("--instance"),
         "{reason}"
