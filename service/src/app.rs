@@ -123,9 +123,14 @@ async fn start(
     url: String,
     readiness: &Arc<Readiness>,
 ) -> Result<UseCases, AppError> {
-    let told = readiness.clone();
+    // It reaches the use cases, which keep these settings: only weakly, or none of them would ever end.
+    let told = Arc::downgrade(readiness);
     let settings = DatabaseSettings {
-        awaits: Awaits::new(move |what| told.awaits(what)),
+        awaits: Awaits::new(move |what| {
+            if let Some(readiness) = told.upgrade() {
+                readiness.awaits(what);
+            }
+        }),
         ..config.database_settings(url)
     };
     if config.migrate {

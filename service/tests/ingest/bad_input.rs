@@ -215,7 +215,7 @@ async fn a_stream_that_brings_nothing_is_told_so(database: Database) {
     let ended = service.client().await.stream_readings(messages).await;
     let ended = ended.expect_err("not all of it");
     assert_eq!(ended.code(), Code::Unavailable);
-    assert!(ended.message().contains("nothing for 1s"), "{ended:?}");
+    assert!(ended.message().contains("nothing for 1 s"), "{ended:?}");
     assert_stored(&database, 1..11).await;
     service.close().await;
 }
