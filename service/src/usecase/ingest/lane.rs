@@ -269,7 +269,8 @@ impl Lane {
         };
         match self.main.open.cost_rows() {
             cost if cost < limit - limit / KEPT_SHARE => Some(Door::Open),
-            cost if cost < limit => Some(Door::Ajar),
+            // A message is taken whole: one large message may take more than is left, and what is kept for others too.
+            cost if cost < most => Some(Door::Ajar),
             _ => None,
         }
     }
