@@ -20,6 +20,7 @@ use crate::{
 pub(super) struct Doors {
     grpc: JoinHandle<()>,
     rest: JoinHandle<()>,
+    draining: CancellationToken,
     /// Closes REST.
     closing: CancellationToken,
 }
@@ -44,7 +45,7 @@ impl Doors {
             started.clone(),
             readiness.clone(),
             config.rest.clone(),
-            draining,
+            draining.clone(),
             closing.clone(),
         );
         let rest = async move {
@@ -54,6 +55,7 @@ impl Doors {
         Self {
             grpc: shutdown.tasks.start("gRPC listener", grpc),
             rest: shutdown.tasks.start("REST listener", rest),
+            draining,
             closing,
         }
     }
@@ -72,6 +74,7 @@ impl Doors {
 impl Drop for Doors {
     /// Where the service did not get to its end in order, nobody is to be answered any more.
     fn drop(&mut self) {
+        self.draining.cancel();
         self.closing.cancel();
         self.grpc.abort();
         self.rest.abort();
