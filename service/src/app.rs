@@ -30,7 +30,7 @@ use crate::{
         UseCases,
         clock::Clock,
         ingest::{Figures, Ingest},
-        manage::{Manage, Stores, partitions::PartitionManager},
+        manage::{Manage, Stores, keep_quarantine, partitions::PartitionManager},
         readiness::Readiness,
     },
 };
@@ -152,6 +152,15 @@ async fn start(
         // So that a fresh table has its partitions before the first reading. It says itself what went wrong.
         let _ = manager.pass().await;
     }
+    let keeping = keep_quarantine(
+        storage.quarantine(),
+        config.quarantine_limits(),
+        shutdown.draining.clone(),
+    );
+    shutdown.tasks.start("quarantine keeper", async move {
+        keeping.await;
+        Ok::<(), Infallible>(())
+    });
     let ingest =
         Arc::new(Ingest::start(config.ingest_settings(), storage, &clock, &shutdown.tasks).await?);
     if let Some(manager) = &partitions {

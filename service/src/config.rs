@@ -27,7 +27,7 @@ pub use self::{
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},
     repository::{
-        Awaits,
+        Awaits, QuarantineLimits,
         mysql::{DatabaseSettings, Layout},
     },
     usecase::{
@@ -73,6 +73,7 @@ pub struct Config {
     pub ingest: IngestConfig,
     pub rest: RestConfig,
     pub partitions: PartitionConfig,
+    pub quarantine: QuarantineConfig,
     pub ready: ReadyConfig,
 }
 
@@ -111,6 +112,12 @@ pub struct PartitionConfig {
     pub interval_s: u64,
 }
 
+#[derive(Clone, Debug, Serialize)]
+pub struct QuarantineConfig {
+    pub max_rows: u64,
+    pub retention: Retention,
+}
+
 impl Config {
     /// Puts the sources together. `given` holds flags and environment; clap lets flags win.
     ///
@@ -145,6 +152,7 @@ impl Config {
         let (grpc, file_grpc) = (given.grpc, file.grpc);
         let (ingest, file_ingest) = (given.ingest, file.ingest);
         let (partitions, file_partitions) = (given.partitions, file.partitions);
+        let (quarantine, file_quarantine) = (given.quarantine, file.quarantine);
         Ok(Self {
             database,
             database_url: url.as_deref().map(mask_password),
@@ -266,6 +274,16 @@ impl Config {
                     .or(file_partitions.interval_s)
                     .unwrap_or(10),
             },
+            quarantine: QuarantineConfig {
+                max_rows: quarantine
+                    .max_rows
+                    .or(file_quarantine.max_rows)
+                    .unwrap_or(1_000_000),
+                retention: quarantine
+                    .retention
+                    .or(file_quarantine.retention)
+                    .unwrap_or(OrNone(Some(TimeSpan::minutes(90 * 24 * 60)))),
+            },
             ready: ReadyConfig::merge(given.ready, file.ready),
         })
     }
@@ -279,6 +297,14 @@ impl Config {
             wanted_layout: self.wanted_layout,
             instance: self.instance.clone(),
             awaits: Awaits::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn quarantine_limits(&self) -> QuarantineLimits {
+        QuarantineLimits {
+            max_rows: self.quarantine.max_rows,
+            retention: self.quarantine.retention.0,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which values are possible.
 
-use super::{Config, ConfigError, PartitionConfig};
+use super::{Config, ConfigError, PartitionConfig, QuarantineConfig};
 use crate::{
     model::{OrNone, TimeSpan},
     usecase::manage::partitions::WidthSetting,
@@ -122,6 +122,7 @@ impl Config {
         )?;
         self.rest.check()?;
         self.partitions.check()?;
+        self.quarantine.check()?;
         if self.instance.is_empty()
             || self.instance.len() > 64
             || self.instance.contains(char::is_control)
@@ -133,6 +134,22 @@ impl Config {
             });
         }
         Ok(())
+    }
+}
+
+impl QuarantineConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let refused = |key, value, must| Err(ConfigError::Value { key, value, must });
+        if !(1_000..=1_000_000_000).contains(&self.max_rows) {
+            let value = self.max_rows.to_string();
+            return refused("quarantine.max_rows", value, "1000 to 1000000000");
+        }
+        match self.retention.0 {
+            Some(retention) if retention < TimeSpan::MINUTE => {
+                refused("quarantine.retention", retention.to_string(), "at least 1m")
+            }
+            _ => Ok(()),
+        }
     }
 }
 

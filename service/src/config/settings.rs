@@ -89,6 +89,9 @@ pub struct Settings {
     pub partitions: PartitionOverrides,
 
     #[command(flatten)]
+    pub quarantine: QuarantineOverrides,
+
+    #[command(flatten)]
     pub ready: ReadyOverrides,
 }
 
@@ -299,6 +302,29 @@ pub struct PartitionOverrides {
         value_name = "SECONDS"
     )]
     pub interval_s: Option<u64>,
+}
+
+/// Settings under `quarantine:`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuarantineOverrides {
+    /// Rejected readings that are kept, the newest ones; 1000 to 1000000000 [default: 1000000]
+    #[arg(
+        id = "quarantine_max_rows",
+        long = "quarantine-max-rows",
+        env = "SLUICEGATE_QUARANTINE_MAX_ROWS",
+        value_name = "ROWS"
+    )]
+    pub max_rows: Option<u64>,
+
+    /// How long rejected readings are kept, such as 30d; none keeps them at any age [default: 90d]
+    #[arg(
+        id = "quarantine_retention",
+        long = "quarantine-retention",
+        env = "SLUICEGATE_QUARANTINE_RETENTION",
+        value_name = "none|TIME"
+    )]
+    pub retention: Option<Retention>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

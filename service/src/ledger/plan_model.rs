@@ -26,6 +26,12 @@ enum Step {
     Commit,
     /// The batch commits, but the reply is lost with the service.
     CommitUnheard,
+    /// The batch was too big: its first half commits, its second one waits.
+    CommitHalf,
+    /// The database refuses readings of a stream: what waits of it goes through the slow lane, and what follows.
+    Move { stream: usize },
+    /// The slow lane commits.
+    CommitSlow,
     /// The service dies before the commit.
     Crash,
 }
@@ -37,7 +43,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (stream.clone(), 1..50_u64).prop_map(|(stream, readings)| Step::Send { stream, readings }),
         2 => stream.clone().prop_map(|stream| Step::Resend { stream }),
         2 => (stream.clone(), 1..50_u64).prop_map(|(stream, readings)| Step::Zombie { stream, readings }),
-        1 => (stream, 1..9_u64).prop_map(|(stream, by)| Step::Skip { stream, by }),
+        1 => (stream.clone(), 1..9_u64).prop_map(|(stream, by)| Step::Skip { stream, by }),
+        2 => Just(Step::CommitHalf),
+        2 => stream.prop_map(|stream| Step::Move { stream }),
+        2 => Just(Step::CommitSlow),
         4 => Just(Step::Commit),
         1 => Just(Step::CommitUnheard),
         1 => Just(Step::Crash),
@@ -62,6 +71,9 @@ struct World {
     writers: [Writer; STREAMS],
     zombies: [Option<Writer>; STREAMS],
     batch: Vec<LoadPart>,
+    /// What waits in the slow lane.
+    slow: Vec<LoadPart>,
+    is_slow: [bool; STREAMS],
     rows: u32,
     table: [Vec<Row>; STREAMS],
     acknowledged: [u64; STREAMS],
@@ -97,6 +109,13 @@ impl World {
             Step::Skip { stream, by } => self.writers[stream].next_seq += by,
             Step::Commit => self.commit(true),
             Step::CommitUnheard => self.commit(false),
+            Step::CommitHalf => self.commit_half(),
+            Step::Move { stream } => self.move_over(stream),
+            Step::CommitSlow => {
+                let slow = std::mem::take(&mut self.slow);
+                self.is_slow = [false; STREAMS];
+                self.store(&slow, true);
+            }
             Step::Crash => self.forget_batch(),
         }
     }
@@ -119,7 +138,11 @@ impl World {
     fn submit(&mut self, stream: usize, epoch: u64, first_seq: u64, readings: u64) {
         let rows = self.rows..self.rows + readings as u32;
         self.rows = rows.end;
-        self.batch.push(LoadPart {
+        let lane = match self.is_slow[stream] {
+            true => &mut self.slow,
+            false => &mut self.batch,
+        };
+        lane.push(LoadPart {
             stream: Some((name(stream), Epoch(epoch))),
             first_seq: Seq(first_seq),
             readings,
@@ -128,10 +151,46 @@ impl World {
         });
     }
 
+    fn commit_half(&mut self) {
+        let mut before = self.batch.iter().map(|part| part.readings).sum::<u64>() / 2;
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for part in std::mem::take(&mut self.batch) {
+            let stays = before.min(part.readings);
+            before -= stays;
+            let (half, rest) = part.divide(stays, &[]);
+            first.extend((half.readings > 0).then_some(half));
+            second.extend((rest.readings > 0).then_some(rest));
+        }
+        self.store(&first, true);
+        self.batch = second;
+    }
+
+    fn move_over(&mut self, stream: usize) {
+        let is_moved = |part: &LoadPart| {
+            part.stream
+                .as_ref()
+                .is_some_and(|(id, _)| *id == name(stream))
+        };
+        let batch = std::mem::take(&mut self.batch);
+        let (moved, batch) = batch.into_iter().partition(is_moved);
+        self.batch = batch;
+        self.slow.extend::<Vec<_>>(moved);
+        self.is_slow[stream] = true;
+    }
+
     fn commit(&mut self, heard: bool) {
-        let planned = plan(&self.batch, &[], &self.ledger);
+        let batch = std::mem::take(&mut self.batch);
+        self.store(&batch, heard);
+        if !heard {
+            self.forget_batch();
+        }
+    }
+
+    /// Stores a batch in one transaction.
+    fn store(&mut self, batch: &[LoadPart], heard: bool) {
+        let planned = plan(batch, &[], &self.ledger);
         let dropped = |row: u32| planned.dropped.iter().any(|range| range.contains(&row));
-        for (part, outcome) in self.batch.iter().zip(&planned.outcomes) {
+        for (part, outcome) in batch.iter().zip(&planned.outcomes) {
             let (id, epoch) = part.stream.clone().unwrap();
             let stream = (0..STREAMS).find(|&stream| name(stream) == id).unwrap();
             for row in part.rows.clone().filter(|&row| !dropped(row)) {
@@ -157,16 +216,13 @@ impl World {
                 },
             );
         }
-        self.batch.clear();
-        self.rows = 0;
-        if !heard {
-            self.lose_writers();
-        }
     }
 
     /// The service is gone with what it held; every producer opens its stream again before it goes on.
     fn forget_batch(&mut self) {
         self.batch.clear();
+        self.slow.clear();
+        self.is_slow = [false; STREAMS];
         self.rows = 0;
         self.lose_writers();
     }

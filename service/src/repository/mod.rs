@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 pub use self::clock::{ClockStore, KeptClock};
-pub use self::readings::{AggregateQuery, LedgerReader, ReadingStore, Stretch};
+pub use self::readings::{
+    AggregateQuery, LedgerReader, QuarantineKeeper, QuarantineLimits, ReadingStore, Stretch,
+};
 
 pub use self::partitions::{Partition, PartitionChange, PartitionPass, PartitionStore, Split};
 use crate::{

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::RepositoryError;
 use crate::model::{
     Bucket, BucketKey, BucketWidth, Change, IdPair, Limits, Order, QuarantineKey, QuarantineOf,
-    Quarantined, ReadingKey, Selection, StoredReading, StreamStanding, TimestampRange,
+    Quarantined, ReadingKey, Selection, StoredReading, StreamStanding, TimeSpan, TimestampRange,
 };
 
 /// A stretch of one leg of a selection, in ascending order: behind `after`, up to and including `last`.
@@ -116,4 +116,19 @@ pub trait LedgerReader: Send + Sync {
         after: Option<QuarantineKey>,
         limit: usize,
     ) -> Result<Vec<Quarantined>, RepositoryError>;
+}
+
+/// How much the quarantine may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuarantineLimits {
+    pub max_rows: u64,
+    /// None keeps rejections of any age.
+    pub retention: Option<TimeSpan>,
+}
+
+/// The quarantine, held to its limits.
+#[async_trait]
+pub trait QuarantineKeeper: Send + Sync {
+    /// Removes rejections that are beyond the limits, the oldest first and at most `rows`; says how many.
+    async fn trim(&self, limits: QuarantineLimits, rows: u32) -> Result<u64, RepositoryError>;
 }

@@ -4,6 +4,7 @@
 use crate::common::{
     alone_on_each_engine,
     database::Database,
+    logged_on_each_engine,
     program::Program,
     readings::{assert_stored, column_batch, columns},
     service::{AckedCall, connect, open},
@@ -14,6 +15,16 @@ alone_on_each_engine! {
     a_batch_that_is_loaded_when_the_program_dies_is_stored_once,
     a_batch_that_is_committed_when_the_program_dies_is_stored_once,
     a_batch_that_is_acknowledged_when_the_program_dies_is_stored_once,
+}
+
+mod pieces {
+    use super::*;
+
+    logged_on_each_engine! {
+        a_batch_that_is_halved_when_the_program_dies_is_stored_once,
+        a_half_that_is_committed_when_the_program_dies_is_stored_once,
+        a_stream_that_goes_to_the_slow_lane_when_the_program_dies_is_stored_once,
+    }
 }
 
 const STREAM: &str = "failpoints";
@@ -75,4 +86,83 @@ async fn stored_once_although_it_dies_at(database: &Database, point: &str, is_co
     assert_stored(database, 1..MESSAGES * MESSAGE + 1).await;
     database.assert_ledger_balances().await;
     program.kill().await;
+}
+
+/// More than one transaction may write.
+const BIG: u64 = 10_000;
+
+async fn a_batch_that_is_halved_when_the_program_dies_is_stored_once(database: Database) {
+    Program::start(&database.url(), &[]).await.kill().await;
+    database
+        .run("SET GLOBAL max_binlog_cache_size = 65536")
+        .await;
+    let stored = stored_once_although_big(&database, "halve=1*off->return").await;
+    assert_eq!(stored, 0, "nothing was committed");
+}
+
+async fn a_half_that_is_committed_when_the_program_dies_is_stored_once(database: Database) {
+    Program::start(&database.url(), &[]).await.kill().await;
+    database
+        .run("SET GLOBAL max_binlog_cache_size = 65536")
+        .await;
+    let stored = stored_once_although_big(&database, "commit=2*off->return").await;
+    assert!((1..BIG).contains(&stored), "{stored} were committed");
+}
+
+async fn a_stream_that_goes_to_the_slow_lane_when_the_program_dies_is_stored_once(
+    database: Database,
+) {
+    Program::start(&database.url(), &[]).await.kill().await;
+    database
+        .run("ALTER TABLE sensor_readings ADD CONSTRAINT sane CHECK (sensor_value > 200)")
+        .await;
+    for point in ["move=return", "commit=return"] {
+        let program = Program::start_with(&database.url(), &[], &[("FAILPOINTS", point)]).await;
+        send_all(&program, 1_000).await;
+        assert_eq!(program.ended().await.code, None, "it died at {point}");
+        database.assert_ledger_balances().await;
+    }
+    let program = Program::start(&database.url(), &[]).await;
+    send_all(&program, 1_000).await;
+    assert_stored(&database, 201..1_001).await;
+    assert_eq!(database.count("rejected_readings").await, 200);
+    database.assert_ledger_balances().await;
+    program.kill().await;
+}
+
+/// Sends one message that is too big for a transaction, to a program that dies, and to one that does not. Returns what
+/// was stored in between.
+async fn stored_once_although_big(database: &Database, actions: &str) -> u64 {
+    let program = Program::start_with(&database.url(), &[], &[("FAILPOINTS", actions)]).await;
+    send_all(&program, BIG).await;
+    let ended = program.ended().await;
+    assert_eq!(ended.code, None, "it died: {}", ended.stderr);
+    let stored = database.count("sensor_readings").await;
+    assert_stored(database, 1..stored + 1).await;
+
+    let program = Program::start(&database.url(), &[]).await;
+    let at = open(&mut connect(program.grpc).await, STREAM).await;
+    assert_eq!(at.committed_seq, stored);
+    send_all(&program, BIG).await;
+    assert_stored(database, 1..BIG + 1).await;
+    database.assert_ledger_balances().await;
+    program.kill().await;
+    stored
+}
+
+/// Sends the rest of the stream in one message, and waits until it is acknowledged or the program has gone.
+async fn send_all(program: &Program, all: u64) {
+    let mut client = connect(program.grpc).await;
+    let at = open(&mut client, STREAM).await;
+    if at.committed_seq == all {
+        return;
+    }
+    let mut call = AckedCall::resume(&mut client, STREAM, &at).await;
+    call.send(columns(column_batch(at.committed_seq + 1..all + 1)))
+        .await;
+    while let Ok(Some(ack)) = call.ack().await {
+        if ack.committed_seq >= all {
+            return;
+        }
+    }
 }

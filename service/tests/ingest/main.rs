@@ -23,6 +23,7 @@ mod neighbours;
 mod odd_calls;
 mod offenders;
 mod producers;
+mod quarantine;
 mod readiness;
 mod server_limits;
 mod server_settings;

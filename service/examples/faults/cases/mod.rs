@@ -14,6 +14,7 @@ mod poison;
 mod producers;
 mod random_clock;
 mod retention_clock;
+mod server_limits;
 mod service_kills;
 mod sigterm;
 mod soak;
@@ -104,6 +105,12 @@ pub(crate) const CASES: &[Case] = &[
         "the database is read-only, restarts, has no connections left, a locked table, deadlocks",
         20,
         |lab| Box::pin(database_states::run(lab)),
+    ),
+    case(
+        "server-limits",
+        "no batch fits into the server's limits, the table takes nothing for a while, and refuses readings of a stream",
+        20,
+        |lab| Box::pin(server_limits::run(lab)),
     ),
     case(
         "sigterm",

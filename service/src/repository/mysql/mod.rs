@@ -19,6 +19,7 @@ mod migrations;
 mod partitions;
 mod probe;
 mod quarantine;
+mod quarantine_limits;
 mod readings;
 mod refusal;
 mod row_load;
@@ -44,12 +45,13 @@ use self::{
     loader::Loader,
     partitions::MySqlPartitions,
     probe::Probe,
+    quarantine_limits::MySqlQuarantine,
     readings::MySqlReadings,
     table::{Table, TableLayout},
 };
 use super::{
     Awaits, BatchLoader, ClockStore, Durability, IngestStorage, LedgerReader, PartitionStore,
-    ReadingStore, RepositoryError, StorageFacts, StreamLedger,
+    QuarantineKeeper, ReadingStore, RepositoryError, StorageFacts, StreamLedger,
 };
 use crate::model::{Reading, StreamId};
 
@@ -167,6 +169,12 @@ impl MySqlStorage {
     #[must_use]
     pub fn clock(&self) -> Arc<dyn ClockStore> {
         Arc::new(MySqlClock::new(self.pool.clone()))
+    }
+
+    /// The quarantine, to be held to its limits.
+    #[must_use]
+    pub fn quarantine(&self) -> Arc<dyn QuarantineKeeper> {
+        Arc::new(MySqlQuarantine::new(self.pool.clone()))
     }
 
     /// The partitions of the readings table; None for a layout that has none.

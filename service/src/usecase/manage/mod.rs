@@ -3,6 +3,7 @@
 mod changes;
 mod pace;
 pub mod partitions;
+mod quarantine;
 mod queries;
 mod query_error;
 mod turns;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use self::turns::Turns;
 pub use self::{
     changes::ChangeError,
+    quarantine::keep_quarantine,
     queries::{EXPORT_PAGE_ROWS, Page},
     query_error::QueryError,
     turns::{Busy, Costly},
