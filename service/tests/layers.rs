@@ -222,3 +222,19 @@ fn the_clock_knows_nobody_who_asks_it_and_ingestion_not_its_management() {
     expect_free_of("usecase/clock", &["usecase::ingest", "usecase::manage"]);
     expect_free_of("usecase/ingest", &["usecase::manage"]);
 }
+
+#[test]
+fn the_supervisor_knows_no_task() {
+    expect_free_of(
+        "supervisor.rs",
+        &[
+            "crate::model",
+            "crate::ledger",
+            "crate::usecase",
+            "crate::repository",
+            "crate::router",
+            "crate::config",
+            "crate::app",
+        ],
+    );
+}
