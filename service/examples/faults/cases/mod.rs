@@ -18,6 +18,7 @@ mod server_limits;
 mod service_kills;
 mod sigterm;
 mod soak;
+mod task_panics;
 mod two_instances;
 
 use std::{future::Future, pin::Pin, time::Duration};
@@ -153,6 +154,12 @@ pub(crate) const CASES: &[Case] = &[
         "strangers withhold, inflate, stall and flood, all at once, with the table locked",
         30,
         |lab| Box::pin(hostile_memory::run(lab)),
+    ),
+    case(
+        "task-panics",
+        "each long-lived task panics at full rate",
+        20,
+        |lab| Box::pin(task_panics::run(lab)),
     ),
     case(
         "soak",
