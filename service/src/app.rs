@@ -210,7 +210,7 @@ async fn serve(
         in_flight,
         ..
     } = ingest.figures();
-    if let Some(failure) = shutdown.tasks.cause() {
+    if let Some(failure) = shutdown.tasks.cause().await {
         error!(in_flight, committed, rejected, duplicate, "not drained");
         return Err(failure.into());
     }

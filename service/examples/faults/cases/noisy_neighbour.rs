@@ -12,7 +12,9 @@ use crate::{
     verdict::{Verdict, hold},
 };
 
-const NOISE: &str = "--mode stream --connections 4 --series 1000";
+/// As much as the service takes, and no backlog that would take minutes to reject after the end.
+const NOISE: &str =
+    "--mode stream-acked --connections 4 --series 1000 --unacknowledged-bytes 4000000";
 const UNARY_PER_S: u64 = 20;
 const SLOW_PER_S: u64 = 1_000;
 /// What single readings may take beside the noise, 99 of 100 of them, milliseconds.
