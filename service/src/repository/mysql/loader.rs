@@ -40,7 +40,7 @@ use super::{
 use crate::{
     failpoint,
     ledger::{LedgerGain, LoadPart, PartOutcome, Plan, plan},
-    model::{Epoch, Reading, Rejection, Seq, StreamId, StreamPosition},
+    model::{Epoch, Reading, Seq, StreamId, StreamPosition},
     repository::{BatchLoader, LoadBatch, Loaded, RepositoryError},
 };
 
@@ -231,12 +231,12 @@ impl Loader {
             }
         };
         failpoint::crash("load");
-        report(batch.number(), &refused);
+        quarantine::report(batch.number(), &refused);
         let control = control::last_taken(batch.as_ref(), &plan.dropped, &refused);
         for (arrival, rejection) in refused {
             plan.refuse(batch.parts(), arrival, rejection, batch.rejections());
         }
-        quarantine::insert(conn, quarantined(&plan, batch.as_ref())).await?;
+        quarantine::insert(conn, quarantine::of_batch(&plan, batch.as_ref())).await?;
         let update = self.ledger_update(&mut plan, lane, batch.number());
         // From here on the reply may be lost while the COMMIT is not.
         self.unheard = Some(Unheard {
@@ -419,55 +419,11 @@ async fn rest(conn: &mut Conn, end: &str) -> Result<(), RepositoryError> {
         .map_err(explain)
 }
 
-/// One line for a batch, however many readings are refused.
-fn report(number: Seq, refused: &[(u32, Rejection)]) {
-    if let Some((_, first)) = refused.first() {
-        warn!(
-            batch = number.0,
-            readings = refused.len(),
-            reason = %first.fault,
-            "the database refuses readings: they go into quarantine"
-        );
-    }
-}
-
 /// The parts that hold these rows, ascending.
 fn parts_of(parts: &[LoadPart], arrivals: &[u32]) -> Vec<usize> {
     let holds = |&arrival: &u32| parts.partition_point(|part| part.rows.end <= arrival);
     let parts: BTreeSet<usize> = arrivals.iter().map(holds).collect();
     parts.into_iter().collect()
-}
-
-fn quarantined<'a>(
-    plan: &'a Plan,
-    batch: &'a dyn LoadBatch,
-) -> impl Iterator<Item = (Option<&'a StreamId>, &'a Rejection)> {
-    let stream_of = |part: usize| {
-        batch.parts()[part]
-            .stream
-            .as_ref()
-            .map(|(stream, _)| stream)
-    };
-    let by_validation = plan
-        .quarantined
-        .iter()
-        .map(move |&(part, rejection)| (stream_of(part), &batch.rejections()[rejection]));
-    let by_database = plan
-        .outcomes
-        .iter()
-        .enumerate()
-        .flat_map(move |(part, outcome)| {
-            let found = match outcome {
-                PartOutcome::Stored {
-                    found_by_database, ..
-                } => found_by_database.as_slice(),
-                _ => &[],
-            };
-            found
-                .iter()
-                .map(move |rejection| (stream_of(part), rejection))
-        });
-    by_validation.chain(by_database)
 }
 
 #[async_trait]

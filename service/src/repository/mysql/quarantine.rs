@@ -4,8 +4,9 @@ use mysql_async::{Conn, Value, prelude::Queryable as _};
 
 use super::error::explain;
 use crate::{
-    model::{Fault, Field, Rejection, StreamId},
-    repository::RepositoryError,
+    ledger::{PartOutcome, Plan},
+    model::{Fault, Field, Rejection, Seq, StreamId},
+    repository::{LoadBatch, RepositoryError},
 };
 
 /// No statement is longer: half of the smallest max_allowed_packet that `checks` accepts. A row takes some kilobytes at
@@ -13,6 +14,51 @@ use crate::{
 const STATEMENT_BYTES: usize = 512 << 10;
 const COLUMNS: &str = "INSERT INTO rejected_readings (stream_id, seq, field, reason, sensor_value, sensor_type, id1, \
                        id2, timestamp_us, rejected_at) VALUES ";
+
+/// One line for a batch, however many readings are refused.
+pub(super) fn report(number: Seq, refused: &[(u32, Rejection)]) {
+    if let Some((_, first)) = refused.first() {
+        tracing::warn!(
+            batch = number.0,
+            readings = refused.len(),
+            reason = %first.fault,
+            "the database refuses readings: they go into quarantine"
+        );
+    }
+}
+
+/// The rejections of a batch that are new: those of validation, and those that the database found.
+pub(super) fn of_batch<'a>(
+    plan: &'a Plan,
+    batch: &'a dyn LoadBatch,
+) -> impl Iterator<Item = (Option<&'a StreamId>, &'a Rejection)> {
+    let stream_of = |part: usize| {
+        batch.parts()[part]
+            .stream
+            .as_ref()
+            .map(|(stream, _)| stream)
+    };
+    let by_validation = plan
+        .quarantined
+        .iter()
+        .map(move |&(part, rejection)| (stream_of(part), &batch.rejections()[rejection]));
+    let by_database = plan
+        .outcomes
+        .iter()
+        .enumerate()
+        .flat_map(move |(part, outcome)| {
+            let found = match outcome {
+                PartOutcome::Stored {
+                    found_by_database, ..
+                } => found_by_database.as_slice(),
+                _ => &[],
+            };
+            found
+                .iter()
+                .map(move |rejection| (stream_of(part), rejection))
+        });
+    by_validation.chain(by_database)
+}
 
 /// Inserts rejections inside the current transaction.
 pub(super) async fn insert<'a>(
