@@ -1,4 +1,4 @@
-//! What the use cases need from storage, as traits. `mysql` implements them; nothing else speaks SQL.
+//! What the use cases say to storage and hear from it. Nothing but `mysql` speaks SQL.
 
 mod clock;
 pub mod mysql;
@@ -7,18 +7,15 @@ mod readings;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use serde::Serialize;
 
 pub use self::clock::{ClockStore, KeptClock};
-pub use self::readings::{
-    AggregateQuery, LedgerReader, QuarantineKeeper, QuarantineLimits, ReadingStore, Stretch,
-};
+pub use self::readings::{AggregateQuery, QuarantineLimits, Stretch};
 
-pub use self::partitions::{Partition, PartitionChange, PartitionPass, PartitionStore, Split};
+pub use self::partitions::{Partition, PartitionChange, Split};
 use crate::{
     ledger::{LoadPart, PartOutcome},
-    model::{Limits, Reading, Rejection, Resumption, Seq, Series, StreamId, StreamPosition},
+    model::{Limits, Reading, Rejection, Seq, Series, StreamId, StreamPosition},
 };
 
 /// Is told what a start waits for.
@@ -190,49 +187,12 @@ pub enum Loaded {
     Offending(Vec<usize>),
 }
 
-/// Loads batches of one lane, each in one transaction.
-#[async_trait]
-pub trait BatchLoader: Send {
-    /// Loads a batch. May be called again with the same batch after an error, and has to be with this batch before any
-    /// other: it is stored once, whatever happened to the first call. Readings that only the database refuses are
-    /// looked for until there are more than `refused_max`.
-    async fn load(
-        &mut self,
-        batch: Arc<dyn LoadBatch>,
-        refused_max: usize,
-    ) -> Result<Loaded, RepositoryError>;
-    /// Lets the database hear of a lane that has nothing to load: a silent one is taken over by the next process of the
-    /// same name.
-    ///
-    /// # Errors
-    /// When the lane is lost to another process for good; nothing else matters before there is something to load.
-    async fn keep_alive(&mut self) -> Result<(), RepositoryError>;
-    /// The number of the last batch that this lane has committed.
-    fn committed_batch(&self) -> Seq;
-}
-
 /// A stream that was taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenedStream {
     pub position: StreamPosition,
     /// Readings of the stream that were ever rejected.
     pub rejected: u64,
-}
-
-/// The ledger of streams.
-#[async_trait]
-pub trait StreamLedger: Send + Sync {
-    /// Takes a stream over: raises its epoch, which fences older writers, and says where it stands.
-    async fn open(&self, stream: &StreamId) -> Result<OpenedStream, RepositoryError>;
-    /// Raises the epoch if it is the one that is held, and says where the stream stands in either case; None when it was
-    /// never opened. May be called again: it takes effect once.
-    async fn resume(
-        &self,
-        stream: &StreamId,
-        resumption: Resumption,
-    ) -> Result<Option<OpenedStream>, RepositoryError>;
-    /// Where a stream stands; None when it was never opened.
-    async fn position(&self, stream: &StreamId) -> Result<Option<StreamPosition>, RepositoryError>;
 }
 
 /// What an acknowledgement survives.
@@ -259,15 +219,4 @@ pub struct StorageFacts {
     pub ordered_by_time: bool,
     #[serde(skip)]
     pub limits: Limits,
-}
-
-/// Hands out the parts of storage that ingestion needs.
-#[async_trait]
-pub trait IngestStorage: Send + Sync {
-    fn facts(&self) -> &StorageFacts;
-    fn ledger(&self) -> Arc<dyn StreamLedger>;
-    /// Opens the loader of a lane and takes over its ledger row.
-    async fn loader(&self, lane: usize) -> Result<Box<dyn BatchLoader>, RepositoryError>;
-    /// Whether the database answers now.
-    async fn ping(&self) -> Result<(), RepositoryError>;
 }

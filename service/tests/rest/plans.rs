@@ -9,10 +9,7 @@ use reqwest::Method;
 use serde_json::json;
 use sluicegate::{
     embedded_db::Engine,
-    repository::{
-        PartitionPass,
-        mysql::{DatabaseSettings, Layout, MySqlStorage},
-    },
+    repository::mysql::{DatabaseSettings, Layout, MySqlStorage, PartitionPass},
 };
 use sluicegate_proto::v1::SensorReading;
 
@@ -275,7 +272,7 @@ async fn the_partition_manager_asks_by_the_index_of_time(database: Database) {
         let partitions = storage.partitions().expect("it has partitions");
         let pass = partitions.begin().await.expect("begins");
         let mut pass = pass.expect("nobody else has the lock");
-        let statements = logged(&mut log, "Query", ask_as_manager(&mut *pass)).await;
+        let statements = logged(&mut log, "Query", ask_as_manager(&mut pass)).await;
         pass.end().await;
         storage.close().await;
         assert_eq!(statements.len(), 4, "{statements:?}");
@@ -306,7 +303,7 @@ async fn storage(database: &Database) -> MySqlStorage {
 }
 
 /// Asks all that the partition manager asks of the readings, but for their number.
-async fn ask_as_manager(pass: &mut dyn PartitionPass) {
+async fn ask_as_manager(pass: &mut PartitionPass) {
     let middle_us = (START_S + 30 * MINUTES) * 1_000_000;
     for newer in [0, 9] {
         let newest = pass.newest_before(middle_us, newer).await;

@@ -1,15 +1,16 @@
 //! The ledger's own statements: taking a stream over, and asking where it stands.
 
-use async_trait::async_trait;
 use mysql_async::{Conn, Pool, Value, prelude::Queryable as _};
 
 use super::error::explain;
 use crate::{
     model::{Epoch, Resumption, Seq, StreamId, StreamPosition},
-    repository::{OpenedStream, RepositoryError, StreamLedger},
+    repository::{OpenedStream, RepositoryError},
 };
 
-pub(super) struct MySqlLedger {
+/// The ledger of streams. Each call is tried a second time on a new connection: a restart of the database leaves dead
+/// ones in the pool. All may run twice: an epoch that is raised by 2 fences as well, and one that was resumed stays.
+pub struct MySqlLedger {
     pool: Pool,
 }
 
@@ -17,18 +18,18 @@ impl MySqlLedger {
     pub(super) fn new(pool: Pool) -> Self {
         Self { pool }
     }
-}
 
-#[async_trait]
-impl StreamLedger for MySqlLedger {
-    async fn open(&self, stream: &StreamId) -> Result<OpenedStream, RepositoryError> {
+    /// Takes a stream over: raises its epoch, which fences older writers, and says where it stands.
+    pub(crate) async fn open(&self, stream: &StreamId) -> Result<OpenedStream, RepositoryError> {
         match self.try_open(stream).await {
             Err(RepositoryError::Unreachable(_)) => self.try_open(stream).await,
             settled => settled,
         }
     }
 
-    async fn resume(
+    /// Raises the epoch if it is the one that is held, and says where the stream stands in either case; None when it was
+    /// never opened. May be called again: it takes effect once.
+    pub(crate) async fn resume(
         &self,
         stream: &StreamId,
         resumption: Resumption,
@@ -39,17 +40,17 @@ impl StreamLedger for MySqlLedger {
         }
     }
 
-    async fn position(&self, stream: &StreamId) -> Result<Option<StreamPosition>, RepositoryError> {
+    /// Where a stream stands; None when it was never opened.
+    pub(crate) async fn position(
+        &self,
+        stream: &StreamId,
+    ) -> Result<Option<StreamPosition>, RepositoryError> {
         match self.try_position(stream).await {
             Err(RepositoryError::Unreachable(_)) => self.try_position(stream).await,
             settled => settled,
         }
     }
-}
 
-/// Each call is tried a second time on a new connection: a restart of the database leaves dead ones in the pool. All
-/// may run twice: an epoch that is raised by 2 fences as well, and one that was resumed stays.
-impl MySqlLedger {
     async fn try_open(&self, stream: &StreamId) -> Result<OpenedStream, RepositoryError> {
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
         take_over(&mut conn, stream).await

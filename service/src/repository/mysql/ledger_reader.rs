@@ -1,12 +1,11 @@
 //! The ledger and the quarantine, to look at.
 
-use async_trait::async_trait;
 use mysql_async::{Row, Value};
 
 use super::{asking::Asking, instant, readings::unexpected, statement::Statement};
 use crate::{
     model::{Epoch, QuarantineKey, QuarantineOf, Quarantined, Seq, Series, StreamStanding},
-    repository::{LedgerReader, RepositoryError},
+    repository::RepositoryError,
 };
 
 const STREAM_COLUMNS: &str = "SELECT stream_id, epoch, committed_seq, committed, rejected, duplicate, created_at, \
@@ -14,7 +13,8 @@ const STREAM_COLUMNS: &str = "SELECT stream_id, epoch, committed_seq, committed,
 const QUARANTINE_COLUMNS: &str = "SELECT id, stream_id, seq, field, reason, sensor_value, sensor_type, id1, id2, \
                                   timestamp_us, rejected_at FROM rejected_readings WHERE ";
 
-pub(super) struct MySqlLedgerReader {
+/// The ledger and the quarantine, to look at.
+pub struct MySqlLedgerReader {
     asking: Asking,
 }
 
@@ -33,6 +33,66 @@ impl MySqlLedgerReader {
             .into_iter()
             .map(|each| row(each).ok_or_else(unexpected));
         rows.collect()
+    }
+
+    /// Rows in order of their names, from behind `after`.
+    pub(crate) async fn streams(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<StreamStanding>, RepositoryError> {
+        let mut statement = Statement::new(STREAM_COLUMNS);
+        statement.push(
+            "stream_id > ? ORDER BY stream_id LIMIT ?",
+            [after.unwrap_or_default().into(), limit.into()],
+        );
+        self.rows(statement, standing).await
+    }
+
+    pub(crate) async fn stream(
+        &self,
+        stream_id: &str,
+    ) -> Result<Option<StreamStanding>, RepositoryError> {
+        let mut statement = Statement::new(STREAM_COLUMNS);
+        statement.push(
+            "stream_id = ? AND LENGTH(stream_id) = ?",
+            [stream_id.into(), stream_id.len().into()],
+        );
+        Ok(self.rows(statement, standing).await?.pop())
+    }
+
+    pub(crate) async fn quarantine(
+        &self,
+        of: &QuarantineOf,
+        after: Option<QuarantineKey>,
+        limit: usize,
+    ) -> Result<Vec<Quarantined>, RepositoryError> {
+        let mut statement = Statement::new(QUARANTINE_COLUMNS);
+        let after = after.unwrap_or(QuarantineKey { seq: 0, id: 0 });
+        if *of == QuarantineOf::Everyone {
+            statement.push(
+                "id > ? ORDER BY id LIMIT ?",
+                [after.id.into(), limit.into()],
+            );
+            return self.rows(statement, quarantined).await;
+        }
+        match of {
+            QuarantineOf::Stream(stream) => statement.push(
+                "stream_id = ? AND LENGTH(stream_id) = ?",
+                [stream.as_str().into(), stream.len().into()],
+            ),
+            _ => statement.push("stream_id IS NULL", []),
+        };
+        statement.push(
+            " AND ((seq = ? AND id > ?) OR seq > ?) ORDER BY seq, id LIMIT ?",
+            [
+                after.seq.into(),
+                after.id.into(),
+                after.seq.into(),
+                limit.into(),
+            ],
+        );
+        self.rows(statement, quarantined).await
     }
 }
 
@@ -85,63 +145,4 @@ fn quarantined(row: Row) -> Option<Quarantined> {
         timestamp_us,
         rejected_us: instant::from_value(&at)?,
     })
-}
-
-#[async_trait]
-impl LedgerReader for MySqlLedgerReader {
-    async fn streams(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<StreamStanding>, RepositoryError> {
-        let mut statement = Statement::new(STREAM_COLUMNS);
-        statement.push(
-            "stream_id > ? ORDER BY stream_id LIMIT ?",
-            [after.unwrap_or_default().into(), limit.into()],
-        );
-        self.rows(statement, standing).await
-    }
-
-    async fn stream(&self, stream_id: &str) -> Result<Option<StreamStanding>, RepositoryError> {
-        let mut statement = Statement::new(STREAM_COLUMNS);
-        statement.push(
-            "stream_id = ? AND LENGTH(stream_id) = ?",
-            [stream_id.into(), stream_id.len().into()],
-        );
-        Ok(self.rows(statement, standing).await?.pop())
-    }
-
-    async fn quarantine(
-        &self,
-        of: &QuarantineOf,
-        after: Option<QuarantineKey>,
-        limit: usize,
-    ) -> Result<Vec<Quarantined>, RepositoryError> {
-        let mut statement = Statement::new(QUARANTINE_COLUMNS);
-        let after = after.unwrap_or(QuarantineKey { seq: 0, id: 0 });
-        if *of == QuarantineOf::Everyone {
-            statement.push(
-                "id > ? ORDER BY id LIMIT ?",
-                [after.id.into(), limit.into()],
-            );
-            return self.rows(statement, quarantined).await;
-        }
-        match of {
-            QuarantineOf::Stream(stream) => statement.push(
-                "stream_id = ? AND LENGTH(stream_id) = ?",
-                [stream.as_str().into(), stream.len().into()],
-            ),
-            _ => statement.push("stream_id IS NULL", []),
-        };
-        statement.push(
-            " AND ((seq = ? AND id > ?) OR seq > ?) ORDER BY seq, id LIMIT ?",
-            [
-                after.seq.into(),
-                after.id.into(),
-                after.seq.into(),
-                limit.into(),
-            ],
-        );
-        self.rows(statement, quarantined).await
-    }
 }

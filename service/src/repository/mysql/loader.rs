@@ -21,7 +21,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use mysql_async::{Conn, prelude::Queryable as _};
 use tracing::{debug, error, warn};
 
@@ -41,7 +40,7 @@ use crate::{
     failpoint,
     ledger::{LedgerGain, LoadPart, PartOutcome, Plan, plan},
     model::{Epoch, Reading, Seq, StreamId, StreamPosition},
-    repository::{BatchLoader, LoadBatch, Loaded, RepositoryError},
+    repository::{LoadBatch, Loaded, RepositoryError},
 };
 
 /// Ids of the batch that is being loaded; they stay when it is loaded again.
@@ -58,7 +57,7 @@ struct Unheard {
 }
 
 /// Loads the batches of one lane over one connection.
-pub(super) struct Loader {
+pub struct Loader {
     connector: Connector,
     table: Arc<Table>,
     lane: StreamId,
@@ -410,25 +409,11 @@ impl Loader {
             rows.join(",")
         )
     }
-}
 
-/// Ends the transaction, in one message with the end of the limit on silence.
-async fn rest(conn: &mut Conn, end: &str) -> Result<(), RepositoryError> {
-    conn.query_drop(format!("{end}; SET wait_timeout = DEFAULT"))
-        .await
-        .map_err(explain)
-}
-
-/// The parts that hold these rows, ascending.
-fn parts_of(parts: &[LoadPart], arrivals: &[u32]) -> Vec<usize> {
-    let holds = |&arrival: &u32| parts.partition_point(|part| part.rows.end <= arrival);
-    let parts: BTreeSet<usize> = arrivals.iter().map(holds).collect();
-    parts.into_iter().collect()
-}
-
-#[async_trait]
-impl BatchLoader for Loader {
-    async fn load(
+    /// Loads a batch. May be called again with the same batch after an error, and has to be with this batch before any
+    /// other: it is stored once, whatever happened to the first call. Readings that only the database refuses are
+    /// looked for until there are more than `refused_max`.
+    pub(crate) async fn load(
         &mut self,
         batch: Arc<dyn LoadBatch>,
         refused_max: usize,
@@ -467,7 +452,12 @@ impl BatchLoader for Loader {
         }
     }
 
-    async fn keep_alive(&mut self) -> Result<(), RepositoryError> {
+    /// Lets the database hear of a lane that has nothing to load: a silent one is taken over by the next process of the
+    /// same name.
+    ///
+    /// # Errors
+    /// When the lane is lost to another process for good; nothing else matters before there is something to load.
+    pub(crate) async fn keep_alive(&mut self) -> Result<(), RepositoryError> {
         let pinging = async {
             let mut conn = self.connection().await?;
             conn.ping().await.map_err(explain)?;
@@ -483,7 +473,22 @@ impl BatchLoader for Loader {
         Ok(())
     }
 
-    fn committed_batch(&self) -> Seq {
+    /// The number of the last batch that this lane has committed.
+    pub(crate) fn committed_batch(&self) -> Seq {
         self.committed_batch
     }
+}
+
+/// Ends the transaction, in one message with the end of the limit on silence.
+async fn rest(conn: &mut Conn, end: &str) -> Result<(), RepositoryError> {
+    conn.query_drop(format!("{end}; SET wait_timeout = DEFAULT"))
+        .await
+        .map_err(explain)
+}
+
+/// The parts that hold these rows, ascending.
+fn parts_of(parts: &[LoadPart], arrivals: &[u32]) -> Vec<usize> {
+    let holds = |&arrival: &u32| parts.partition_point(|part| part.rows.end <= arrival);
+    let parts: BTreeSet<usize> = arrivals.iter().map(holds).collect();
+    parts.into_iter().collect()
 }

@@ -1,4 +1,4 @@
-//! The traits of `repository` over MySQL and MariaDB. Nothing outside of this folder speaks SQL.
+//! Storage in MySQL and MariaDB. Nothing outside of this folder speaks SQL.
 
 mod aggregate;
 mod asking;
@@ -29,30 +29,28 @@ mod tsv;
 
 use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use mysql_async::Pool;
 use tracing::{info, warn};
 
-pub use self::migrations::Layout;
 use self::{
     asking::Asking,
     clock::MySqlClock,
     connection::Connector,
     ids::IdShare,
     indexes::Indexes,
+    probe::Probe,
+    table::{Table, TableLayout},
+};
+pub use self::{
     ledger::MySqlLedger,
     ledger_reader::MySqlLedgerReader,
     loader::Loader,
-    partitions::MySqlPartitions,
-    probe::Probe,
+    migrations::Layout,
+    partitions::{MySqlPartitions, PartitionPass},
     quarantine_limits::MySqlQuarantine,
     readings::MySqlReadings,
-    table::{Table, TableLayout},
 };
-use super::{
-    Awaits, BatchLoader, ClockStore, Durability, IngestStorage, LedgerReader, PartitionStore,
-    QuarantineKeeper, ReadingStore, RepositoryError, StorageFacts, StreamLedger,
-};
+use super::{Awaits, ClockStore, Durability, RepositoryError, StorageFacts};
 use crate::model::{Reading, StreamId};
 
 /// Connections for looking at the ledger and the quarantine.
@@ -147,7 +145,7 @@ impl MySqlStorage {
     /// The stored readings, for one kind of work of management: with connections of its own, so that none waits for
     /// another, nor for the ledger.
     #[must_use]
-    pub fn readings(&self, connections: usize) -> Arc<dyn ReadingStore> {
+    pub fn readings(&self, connections: usize) -> Arc<MySqlReadings> {
         Arc::new(MySqlReadings::new(
             self.asking(connections),
             &self.table,
@@ -157,7 +155,7 @@ impl MySqlStorage {
 
     /// The ledger and the quarantine, to look at.
     #[must_use]
-    pub fn ledger_reader(&self) -> Arc<dyn LedgerReader> {
+    pub fn ledger_reader(&self) -> Arc<MySqlLedgerReader> {
         Arc::new(MySqlLedgerReader::new(self.asking(LEDGER_CONNECTIONS)))
     }
 
@@ -173,13 +171,13 @@ impl MySqlStorage {
 
     /// The quarantine, to be held to its limits.
     #[must_use]
-    pub fn quarantine(&self) -> Arc<dyn QuarantineKeeper> {
+    pub fn quarantine(&self) -> Arc<MySqlQuarantine> {
         Arc::new(MySqlQuarantine::new(self.pool.clone()))
     }
 
     /// The partitions of the readings table; None for a layout that has none.
     #[must_use]
-    pub fn partitions(&self) -> Option<Arc<dyn PartitionStore>> {
+    pub fn partitions(&self) -> Option<Arc<MySqlPartitions>> {
         match self.table.layout {
             TableLayout::Seed => None,
             TableLayout::Partitioned | TableLayout::Hashed => Some(Arc::new(MySqlPartitions::new(
@@ -192,6 +190,45 @@ impl MySqlStorage {
     /// Closes idle connections.
     pub async fn close(self) {
         let _ = self.pool.disconnect().await;
+    }
+
+    pub(crate) fn facts(&self) -> &StorageFacts {
+        &self.facts
+    }
+
+    pub(crate) fn ledger(&self) -> Arc<MySqlLedger> {
+        Arc::new(MySqlLedger::new(self.pool.clone()))
+    }
+
+    /// Opens the loader of a lane and takes over its ledger row.
+    pub(crate) async fn loader(&self, lane: usize) -> Result<Loader, RepositoryError> {
+        let share = IdShare::of(lane, self.table.subpartitions);
+        let lane = StreamId::of_lane(&self.instance, lane);
+        let mut was_held = false;
+        loop {
+            let (connector, table, control) = (
+                self.connector.clone(),
+                self.table.clone(),
+                self.control.clone(),
+            );
+            let opened = Loader::open(connector, table, lane.clone(), share, control).await;
+            match opened {
+                Err(held @ RepositoryError::LaneHeld { .. }) => {
+                    if !was_held {
+                        warn!(reason = %held, "waiting for the instance name");
+                        was_held = true;
+                    }
+                    self.awaits.tell(held.to_string());
+                    tokio::time::sleep(HELD_PAUSE).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// Whether the database answers now.
+    pub(crate) async fn ping(&self) -> Result<(), RepositoryError> {
+        self.probe.ask().await
     }
 }
 
@@ -268,45 +305,5 @@ async fn wait_for_database(
         awaits.tell(reason.to_string());
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
-    }
-}
-
-#[async_trait]
-impl IngestStorage for MySqlStorage {
-    fn facts(&self) -> &StorageFacts {
-        &self.facts
-    }
-
-    fn ledger(&self) -> Arc<dyn StreamLedger> {
-        Arc::new(MySqlLedger::new(self.pool.clone()))
-    }
-
-    async fn loader(&self, lane: usize) -> Result<Box<dyn BatchLoader>, RepositoryError> {
-        let share = IdShare::of(lane, self.table.subpartitions);
-        let lane = StreamId::of_lane(&self.instance, lane);
-        let mut was_held = false;
-        loop {
-            let (connector, table, control) = (
-                self.connector.clone(),
-                self.table.clone(),
-                self.control.clone(),
-            );
-            let opened = Loader::open(connector, table, lane.clone(), share, control).await;
-            match opened {
-                Err(held @ RepositoryError::LaneHeld { .. }) => {
-                    if !was_held {
-                        warn!(reason = %held, "waiting for the instance name");
-                        was_held = true;
-                    }
-                    self.awaits.tell(held.to_string());
-                    tokio::time::sleep(HELD_PAUSE).await;
-                }
-                opened => return Ok(Box::new(opened?)),
-            }
-        }
-    }
-
-    async fn ping(&self) -> Result<(), RepositoryError> {
-        self.probe.ask().await
     }
 }

@@ -1,13 +1,10 @@
 //! Partitions of `sensor_readings`: RANGE COLUMNS (ts), the last one without an upper bound.
 
-use async_trait::async_trait;
 use chrono::{DateTime, NaiveDateTime};
 use mysql_async::{Conn, Pool, prelude::Queryable as _};
 
 use super::{error::explain, ledger::quote};
-use crate::repository::{
-    Partition, PartitionChange, PartitionPass, PartitionStore, RepositoryError, Split,
-};
+use crate::repository::{Partition, PartitionChange, RepositoryError, Split};
 
 /// The server has a row for each subpartition, of which those of a partition are added up.
 const READ: &str = "SELECT PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION, \
@@ -27,7 +24,7 @@ const UNLOCK: &str =
 const SHORT_LIFE: &str = "SET SESSION wait_timeout = 30";
 
 /// Hands out passes over a pool.
-pub(super) struct MySqlPartitions {
+pub struct MySqlPartitions {
     pool: Pool,
     timestamps: String,
 }
@@ -43,11 +40,9 @@ impl MySqlPartitions {
         );
         Self { pool, timestamps }
     }
-}
 
-#[async_trait]
-impl PartitionStore for MySqlPartitions {
-    async fn begin(&self) -> Result<Option<Box<dyn PartitionPass>>, RepositoryError> {
+    /// Begins a pass under the lock that only one manager of this database holds at a time; None when another has it.
+    pub async fn begin(&self) -> Result<Option<PartitionPass>, RepositoryError> {
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
         let locked: Option<Option<u8>> = conn.query_first(LOCK).await.map_err(explain)?;
         if locked.flatten() != Some(1) {
@@ -56,20 +51,20 @@ impl PartitionStore for MySqlPartitions {
         let _ = conn.query_drop(FRESH_ESTIMATES).await;
         conn.query_drop(SHORT_LIFE).await.map_err(explain)?;
         let timestamps = self.timestamps.clone();
-        Ok(Some(Box::new(Pass { conn, timestamps })))
+        Ok(Some(PartitionPass { conn, timestamps }))
     }
 }
 
 /// Holds the named lock. The pool resets the session when the connection comes back, which frees the lock.
-struct Pass {
+pub struct PartitionPass {
     conn: Conn,
     /// Asks for timestamps.
     timestamps: String,
 }
 
-#[async_trait]
-impl PartitionPass for Pass {
-    async fn partitions(&mut self) -> Result<Vec<Partition>, RepositoryError> {
+impl PartitionPass {
+    /// The partitions by ascending bound; the catch-all is the last.
+    pub async fn partitions(&mut self) -> Result<Vec<Partition>, RepositoryError> {
         type Row = (
             Option<String>,
             Option<String>,
@@ -101,7 +96,8 @@ impl PartitionPass for Pass {
         }
     }
 
-    async fn newest_before(
+    /// Timestamp of the newest reading before `end_us`, leaving out `newer` that are newer.
+    pub async fn newest_before(
         &mut self,
         end_us: i64,
         newer: u64,
@@ -113,14 +109,23 @@ impl PartitionPass for Pass {
         .await
     }
 
-    async fn oldest_from(&mut self, start_us: Option<i64>) -> Result<Option<i64>, RepositoryError> {
+    /// Timestamp of the oldest reading at or after `start_us`, or of all.
+    pub async fn oldest_from(
+        &mut self,
+        start_us: Option<i64>,
+    ) -> Result<Option<i64>, RepositoryError> {
         let from = start_us.map_or(String::new(), |start_us| {
             format!("WHERE ts >= {}", literal(start_us))
         });
         self.timestamp(&format!("{from} ORDER BY ts LIMIT 1")).await
     }
 
-    async fn count_up_to(&mut self, partition: &str, limit: u64) -> Result<u64, RepositoryError> {
+    /// Counts the readings in a partition, but no further than `limit`.
+    pub async fn count_up_to(
+        &mut self,
+        partition: &str,
+        limit: u64,
+    ) -> Result<u64, RepositoryError> {
         let sql = format!(
             "SELECT COUNT(*) FROM (SELECT ts FROM sensor_readings PARTITION ({}) LIMIT {limit}) AS counted",
             identifier(partition)
@@ -129,7 +134,7 @@ impl PartitionPass for Pass {
         Ok(count.unwrap_or_default())
     }
 
-    async fn buffer_pool_bytes(&mut self) -> Result<u64, RepositoryError> {
+    pub async fn buffer_pool_bytes(&mut self) -> Result<u64, RepositoryError> {
         let sql = "SELECT @@GLOBAL.innodb_buffer_pool_size";
         let bytes: Option<u64> = self.conn.query_first(sql).await.map_err(explain)?;
         bytes.ok_or_else(|| {
@@ -138,7 +143,9 @@ impl PartitionPass for Pass {
     }
 
     /// While an ALTER waits for transactions that run, new ones queue behind it: it must not wait for long.
-    async fn alter(
+    /// Alters the table. Readings of a partition that is divided are copied, and ingestion waits for that. Gives up with
+    /// [`RepositoryError::Contention`] when transactions that run do not let it in within `patience_s`.
+    pub async fn alter(
         &mut self,
         change: &PartitionChange,
         patience_s: u32,
@@ -153,13 +160,11 @@ impl PartitionPass for Pass {
         self.conn.query_drop(sql).await.map_err(explain)
     }
 
-    async fn end(mut self: Box<Self>) {
+    pub async fn end(mut self) {
         // Where this fails the connection is gone, and the lock with it.
         let _ = self.conn.query_drop(UNLOCK).await;
     }
-}
 
-impl Pass {
     async fn timestamp(&mut self, which: &str) -> Result<Option<i64>, RepositoryError> {
         let sql = format!("{} {which}", self.timestamps);
         let text: Option<String> = self.conn.query_first(sql).await.map_err(explain)?;

@@ -1,12 +1,12 @@
 //! Removes what the quarantine is not to keep any longer, in small transactions.
 
-use async_trait::async_trait;
 use mysql_async::{Conn, Pool, prelude::Queryable as _};
 
 use super::error::explain;
-use crate::repository::{QuarantineKeeper, QuarantineLimits, RepositoryError};
+use crate::repository::{QuarantineLimits, RepositoryError};
 
-pub(super) struct MySqlQuarantine {
+/// The quarantine, held to its limits.
+pub struct MySqlQuarantine {
     pool: Pool,
 }
 
@@ -14,11 +14,13 @@ impl MySqlQuarantine {
     pub(super) fn new(pool: Pool) -> Self {
         Self { pool }
     }
-}
 
-#[async_trait]
-impl QuarantineKeeper for MySqlQuarantine {
-    async fn trim(&self, limits: QuarantineLimits, rows: u32) -> Result<u64, RepositoryError> {
+    /// Removes rejections that are beyond the limits, the oldest first and at most `rows`; says how many.
+    pub(crate) async fn trim(
+        &self,
+        limits: QuarantineLimits,
+        rows: u32,
+    ) -> Result<u64, RepositoryError> {
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
         let mut removed = 0;
         if let Some(retention) = limits.retention {

@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     failpoint,
-    repository::{BatchLoader, IngestStorage, Loaded, Refusal, RepositoryError},
+    repository::{
+        Loaded, Refusal, RepositoryError,
+        mysql::{Loader, MySqlStorage},
+    },
 };
 
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
@@ -50,7 +53,7 @@ pub(super) enum Settled {
 /// Which loader a lane has.
 #[derive(Clone)]
 pub(super) struct LoaderOf {
-    pub(super) storage: Arc<dyn IngestStorage>,
+    pub(super) storage: Arc<MySqlStorage>,
     /// Its number among the instance's loaders.
     pub(super) number: usize,
 }
@@ -59,7 +62,7 @@ pub(super) struct LoaderOf {
 /// be cancelled, or the connection is out of step.
 pub(super) struct Driver {
     /// None until the first batch comes, for a lane that may never have one.
-    pub(super) loader: Option<Box<dyn BatchLoader>>,
+    pub(super) loader: Option<Loader>,
     pub(super) loader_of: LoaderOf,
     /// Whether the primary key begins with the time.
     pub(super) by_time: bool,
@@ -193,7 +196,7 @@ impl Driver {
     }
 
     /// Opens the loader of a lane that has not needed one so far.
-    async fn open(&mut self, since: Instant) -> Result<Box<dyn BatchLoader>, CannotLoad> {
+    async fn open(&mut self, since: Instant) -> Result<Loader, CannotLoad> {
         let LoaderOf { storage, number } = self.loader_of.clone();
         let mut attempt = 0;
         loop {

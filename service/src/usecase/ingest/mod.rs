@@ -58,7 +58,10 @@ pub use self::{
 };
 use crate::{
     model::{Seq, StreamHeader},
-    repository::{IngestStorage, RepositoryError, StorageFacts, StreamLedger},
+    repository::{
+        RepositoryError, StorageFacts,
+        mysql::{MySqlLedger, MySqlStorage},
+    },
     supervisor::Supervisor,
     usecase::clock::Clock,
 };
@@ -95,8 +98,8 @@ pub struct Ingest {
     admission: Admission,
     seats: LaneSeats,
     lanes: Vec<Entrance<Submission>>,
-    storage: Arc<dyn IngestStorage>,
-    ledger: Arc<dyn StreamLedger>,
+    storage: Arc<MySqlStorage>,
+    ledger: Arc<MySqlLedger>,
     openings: Openings,
     facts: StorageFacts,
     books: Arc<Books>,
@@ -116,7 +119,7 @@ impl Ingest {
     /// When a loader cannot be opened.
     pub async fn start(
         settings: IngestSettings,
-        storage: Arc<dyn IngestStorage>,
+        storage: Arc<MySqlStorage>,
         clock: &Arc<Clock>,
         tasks: &Supervisor,
     ) -> Result<Self, RepositoryError> {

@@ -20,7 +20,7 @@ pub use self::{
 };
 use crate::{
     model::Limits,
-    repository::{LedgerReader, ReadingStore},
+    repository::mysql::{MySqlLedgerReader, MySqlReadings},
     usecase::ingest::Ingest,
 };
 
@@ -40,11 +40,11 @@ pub struct ManageSettings {
 /// The stored readings, once for each kind of work: none takes the connections of another.
 pub struct Stores {
     /// Pages that are as much work as they bring rows.
-    pub pages: Arc<dyn ReadingStore>,
-    pub heavy: Arc<dyn ReadingStore>,
-    pub exports: Arc<dyn ReadingStore>,
-    pub changes: Arc<dyn ReadingStore>,
-    pub ledger: Arc<dyn LedgerReader>,
+    pub pages: Arc<MySqlReadings>,
+    pub heavy: Arc<MySqlReadings>,
+    pub exports: Arc<MySqlReadings>,
+    pub changes: Arc<MySqlReadings>,
+    pub ledger: Arc<MySqlLedgerReader>,
 }
 
 /// Queries and changes stored readings.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::repository::{QuarantineKeeper, QuarantineLimits};
+use crate::repository::{QuarantineLimits, mysql::MySqlQuarantine};
 
 /// Between looks at the quarantine.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const SLICE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Removes rejections beyond the limits until the service drains.
 pub async fn keep_quarantine(
-    keeper: Arc<dyn QuarantineKeeper>,
+    keeper: Arc<MySqlQuarantine>,
     limits: QuarantineLimits,
     draining: CancellationToken,
 ) {
@@ -32,7 +32,7 @@ pub async fn keep_quarantine(
     }
 }
 
-async fn pass(keeper: &dyn QuarantineKeeper, limits: QuarantineLimits) {
+async fn pass(keeper: &MySqlQuarantine, limits: QuarantineLimits) {
     let mut removed = 0;
     loop {
         match keeper.trim(limits, SLICE_ROWS).await {

@@ -11,7 +11,7 @@ use crate::{
         Bucket, BucketKey, IdPair, Latest, Order, Place, QuarantineKey, QuarantineOf, Quarantined,
         Selection, StoredReading, StreamStanding,
     },
-    repository::{AggregateQuery, ReadingStore, RepositoryError},
+    repository::{AggregateQuery, RepositoryError, mysql::MySqlReadings},
 };
 
 /// Rows of one statement of an export.
@@ -196,7 +196,7 @@ impl Export {
 }
 
 async fn page(
-    store: &dyn ReadingStore,
+    store: &MySqlReadings,
     selection: &Selection,
     order: Order,
     from: Place,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::TimeSpan,
-    repository::{Partition, PartitionChange, PartitionPass, RepositoryError, Split},
+    repository::{Partition, PartitionChange, RepositoryError, Split, mysql::PartitionPass},
 };
 
 /// Where no more of many readings came for so long, partitions for now are not made any more.
@@ -30,7 +30,7 @@ impl PartitionManager {
     /// Makes partitions where many readings arrive.
     pub(super) async fn cover(
         &self,
-        pass: &mut dyn PartitionPass,
+        pass: &mut PartitionPass,
         partitions: &[Partition],
         newest: Newest,
         width: TimeSpan,
@@ -84,7 +84,7 @@ impl PartitionManager {
     /// Divides one partition, unless that would take too long or make too many.
     async fn make(
         &self,
-        pass: &mut dyn PartitionPass,
+        pass: &mut PartitionPass,
         known: &[Partition],
         mut split: Split,
         width: TimeSpan,
@@ -137,7 +137,7 @@ impl PartitionManager {
     /// Before the catch-all is divided: says what is going to be moved, and fences off what would be in the way again.
     async fn announce(
         &self,
-        pass: &mut dyn PartitionPass,
+        pass: &mut PartitionPass,
         split: &mut Split,
         rows: u64,
         width: TimeSpan,
@@ -161,7 +161,7 @@ impl PartitionManager {
     /// Tries to alter the table, with pauses in which the lanes catch up.
     pub(super) async fn alter(
         &self,
-        pass: &mut dyn PartitionPass,
+        pass: &mut PartitionPass,
         change: &PartitionChange,
     ) -> Result<(), RepositoryError> {
         let failures = lock(&self.gauge).failures as usize;

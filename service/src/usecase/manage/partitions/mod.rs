@@ -38,7 +38,10 @@ use self::{
 pub use self::{retention::Retention, width::WidthSetting};
 use crate::{
     model::TimeSpan,
-    repository::{Partition, PartitionChange, PartitionPass, PartitionStore, RepositoryError},
+    repository::{
+        Partition, PartitionChange, RepositoryError,
+        mysql::{MySqlPartitions, PartitionPass},
+    },
     usecase::clock::{Clock, Hold, Now},
 };
 
@@ -101,7 +104,7 @@ pub enum PassOutcome {
 
 /// Keeps the partitions of one database. Several instances may do so at once.
 pub struct PartitionManager {
-    store: Arc<dyn PartitionStore>,
+    store: Arc<MySqlPartitions>,
     clock: Arc<Clock>,
     settings: PartitionSettings,
     figures: Mutex<PartitionFigures>,
@@ -134,7 +137,7 @@ impl Gauge {
 impl PartitionManager {
     #[must_use]
     pub fn new(
-        store: Arc<dyn PartitionStore>,
+        store: Arc<MySqlPartitions>,
         clock: Arc<Clock>,
         settings: PartitionSettings,
     ) -> Self {
@@ -213,12 +216,12 @@ impl PartitionManager {
             debug!("another instance sees to the partitions");
             return Ok(PassOutcome::Skipped);
         };
-        let ended = self.work(pass.as_mut(), now).await;
+        let ended = self.work(&mut pass, now).await;
         pass.end().await;
         ended.map(|()| PassOutcome::Done)
     }
 
-    async fn work(&self, pass: &mut dyn PartitionPass, now: Now) -> Result<(), RepositoryError> {
+    async fn work(&self, pass: &mut PartitionPass, now: Now) -> Result<(), RepositoryError> {
         let now_us = now.now_us;
         let partitions = pass.partitions().await?;
         let newest = newest(pass, &partitions, now_us + FUTURE_US).await?;
@@ -233,7 +236,7 @@ impl PartitionManager {
 
     async fn width(
         &self,
-        pass: &mut dyn PartitionPass,
+        pass: &mut PartitionPass,
         partitions: &[Partition],
         dense: Option<Front>,
     ) -> Result<TimeSpan, RepositoryError> {
@@ -268,7 +271,7 @@ impl PartitionManager {
 
     async fn retain(
         &self,
-        pass: &mut dyn PartitionPass,
+        pass: &mut PartitionPass,
         now_us: Result<i64, Hold>,
     ) -> Result<(), RepositoryError> {
         // Why it waits, the clock says.
@@ -313,7 +316,7 @@ impl PartitionManager {
 
     async fn report(
         &self,
-        pass: &mut dyn PartitionPass,
+        pass: &mut PartitionPass,
         at_us: i64,
         width: TimeSpan,
     ) -> Result<(), RepositoryError> {
@@ -353,7 +356,7 @@ struct Newest {
 }
 
 async fn newest(
-    pass: &mut dyn PartitionPass,
+    pass: &mut PartitionPass,
     partitions: &[Partition],
     end_us: i64,
 ) -> Result<Newest, RepositoryError> {
@@ -370,7 +373,7 @@ async fn newest(
 }
 
 async fn front(
-    pass: &mut dyn PartitionPass,
+    pass: &mut PartitionPass,
     partitions: &[Partition],
     at_us: i64,
 ) -> Result<Front, RepositoryError> {
@@ -387,10 +390,7 @@ async fn front(
 
 /// The readings in a partition: counted as long as that is quick, estimated beyond. Right after a partition was divided
 /// the estimate may be nothing, so the count is the least.
-async fn count(
-    pass: &mut dyn PartitionPass,
-    partition: &Partition,
-) -> Result<u64, RepositoryError> {
+async fn count(pass: &mut PartitionPass, partition: &Partition) -> Result<u64, RepositoryError> {
     let counted = pass.count_up_to(&partition.name, COUNTED_ROWS).await?;
     if counted < COUNTED_ROWS {
         return Ok(counted);

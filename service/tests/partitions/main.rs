@@ -1,6 +1,7 @@
 //! The partition manager, against real MariaDB and real MySQL. `common/engines.rs` says which those are.
 
-#[path = "common/mod.rs"]
+mod clocks;
+#[path = "../common/mod.rs"]
 #[allow(
     dead_code,
     unused_macros,
@@ -8,6 +9,7 @@
     reason = "shared with tests that need more of it"
 )]
 mod common;
+mod ingestion;
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,9 +42,6 @@ use common::{
 on_each_engine! {
     partitions_are_made_ahead_on_a_fresh_table,
     an_empty_or_idle_table_gets_no_more_partitions,
-    a_device_with_a_random_clock_gets_no_partitions,
-    a_stray_reading_does_not_lead_partitions_away,
-    a_clock_that_has_jumped_drops_nothing_before_it_is_confirmed,
     readings_in_the_catch_all_get_partitions,
     readings_of_an_unmanaged_table_get_partitions,
     a_crowd_from_the_far_future_is_not_copied_again,
@@ -50,10 +49,6 @@ on_each_engine! {
     the_width_follows_the_rate,
     retention_drops_exactly_the_old,
     two_managers_at_once_do_no_harm,
-    a_transaction_that_runs_on_is_not_waited_for,
-    a_stream_goes_on_while_partitions_are_made_and_dropped,
-    a_backlog_gets_partitions_as_it_begins_to_stream_in,
-    readings_ahead_of_now_get_partitions_of_their_width,
     the_layout_seed_has_no_partitions_to_drop,
 }
 
@@ -219,129 +214,6 @@ async fn an_empty_or_idle_table_gets_no_more_partitions(database: Database) {
     assert_eq!(partitions(&database).await, made);
 }
 
-/// Readings of devices whose clocks are wrong, anywhere between 1971 and tomorrow, through the front door; and of some
-/// whose clocks are right.
-async fn a_device_with_a_random_clock_gets_no_partitions(database: Database) {
-    const CALLS: u64 = 50;
-    const READINGS: u64 = 10;
-    let service = Service::start_with(&database, |settings| {
-        settings.partitions.interval_s = Some(1);
-        settings.partitions.alter_share = Some(1.0);
-    })
-    .await;
-    let before = partitions(&database).await.len();
-    let mut client = service.client().await;
-    let end_us = chrono::Utc::now().timestamp_micros() + DAY_US / 2;
-    let mut random = 1_u64;
-    for _ in 0..CALLS {
-        let readings = (0..READINGS).map(|n| {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            let wrong_us = 365 * DAY_US + (random >> 8) as i64 % (end_us - 365 * DAY_US);
-            let right_us = chrono::Utc::now().timestamp_micros();
-            SensorReading {
-                timestamp_us: Some(if n % 2 == 0 { wrong_us } else { right_us }),
-                ..readings::reading(n)
-            }
-        });
-        let batch = SensorBatch {
-            readings: readings.collect(),
-            position: None,
-        };
-        let reply = client.send_sensor_batch(batch).await.expect("stored");
-        assert_eq!(reply.into_inner().committed, READINGS);
-        // The manager looks meanwhile, early if it finds a reason.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let after = partitions(&database).await.len();
-    assert!(after <= before + 10, "{before} partitions, then {after}");
-    assert_eq!(inventory(&database).await.0, CALLS * READINGS);
-    service.close().await;
-}
-
-/// Beside it, where the many readings of a stream are, partitions are made all the same.
-async fn a_stray_reading_does_not_lead_partitions_away(database: Database) {
-    let manager = manager(&database, minutely()).await;
-    manager.pass_at(NOW_US).await.expect("passes");
-    store(&database, 1, 20_000, NOON, "50000").await;
-    store(&database, 50_001, 5, "2026-06-02 11:00:00", "1").await;
-    manager
-        .pass_at(NOW_US + 15 * MINUTE_US)
-        .await
-        .expect("passes");
-    let names = names(&database).await;
-    assert!(names.contains(&"p20260601_122000".to_owned()), "{names:?}");
-    assert!(
-        !names.iter().any(|name| name.starts_with("p20260602")),
-        "{names:?}"
-    );
-}
-
-/// The service was away for 400 days, says the clock; nobody can tell from that whether it is right.
-async fn a_clock_that_has_jumped_drops_nothing_before_it_is_confirmed(database: Database) {
-    let start_us = chrono::Utc::now().timestamp_micros();
-    drop(manager(&database, minutely()).await);
-    let old_us = start_us - 400 * DAY_US;
-    database
-        .run(&format!(
-            "INSERT INTO retention_clock VALUES (1, {old_us}, NULL, 0, UTC_TIMESTAMP(6))"
-        ))
-        .await;
-    let at = |at_us| {
-        let at = DateTime::from_timestamp_micros(at_us).expect("a time");
-        at.format("%Y-%m-%d %H:%M:%S").to_string()
-    };
-    store(
-        &database,
-        900_000_000,
-        3_000,
-        &at(old_us - DAY_US),
-        "1000000",
-    )
-    .await;
-    let service = Service::start_with(&database, |settings| {
-        settings.partitions.retention = Some("30d".parse().expect("a retention"));
-        settings.partitions.interval_s = Some(1);
-    })
-    .await;
-    let waits = || async {
-        let partitions = service.readiness().await["partitions"].clone();
-        partitions["retention_waits"].as_str().map(str::to_owned)
-    };
-    let reason = waits().await.expect("it waits");
-    assert!(reason.contains("the clock has jumped ahead"), "{reason}");
-    // What is young by the time that was believed is taken, and stays.
-    let young = SensorReading {
-        timestamp_us: Some(old_us - 10 * DAY_US),
-        ..readings::reading(1)
-    };
-    let mut client = service.client().await;
-    client.send_sensor_reading(young).await.expect("stored");
-    let old = SensorReading {
-        timestamp_us: Some(old_us - 31 * DAY_US),
-        ..readings::reading(2)
-    };
-    let refused = client.send_sensor_reading(old).await;
-    let reason = refused.expect_err("rejected").message().to_owned();
-    assert!(reason.contains("partitions.retention (30d)"), "{reason}");
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(inventory(&database).await.0, 3_001);
-    assert_eq!(service.readiness().await["partitions"]["dropped"], 0);
-
-    let api = format!("http://{}/retention/confirm", service.rest);
-    let answer = reqwest::Client::new()
-        .put(api)
-        .send()
-        .await
-        .expect("answers");
-    assert_eq!(answer.status(), 200);
-    let gone = || async { inventory(&database).await.0 == 0 };
-    until("the old partitions are dropped", gone).await;
-    assert_eq!(waits().await, None);
-    service.close_after_deletes().await;
-}
-
 async fn readings_in_the_catch_all_get_partitions(database: Database) {
     let manager = manager(&database, minutely()).await;
     manager.pass_at(NOW_US).await.expect("passes");
@@ -480,171 +352,6 @@ async fn two_managers_at_once_do_no_harm(database: Database) {
         );
     }
     assert!(done >= 8, "{done}");
-}
-
-async fn a_transaction_that_runs_on_is_not_waited_for(database: Database) {
-    let manager = Arc::new(manager(&database, minutely()).await);
-    let mut reader = database.connect().await;
-    reader
-        .query_drop("START TRANSACTION")
-        .await
-        .expect("begins");
-    reader
-        .query_drop("SELECT COUNT(*) FROM sensor_readings")
-        .await
-        .expect("reads");
-    let passing = tokio::spawn({
-        let manager = manager.clone();
-        async move { manager.pass_at(NOW_US).await }
-    });
-    let (mut slowest, mut stored) = (Duration::ZERO, 0_u64);
-    while !passing.is_finished() {
-        let began = Instant::now();
-        stored += 1;
-        let one = format!("({stored}, 0, 't', 0, 's', '{NOON}')");
-        database
-            .run(&format!("INSERT INTO sensor_readings VALUES {one}"))
-            .await;
-        slowest = slowest.max(began.elapsed());
-    }
-    let ended = passing.await.expect("no panic");
-    assert!(
-        matches!(ended, Err(RepositoryError::Contention(_))),
-        "{ended:?}"
-    );
-    // MariaDB makes them wait for 4 s: twice the longest patience of a pass.
-    assert!(slowest < Duration::from_secs(15), "{slowest:?}");
-    assert!(manager.figures().failure.is_some());
-
-    reader.query_drop("COMMIT").await.expect("ends");
-    manager.pass_at(NOW_US).await.expect("passes");
-    assert_eq!(manager.figures().failure, None);
-    assert_eq!(inventory(&database).await.0, stored);
-}
-
-/// Readings of one message, and the time between two of them: the stream's clock runs two hundred times too fast, so
-/// that it leaves its partitions behind and overtakes those ahead.
-const MESSAGE: u64 = 2_000;
-const STEP_US: i64 = 10_000;
-
-async fn a_stream_goes_on_while_partitions_are_made_and_dropped(database: Database) {
-    let start_us = chrono::Utc::now().timestamp_micros();
-    drop(manager(&database, minutely()).await);
-    let old = DateTime::from_timestamp_micros(start_us - DAY_US).expect("a time");
-    let old = old.format("%Y-%m-%d %H:%M:%S").to_string();
-    store(&database, 900_000_000, 3_000, &old, "1000000").await;
-    let service = Service::start_with(&database, |settings| {
-        settings.partitions.width = Some("1m".parse().expect("a width"));
-        settings.partitions.retention = Some("2h".parse().expect("a retention"));
-        settings.partitions.interval_s = Some(1);
-        settings.partitions.alter_share = Some(1.0);
-    })
-    .await;
-    let mut client = service.client().await;
-    let at = service.open("gate").await;
-    let mut call = AckedCall::resume(&mut client, "gate", &at).await;
-    let made = |n: u64| SensorReading {
-        timestamp_us: Some(start_us + n as i64 * STEP_US),
-        ..readings::reading(n)
-    };
-    let until_us = Instant::now() + Duration::from_secs(12);
-    let (mut sent, mut slowest) = (0, Duration::ZERO);
-    while Instant::now() < until_us {
-        let began = Instant::now();
-        let message = (sent..sent + MESSAGE).map(made).collect();
-        call.send(readings::rows(message)).await;
-        sent += MESSAGE;
-        call.until_acked(sent).await;
-        slowest = slowest.max(began.elapsed());
-    }
-    call.finish().await;
-    let ancient = format!(
-        "sensor_readings WHERE id BETWEEN 900000000 AND 900002999 AND ts < '{old}' + INTERVAL 2 HOUR"
-    );
-    let dropped = || async { database.count(&ancient).await == 0 };
-    until("the old partitions are dropped", dropped).await;
-    let partitions = service.readiness().await["partitions"].clone();
-    println!("{sent} readings, slowest acknowledgement {slowest:?}: {partitions}");
-    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
-
-    // All there, each once, and nothing of the old.
-    let stored = database.stored().await;
-    let stored = stored.iter().map(|each| &each.reading);
-    let all: Vec<_> = (0..sent).map(made).collect();
-    readings::assert_same(stored, &all);
-    service.close().await;
-}
-
-/// Between two looks at the partitions passes a minute: what is made before, is made because of the readings.
-async fn a_backlog_gets_partitions_as_it_begins_to_stream_in(database: Database) {
-    let service = Service::start_with(&database, |settings| {
-        settings.partitions.width = Some("1m".parse().expect("a width"));
-        settings.partitions.interval_s = Some(60);
-        settings.partitions.alter_share = Some(1.0);
-    })
-    .await;
-    let mut client = service.client().await;
-    let at = service.open("backlog").await;
-    let mut call = AckedCall::resume(&mut client, "backlog", &at).await;
-    let mut sent = 0;
-    // A backlog of last year, and one that is older still.
-    for start_us in [NOW_US - 365 * DAY_US, NOW_US - 400 * DAY_US] {
-        let expected = DateTime::from_timestamp_micros(start_us + 3 * MINUTE_US).expect("a time");
-        let expected = expected.format("p%Y%m%d_%H%M00").to_string();
-        let made = || async { names(&database).await.contains(&expected) };
-        let until_us = Instant::now() + Duration::from_secs(30);
-        while !made().await && Instant::now() < until_us {
-            let message = (sent..sent + MESSAGE).map(|n| SensorReading {
-                timestamp_us: Some(start_us),
-                ..readings::reading(n)
-            });
-            call.send(readings::rows(message.collect())).await;
-            sent += MESSAGE;
-            call.until_acked(sent).await;
-        }
-        assert!(made().await, "{expected}: {:?}", names(&database).await);
-    }
-    call.finish().await;
-    assert_eq!(inventory(&database).await.0, sent);
-    assert_eq!(
-        service.readiness().await["partitions"]["failure"],
-        serde_json::Value::Null
-    );
-    service.close().await;
-}
-
-/// What a fresh table got is for now; many readings that arrive a little ahead of that get partitions before the next look
-/// is due.
-async fn readings_ahead_of_now_get_partitions_of_their_width(database: Database) {
-    let storage = storage(&database, Layout::Partitioned).await;
-    let now = chrono::Utc::now();
-    let old = now - chrono::Duration::hours(2);
-    let old = old.format("%Y-%m-%d %H:%M:%S").to_string();
-    store(&database, 1, 1, &old, "0").await;
-    let config = PartitionConfig {
-        interval_s: 60,
-        ..config("auto", "none")
-    };
-    let store = storage.partitions().expect("it has partitions");
-    let manager =
-        PartitionManager::new(store, clock(&storage), config.settings().expect("enabled"));
-    let manager = Arc::new(manager);
-    let place = now + chrono::Duration::minutes(20);
-    let events = CommitEvents::default();
-    let draining = CancellationToken::new();
-    manager.pass().await.expect("passes");
-    let running = tokio::spawn(manager.clone().run(events.subscribe(), draining.clone()));
-    events.send(CommitEvent {
-        rows: 20_000,
-        times_us: vec![place.timestamp_micros()],
-    });
-    let next = place + chrono::Duration::minutes(1);
-    let end = next.format("p%Y%m%d_%H%M00").to_string();
-    let made = || async { names(&database).await.contains(&end) };
-    until("the place has its partition", made).await;
-    draining.cancel();
-    running.await.expect("no panic");
-    assert_eq!(manager.figures().failure, None);
 }
 
 async fn the_layout_seed_has_no_partitions_to_drop(database: Database) {
