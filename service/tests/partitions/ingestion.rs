@@ -159,11 +159,12 @@ async fn readings_ahead_of_now_get_partitions_of_their_width(database: Database)
         PartitionManager::new(store, clock(&storage), config.settings().expect("enabled"));
     let manager = Arc::new(manager);
     let place = now + chrono::Duration::minutes(20);
-    let events = CommitEvents::default();
+    let events = BatchEvents::default();
     let draining = CancellationToken::new();
     manager.pass().await.expect("passes");
     let running = tokio::spawn(manager.clone().run(events.subscribe(), draining.clone()));
-    events.send(CommitEvent {
+    events.send(BatchEvent {
+        stage: Stage::Sealed,
         rows: 20_000,
         times_us: vec![place.timestamp_micros()],
     });

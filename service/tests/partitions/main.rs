@@ -24,7 +24,7 @@ use sluicegate::{
     },
     usecase::{
         clock::{Clock, TimeSettings},
-        ingest::{CommitEvent, CommitEvents},
+        ingest::{BatchEvent, BatchEvents, Stage},
         manage::partitions::{PartitionManager, PartitionSettings, PassOutcome},
     },
 };

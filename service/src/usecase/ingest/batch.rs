@@ -9,7 +9,7 @@ use super::{
     admission::{self, Room},
     columns::{ColumnReadings, Columns, ROW_BYTES, Readings, Rows, SeriesTexts},
     dictionary::Dictionary,
-    events::CommitEvent,
+    events::{BatchEvent, Stage},
     pace::cost_rows,
     seal::Order,
     session::{Owner, Session},
@@ -318,6 +318,15 @@ impl OpenBatch {
         parts.map(|(part, session)| (session.owner(), part.readings))
     }
 
+    /// What others may know of it, once it is in order.
+    fn event(&self, stage: Stage) -> BatchEvent {
+        let arrivals = self.order.arrivals();
+        BatchEvent::of(stage, self.columns.rows(), |position| {
+            let arrival = arrivals.get(position as usize).copied().unwrap_or(position);
+            self.columns.timestamp_us[arrival as usize]
+        })
+    }
+
     /// Puts the rows into the order of the primary key and closes the batch.
     pub(super) fn seal(mut self, number: Seq, by_time: bool) -> SealedBatch {
         if by_time {
@@ -374,6 +383,11 @@ impl SealedBatch {
         self.content.readings()
     }
 
+    /// What others may know of it.
+    pub(super) fn event(&self, stage: Stage) -> BatchEvent {
+        self.content.event(stage)
+    }
+
     /// Turns into a committed batch, which needs to know what became of each part.
     pub(super) fn commit(self, outcomes: Vec<PartOutcome>) -> CommittedBatch {
         CommittedBatch {
@@ -427,13 +441,8 @@ pub(super) struct CommittedBatch {
 
 impl CommittedBatch {
     /// What others may know of it.
-    pub(super) fn event(&self) -> CommitEvent {
-        let columns = &self.content.columns;
-        let arrivals = self.content.order.arrivals();
-        CommitEvent::of(columns.rows(), |position| {
-            let arrival = arrivals.get(position as usize).copied().unwrap_or(position);
-            columns.timestamp_us[arrival as usize]
-        })
+    pub(super) fn event(&self) -> BatchEvent {
+        self.content.event(Stage::Committed)
     }
 
     /// Of each part: its owner, how many readings it had, and whether the database refused any of them.

@@ -26,7 +26,7 @@ use super::{
     columns::Readings,
     dictionaries::Dictionaries,
     dictionary::Dictionary,
-    events::CommitEvents,
+    events::BatchEvents,
     intake::{Door, Intake},
     loading::Settled,
     pace::Pace,
@@ -91,7 +91,7 @@ pub(super) struct Telltale {
     pub(super) oldest_ms: Arc<AtomicU64>,
     pub(super) started: Instant,
     /// Hears of each batch that is committed.
-    pub(super) events: CommitEvents,
+    pub(super) events: BatchEvents,
     pub(super) busy: Arc<Busy>,
 }
 
@@ -262,10 +262,9 @@ impl Lane {
         }
         let most = self.settings.max_batch_rows;
         let shared = self.shared_at.is_some_and(|at| at.elapsed() < SHARED_FOR);
-        let limit = if shared {
-            self.pace.shared_rows(most)
-        } else {
-            most
+        let limit = match shared {
+            true => self.pace.shared_rows(most),
+            false => self.pace.lone_rows(most),
         };
         match self.main.open.cost_rows() {
             cost if cost < limit - limit / KEPT_SHARE => Some(Door::Open),

@@ -14,6 +14,7 @@ use super::{
     batch::{CommittedBatch, OpenBatch, SealedBatch},
     batch_size::BatchSize,
     books::Books,
+    events::{BatchEvents, Stage},
     lane_state::{LaneActivity, LaneTelltale},
     session::Owner,
 };
@@ -72,6 +73,8 @@ pub(super) struct Driver {
     pub(super) batches: mpsc::Receiver<OpenBatch>,
     pub(super) settled: mpsc::Sender<Settled>,
     pub(super) books: Arc<Books>,
+    /// Hears of each batch before it is loaded.
+    pub(super) events: BatchEvents,
     pub(super) telltale: LaneTelltale,
 }
 
@@ -160,6 +163,7 @@ impl Driver {
         };
         let number = loader.committed_batch().plus(1);
         let batch = Arc::new(batch.seal(number, self.by_time));
+        self.events.tell(|| batch.event(Stage::Sealed));
         let mut attempt = 0;
         let loaded = loop {
             let (refusal, reason) = match loader.load(batch.clone(), self.refused_max).await {

@@ -51,7 +51,7 @@ pub use self::{
     books::{Books, Figures},
     columns::{ColumnReadings, ROOM_OF_READING_BYTES, Readings},
     error::IngestError,
-    events::{CommitEvent, CommitEvents},
+    events::{BatchEvent, BatchEvents, Stage},
     inflow::{Inflow, Rejections, Summary},
     lane_state::{LaneActivity, LaneState},
     session::{Progress, RejectionNote},
@@ -107,7 +107,7 @@ pub struct Ingest {
     /// Of each lane, and of the slow one beside it.
     activities: Vec<[LaneTelltale; 2]>,
     started: Instant,
-    events: CommitEvents,
+    events: BatchEvents,
     /// Cancelled when a long-lived task is gone: what waits for it would wait for ever.
     failed: CancellationToken,
 }
@@ -126,7 +126,7 @@ impl Ingest {
         let facts = storage.facts().clone();
         let books = Arc::new(Books::default());
         let started = Instant::now();
-        let events = CommitEvents::default();
+        let events = BatchEvents::default();
         let lane_settings = LaneSettings {
             linger: settings.linger,
             max_batch_rows: settings.max_batch_rows,
@@ -153,6 +153,7 @@ impl Ingest {
                     batches: waiting,
                     settled,
                     books: books.clone(),
+                    events: events.clone(),
                     telltale: telltale.clone(),
                 };
                 let of = if slow { "slow lane" } else { "lane" };
@@ -210,9 +211,9 @@ impl Ingest {
         })
     }
 
-    /// Tells of batches that are committed.
+    /// Tells of batches on their way into the table.
     #[must_use]
-    pub fn events(&self) -> &CommitEvents {
+    pub fn events(&self) -> &BatchEvents {
         &self.events
     }
 

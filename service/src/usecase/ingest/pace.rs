@@ -19,16 +19,22 @@ pub(super) fn cost_rows(rows: usize, rejections: usize) -> usize {
     rows + rejections * ROWS_OF_REJECTION
 }
 
+/// A lane begins with small loads, each at most so many times as large as the one before: who prepares the table for a
+/// backlog that begins should not wait for a large one, nor find it in the way.
+const GROWTH: usize = 4;
+
 /// The rate at which a lane's loads go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     rows_per_s: f64,
+    last_rows: usize,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         Self {
             rows_per_s: FIRST_ROWS_PER_S,
+            last_rows: 0,
         }
     }
 }
@@ -36,6 +42,7 @@ impl Default for Pace {
 impl Pace {
     /// Takes note of a load. Small ones say nothing of rows: they spend their time on the transaction.
     pub(super) fn note(&mut self, cost_rows: usize, took: Duration) {
+        self.last_rows = cost_rows;
         if cost_rows < ROWS_MIN / 2 || took.is_zero() {
             return;
         }
@@ -43,10 +50,15 @@ impl Pace {
         self.rows_per_s += WEIGHT * (rows_per_s - self.rows_per_s);
     }
 
+    /// Rows of a load that nobody waits for, `most` at most.
+    pub(super) fn lone_rows(&self, most: usize) -> usize {
+        (self.last_rows * GROWTH).max(ROWS_MIN).min(most)
+    }
+
     /// Rows of a load that others wait for, `most` at most.
     pub(super) fn shared_rows(&self, most: usize) -> usize {
         let rows = self.rows_per_s * SHARED_LOAD.as_secs_f64();
-        (rows as usize).max(ROWS_MIN).min(most)
+        (rows as usize).max(ROWS_MIN).min(self.lone_rows(most))
     }
 }
 
@@ -57,9 +69,12 @@ mod tests {
     #[test]
     fn a_shared_load_is_as_large_as_its_time_allows() {
         let mut pace = Pace::default();
+        assert_eq!(pace.lone_rows(250_000), ROWS_MIN);
         for _ in 0..50 {
             pace.note(100_000, Duration::from_millis(500));
         }
+        assert_eq!(pace.lone_rows(1_000_000), 400_000);
+        assert_eq!(pace.lone_rows(250_000), 250_000);
         assert!((23_900..=24_000).contains(&pace.shared_rows(250_000)));
         assert_eq!(pace.shared_rows(10_000), 10_000, "no more than a batch");
         // A database that stood still for a minute, and rows that say nothing.

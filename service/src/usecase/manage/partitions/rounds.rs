@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{FUTURE_US, PartitionManager, lock, plan};
-use crate::usecase::ingest::CommitEvent;
+use crate::usecase::ingest::{BatchEvent, Stage};
 
 /// Longest pause between passes when the table cannot be altered, in intervals.
 const BACKOFF_MAX: u32 = 6;
@@ -25,7 +25,7 @@ impl PartitionManager {
     /// was made for them: a backlog, or a jump in time. While they are not too many, to make room for the others is cheap.
     pub async fn run(
         self: Arc<Self>,
-        mut events: Receiver<Arc<CommitEvent>>,
+        mut events: Receiver<Arc<BatchEvent>>,
         draining: CancellationToken,
     ) {
         let mut early_from = Instant::now();
@@ -54,29 +54,37 @@ impl PartitionManager {
 
     /// Listens until many readings arrive in a place that is not prepared. Never ends when the last pass failed: the table
     /// is busy.
-    async fn surprise(&self, events: &mut Receiver<Arc<CommitEvent>>, mut from: Instant) {
+    async fn surprise(&self, events: &mut Receiver<Arc<BatchEvent>>, mut from: Instant) {
+        let mut heard = false;
         loop {
-            match events.recv().await {
-                Ok(event) => self.hear(&event),
-                Err(RecvError::Lagged(_)) => continue,
-                Err(RecvError::Closed) => std::future::pending().await,
+            tokio::select! {
+                event = events.recv() => match event {
+                    Ok(event) => {
+                        self.hear(&event);
+                        heard = true;
+                    }
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => std::future::pending().await,
+                },
+                () = tokio::time::sleep_until(from), if heard => {
+                    if lock(&self.gauge).failures == 0 && self.is_surprised() {
+                        return;
+                    }
+                    heard = false;
+                    from = Instant::now() + CHECK_PAUSE;
+                }
             }
-            let now = Instant::now();
-            if now < from || lock(&self.gauge).failures > 0 {
-                continue;
-            }
-            if self.is_surprised() {
-                return;
-            }
-            from = now + CHECK_PAUSE;
         }
     }
 
-    fn hear(&self, event: &CommitEvent) {
+    fn hear(&self, event: &BatchEvent) {
         let now = Instant::now();
         let mut gauge = lock(&self.gauge);
         gauge.live_at = Some(now);
-        gauge.volumes.take(event, now);
+        // Before it is loaded: a table is altered in no time while its readings wait, and in seconds once they are in it.
+        if event.stage == Stage::Sealed {
+            gauge.volumes.take(event, now);
+        }
     }
 
     fn is_surprised(&self) -> bool {

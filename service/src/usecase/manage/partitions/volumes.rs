@@ -1,4 +1,4 @@
-//! Where in time many readings arrive, from what committed batches tell. Partitions follow volume: a single device whose
+//! Where in time many readings arrive, from what batches tell. Partitions follow volume: a single device whose
 //! clock is wrong, however often it sends, never gets one of its own.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use super::plan::{self, Bounds};
-use crate::{model::TimeSpan, usecase::ingest::CommitEvent};
+use crate::{model::TimeSpan, usecase::ingest::BatchEvent};
 
 /// Readings that count in full when they have just come, and half as much a minute later. So this is a burst, or 115 a
 /// second for some minutes.
@@ -62,7 +62,7 @@ impl Volume {
 }
 
 impl Volumes {
-    pub(super) fn take(&mut self, event: &CommitEvent, now: Instant) {
+    pub(super) fn take(&mut self, event: &BatchEvent, now: Instant) {
         self.fade(now);
         self.events += 1;
         for &at_us in &event.times_us {
@@ -159,13 +159,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::usecase::ingest::Stage;
 
     const NOW_US: i64 = 1_780_315_230_000_000;
     const HOUR_US: i64 = 3_600_000_000;
     const DAY_US: i64 = 24 * HOUR_US;
 
-    fn event(rows: u32, times_us: impl IntoIterator<Item = i64>) -> CommitEvent {
-        CommitEvent {
+    fn event(rows: u32, times_us: impl IntoIterator<Item = i64>) -> BatchEvent {
+        BatchEvent {
+            stage: Stage::Sealed,
             rows,
             times_us: times_us.into_iter().collect(),
         }
