@@ -127,29 +127,94 @@ impl Readiness {
                 ));
             }
         }
+        let trouble = |state: &LaneState| trouble(state, self.max_lag);
         reasons.extend(ingest.lanes().iter().filter_map(trouble));
         answer.is_ok()
     }
 }
 
 /// What keeps a lane from committing, unless that passes by itself in a moment.
-fn trouble(state: &LaneState) -> Option<String> {
-    let LaneActivity::Retrying {
-        since,
-        refusal,
-        reason,
-        ..
-    } = &state.activity
-    else {
-        return None;
+fn trouble(state: &LaneState, max_lag: Duration) -> Option<String> {
+    let (kind, lane) = match state.is_slow {
+        true => ("slow lane", state.lane),
+        false => ("lane", state.lane),
     };
-    if *refusal != Refusal::OfTheTable && since.elapsed() < RETRY_GRACE {
-        return None;
+    match &state.activity {
+        // How long readings wait in the others, their lag tells.
+        LaneActivity::Loading { since } if state.is_slow && since.elapsed() > max_lag => {
+            Some(format!(
+                "{kind} {lane} has been loading its batch for {} s, and ready.max_lag is {} s",
+                since.elapsed().as_secs(),
+                max_lag.as_secs()
+            ))
+        }
+        LaneActivity::Retrying {
+            since,
+            refusal,
+            reason,
+            ..
+        } if *refusal == Refusal::OfTheTable || since.elapsed() >= RETRY_GRACE => Some(format!(
+            "{kind} {lane} has tried for {} s to load its batch: {reason}",
+            since.elapsed().as_secs()
+        )),
+        _ => None,
     }
-    let kind = if state.is_slow { "slow lane" } else { "lane" };
-    Some(format!(
-        "{kind} {} has tried for {} s to load its batch: {reason}",
-        state.lane,
-        since.elapsed().as_secs()
-    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+
+    const MAX_LAG: Duration = Duration::from_secs(30);
+
+    fn state(is_slow: bool, activity: LaneActivity) -> LaneState {
+        LaneState {
+            lane: 1,
+            is_slow,
+            activity,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_lane_that_stands_still_is_told_as_well() {
+        let loading = state(
+            true,
+            LaneActivity::Loading {
+                since: Instant::now(),
+            },
+        );
+        assert_eq!(trouble(&loading, MAX_LAG), None);
+        advance(MAX_LAG + Duration::from_secs(1)).await;
+        let told = trouble(&loading, MAX_LAG);
+        assert_eq!(
+            told.as_deref(),
+            Some("slow lane 1 has been loading its batch for 31 s, and ready.max_lag is 30 s")
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_that_tries_again_is_told_at_once_where_somebody_has_to_mend_the_table() {
+        let retrying = |refusal| {
+            state(
+                false,
+                LaneActivity::Retrying {
+                    since: Instant::now(),
+                    attempt: 1,
+                    refusal,
+                    reason: "why".to_owned(),
+                },
+            )
+        };
+        let (of_the_table, passing) = (retrying(Refusal::OfTheTable), retrying(Refusal::Passing));
+        let told = trouble(&of_the_table, MAX_LAG);
+        assert_eq!(
+            told.as_deref(),
+            Some("lane 1 has tried for 0 s to load its batch: why")
+        );
+        assert_eq!(trouble(&passing, MAX_LAG), None);
+        advance(RETRY_GRACE).await;
+        assert!(trouble(&passing, MAX_LAG).is_some());
+    }
 }

@@ -1,6 +1,6 @@
 //! Strangers send, all at once and while the table is locked, what takes far more memory than it looks like: messages
 //! whose last byte is withheld, empty series and readings, first messages, full windows, calls without a message, and
-//! calls that are begun and cancelled. The process stays within its bound (P4), readings of others are answered as they
+//! calls that are begun and cancelled; and hundreds ask for exports of which they take nothing. The process stays within its bound (P4), readings of others are answered as they
 //! should be meanwhile, and afterwards everything is as before (P5, P6).
 
 use std::{net::SocketAddr, time::Duration};
@@ -9,9 +9,14 @@ use anyhow::{Context as _, Result};
 use mysql_async::prelude::Queryable as _;
 use prost::{Message as _, bytes::Bytes};
 use sluicegate_proto::v1::{
-    ColumnBatch, Series, StreamReadingsRequest, stream_readings_request::Message,
+    ColumnBatch, Series, StreamReadingsRequest, sensor_service_client::SensorServiceClient,
+    stream_readings_request::Message,
 };
-use tokio::time::sleep;
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpSocket, TcpStream},
+    time::sleep,
+};
 use tonic::Code;
 
 use crate::{
@@ -36,6 +41,11 @@ const MOST_MIB: f64 = 320.0;
 const BASE_US: i64 = 1_767_225_600_000_000;
 const WITHHELD: usize = 120;
 const FULL_WINDOWS: usize = 100;
+const EXPORTS: usize = 300;
+/// What is exported: some ten megabytes, more than sockets keep for a client that does not read.
+const EXPORTED: u32 = 60_000;
+/// For answers to fill what is there for them.
+const FILL: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     let rounds = lab.scale.times(10, 1);
@@ -46,19 +56,21 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         code == Code::Ok,
         "a single reading is answered with {code:?}"
     );
+    store(stack.service.grpc).await?;
     let at_rest_mib = stack.service.usage()?.resident_mib;
     let (mut calls, mut stored) = (0, 0);
     for _ in 0..rounds {
+        let exports = ask_for_exports(stack.service.rest).await?;
         let mut conn = stack.schema.connect().await?;
         conn.query_drop("LOCK TABLES sensor_readings WRITE").await?;
         let probe = Probe::start(stack.service.grpc);
         let mut crowd = Crowd::default();
         crowd.gather(stack.service.grpc).await?;
         sleep(Duration::from_secs(attack_s)).await;
-        calls += crowd.calls.len() as u32;
+        calls += (crowd.calls.len() + exports.len()) as u32;
         conn.query_drop("UNLOCK TABLES").await?;
         conn.disconnect().await?;
-        drop(crowd);
+        drop((crowd, exports));
         until(
             "nothing is in flight, and readings are stored",
             async || {
@@ -86,6 +98,35 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
         .figure("peak_mib", usage.peak_mib)
         .figure("resident_afterwards_mib", usage.resident_mib)
         .figure("innocent_readings_stored", f64::from(stored)))
+}
+
+/// Stores what is exported.
+async fn store(grpc: SocketAddr) -> Result<()> {
+    let mut client = SensorServiceClient::connect(format!("http://{grpc}")).await?;
+    let message = tokio_stream::once(columns(EXPORTED));
+    let summary = client.stream_readings(message).await?.into_inner();
+    hold!(
+        summary.committed == u64::from(EXPORTED),
+        "stored {summary:?}"
+    );
+    Ok(())
+}
+
+/// Asks for exports over connections whose clients keep next to nothing for themselves, and read nothing.
+async fn ask_for_exports(rest: SocketAddr) -> Result<Vec<TcpStream>> {
+    let (from, to) = (BASE_US / 1_000, BASE_US / 1_000 + 600_000);
+    let request =
+        format!("GET /sensor/time?from_time={from}&to_time={to} HTTP/1.1\r\nHost: {rest}\r\n\r\n");
+    let mut clients = Vec::new();
+    for _ in 0..EXPORTS {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(4_096)?;
+        let mut client = socket.connect(rest).await?;
+        client.write_all(request.as_bytes()).await?;
+        clients.push(client);
+    }
+    sleep(FILL).await;
+    Ok(clients)
 }
 
 /// Everybody who does it at once.

@@ -16,6 +16,7 @@ mod inflow;
 mod intake;
 mod lane;
 mod lane_state;
+mod lanes;
 mod loading;
 mod opening;
 mod pace;
@@ -24,25 +25,13 @@ mod session;
 mod slow;
 mod streams;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     admission::{Admission, Room},
-    batch_size::BatchSize,
-    busy::Busy,
-    intake::{Entrance, intake},
-    lane::{Lane, LaneSettings, LoaderLink, Submission, Telltale},
-    lane_state::LaneTelltale,
-    loading::{Driver, LoaderOf},
+    lanes::Lanes,
     opening::Openings,
     session::Session,
     streams::{LaneSeats, Lot},
@@ -85,28 +74,17 @@ const BATCH_NOTES: usize = 1_000;
 /// A lot of no more than this is small, bytes: about a thousand readings.
 const SMALL_LOT_BYTES: usize = 128 * 1024;
 
-/// Pieces of a batch of which a lane has yet to hear.
-const SETTLED_QUEUE: usize = 4;
-/// So many readings that only the database refuses are looked for in a batch. Who has more goes through the slow lane.
-const REFUSED_MAX: usize = 64;
-/// Readings of a batch of the slow lane: with all of them refused it takes about a second.
-const SLOW_READINGS: usize = 1_000;
-
 /// Takes readings in and says when they are durable.
 pub struct Ingest {
     settings: IngestSettings,
     admission: Admission,
     seats: LaneSeats,
-    lanes: Vec<Entrance<Submission>>,
+    lanes: Lanes,
     storage: Arc<MySqlStorage>,
     ledger: Arc<MySqlLedger>,
     openings: Openings,
     facts: StorageFacts,
     books: Arc<Books>,
-    oldest_ms: Vec<Arc<AtomicU64>>,
-    /// Of each lane, and of the slow one beside it.
-    activities: Vec<[LaneTelltale; 2]>,
-    started: Instant,
     events: BatchEvents,
     /// Cancelled when a long-lived task is gone: what waits for it would wait for ever.
     failed: CancellationToken,
@@ -125,74 +103,9 @@ impl Ingest {
     ) -> Result<Self, RepositoryError> {
         let facts = storage.facts().clone();
         let books = Arc::new(Books::default());
-        let started = Instant::now();
         let events = BatchEvents::default();
-        let lane_settings = LaneSettings {
-            linger: settings.linger,
-            max_batch_rows: settings.max_batch_rows,
-            dictionary_bytes: settings.dictionary_bytes / settings.lanes,
-            limits: facts.limits,
-        };
-        let mut activities = Vec::new();
-        let (mut lanes, mut oldest_ms, mut busy) = (Vec::new(), Vec::new(), Vec::new());
-        // The last one is the express lane.
-        for number in 0..=settings.lanes {
-            let drive = |loader, slow: bool, telltale: &LaneTelltale| {
-                let (batches, waiting) = mpsc::channel(1);
-                let (settled, told) = mpsc::channel(SETTLED_QUEUE);
-                let driver = Driver {
-                    loader,
-                    loader_of: LoaderOf {
-                        storage: storage.clone(),
-                        // Behind the express lane.
-                        number: number + if slow { settings.lanes + 1 } else { 0 },
-                    },
-                    by_time: facts.ordered_by_time,
-                    refused_max: if slow { usize::MAX } else { REFUSED_MAX },
-                    size: BatchSize::new(if slow { SLOW_READINGS } else { usize::MAX }),
-                    batches: waiting,
-                    settled,
-                    books: books.clone(),
-                    events: events.clone(),
-                    telltale: telltale.clone(),
-                };
-                let of = if slow { "slow lane" } else { "lane" };
-                tasks.start(format!("loader of {of} {number}"), driver.run());
-                LoaderLink {
-                    batches,
-                    settled: told,
-                }
-            };
-            let loader = storage.loader(number).await?;
-            let telltales = [LaneTelltale::new(), LaneTelltale::new()];
-            let (entrance, intake) = intake();
-            let oldest = Arc::new(AtomicU64::new(u64::MAX));
-            let is_busy = Arc::new(Busy::new());
-            let lane = Lane::new(
-                if number == settings.lanes {
-                    lane_settings.without_dictionaries()
-                } else {
-                    lane_settings
-                },
-                clock.clone(),
-                intake,
-                drive(Some(loader), false, &telltales[0]),
-                drive(None, true, &telltales[1]),
-                books.clone(),
-                Telltale {
-                    oldest_ms: oldest.clone(),
-                    started,
-                    events: events.clone(),
-                    busy: is_busy.clone(),
-                },
-            );
-            tasks.start(format!("lane {number}"), lane.run());
-            activities.push(telltales);
-            lanes.push(entrance);
-            oldest_ms.push(oldest);
-            busy.push(is_busy);
-        }
-        busy.truncate(settings.lanes);
+        let (lanes, busy) =
+            Lanes::start(&settings, &storage, clock, &books, &events, tasks).await?;
         Ok(Self {
             settings,
             admission: Admission::new(settings.budget_bytes),
@@ -203,9 +116,6 @@ impl Ingest {
             storage,
             facts,
             books,
-            oldest_ms,
-            activities,
-            started,
             events,
             failed: tasks.failed().clone(),
         })
@@ -246,7 +156,7 @@ impl Ingest {
             self.books.clone(),
             notes_limit,
         );
-        let line = self.lanes[session.seat.lane].line();
+        let line = self.lanes.line(session.seat.lane);
         Ok(Inflow::new(
             &self.books,
             line,
@@ -307,28 +217,13 @@ impl Ingest {
     /// Of each lane the age of its oldest reading that is not settled.
     #[must_use]
     pub fn lags(&self) -> Vec<Duration> {
-        let now = self.started.elapsed();
-        let lag = |at: u64| match at {
-            u64::MAX => Duration::ZERO,
-            at => now.saturating_sub(Duration::from_millis(at)),
-        };
-        self.oldest_ms
-            .iter()
-            .map(|at| lag(at.load(Ordering::Relaxed)))
-            .collect()
+        self.lanes.lags()
     }
 
     /// What the lanes are doing.
     #[must_use]
     pub fn lanes(&self) -> Vec<LaneState> {
-        let both = |(lane, telltales): (usize, &[LaneTelltale; 2])| {
-            [false, true].map(|is_slow| LaneState {
-                lane,
-                is_slow,
-                activity: telltales[usize::from(is_slow)].activity(),
-            })
-        };
-        self.activities.iter().enumerate().flat_map(both).collect()
+        self.lanes.states()
     }
 
     #[must_use]
