@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::repository::{QuarantineLimits, mysql::MySqlQuarantine};
+use crate::repository::{QuarantineLimits, RepositoryError, mysql::MySqlQuarantine};
 
 /// Between looks at the quarantine.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -16,13 +16,18 @@ const SLICE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Removes rejections beyond the limits until the service drains.
 pub async fn keep_quarantine(
-    keeper: Arc<MySqlQuarantine>,
+    quarantine: Arc<MySqlQuarantine>,
     limits: QuarantineLimits,
     draining: CancellationToken,
 ) {
+    let mut keeper = Keeper {
+        quarantine,
+        limits,
+        counted_up_to: None,
+    };
     let work = async {
         loop {
-            pass(keeper.as_ref(), limits).await;
+            keeper.pass().await;
             tokio::time::sleep(INTERVAL).await;
         }
     };
@@ -32,24 +37,67 @@ pub async fn keep_quarantine(
     }
 }
 
-async fn pass(keeper: &MySqlQuarantine, limits: QuarantineLimits) {
-    let mut removed = 0;
+struct Keeper {
+    quarantine: Arc<MySqlQuarantine>,
+    limits: QuarantineLimits,
+    /// The newest rejection when they were counted last. To count is a long walk, and in vain when none came since.
+    counted_up_to: Option<u64>,
+}
+
+impl Keeper {
+    async fn pass(&mut self) {
+        let mut removed = 0;
+        if let Err(reason) = self.trim(&mut removed).await {
+            warn!(%reason, "the quarantine cannot be held to its limits");
+        }
+        if removed > 0 {
+            let QuarantineLimits {
+                max_rows,
+                retention,
+            } = self.limits;
+            let retention = retention.map(|it| it.to_string());
+            info!(
+                removed,
+                max_rows, retention, "old rejections were removed from the quarantine"
+            );
+        }
+    }
+
+    /// Removes what is beyond the limits, and counts it.
+    async fn trim(&mut self, removed: &mut u64) -> Result<(), RepositoryError> {
+        let quarantine = self.quarantine.as_ref();
+        let QuarantineLimits {
+            max_rows,
+            retention,
+        } = self.limits;
+        if let Some(retention) = retention {
+            let slice = || quarantine.remove_older(retention, SLICE_ROWS);
+            in_slices(slice, removed).await?;
+        }
+        let Some((first, newest)) = quarantine.ids().await? else {
+            return Ok(());
+        };
+        if newest - first < max_rows || self.counted_up_to == Some(newest) {
+            return Ok(());
+        }
+        if let Some(last) = quarantine.last_beyond(max_rows).await? {
+            let slice = || quarantine.remove_up_to(last, SLICE_ROWS);
+            in_slices(slice, removed).await?;
+        }
+        self.counted_up_to = Some(newest);
+        Ok(())
+    }
+}
+
+async fn in_slices<F: Future<Output = Result<u64, RepositoryError>>>(
+    slice: impl Fn() -> F,
+    removed: &mut u64,
+) -> Result<(), RepositoryError> {
     loop {
-        match keeper.trim(limits, SLICE_ROWS).await {
-            Ok(0) => break,
-            Ok(rows) => removed += rows,
-            Err(reason) => {
-                warn!(%reason, "the quarantine cannot be held to its limits");
-                break;
-            }
+        match slice().await? {
+            0 => return Ok(()),
+            rows => *removed += rows,
         }
         tokio::time::sleep(SLICE_PAUSE).await;
-    }
-    if removed > 0 {
-        let (max_rows, retention) = (limits.max_rows, limits.retention.map(|it| it.to_string()));
-        info!(
-            removed,
-            max_rows, retention, "old rejections were removed from the quarantine"
-        );
     }
 }
