@@ -9,11 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use tempfile::TempDir;
 
-use super::privacy::{make_private, private_file};
+use super::privacy::{OWNER_FILE, make_private, private_file};
 use super::{EmbeddedDbError, Engine};
-
-/// Names its owner and is locked for as long as that lives.
-pub(super) const OWNER_FILE: &str = "embedded.pid";
 
 /// `sun_path` holds 108 bytes, the last of them zero.
 const SOCKET_PATH_LIMIT_BYTES: usize = 107;

@@ -13,7 +13,10 @@ use std::{
 use rustix::fs::OFlags;
 use tracing::{info, warn};
 
-use super::{EmbeddedDbError, data_dir::OWNER_FILE};
+use super::EmbeddedDbError;
+
+/// Names its owner and is locked for as long as that lives.
+pub(super) const OWNER_FILE: &str = "embedded.pid";
 
 const OF_OTHERS: u32 = 0o077;
 const WRITE_OF_OTHERS: u32 = 0o022;

@@ -9,8 +9,7 @@ use mysql_async::{Conn, prelude::Queryable as _};
 use tracing::warn;
 
 use super::{
-    connection::Connector, error::explain, ledger::quote, row_load::load_line, table::Table,
-    tsv::is_dropped,
+    connection::Connector, error::explain, ledger::quote, load, table::Table, tsv::is_dropped,
 };
 use crate::{
     ledger::DroppedRows,
@@ -87,7 +86,7 @@ pub(super) async fn prove(
     );
     run(conn, "START TRANSACTION").await?;
     let line = table.format.line(&reading, PROBE_ID);
-    match load_line(conn, table, line).await {
+    match load::line(conn, table, line).await {
         Ok(()) => {}
         Err(RepositoryError::Data(reason)) => {
             warn!(
@@ -104,7 +103,7 @@ pub(super) async fn prove(
     }
     let seen = count(&mut connector.connect().await?, &found).await? > 0;
     let bad = not_a_number(table, &reading);
-    let takes_bad = load_line(conn, table, bad).await.is_ok();
+    let takes_bad = load::line(conn, table, bad).await.is_ok();
     run(conn, "ROLLBACK").await?;
     let stays = count(conn, &found).await? > 0;
     if seen || stays {

@@ -14,6 +14,7 @@ mod infile;
 mod instant;
 mod ledger;
 mod ledger_reader;
+mod load;
 mod loader;
 mod migrations;
 mod partitions;

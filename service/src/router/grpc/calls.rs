@@ -1,31 +1,29 @@
-//! Which call a request is, how many are open, and how long a client waits for one.
+//! Which call a request is, and how many are open.
 
-use std::{
-    future::Future,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
 
-use hyper::{HeaderMap, Request, Response, body::Incoming};
+use hyper::{Request, Response, body::Incoming};
 use prost::Message;
 use sluicegate_proto::v1::sensor_service_server::SERVICE_NAME;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 use tonic::{Status, body::Body, service::Routes};
 use tower::Service as _;
 
 use super::{
+    deadline::{client_deadline, within},
+    open_call::OpenCall,
     replies,
     requests::{Cardinality, Requests},
     sensor_service::SensorService,
     status,
-    unread::{Unread, UnreadReply},
+    unread::Unread,
 };
 use crate::usecase::{
     UseCases,
     ingest::{
         IngestError,
-        admission::{Admission, Patience, Room},
+        admission::{Admission, Patience},
         conversation::Bounds,
     },
 };
@@ -47,15 +45,6 @@ pub(super) struct Calls {
     max_message_bytes: usize,
     /// Of the connection that this is a copy for.
     unread: Unread,
-}
-
-/// A call that is open. Dropping it makes place for another one.
-#[derive(Debug)]
-pub(super) struct OpenCall {
-    _place: OwnedSemaphorePermit,
-    _token: Option<TaskTrackerToken>,
-    _unread: Option<UnreadReply>,
-    _room: Option<Room>,
 }
 
 impl Calls {
@@ -99,9 +88,9 @@ impl Calls {
         {
             // Decoded and encoded.
             let bytes = 2 * reply.encoded_len();
-            call._room = admission.room(bytes, Patience::Waits).await.ok();
+            call.take_room(admission.room(bytes, Patience::Waits).await.ok());
         }
-        call._unread = Some(self.unread.add());
+        call.count_unread(self.unread.add());
         replies::of_result(reply, call)
     }
 
@@ -119,20 +108,10 @@ impl Calls {
             let answered = async { answered.await.map_err(|never| match never {}) };
             let response = within(deadline, answered).await;
             // A call of others, such as one that watches the health, holds no shutdown up.
-            let call = OpenCall {
-                _place: place,
-                _token: None,
-                _unread: None,
-                _room: None,
-            };
+            let call = OpenCall::new(place, None);
             return replies::of_others(response.unwrap_or_else(Status::into_http), call);
         };
-        let call = OpenCall {
-            _place: place,
-            _token: Some(self.tracker.token()),
-            _unread: None,
-            _room: None,
-        };
+        let call = OpenCall::new(place, Some(self.tracker.token()));
         let Some(UseCases { ingest, .. }) = self.started.get() else {
             return Status::from(IngestError::Starting).into_http();
         };
@@ -176,64 +155,4 @@ impl Calls {
 fn method_of_sensors(path: &str) -> Option<&str> {
     let method = path.strip_prefix('/')?.strip_prefix(SERVICE_NAME)?;
     method.strip_prefix('/')
-}
-
-/// How long the client waits, as it says itself: digits and a unit in `grpc-timeout`. What cannot be read is no limit.
-fn client_deadline(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    // So many at the most, says the protocol.
-    if digits.len() > 8 {
-        return None;
-    }
-    let amount: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(amount * 3_600),
-        "M" => Duration::from_secs(amount * 60),
-        "S" => Duration::from_secs(amount),
-        "m" => Duration::from_millis(amount),
-        "u" => Duration::from_micros(amount),
-        "n" => Duration::from_nanos(amount),
-        _ => return None,
-    })
-}
-
-/// Ends a call whose client waits no longer.
-pub(super) async fn within<T>(
-    deadline: Option<Duration>,
-    answer: impl Future<Output = Result<T, Status>>,
-) -> Result<T, Status> {
-    match deadline {
-        None => answer.await,
-        Some(deadline) => tokio::time::timeout(deadline, answer)
-            .await
-            .unwrap_or_else(|_| Err(status::client_deadline(deadline))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_deadline_of_a_client_is_read_in_every_unit() {
-        let read = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", text.parse().unwrap());
-            client_deadline(&headers)
-        };
-        for (text, expected) in [
-            ("2H", Duration::from_secs(7_200)),
-            ("3M", Duration::from_secs(180)),
-            ("4S", Duration::from_secs(4)),
-            ("50m", Duration::from_millis(50)),
-            ("60u", Duration::from_micros(60)),
-            ("70n", Duration::from_nanos(70)),
-        ] {
-            assert_eq!(read(text), Some(expected));
-        }
-        for none in ["", "5", "S", "5x", "-5S", "123456789S"] {
-            assert_eq!(read(none), None, "{none:?}");
-        }
-    }
 }

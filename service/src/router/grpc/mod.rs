@@ -2,7 +2,9 @@
 
 mod calls;
 mod convert;
+mod deadline;
 mod health;
+mod open_call;
 mod replies;
 mod requests;
 mod sensor_service;

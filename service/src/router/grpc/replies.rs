@@ -15,7 +15,7 @@ use hyper::{
 use prost::Message;
 use tonic::{Status, body::Body};
 
-use super::calls::OpenCall;
+use super::open_call::OpenCall;
 
 /// A response with these messages, and their call, which is open until they are written.
 pub(super) fn of_stream<T: Message + 'static>(

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
-use super::{calls::within, convert, requests::Requests};
+use super::{convert, deadline::within, requests::Requests};
 use crate::usecase::ingest::{
     Ingest,
     admission::{Arrival, Room},

@@ -1,0 +1,140 @@
+//! Takes an open batch apart, and puts batches together.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::OpenBatch;
+use crate::{
+    ledger::LoadPart,
+    model::Rejection,
+    usecase::ingest::{
+        admission,
+        columns::{Rows, SeriesTexts},
+        session::{Owner, Session},
+    },
+};
+
+impl OpenBatch {
+    /// Whose readings it has in these parts.
+    pub(in crate::usecase::ingest) fn owners(&self, parts: &[usize]) -> HashSet<Owner> {
+        let sessions = parts.iter().filter_map(|&part| self.sessions.get(part));
+        sessions.map(|session| session.owner()).collect()
+    }
+
+    /// Takes out the second half of the readings, in order of arrival: each half is a prefix of its streams (P2).
+    pub(in crate::usecase::ingest) fn halve(&mut self) -> Self {
+        let mut before = self.readings() as u64 / 2;
+        self.take_out(|part, _| {
+            let stay = before.min(part.readings);
+            before -= stay;
+            (stay > 0).then_some(stay)
+        })
+    }
+
+    /// Takes out all parts of these owners.
+    pub(in crate::usecase::ingest) fn take_out_all_of(&mut self, owners: &HashSet<Owner>) -> Self {
+        self.take_out(|part, session| (!owners.contains(&session.owner())).then_some(part.readings))
+    }
+
+    /// Takes out what does not stay: `stays` says how many readings of a part do, or None when the part goes as a whole.
+    /// The texts stay as they are, since dictionaries may point at them.
+    fn take_out(&mut self, mut stays: impl FnMut(&LoadPart, &Session) -> Option<u64>) -> Self {
+        let mut moved = Self::default();
+        let parts = std::mem::take(&mut self.parts);
+        let sessions = std::mem::take(&mut self.sessions);
+        let rejections = std::mem::take(&mut self.rejections);
+        let readings = self.columns.rows() as u64 + rejections.len() as u64;
+        let rows = self.columns.take_rows();
+        self.streams.clear();
+        let mut series = HashMap::new();
+        for (part, session) in parts.into_iter().zip(sessions) {
+            let (stay, go) = match stays(&part, &session) {
+                None => (None, Some(part)),
+                Some(readings) if readings >= part.readings => (Some(part), None),
+                Some(readings) => {
+                    let (first, second) = part.divide(readings, &rejections);
+                    (Some(first), Some(second))
+                }
+            };
+            if let Some(stay) = stay {
+                self.adopt(&session, stay, &rows, &rejections, |index, _| index);
+            }
+            if let Some(go) = go {
+                let texts = &self.columns.texts;
+                moved.adopt(&session, go, &rows, &rejections, |index, into| {
+                    *series.entry(index).or_insert_with(|| {
+                        let (id1, id2, sensor_type) = texts.get(index);
+                        into.append(id1, id2, sensor_type)
+                    })
+                });
+            }
+        }
+        let gone = moved.readings() as u64;
+        if gone > 0 || self.parts.is_empty() {
+            let share =
+                self.rejected_series_bytes * moved.rejections.len() / rejections.len().max(1);
+            moved.rejected_series_bytes = share;
+            self.rejected_series_bytes -= share;
+            moved.rooms = admission::divide(&mut self.rooms, gone, readings);
+        }
+        moved
+    }
+
+    /// Appends a part of another batch, with its rows and rejections. `place` finds a series of that batch in this one's
+    /// texts.
+    fn adopt(
+        &mut self,
+        session: &Arc<Session>,
+        part: LoadPart,
+        rows: &Rows,
+        rejections: &[Rejection],
+        mut place: impl FnMut(u32, &mut SeriesTexts) -> u32,
+    ) {
+        let (rows_before, rejections_before) = (self.columns.rows(), self.rejections.len());
+        for row in part.rows.start as usize..part.rows.end as usize {
+            let index = place(rows.series[row], &mut self.columns.texts);
+            self.columns
+                .push(index, rows.sensor_value[row], rows.timestamp_us[row]);
+        }
+        self.rejections
+            .extend_from_slice(&rejections[part.rejections.clone()]);
+        let part = LoadPart {
+            rows: rows_before..self.columns.rows(),
+            rejections: rejections_before..self.rejections.len(),
+            ..part
+        };
+        self.add_part(session, part);
+    }
+
+    /// Appends all of another batch.
+    pub(in crate::usecase::ingest) fn append_batch(&mut self, mut other: Self) {
+        let rows = other.columns.take_rows();
+        let mut series = HashMap::new();
+        for (part, session) in other.parts.into_iter().zip(other.sessions) {
+            let texts = &other.columns.texts;
+            self.adopt(&session, part, &rows, &other.rejections, |index, into| {
+                *series.entry(index).or_insert_with(|| {
+                    let (id1, id2, sensor_type) = texts.get(index);
+                    into.append(id1, id2, sensor_type)
+                })
+            });
+        }
+        self.rejected_series_bytes += other.rejected_series_bytes;
+        self.rooms.append(&mut other.rooms);
+    }
+
+    /// Tells the calls whose readings it holds that these are in the slow lane.
+    pub(in crate::usecase::ingest) fn mark_slow(&self) {
+        for session in &self.sessions {
+            session.set_slow(true);
+        }
+    }
+
+    /// Readings of each part, with their owner.
+    pub(in crate::usecase::ingest) fn shares(&self) -> impl Iterator<Item = (Owner, u64)> {
+        let parts = self.parts.iter().zip(&self.sessions);
+        parts.map(|(part, session)| (session.owner(), part.readings))
+    }
+}
