@@ -33,7 +33,7 @@ use server::Server;
 const INITIALISE_LIMIT: Duration = Duration::from_secs(180);
 /// Crash recovery reads the redo log, which may be 2 GiB.
 const START_LIMIT: Duration = Duration::from_secs(180);
-/// How long a server may take to flush and leave before it is killed.
+/// How long a server may take to flush and leave before it is killed, unless the options say so.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -50,6 +50,8 @@ pub struct EmbeddedDbOptions {
     pub buffer_pool_bytes: Option<u64>,
     /// Listen on this port of 127.0.0.1 as well; 0 takes a free one. By default there is no port.
     pub tcp_port: Option<u16>,
+    /// How long the server may take to end before it is killed; 60 s by default.
+    pub stop_limit: Duration,
 }
 
 impl EmbeddedDbOptions {
@@ -61,6 +63,7 @@ impl EmbeddedDbOptions {
             extra_args: Vec::new(),
             buffer_pool_bytes: None,
             tcp_port: None,
+            stop_limit: STOP_LIMIT,
         }
     }
 }
@@ -172,7 +175,7 @@ impl EmbeddedDb {
             .map_err(EmbeddedDbError::io(self.server.binary()))
     }
 
-    /// Stops the server with SIGTERM and waits; kills it when it takes longer than 60 s.
+    /// Stops the server with SIGTERM and waits; kills it when it takes longer than the options allow.
     ///
     /// # Errors
     /// When the system refuses the signal.
@@ -183,11 +186,12 @@ impl EmbeddedDb {
         if let Some(pid) = child.id() {
             orphan::send(pid, Signal::TERM).map_err(EmbeddedDbError::io(self.server.binary()))?;
         }
-        match timeout(STOP_LIMIT, child.wait()).await {
+        let limit = self.options.stop_limit;
+        match timeout(limit, child.wait()).await {
             Ok(_) => self.child = None,
             Err(_) => {
                 tracing::warn!(
-                    limit_s = STOP_LIMIT.as_secs(),
+                    limit_s = limit.as_secs(),
                     "the embedded database did not stop in time: killing it"
                 );
                 self.kill().await?;

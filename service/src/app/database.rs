@@ -1,5 +1,7 @@
 //! The database in use, which may be a child of ours.
 
+use std::time::Duration;
+
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +77,9 @@ pub async fn start_database(
         Some(Database::Embedded { data_dir, binary }) => {
             let options = EmbeddedDbOptions {
                 binary,
+                // A server that stands still holds the end up for no longer than readings do; InnoDB is used to being
+                // killed.
+                stop_limit: Duration::from_secs(config.shutdown_deadline_s),
                 ..EmbeddedDbOptions::new(data_dir)
             };
             let database = EmbeddedDb::start(options).await?;

@@ -64,7 +64,8 @@ pub struct Settings {
     #[arg(long, env = "SLUICEGATE_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 
-    /// How long a shutdown may take to commit what is in flight, seconds [default: 30]
+    /// How long a shutdown may take to commit what is in flight, seconds; an embedded database then has as long again to end
+    /// before it is killed [default: 30]
     #[arg(long, env = "SLUICEGATE_SHUTDOWN_DEADLINE_S", value_name = "SECONDS")]
     pub shutdown_deadline_s: Option<u64>,
 

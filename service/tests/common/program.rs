@@ -100,9 +100,17 @@ impl Program {
 
     /// Starts the program with a database of its own.
     pub(crate) async fn start_embedded(data_dir: &Path, server: &Path) -> Self {
+        Self::start_embedded_with(data_dir, server, &[]).await
+    }
+
+    pub(crate) async fn start_embedded_with(
+        data_dir: &Path,
+        server: &Path,
+        arguments: &[&str],
+    ) -> Self {
         let embedded_db = format!("--embedded-db={}", data_dir.display());
         let mut command = command(&["serve", &embedded_db, "--embedded-db-bin"]);
-        command.arg(server);
+        command.arg(server).args(arguments);
         Self::start_serving(command).await
     }
 

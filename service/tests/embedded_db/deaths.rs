@@ -137,6 +137,27 @@ async fn a_service_ends_in_order_while_its_server_is_away() {
     }
 }
 
+#[tokio::test]
+async fn a_server_that_stands_still_holds_the_end_up_for_no_longer_than_the_deadline() {
+    for (_, binary) in engines() {
+        let dir = TempDir::new().expect("a directory");
+        let flags = ["--shutdown-deadline-s", "2"];
+        let program = Program::start_embedded_with(dir.path(), &binary, &flags).await;
+        let server = until_served(&program, None).await;
+        kill_process(server, Signal::STOP).expect("sent");
+        program.terminate();
+        // Without the limit it would be a minute more.
+        let ended = tokio::time::timeout(Duration::from_secs(40), program.ended()).await;
+        let ended = ended.expect("it ends");
+        assert!(
+            ended.stderr.contains("did not stop in time"),
+            "{}",
+            ended.stderr
+        );
+        assert_nobody_serves(dir.path());
+    }
+}
+
 /// No process that was started on this folder is left.
 fn assert_nobody_serves(data_dir: &Path) {
     let data_dir = format!("--datadir={}", data_dir.display());

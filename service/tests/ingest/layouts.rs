@@ -8,7 +8,7 @@ use sluicegate_proto::v1::SensorReading;
 use crate::common::{
     database::{Database, Stored},
     on_each_engine,
-    program::Program,
+    program::{Program, command, end_of},
     readings::{
         BASE_US, assert_same, assert_stored, column_batch, columns, reading, readings, resume, rows,
     },
@@ -22,6 +22,27 @@ on_each_engine! {
     a_message_larger_than_a_batch_is_stored,
     readings_out_of_order_are_stored_in_order_of_time,
     a_layout_that_is_not_the_tables_is_said,
+    a_table_that_was_dropped_is_not_created_again_in_silence,
+}
+
+async fn a_table_that_was_dropped_is_not_created_again_in_silence(database: Database) {
+    let (url, arguments) = (database.url(), ["migrate", "--database-url"]);
+    let migrate = || end_of(command(&[&arguments[..], &[&url]].concat()));
+    let cure = "DELETE FROM schema_migrations WHERE version = 1";
+    assert_eq!(migrate().await.code, Some(0));
+    database.run("DROP TABLE rejected_readings").await;
+    let ended = migrate().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for part in [
+        "the table rejected_readings is missing",
+        "0001_ledger",
+        cure,
+    ] {
+        assert!(ended.stderr.contains(part), "{part}: {ended:?}");
+    }
+    database.run(cure).await;
+    assert_eq!(migrate().await.code, Some(0));
+    assert_eq!(database.count("rejected_readings").await, 0);
 }
 
 async fn a_layout_that_is_not_the_tables_is_said(database: Database) {

@@ -16,6 +16,8 @@ on_each_engine! {
     a_table_that_is_changed_before_the_first_reading_puts_nothing_into_quarantine,
     whatever_takes_the_table_away_is_waited_for,
     a_column_that_has_shrunk_puts_nothing_into_quarantine,
+    a_column_that_would_hold_something_else_is_noticed_before_anything_is_acknowledged,
+    a_column_that_holds_more_is_no_reason_to_wait,
     a_privilege_that_is_taken_away_is_waited_for,
     a_batch_of_which_all_is_refused_is_of_its_readings,
     an_engine_without_transactions_is_refused,
@@ -139,6 +141,62 @@ async fn a_column_that_has_shrunk_puts_nothing_into_quarantine(database: Databas
     let mended = format!("ALTER TABLE sensor_readings MODIFY id2 VARCHAR(50) {TYPE}");
     waits(&service, &database, &mut call, 1, (&[&shrunk], &[&mended])).await;
     assert_stored(&database, 1..501).await;
+    call.finish().await;
+    service.close().await;
+}
+
+/// None of these gives so much as a warning when a reading is stored in it.
+async fn a_column_that_would_hold_something_else_is_noticed_before_anything_is_acknowledged(
+    database: Database,
+) {
+    let service = Service::start(&database).await;
+    let at = service.open("altered").await;
+    let mut call = AckedCall::resume(&mut service.client().await, "altered", &at).await;
+    call.send(columns(column_batch(1..501))).await;
+    call.until_acked(500).await;
+    let mut first = 501;
+    for (altered, mended) in [
+        ("sensor_value FLOAT", "sensor_value DOUBLE"),
+        ("sensor_value INT", "sensor_value DOUBLE"),
+        ("ts DATETIME(3)", "ts DATETIME(6)"),
+    ] {
+        let alter = |column| format!("ALTER TABLE sensor_readings MODIFY {column} NOT NULL");
+        let (altered, mended) = (alter(altered), alter(mended));
+        // What is there already would be changed by the ALTER itself.
+        let broken = [
+            "CREATE TABLE kept AS SELECT * FROM sensor_readings",
+            "DELETE FROM sensor_readings",
+            &altered,
+        ];
+        let mended = [
+            mended.as_str(),
+            "INSERT INTO sensor_readings SELECT * FROM kept",
+            "DROP TABLE kept",
+        ];
+        waits(&service, &database, &mut call, first, (&broken, &mended)).await;
+        assert_stored(&database, 1..first + 500).await;
+        first += 500;
+    }
+    call.finish().await;
+    service.close().await;
+}
+
+async fn a_column_that_holds_more_is_no_reason_to_wait(database: Database) {
+    let service = Service::start(&database).await;
+    let at = service.open("wider").await;
+    let mut call = AckedCall::resume(&mut service.client().await, "wider", &at).await;
+    call.send(columns(column_batch(1..501))).await;
+    call.until_acked(500).await;
+    database
+        .run(
+            "ALTER TABLE sensor_readings MODIFY id2 VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
+             ADD COLUMN site INT",
+        )
+        .await;
+    call.send(columns(column_batch(501..1_001))).await;
+    call.until_acked(1_000).await;
+    assert_stored(&database, 1..1_001).await;
+    assert_eq!(service.figure("retries").await, 0);
     call.finish().await;
     service.close().await;
 }

@@ -4,6 +4,7 @@ use mysql_async::{Conn, Pool, Value, prelude::Queryable as _};
 
 use super::error::explain;
 use crate::{
+    ledger::LedgerGain,
     model::{Epoch, Resumption, Seq, StreamId, StreamPosition},
     repository::{OpenedStream, RepositoryError},
 };
@@ -145,6 +146,33 @@ async fn raise_epoch(
         position: position((epoch, committed_seq)),
         rejected,
     }))
+}
+
+/// Moves streams and lanes on by what a batch gained them.
+pub(super) fn gains_statement<'a>(
+    gains: impl Iterator<Item = (&'a StreamId, &'a LedgerGain)>,
+) -> String {
+    let row = |(stream, gain): (&StreamId, &LedgerGain)| {
+        let LedgerGain {
+            epoch,
+            committed_seq,
+            committed,
+            rejected,
+            duplicate,
+        } = gain;
+        let name = quote(stream.as_str());
+        format!(
+            "({name},{epoch},{committed_seq},{committed},{rejected},{duplicate},UTC_TIMESTAMP(6),UTC_TIMESTAMP(6))"
+        )
+    };
+    let rows: Vec<String> = gains.map(row).collect();
+    format!(
+        "INSERT INTO ingest_streams (stream_id, epoch, committed_seq, committed, rejected, duplicate, created_at, \
+         updated_at) VALUES {} ON DUPLICATE KEY UPDATE committed_seq = VALUES(committed_seq), \
+         committed = committed + VALUES(committed), rejected = rejected + VALUES(rejected), \
+         duplicate = duplicate + VALUES(duplicate), updated_at = VALUES(updated_at)",
+        rows.join(",")
+    )
 }
 
 /// A text as an SQL literal. The session's sql_mode leaves the backslash its meaning.

@@ -22,7 +22,7 @@ use std::{
 };
 
 use mysql_async::{Conn, prelude::Queryable as _};
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     claim::{self, Claim},
@@ -30,9 +30,10 @@ use super::{
     control::{self, Control},
     error::explain,
     ids::{IdBlock, IdShare, RowIds},
-    ledger::{position_of, quote, take_over},
+    ledger::{gains_statement, position_of, quote, take_over},
     quarantine,
     row_load::{Found, RowLoad},
+    shape::{self, Shape},
     table::Table,
     tsv::SeriesTexts,
 };
@@ -60,6 +61,8 @@ struct Unheard {
 pub struct Loader {
     connector: Connector,
     table: Arc<Table>,
+    /// The table as it was found last.
+    shape: Shape,
     lane: StreamId,
     lane_epoch: Epoch,
     committed_batch: Seq,
@@ -99,6 +102,7 @@ impl Loader {
         let position = take_over(&mut conn, &lane).await?.position;
         Ok(Self {
             connector,
+            shape: table.shape.clone(),
             table,
             lane,
             lane_epoch: position.epoch,
@@ -171,7 +175,7 @@ impl Loader {
     ) -> Result<Loaded, RepositoryError> {
         if self.unheard.is_some() {
             let mut conn = self.connection().await?;
-            let ledger = self.begin(&mut conn, batch.as_ref()).await?;
+            let (ledger, _) = self.begin(&mut conn, batch.as_ref()).await?;
             let lane = self.check_lane(&ledger)?;
             rest(&mut conn, "ROLLBACK").await?;
             self.conn = Some(conn);
@@ -193,7 +197,7 @@ impl Loader {
         refused_max: usize,
     ) -> Result<Loaded, RepositoryError> {
         let ids = self.ids_of(conn, batch.as_ref()).await?;
-        let mut ledger = self.begin(conn, batch.as_ref()).await?;
+        let (mut ledger, shape) = self.begin(conn, batch.as_ref()).await?;
         if failpoint::is_set("ledger-ignored") {
             self.ignore(&mut ledger, batch.as_ref());
         }
@@ -206,6 +210,11 @@ impl Loader {
                 .map(Loaded::Committed);
         }
         self.unheard = None;
+        if shape != self.shape {
+            self.table.expect_as_good(conn).await?;
+            info!("the table was altered, and still holds readings exactly");
+            self.shape = shape;
+        }
         let mut plan = plan(batch.parts(), batch.rejections(), &ledger);
         let mut rows = RowLoad {
             conn,
@@ -276,12 +285,13 @@ impl Loader {
         }
     }
 
-    /// Begins the transaction and locks the ledger rows of the lane and of every stream in the batch.
+    /// Begins the transaction, locks the ledger rows of the lane and of every stream in the batch, and asks what the table
+    /// is like.
     async fn begin(
         &self,
         conn: &mut Conn,
         batch: &dyn LoadBatch,
-    ) -> Result<BTreeMap<StreamId, StreamPosition>, RepositoryError> {
+    ) -> Result<(BTreeMap<StreamId, StreamPosition>, Shape), RepositoryError> {
         let streams = batch.parts().iter().filter_map(|part| part.stream.as_ref());
         let by_name: BTreeMap<&str, &StreamId> = streams
             .map(|(stream, _)| (stream.as_str(), stream))
@@ -291,8 +301,9 @@ impl Loader {
         // FORCE INDEX: a small table would be scanned, and that would wait for the rows of other lanes.
         let sql = format!(
             "SET wait_timeout = {SILENCE_LIMIT_S}; START TRANSACTION; SELECT stream_id, epoch, committed_seq FROM ingest_streams FORCE INDEX (PRIMARY) \
-             WHERE stream_id IN ({}) FOR UPDATE",
-            names.join(",")
+             WHERE stream_id IN ({}) FOR UPDATE; {}",
+            names.join(","),
+            shape::QUESTION
         );
         let mut results = conn.query_iter(sql).await.map_err(explain)?;
         for _without_rows in ["SET", "START TRANSACTION"] {
@@ -302,6 +313,7 @@ impl Loader {
                 .map_err(explain)?;
         }
         let rows: Vec<(String, u64, u64)> = results.collect().await.map_err(explain)?;
+        let shape = Shape::of(results.columns_ref());
         results.drop_result().await.map_err(explain)?;
         let found = rows.into_iter().filter_map(|(name, epoch, committed_seq)| {
             let stream = (*by_name.get(name.as_str())?).clone();
@@ -311,7 +323,7 @@ impl Loader {
             };
             Some((stream, position))
         });
-        Ok(found.collect())
+        Ok((found.collect(), shape))
     }
 
     /// Takes every part for the rightful next one. Only for the fault suite, which has to notice.
@@ -389,25 +401,7 @@ impl Loader {
         let mut own = LedgerGain::at(lane);
         own.committed_seq = number;
         own.add(plan.anonymous.0, plan.anonymous.1, 0);
-        let rows: Vec<String> = plan
-            .gains
-            .iter()
-            .chain([(&self.lane, &own)])
-            .map(|(stream, gain)| {
-                let LedgerGain { epoch, committed_seq, committed, rejected, duplicate } = gain;
-                format!(
-                    "({},{epoch},{committed_seq},{committed},{rejected},{duplicate},UTC_TIMESTAMP(6),UTC_TIMESTAMP(6))",
-                    quote(stream.as_str())
-                )
-            })
-            .collect();
-        format!(
-            "INSERT INTO ingest_streams (stream_id, epoch, committed_seq, committed, rejected, duplicate, created_at, \
-             updated_at) VALUES {} ON DUPLICATE KEY UPDATE committed_seq = VALUES(committed_seq), \
-             committed = committed + VALUES(committed), rejected = rejected + VALUES(rejected), \
-             duplicate = duplicate + VALUES(duplicate), updated_at = VALUES(updated_at)",
-            rows.join(",")
-        )
+        gains_statement(plan.gains.iter().chain([(&self.lane, &own)]))
     }
 
     /// Loads a batch. May be called again with the same batch after an error, and has to be with this batch before any

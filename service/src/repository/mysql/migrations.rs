@@ -104,6 +104,7 @@ async fn apply_locked(conn: &mut Conn, layout: Layout) -> Result<Vec<String>, Re
     let mut applied = Vec::new();
     for (version, name, sql) in MIGRATIONS {
         if known.contains(&version) {
+            expect_tables(conn, version, name, sql).await?;
             continue;
         }
         run_script(conn, sql).await?;
@@ -114,12 +115,36 @@ async fn apply_locked(conn: &mut Conn, layout: Layout) -> Result<Vec<String>, Re
         conn.query_drop(record).await.map_err(explain)?;
         applied.push(format!("{version:04}_{name}"));
     }
-    if !readings_exist(conn).await? {
+    if !exists(conn, "sensor_readings").await? {
         run_script(conn, layout.sql()).await?;
         applied.push(format!("layout {layout}"));
     }
     start_counter(conn).await?;
     Ok(applied)
+}
+
+/// What a migration created is not created again in silence: a ledger that is gone held positions.
+async fn expect_tables(
+    conn: &mut Conn,
+    version: u32,
+    name: &str,
+    sql: &str,
+) -> Result<(), RepositoryError> {
+    for table in tables_of(sql) {
+        if !exists(conn, table).await? {
+            return Err(RepositoryError::Setup(format!(
+                "the table {table} is missing, although schema_migrations says that {version:04}_{name} was applied: \
+                 restore it from a backup, or give up what it held: run DELETE FROM schema_migrations WHERE version = \
+                 {version}, and then `sluicegate migrate`"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn tables_of(sql: &str) -> impl Iterator<Item = &str> {
+    let created = sql.split("CREATE TABLE ").skip(1);
+    created.filter_map(|rest| rest.split([' ', '(']).next())
 }
 
 /// Ids go on behind those that are there. To find the last one reads a whole index, so only once.
@@ -136,9 +161,11 @@ async fn start_counter(conn: &mut Conn) -> Result<(), RepositoryError> {
     conn.query_drop(start).await.map_err(explain)
 }
 
-async fn readings_exist(conn: &mut Conn) -> Result<bool, RepositoryError> {
-    let sql = "SELECT COUNT(*) FROM information_schema.TABLES \
-               WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings'";
+async fn exists(conn: &mut Conn, table: &str) -> Result<bool, RepositoryError> {
+    let sql = format!(
+        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {}",
+        quote(table)
+    );
     let count: Option<u64> = conn.query_first(sql).await.map_err(explain)?;
     Ok(count == Some(1))
 }
@@ -155,4 +182,27 @@ async fn run_script(conn: &mut Conn, script: &str) -> Result<(), RepositoryError
         conn.query_drop(statement).await.map_err(explain)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_migration_is_known_by_its_tables() {
+        let tables: Vec<&str> = MIGRATIONS
+            .iter()
+            .flat_map(|(_, _, sql)| tables_of(sql))
+            .collect();
+        let expected = [
+            "ingest_streams",
+            "id_blocks",
+            "rejected_readings",
+            "retention_clock",
+        ];
+        for table in expected {
+            assert!(tables.contains(&table), "{table}: {tables:?}");
+        }
+        assert_eq!(tables.len(), expected.len(), "{tables:?}");
+    }
 }

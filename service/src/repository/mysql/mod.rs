@@ -24,6 +24,7 @@ mod quarantine_limits;
 mod readings;
 mod refusal;
 mod row_load;
+mod shape;
 mod statement;
 mod table;
 mod tsv;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use mysql_async::{Conn, Row, prelude::Queryable as _};
 
-use super::error::explain;
+use super::{error::explain, shape::Shape};
 use crate::{
     model::{Limits, TimestampRange},
     repository::RepositoryError,
@@ -49,6 +49,7 @@ pub(super) struct Table {
     /// The server changes `ts` whenever anything else of a row changes, unless it is told not to.
     pub(super) touches_ts: bool,
     pub(super) load_statement: String,
+    pub(super) shape: Shape,
 }
 
 struct Column {
@@ -115,7 +116,56 @@ impl Table {
             subpartitions: subpartitions(conn).await?,
             touches_ts: ts.extra.contains("on update"),
             load_statement: load_statement(format),
+            shape: Shape::read(conn).await?,
         })
+    }
+
+    /// Reads the table again, which somebody has altered, and holds it against what readings are checked for.
+    ///
+    /// # Errors
+    /// When it does not hold exactly any longer what it held; the sentence says what to change.
+    pub(super) async fn expect_as_good(&self, conn: &mut Conn) -> Result<(), RepositoryError> {
+        let now = match Self::read(conn).await {
+            Ok(now) => now,
+            Err(RepositoryError::Setup(sentence)) => return Err(RepositoryError::Table(sentence)),
+            Err(other) => return Err(other),
+        };
+        let (limits, found) = (&self.limits, &now.limits);
+        let refuse = |what: String| {
+            Err(RepositoryError::Table(format!(
+                "sensor_readings was altered, and {what}: alter it back, or start the service again"
+            )))
+        };
+        if self.format.with_id != now.format.with_id {
+            return refuse("its id is counted by another side now".to_owned());
+        }
+        for (column, before, now) in [
+            ("id2", limits.id2_max_chars, found.id2_max_chars),
+            (
+                "sensor_type",
+                limits.sensor_type_max_chars,
+                found.sensor_type_max_chars,
+            ),
+            (
+                "ts",
+                limits.timestamp.decimals.into(),
+                found.timestamp.decimals.into(),
+            ),
+        ] {
+            if now < before {
+                let what = if column == "ts" {
+                    "decimals"
+                } else {
+                    "characters"
+                };
+                return refuse(format!("{column} holds {now} {what}, no longer {before}"));
+            }
+        }
+        let (before, now) = (limits.timestamp, found.timestamp);
+        if now.min_us > before.min_us || now.max_us < before.max_us {
+            return refuse("ts no longer holds all times that it held".to_owned());
+        }
+        Ok(())
     }
 }
 

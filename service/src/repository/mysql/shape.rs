@@ -1,0 +1,46 @@
+//! What the columns of the readings table are, as every result set says. An ALTER beside ingestion may leave columns that
+//! take readings without a word and hold something else: a FLOAT, or times without microseconds. So each transaction
+//! asks before it loads, and what it has asked about stays as it is until the COMMIT.
+
+use mysql_async::{Column, Conn, consts::ColumnType, prelude::Queryable as _};
+
+use super::error::explain;
+use crate::repository::RepositoryError;
+
+/// Answered without a look at any reading. FOR UPDATE takes the table as the LOAD will: one that came to hold it for
+/// writing only then would be in a deadlock with an ALTER that waits meanwhile.
+pub(super) const QUESTION: &str = "SELECT id, id1, id2, sensor_type, sensor_value, ts FROM sensor_readings WHERE FALSE FOR UPDATE";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ColumnShape {
+    kind: ColumnType,
+    flags: u16,
+    length: u32,
+    decimals: u8,
+    character_set: u16,
+}
+
+/// Tells a table whose columns are as they were from one that has to be read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shape(Vec<ColumnShape>);
+
+impl Shape {
+    /// Of the answer's columns.
+    pub(super) fn of(columns: &[Column]) -> Self {
+        let shape = |column: &Column| ColumnShape {
+            kind: column.column_type(),
+            flags: column.flags().bits(),
+            length: column.column_length(),
+            decimals: column.decimals(),
+            character_set: column.character_set(),
+        };
+        Self(columns.iter().map(shape).collect())
+    }
+
+    pub(super) async fn read(conn: &mut Conn) -> Result<Self, RepositoryError> {
+        let answer = conn.query_iter(QUESTION).await.map_err(explain)?;
+        let shape = Self::of(answer.columns_ref());
+        answer.drop_result().await.map_err(explain)?;
+        Ok(shape)
+    }
+}
