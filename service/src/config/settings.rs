@@ -117,7 +117,7 @@ pub struct GrpcOverrides {
     )]
     pub max_concurrent_calls: Option<u32>,
 
-    /// Calls at once over all connections; 1 to 1048576 [default: 2048]
+    /// Calls at once over all connections; 1 to 1048576. The health is answered beyond them [default: 2048]
     #[arg(
         long = "grpc-max-open-calls",
         env = "SLUICEGATE_GRPC_MAX_OPEN_CALLS",
@@ -125,7 +125,8 @@ pub struct GrpcOverrides {
     )]
     pub max_open_calls: Option<usize>,
 
-    /// Connections at once; 1 to 65536. What is on its way on each is memory too: at least 64 KiB [default: 512]
+    /// Connections at once; 1 to 65536. When all are taken, the one that has been without a call for longest is closed for a
+    /// new one. What is on its way on each is memory too: at least 64 KiB [default: 512]
     #[arg(
         id = "grpc_max_connections",
         long = "grpc-max-connections",

@@ -13,6 +13,7 @@ mod bad_input;
 mod bad_readings;
 mod config_errors;
 mod crashes;
+mod crowds;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod forgotten_lanes;

@@ -5,12 +5,10 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable as _;
 use prost::{Message as _, bytes::Bytes};
 use sluicegate_proto::v1::{OpenStreamRequest, ResumeStream, SensorBatch};
-use tokio::time::sleep;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
 use crate::common::{
-    self,
     database::Database,
     on_each_engine,
     readings::{column_batch, columns, header, reading, readings, resume, rows},
@@ -25,7 +23,6 @@ on_each_engine! {
     a_unary_call_that_brings_no_message_is_ended,
     replies_that_nobody_reads_give_their_room_back,
     compressed_messages_are_refused,
-    calls_and_connections_beyond_their_number_are_turned_away,
     the_deadline_of_a_client_is_answered_as_such,
     an_epoch_that_nobody_can_hold_is_not_resumed,
 }
@@ -184,68 +181,6 @@ async fn compressed_messages_are_refused(database: Database) {
     let identity = [("grpc-encoding", "identity")];
     let stored = stranger.call("SendSensorReading", &identity, message);
     assert_eq!(stored.end().await.code(), Code::Ok);
-    service.close().await;
-}
-
-async fn calls_and_connections_beyond_their_number_are_turned_away(database: Database) {
-    let service = Service::start_with(&database, |settings| {
-        settings.grpc.max_open_calls = Some(3);
-        // Open calls stay so.
-        settings.grpc.message_deadline_s = Some(600);
-        settings.grpc.max_connections = Some(2);
-    })
-    .await;
-    let mut one = Stranger::connect(service.grpc).await.expect("connects");
-    let mut two = Stranger::connect(service.grpc).await.expect("connects");
-    let message = framed(&rows(readings(1..2)).encode_to_vec());
-    let prefix = message.slice(..5);
-    let mut open = Vec::new();
-    for _ in 0..3 {
-        for stranger in [&mut one, &mut two] {
-            open.push(stranger.call("StreamReadings", &[], prefix.clone()));
-        }
-    }
-    // Calls of two connections are begun in whatever order.
-    let mut refused = two.call("StreamReadings", &[], message.clone()).end().await;
-    for _ in 0..300 {
-        if refused.code() == Code::Unavailable {
-            break;
-        }
-        // While that one had a place, another may have found none.
-        open.push(one.call("StreamReadings", &[], prefix.clone()));
-        sleep(Duration::from_millis(100)).await;
-        refused = two.call("StreamReadings", &[], message.clone()).end().await;
-    }
-    assert!(
-        refused.message().contains("grpc.max_open_calls"),
-        "{refused:?}"
-    );
-    common::until(
-        "a connection is turned away",
-        async || match Stranger::connect(service.grpc).await {
-            None => true,
-            Some(mut third) => {
-                let status = third
-                    .call("StreamReadings", &[], message.clone())
-                    .end()
-                    .await;
-                status.code() != Code::Ok && !status.message().contains("grpc.max_open_calls")
-            }
-        },
-    )
-    .await;
-    drop((open, one, two));
-    common::until("there is place again", async || {
-        let Some(mut stranger) = Stranger::connect(service.grpc).await else {
-            return false;
-        };
-        let status = stranger
-            .call("StreamReadings", &[], message.clone())
-            .end()
-            .await;
-        status.code() == Code::Ok
-    })
-    .await;
     service.close().await;
 }
 

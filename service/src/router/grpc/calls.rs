@@ -1,18 +1,22 @@
-//! Which call a request is, and how many are open.
+//! Which call a request is.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use hyper::{Request, Response, body::Incoming};
 use prost::Message;
 use sluicegate_proto::v1::sensor_service_server::SERVICE_NAME;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, body::Body, service::Routes};
 use tower::Service as _;
 
 use super::{
     deadline::{client_deadline, within},
+    idle::Activity,
     open_call::OpenCall,
+    places::Places,
     replies,
     requests::{Cardinality, Requests},
     sensor_service::SensorService,
@@ -30,6 +34,8 @@ use crate::usecase::{
 
 /// A reply that is larger takes room of its own until it is written.
 const SMALL_REPLY_BYTES: usize = 4 << 10;
+/// For health and reflection, until they begin to answer: one that brings no message has its place no longer.
+const OTHERS_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Every call of every connection, by its name.
 #[derive(Clone)]
@@ -39,12 +45,12 @@ pub(super) struct Calls {
     bounds: Bounds,
     /// Health and reflection.
     others: Routes,
-    places: Arc<Semaphore>,
-    max_open: usize,
+    places: Arc<Places>,
     tracker: TaskTracker,
     max_message_bytes: usize,
     /// Of the connection that this is a copy for.
     unread: Unread,
+    activity: Arc<Activity>,
 }
 
 impl Calls {
@@ -60,18 +66,19 @@ impl Calls {
             started,
             bounds,
             others,
-            places: Arc::new(Semaphore::new(max_open)),
-            max_open,
+            places: Arc::new(Places::new(max_open)),
             tracker,
             max_message_bytes,
             unread: Unread::default(),
+            activity: Arc::default(),
         }
     }
 
-    /// The same calls for one connection, whose unread replies are counted.
-    pub(super) fn of_connection(&self, unread: Unread) -> Self {
+    /// The same calls for one connection, whose unread replies and open calls are counted.
+    pub(super) fn of_connection(&self, unread: Unread, activity: Arc<Activity>) -> Self {
         Self {
             unread,
+            activity,
             ..self.clone()
         }
     }
@@ -95,23 +102,30 @@ impl Calls {
     }
 
     pub(super) async fn answer(self, request: Request<Incoming>) -> Response<Body> {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            return status::too_many_calls(self.max_open).into_http();
+        let path = request.uri().path().to_owned();
+        let place = match self.places.take(&path) {
+            Ok(place) => place,
+            Err(status) => return status.into_http(),
         };
+        let active = self.activity.call();
         if status::is_compressed(request.headers()) {
             return status::compressed().into_http();
         }
         let deadline = client_deadline(request.headers());
-        let path = request.uri().path().to_owned();
         let Some(method) = method_of_sensors(&path) else {
             let answered = self.others.clone().call(request);
             let answered = async { answered.await.map_err(|never| match never {}) };
-            let response = within(deadline, answered).await;
             // A call of others, such as one that watches the health, holds no shutdown up.
-            let call = OpenCall::new(place, None);
+            let call = OpenCall::new(place, active, None);
+            let in_time = async {
+                tokio::time::timeout(OTHERS_DEADLINE, answered)
+                    .await
+                    .unwrap_or_else(|_| Err(status::no_message(OTHERS_DEADLINE)))
+            };
+            let response = within(deadline, in_time).await;
             return replies::of_others(response.unwrap_or_else(Status::into_http), call);
         };
-        let call = OpenCall::new(place, Some(self.tracker.token()));
+        let call = OpenCall::new(place, active, Some(self.tracker.token()));
         let Some(UseCases { ingest, .. }) = self.started.get() else {
             return Status::from(IngestError::Starting).into_http();
         };

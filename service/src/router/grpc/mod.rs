@@ -1,10 +1,14 @@
 //! The gRPC door: protobuf <-> model, error -> status.
 
 mod calls;
+mod complaint;
 mod convert;
 mod deadline;
+mod door;
 mod health;
+mod idle;
 mod open_call;
+mod places;
 mod replies;
 mod requests;
 mod sensor_service;

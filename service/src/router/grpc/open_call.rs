@@ -3,7 +3,7 @@
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::unread::UnreadReply;
+use super::{idle::ActiveCall, unread::UnreadReply};
 use crate::usecase::ingest::admission::Room;
 
 /// A call that is open. Dropping it makes place for another one.
@@ -11,16 +11,22 @@ use crate::usecase::ingest::admission::Room;
 pub(super) struct OpenCall {
     _place: OwnedSemaphorePermit,
     _token: Option<TaskTrackerToken>,
+    _active: ActiveCall,
     unread: Option<UnreadReply>,
     room: Option<Room>,
 }
 
 impl OpenCall {
-    /// A call with a token holds the shutdown up.
-    pub(super) fn new(place: OwnedSemaphorePermit, token: Option<TaskTrackerToken>) -> Self {
+    /// A call with a token holds the shutdown up, and each its connection.
+    pub(super) fn new(
+        place: OwnedSemaphorePermit,
+        active: ActiveCall,
+        token: Option<TaskTrackerToken>,
+    ) -> Self {
         Self {
             _place: place,
             _token: token,
+            _active: active,
             unread: None,
             room: None,
         }

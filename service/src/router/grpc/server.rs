@@ -12,8 +12,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     calls::Calls,
+    door::{Door, Seat},
     unread::Unread,
-    windows::{Window, Windows},
+    windows::Window,
 };
 use crate::config::GrpcConfig;
 
@@ -32,8 +33,6 @@ const MAX_PENDING_RESETS: usize = 20;
 const MAX_BROKEN_CALLS: usize = 1024;
 /// After a failed accept, such as one for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Between two words about connections that are turned away.
-const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 
 /// Accepts connections until `draining`, and returns when all have ended.
 pub(super) async fn serve(
@@ -42,9 +41,8 @@ pub(super) async fn serve(
     config: &GrpcConfig,
     draining: CancellationToken,
 ) {
-    let windows = Windows::new(config.max_connections, config.window_bytes);
+    let door = Door::new(config);
     let connections = TaskTracker::new();
-    let mut complained: Option<tokio::time::Instant> = None;
     loop {
         let stream = tokio::select! {
             () = draining.cancelled() => break,
@@ -57,25 +55,17 @@ pub(super) async fn serve(
                 }
             },
         };
-        let Some(window) = windows.open() else {
-            if complained.is_none_or(|at| at.elapsed() > COMPLAINT_PAUSE) {
-                complained = Some(tokio::time::Instant::now());
-                let max_connections = config.max_connections;
-                tracing::warn!(
-                    max_connections,
-                    "a connection is turned away: grpc.max_connections are open"
-                );
-            }
+        let Some(entry) = door.enter() else {
             continue;
         };
-        let server = server(config, &window);
-        let (calls, draining) = (calls.clone(), draining.clone());
-        let unread_limit = Duration::from_secs(config.message_deadline_s);
+        let (calls, config, draining) = (calls.clone(), config.clone(), draining.clone());
         connections.spawn(async move {
-            if let Err(error) = connection(stream, server, calls, unread_limit, draining).await {
+            let Some(seat) = entry.seat().await else {
+                return;
+            };
+            if let Err(error) = connection(stream, &seat, calls, &config, draining).await {
                 tracing::debug!(%error, "a connection ended");
             }
-            drop(window);
         });
     }
     // Nobody connects to a service that answers no more.
@@ -104,9 +94,9 @@ fn server(config: &GrpcConfig, window: &Window) -> Server {
 
 async fn connection(
     stream: TcpStream,
-    server: Server,
+    Seat { window, activity }: &Seat,
     calls: Calls,
-    unread_limit: Duration,
+    config: &GrpcConfig,
     draining: CancellationToken,
 ) -> Result<(), String> {
     // Without it every reply of a unary call would wait for the client's delayed TCP acknowledgement.
@@ -115,27 +105,37 @@ async fn connection(
         .map_err(|error| error.to_string())?;
     let begun = tokio::select! {
         () = draining.cancelled() => return Ok(()),
+        () = activity.is_to_leave() => return Ok(()),
         begun = tokio::time::timeout(PREFACE_DEADLINE, begin(stream)) => begun,
     };
     let stream = begun
         .map_err(|_| "it brought nothing".to_owned())?
         .map_err(|error| error.to_string())?;
     let unread = Unread::default();
-    let calls = calls.of_connection(unread.clone());
+    let calls = calls.of_connection(unread.clone(), activity.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let answer = Box::pin(calls.clone().answer(request));
         async move { Ok::<_, Infallible>(answer.await) }
     });
+    let server = server(config, window);
     let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = draining.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let served = async {
+        tokio::select! {
+            ended = &mut connection => return ended,
+            () = draining.cancelled() => {}
+            () = activity.is_to_leave() => {}
         }
-        () = unread.overdue(unread_limit) => return Err("its client does not read what it is answered".to_owned()),
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = &mut connection => ended,
+            () = activity.overstays() => Ok(()),
+        }
     };
-    ended.map_err(|error| error.to_string())
+    let unread_limit = Duration::from_secs(config.message_deadline_s);
+    tokio::select! {
+        ended = served => ended.map_err(|error| error.to_string()),
+        () = unread.overdue(unread_limit) => Err("its client does not read what it is answered".to_owned()),
+    }
 }
 
 /// Waits for the words with which HTTP/2 begins, which hyper would do without a deadline.

@@ -94,6 +94,11 @@ pub(super) fn too_many_calls(max_open: usize) -> Status {
     ))
 }
 
+/// A call of health or reflection that stays open and says nothing.
+pub(super) fn no_message(deadline: Duration) -> Status {
+    Status::deadline_exceeded(format!("the call brought no message within {deadline:?}"))
+}
+
 /// The client said that it would wait no longer.
 pub(super) fn client_deadline(deadline: Duration) -> Status {
     Status::deadline_exceeded(format!(

@@ -45,6 +45,16 @@ impl Windows {
     /// None when there are as many connections as there may be.
     pub(super) fn open(&self) -> Option<Window> {
         let connection = self.connections.clone().try_acquire_owned().ok()?;
+        Some(self.window(connection))
+    }
+
+    /// Waits for a connection to end. The semaphore is never closed, so there is always a window in the end.
+    pub(super) async fn freed(&self) -> Option<Window> {
+        let connection = self.connections.clone().acquire_owned().await.ok()?;
+        Some(self.window(connection))
+    }
+
+    fn window(&self, connection: OwnedSemaphorePermit) -> Window {
         let share = self.free.available_permits() / SHARE;
         let more = u32::try_from(share)
             .unwrap_or(u32::MAX)
@@ -53,11 +63,11 @@ impl Windows {
         let more = self.free.clone().try_acquire_many_owned(more).ok();
         let granted = more.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let connection_bytes = SMALLEST_BYTES + u32::try_from(granted).unwrap_or(0);
-        Some(Window {
+        Window {
             connection_bytes,
             stream_bytes: (connection_bytes / STREAMS_PER_CONNECTION).max(SMALLEST_OF_STREAM_BYTES),
             _taken: (connection, more),
-        })
+        }
     }
 }
 

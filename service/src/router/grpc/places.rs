@@ -1,0 +1,77 @@
+//! The places for open calls, over all connections.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+
+use super::{complaint::Complaint, status};
+
+/// Whoever asks for the health is answered when all places are taken as well; but what has no bound is none.
+const HEALTH_CHECKS: usize = 64;
+/// These stay open, and must not keep the others from asking.
+const HEALTH_WATCHES: usize = 64;
+
+pub(super) struct Places {
+    all: Arc<Semaphore>,
+    health_checks: Arc<Semaphore>,
+    health_watches: Arc<Semaphore>,
+    max_open: usize,
+    turned_away: Complaint,
+}
+
+impl Places {
+    pub(super) fn new(max_open: usize) -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self {
+            all: places(max_open),
+            health_checks: places(HEALTH_CHECKS),
+            health_watches: places(HEALTH_WATCHES),
+            max_open,
+            turned_away: Complaint::default(),
+        }
+    }
+
+    /// A place for the call at this path, or what it is answered.
+    pub(super) fn take(&self, path: &str) -> Result<OwnedSemaphorePermit, Status> {
+        let reserved = match path {
+            "/grpc.health.v1.Health/Check" => Some(&self.health_checks),
+            "/grpc.health.v1.Health/Watch" => Some(&self.health_watches),
+            _ => None,
+        };
+        [Some(&self.all), reserved]
+            .into_iter()
+            .flatten()
+            .find_map(|places| places.clone().try_acquire_owned().ok())
+            .ok_or_else(|| self.none_left())
+    }
+
+    fn none_left(&self) -> Status {
+        if self.turned_away.is_due() {
+            tracing::warn!(
+                max_open_calls = self.max_open,
+                "a call is turned away: grpc.max_open_calls are open"
+            );
+        }
+        status::too_many_calls(self.max_open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn health_has_a_few_places_of_its_own_when_all_are_taken() {
+        let places = Places::new(2);
+        let take = |path| -> Vec<_> { std::iter::from_fn(|| places.take(path).ok()).collect() };
+        let calls = take("/sluicegate.v1.SensorService/StreamReadings");
+        assert_eq!(calls.len(), 2);
+        let watches = take("/grpc.health.v1.Health/Watch");
+        assert_eq!(watches.len(), HEALTH_WATCHES);
+        let checks = take("/grpc.health.v1.Health/Check");
+        assert_eq!(checks.len(), HEALTH_CHECKS);
+        drop(calls);
+        assert!(places.take("/grpc.health.v1.Health/Check").is_ok());
+    }
+}

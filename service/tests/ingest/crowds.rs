@@ -1,0 +1,126 @@
+//! Clients that take all places, of connections or of calls: others are served as long as that can be, and told if not.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use sluicegate_proto::v1::SensorBatch;
+use tokio::{net::TcpStream, time::sleep};
+use tonic::{Code, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::common::{
+    database::Database,
+    on_each_engine,
+    readings::{reading, readings, rows},
+    service::{AckedCall, Service},
+};
+use crate::stranger::{Stranger, framed};
+
+on_each_engine! {
+    calls_and_connections_beyond_their_number_are_turned_away,
+    connections_without_a_call_make_place_for_new_ones,
+    health_is_answered_when_others_have_all_calls,
+}
+
+/// Longer than a connection may be idle before it makes place for another one.
+const IDLE: Duration = Duration::from_millis(1_500);
+
+async fn calls_and_connections_beyond_their_number_are_turned_away(database: Database) {
+    let service = Service::start_with(&database, |settings| {
+        settings.grpc.max_open_calls = Some(3);
+        settings.grpc.max_connections = Some(2);
+    })
+    .await;
+    let (mut one, mut two) = (service.client().await, service.client().await);
+    let mut open = Vec::new();
+    for (client, n) in [(&one, 1), (&two, 2), (&one, 3)] {
+        let first = rows(readings(n..n + 1));
+        open.push(AckedCall::begin(&mut client.clone(), first).await);
+    }
+    for client in [&mut one, &mut two] {
+        let refused = client.send_sensor_reading(reading(9)).await;
+        let refused = refused.expect_err("no place");
+        assert_eq!(refused.code(), Code::Unavailable);
+        assert!(
+            refused.message().contains("grpc.max_open_calls"),
+            "{refused:?}"
+        );
+    }
+    // Both connections have a call, however long they bring nothing.
+    sleep(IDLE).await;
+    let message = framed(&reading(9).encode_to_vec());
+    if let Some(mut third) = Stranger::connect(service.grpc).await {
+        let status = third.call("SendSensorReading", &[], message).end().await;
+        assert_ne!(status.code(), Code::Ok);
+        assert!(
+            !status.message().contains("grpc.max_open_calls"),
+            "{status:?}"
+        );
+    }
+    for call in open {
+        assert_eq!(call.finish().await.committed, 1);
+    }
+    let stored = two.send_sensor_reading(reading(4)).await;
+    stored.expect("there is place again");
+    service.close().await;
+}
+
+async fn connections_without_a_call_make_place_for_new_ones(database: Database) {
+    let service = Service::start_with(&database, |settings| {
+        settings.grpc.max_connections = Some(4);
+    })
+    .await;
+    let mut working = service.client().await;
+    let call = AckedCall::begin(&mut working, rows(readings(1..2))).await;
+    // One says nothing at all, one begins and leaves it at that, one was answered once.
+    let _silent = TcpStream::connect(service.grpc).await.expect("connects");
+    let _begun = Stranger::connect(service.grpc).await.expect("connects");
+    let mut answered = service.client().await;
+    let stored = answered.send_sensor_reading(reading(2)).await;
+    stored.expect("stored");
+    let mut kept = Vec::new();
+    for n in 3..9 {
+        sleep(IDLE).await;
+        let mut new = service.client().await;
+        let stored = new.send_sensor_reading(reading(n)).await;
+        stored.expect("stored");
+        // It stays, and is idle.
+        kept.push(new);
+    }
+    // Its client, told to go away, comes again.
+    let stored = answered.send_sensor_reading(reading(9)).await;
+    stored.expect("stored");
+    call.send(rows(readings(10..12))).await;
+    assert_eq!(call.finish().await.committed, 3);
+    service.close().await;
+}
+
+async fn health_is_answered_when_others_have_all_calls(database: Database) {
+    let service = Service::start_with(&database, |settings| {
+        settings.grpc.max_open_calls = Some(3);
+    })
+    .await;
+    let mut client = service.client().await;
+    let mut open = Vec::new();
+    for n in 1..4 {
+        open.push(AckedCall::begin(&mut client, rows(readings(n..n + 1))).await);
+    }
+    let refused = client.send_sensor_batch(SensorBatch::default()).await;
+    assert_eq!(refused.expect_err("no place").code(), Code::Unavailable);
+    let endpoint = Channel::from_shared(format!("http://{}", service.grpc)).expect("an address");
+    let mut health = HealthClient::new(endpoint.connect().await.expect("connects"));
+    let watching = health.watch(HealthCheckRequest::default()).await;
+    let mut watching = watching.expect("answers").into_inner();
+    let watched = watching.message().await.expect("answers").expect("a word");
+    let asked = health.check(HealthCheckRequest::default()).await;
+    for answer in [watched, asked.expect("answers").into_inner()] {
+        assert_eq!(answer.status(), ServingStatus::Serving);
+    }
+    drop((watching, health));
+    for call in open {
+        assert_eq!(call.finish().await.committed, 1);
+    }
+    service.close().await;
+}
