@@ -109,7 +109,8 @@ pub struct GrpcOverrides {
     )]
     pub max_message_bytes: Option<usize>,
 
-    /// Calls at once on one connection [default: 1024]
+    /// Calls at once on one connection; 1 to 1048576. Whatever it says, one connection has at most a quarter of
+    /// `grpc.max_open_calls`, or 16 where that is less [default: 1024]
     #[arg(
         long = "grpc-max-concurrent-calls",
         env = "SLUICEGATE_GRPC_MAX_CONCURRENT_CALLS",

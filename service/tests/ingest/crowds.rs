@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use prost::Message as _;
 use sluicegate_proto::v1::SensorBatch;
 use tokio::{net::TcpStream, time::sleep};
@@ -11,6 +12,7 @@ use tonic_health::pb::{
 };
 
 use crate::common::{
+    self,
     database::Database,
     on_each_engine,
     readings::{reading, readings, rows},
@@ -22,6 +24,7 @@ on_each_engine! {
     calls_and_connections_beyond_their_number_are_turned_away,
     connections_without_a_call_make_place_for_new_ones,
     health_is_answered_when_others_have_all_calls,
+    one_connection_cannot_have_all_calls,
 }
 
 /// Longer than a connection may be idle before it makes place for another one.
@@ -122,5 +125,45 @@ async fn health_is_answered_when_others_have_all_calls(database: Database) {
     for call in open {
         assert_eq!(call.finish().await.committed, 1);
     }
+    service.close().await;
+}
+
+async fn one_connection_cannot_have_all_calls(database: Database) {
+    const CALLS: usize = 64;
+    let service = Service::start_with(&database, |settings| {
+        settings.grpc.max_open_calls = Some(CALLS);
+        // Calls whose message does not come stay open.
+        settings.grpc.message_deadline_s = Some(600);
+    })
+    .await;
+    let begun = framed(&rows(readings(1..2)).encode_to_vec()).slice(..5);
+    let mut strangers = Vec::new();
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut stranger = Stranger::connect(service.grpc).await.expect("connects");
+        for _ in 0..2 * CALLS {
+            open.push(stranger.call("StreamReadingsAcked", &[], begun.clone()));
+        }
+        strangers.push(stranger);
+    }
+    sleep(IDLE).await;
+    // A quarter is left.
+    let client = service.client().await;
+    let calls = (1..CALLS as u64 / 4).map(|n| {
+        let mut client = client.clone();
+        async move { client.send_sensor_reading(reading(n)).await }
+    });
+    for stored in join_all(calls).await {
+        stored.expect("stored");
+    }
+    drop((open, strangers));
+    common::until("there is place again", || {
+        let mut client = client.clone();
+        async move {
+            let stored = client.send_sensor_batch(SensorBatch::default()).await;
+            stored.is_ok()
+        }
+    })
+    .await;
     service.close().await;
 }

@@ -84,7 +84,8 @@ async fn the_smallest_packet_that_is_accepted_takes_any_number_of_streams(databa
     let service = Service::start_with(&database, |settings| {
         settings.ingest.lanes = Some(1);
         settings.grpc.max_concurrent_calls = Some(4_000);
-        settings.grpc.max_open_calls = Some(4_000);
+        // One connection has a quarter of them.
+        settings.grpc.max_open_calls = Some(16_000);
     })
     .await;
     let client = service.client().await;

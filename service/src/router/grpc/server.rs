@@ -33,6 +33,10 @@ const MAX_PENDING_RESETS: usize = 20;
 const MAX_BROKEN_CALLS: usize = 1024;
 /// After a failed accept, such as one for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A connection has at most one part in so many of all calls, so that no single one takes the places of all others.
+const SHARE_OF_CALLS: usize = 4;
+/// But where there are few places, one client can still do something.
+const FEWEST_CALLS: usize = 16;
 
 /// Accepts connections until `draining`, and returns when all have ended.
 pub(super) async fn serve(
@@ -82,7 +86,7 @@ fn server(config: &GrpcConfig, window: &Window) -> Server {
         .timer(TokioTimer::new())
         .initial_stream_window_size(window.stream_bytes)
         .initial_connection_window_size(window.connection_bytes)
-        .max_concurrent_streams(config.max_concurrent_calls)
+        .max_concurrent_streams(calls_of_one_connection(config))
         .max_header_list_size(MAX_HEADER_BYTES)
         .max_send_buf_size(MAX_SEND_BYTES)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
@@ -90,6 +94,12 @@ fn server(config: &GrpcConfig, window: &Window) -> Server {
         .keep_alive_interval(Duration::from_secs(config.keepalive_s))
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
     server
+}
+
+fn calls_of_one_connection(config: &GrpcConfig) -> u32 {
+    let share = (config.max_open_calls / SHARE_OF_CALLS).max(FEWEST_CALLS);
+    let share = u32::try_from(share).unwrap_or(u32::MAX);
+    config.max_concurrent_calls.min(share)
 }
 
 async fn connection(
