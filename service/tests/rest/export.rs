@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use futures::StreamExt as _;
-use reqwest::Method;
+use reqwest::{Method, Version};
 use serde_json::Value;
 use sluicegate::repository::mysql::Layout;
 use sluicegate_proto::v1::SensorReading;
@@ -26,6 +26,7 @@ on_each_engine! {
     a_large_export_is_complete_compressed_or_not,
     the_format_is_by_parameter_or_by_accept,
     a_slow_reader_holds_nothing_up,
+    over_http_1_0_an_export_is_refused_and_a_page_is_not,
 }
 
 fn lines(text: &str) -> Vec<SensorReading> {
@@ -255,5 +256,36 @@ async fn a_slow_reader_holds_nothing_up(database: Database) {
         found[..MANY as usize] == numbered::readings(0..MANY),
         "each once, in order"
     );
+    service.close().await;
+}
+
+async fn over_http_1_0_an_export_is_refused_and_a_page_is_not(database: Database) {
+    let (_, service) = filled(&database, Layout::Partitioned, readings()).await;
+    let api = Api::of(&service);
+    let asked = |path: &str| api.request(Method::GET, path).version(Version::HTTP_10);
+    let range = "from_time=0&to_time=9999999999999";
+    for path in [
+        format!("/sensor/time?{range}"),
+        "/sensor/ids?id1=0&id2=A".to_owned(),
+        format!("/sensor/ids-time?id1=0&id2=A&{range}"),
+    ] {
+        for format in ["ndjson", "csv"] {
+            let refused = api
+                .send_any(asked(&format!("{path}&format={format}")))
+                .await;
+            let problem = refused.problem(505, "http-too-old", None);
+            let detail = problem["detail"].as_str().expect("a detail");
+            assert!(detail.contains("HTTP/1.1"), "{detail}");
+            assert!(detail.contains("proxy_http_version 1.1"), "{detail}");
+        }
+        let refused = api
+            .send_any(asked(&path).header("accept", "text/csv"))
+            .await;
+        refused.problem(505, "http-too-old", None);
+        // It says its length.
+        let page = api.send(asked(&path)).await;
+        assert!(page.json()["count"].as_u64().is_some_and(|count| count > 0));
+        assert_eq!(page.header("content-length"), page.body.len().to_string());
+    }
     service.close().await;
 }

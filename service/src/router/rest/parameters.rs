@@ -87,7 +87,7 @@ parameters!(Paging {
     order: Option<String>,
     /// `next_cursor` of the page before; every parameter but limit stays as it was
     cursor: Option<String>,
-    /// `json`, `ndjson` or `csv`, instead of the header Accept
+    /// `json`, `ndjson` or `csv`, instead of the header Accept; the last two need HTTP/1.1 or later
     #[param(example = "json", pattern = "^(json|ndjson|csv)$")]
     format: Option<String>,
 });
@@ -125,6 +125,18 @@ pub(super) enum QueryProblems {
     /// The database is not available, or the service is busy with other requests: Retry-After says when to ask again
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(ProblemDocument<'static>),
+}
+
+/// What a query that can be an export may answer besides.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "read by the derive only")]
+pub(super) enum ExportProblems {
+    /// None of the formats asked for is offered
+    #[response(status = 406, content_type = "application/problem+json")]
+    NotAcceptable(ProblemDocument<'static>),
+    /// NDJSON or CSV over HTTP/1.0, where nobody can tell a whole export from one that was cut off
+    #[response(status = 505, content_type = "application/problem+json")]
+    HttpTooOld(ProblemDocument<'static>),
 }
 
 /// What a request with a body may answer besides.

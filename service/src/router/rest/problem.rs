@@ -22,6 +22,7 @@ pub(super) enum Kind {
     NotFound,
     MethodNotAllowed,
     NotAcceptable,
+    HttpTooOld,
     BodyTooLarge,
     BodyTooSlow,
     UnsupportedMediaType,
@@ -80,6 +81,11 @@ impl Kind {
                 "urn:sluicegate:problem:not-acceptable",
                 StatusCode::NOT_ACCEPTABLE,
                 "The formats asked for are not offered",
+            ),
+            Self::HttpTooOld => (
+                "urn:sluicegate:problem:http-too-old",
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                "This version of HTTP cannot carry the answer",
             ),
             Self::BodyTooLarge => (
                 "urn:sluicegate:problem:body-too-large",

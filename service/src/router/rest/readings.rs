@@ -7,9 +7,9 @@ use super::{
     answer::Answer,
     cursor,
     format::Format,
-    parameters::{ByIds, ByIdsTime, ByTime, Paging, QueryProblems},
+    parameters::{ByIds, ByIdsTime, ByTime, ExportProblems, Paging, QueryProblems},
     params::Params,
-    problem::{Problem, ProblemDocument},
+    problem::Problem,
     request::Request,
     room::ROW_BYTES,
     selection::{self, By},
@@ -23,8 +23,7 @@ const PAGING: [&str; 4] = ["limit", "order", "cursor", "format"];
 #[utoipa::path(get, path = "/sensor/time", tag = "readings", params(ByTime, Paging),
     responses((status = 200, description = "Readings; as NDJSON or CSV all of them, streamed",
         content((ReadingsView = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
-        QueryProblems, (status = 406, body = ProblemDocument<'static>, content_type = "application/problem+json",
-        description = "None of the formats asked for is offered")))]
+        QueryProblems, ExportProblems))]
 pub(super) async fn by_time(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
     query(context, request, By::Time).await
 }
@@ -33,8 +32,7 @@ pub(super) async fn by_time(context: Arc<Context>, request: Request) -> Result<A
 #[utoipa::path(get, path = "/sensor/ids", tag = "readings", params(ByIds, Paging),
     responses((status = 200, description = "Readings; as NDJSON or CSV all of them, streamed",
         content((ReadingsView = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
-        QueryProblems, (status = 406, body = ProblemDocument<'static>, content_type = "application/problem+json",
-        description = "None of the formats asked for is offered")))]
+        QueryProblems, ExportProblems))]
 pub(super) async fn by_ids(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
     query(context, request, By::Ids).await
 }
@@ -43,8 +41,7 @@ pub(super) async fn by_ids(context: Arc<Context>, request: Request) -> Result<An
 #[utoipa::path(get, path = "/sensor/ids-time", tag = "readings", params(ByIdsTime, Paging),
     responses((status = 200, description = "Readings; as NDJSON or CSV all of them, streamed",
         content((ReadingsView = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
-        QueryProblems, (status = 406, body = ProblemDocument<'static>, content_type = "application/problem+json",
-        description = "None of the formats asked for is offered")))]
+        QueryProblems, ExportProblems))]
 pub(super) async fn by_ids_time(
     context: Arc<Context>,
     request: Request,
@@ -75,6 +72,7 @@ async fn query(context: Arc<Context>, request: Request, by: By) -> Result<Answer
         let cursor = |place: &Place| cursor::encode(fingerprint, place);
         return Ok(Answer::page(ReadingsView::new(page, cursor), room));
     }
+    request.require_chunks()?;
     let limit = selection::any_limit(&params)?;
     let manage = context.manage()?.clone();
     let pages = manage.export(selected, order, from, limit).await?;

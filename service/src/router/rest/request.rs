@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
-use warp::http::{HeaderMap, header};
+use warp::http::{HeaderMap, Version, header};
 
 use super::problem::{Kind, Problem};
 
@@ -20,6 +20,7 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
 
 pub(super) struct Request {
+    pub(super) version: Version,
     /// What stands behind the question mark.
     pub(super) query: String,
     pub(super) headers: HeaderMap,
@@ -44,6 +45,19 @@ impl Request {
 
     pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Refuses an answer of unknown length over a connection that only its end would delimit: a client could not tell
+    /// the whole of it from one that was cut off.
+    pub(super) fn require_chunks(&self) -> Result<(), Problem> {
+        if self.version >= Version::HTTP_11 {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Kind::HttpTooOld,
+            "An export needs HTTP/1.1 or later, since over HTTP/1.0 nobody can tell a whole one from one that was cut \
+             off: behind nginx, set proxy_http_version 1.1.",
+        ))
     }
 
     /// The body as JSON.

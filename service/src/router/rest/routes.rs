@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use warp::{
     Buf, Filter as _,
     filters::BoxedFilter,
-    http::{HeaderMap, Method},
+    http::{HeaderMap, Method, Version},
     path::FullPath,
     reply::Response,
 };
@@ -133,11 +133,13 @@ fn route_filter(
     });
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     path.and(method)
+        .and(warp::ext::get::<Version>())
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
-        .then(move |segments, method, query, headers, body| {
+        .then(move |segments, method, version, query, headers, body| {
             let request = Request {
+                version,
                 query,
                 headers,
                 segments,

@@ -87,6 +87,12 @@ pub(super) async fn serve<S, B>(
                 response.map(|body| taking.body(body, held))
             }
         });
+        // For the routes: warp has no filter for it.
+        let service = service.map_request(|mut request: Request<hyper::body::Incoming>| {
+            let version = request.version();
+            request.extensions_mut().insert(version);
+            request
+        });
         let service = TowerToHyperService::new(service);
         let (server, watcher, closing) = (server.clone(), graceful.watcher(), closing.clone());
         tokio::spawn(async move {
