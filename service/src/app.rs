@@ -14,12 +14,13 @@ use tracing::{error, info, warn};
 
 pub use self::{
     database::{RunningDatabase, start_database},
-    listeners::Listeners,
+    listeners::{Listeners, remove_old_ready_file},
 };
 use self::{doors::Doors, listeners::Addresses};
 use crate::{
     config::{Config, ConfigError},
     embedded_db::{Condition, EmbeddedDbError},
+    ready_file::ReadyFile,
     repository::{
         Awaits, RepositoryError,
         mysql::{DatabaseSettings, MySqlStorage},
@@ -50,7 +51,7 @@ pub enum AppError {
     EmbeddedDb(#[from] EmbeddedDbError),
     #[error("{0}")]
     Repository(#[from] RepositoryError),
-    #[error("cannot write {path} (--ready-file): {reason}")]
+    #[error("cannot write or remove {path} (--ready-file): {reason}")]
     ReadyFile {
         path: String,
         reason: std::io::Error,
@@ -191,12 +192,14 @@ async fn serve(
     ingest: &Ingest,
 ) -> Result<(), AppError> {
     info!(grpc = %addresses.grpc_addr, rest = %addresses.rest_addr, instance = config.instance, "ready");
-    if let Some(path) = &config.ready_file {
-        addresses.write(path)?;
-    }
+    let ready_file = config.ready_file.as_deref();
+    let ready_file = ready_file.map(|path| addresses.write(path)).transpose()?;
     tokio::select! {
         () = shutdown.draining.cancelled() => {}
         () = shutdown.tasks.failed().cancelled() => shutdown.draining.cancel(),
+    }
+    if let Some(Err(error)) = ready_file.map(ReadyFile::remove) {
+        warn!(%error, "cannot remove the ready file");
     }
     let stopped = tokio::select! {
         () = doors.close(ingest) => true,

@@ -98,7 +98,10 @@ impl Failure {
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(sources) => {
+            // Whatever fails or waits from here on, nobody takes the file of an earlier process for this one's.
+            app::remove_old_ready_file(sources.settings.ready_file.as_deref())?;
             let config = sources.resolve()?;
+            app::remove_old_ready_file(config.ready_file.as_deref())?;
             telemetry::init(&config.log, config.log_format).map_err(Failure::Telemetry)?;
             let shutdown =
                 Shutdown::new(std::time::Duration::from_secs(config.shutdown_deadline_s));

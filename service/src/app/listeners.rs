@@ -6,7 +6,10 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 use super::AppError;
-use crate::{config::Config, ready_file};
+use crate::{
+    config::Config,
+    ready_file::{self, ReadyFile},
+};
 
 /// Sockets that are bound before anything else, so that a port in use is known at once.
 pub struct Listeners {
@@ -29,6 +32,23 @@ impl Listeners {
             grpc: bind("--grpc-addr", config.grpc_addr).await?,
             rest: bind("--rest-addr", config.rest_addr).await?,
         })
+    }
+}
+
+/// Removes the ready file of an earlier process, if there is one.
+///
+/// # Errors
+/// When it cannot be removed, or something else is in its place.
+pub fn remove_old_ready_file(path: Option<&Path>) -> Result<(), AppError> {
+    path.map_or(Ok(()), |path| {
+        ready_file::remove_old(path).map_err(|reason| of_ready_file(path, reason))
+    })
+}
+
+fn of_ready_file(path: &Path, reason: std::io::Error) -> AppError {
+    AppError::ReadyFile {
+        path: path.display().to_string(),
+        reason,
     }
 }
 
@@ -56,11 +76,8 @@ impl Addresses {
         })
     }
 
-    pub(super) fn write(&self, path: &Path) -> Result<(), AppError> {
-        let failed = |reason| AppError::ReadyFile {
-            path: path.display().to_string(),
-            reason,
-        };
+    pub(super) fn write(&self, path: &Path) -> Result<ReadyFile, AppError> {
+        let failed = |reason| of_ready_file(path, reason);
         let text = serde_json::to_string(self).map_err(|error| failed(error.into()))?;
         ready_file::write(path, &(text + "\n")).map_err(failed)
     }

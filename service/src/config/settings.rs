@@ -60,7 +60,7 @@ pub struct Settings {
     #[arg(long, env = "SLUICEGATE_REST_ADDR", value_name = "HOST:PORT")]
     pub rest_addr: Option<SocketAddr>,
 
-    /// Written as JSON with the addresses in use once the service is ready
+    /// Written as JSON with the addresses in use once the service is ready, and removed when it starts and when it stops
     #[arg(long, env = "SLUICEGATE_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 

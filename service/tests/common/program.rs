@@ -1,6 +1,11 @@
 //! The real program, for tests that kill it.
 
-use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
@@ -20,7 +25,7 @@ pub(crate) struct Program {
     child: Child,
     pub(crate) grpc: SocketAddr,
     pub(crate) rest: SocketAddr,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// How the program ended.
@@ -136,7 +141,7 @@ impl Program {
             child,
             grpc: addr("grpc_addr"),
             rest: addr("rest_addr"),
-            _dir: dir,
+            dir,
         }
     }
 
@@ -162,7 +167,7 @@ impl Program {
             child,
             grpc,
             rest,
-            _dir: TempDir::new().expect("a directory"),
+            dir: TempDir::new().expect("a directory"),
         }
     }
 
@@ -256,17 +261,27 @@ impl Program {
         prlimit(Some(self.pid()), Resource::Data, limit).expect("set");
     }
 
+    pub(crate) fn ready_file(&self) -> PathBuf {
+        self.dir.path().join("ready.json")
+    }
+
     /// Waits until it has ended.
-    pub(crate) async fn ended(mut self) -> Ended {
+    pub(crate) async fn ended(self) -> Ended {
+        self.ended_in().await.0
+    }
+
+    /// As `ended`, with the folder of its ready file, which goes when it is dropped.
+    pub(crate) async fn ended_in(mut self) -> (Ended, TempDir) {
         let mut stderr = String::new();
         let mut pipe = self.child.stderr.take().expect("piped");
         let reading = pipe.read_to_string(&mut stderr);
         let read = timeout(END_LIMIT, reading).await.expect("it ends");
         read.expect("readable");
         let status = self.child.wait().await.expect("ended");
-        Ended {
+        let ended = Ended {
             code: status.code(),
             stderr,
-        }
+        };
+        (ended, self.dir)
     }
 }

@@ -5,7 +5,7 @@ use tonic::Code;
 use crate::common::{
     database::Database,
     http, on_each_engine,
-    program::Program,
+    program::{Program, command, end_of},
     readings::reading,
     service::{Service, connect},
     until,
@@ -22,6 +22,7 @@ on_each_engine! {
     a_database_with_the_longest_of_names_is_used,
     of_two_services_with_one_name_the_newer_waits,
     a_silent_holder_of_the_name_is_taken_over_and_ends,
+    the_ready_file_goes_when_the_service_does,
 }
 
 /// The sentence with which the service refuses to start on tables that are there already.
@@ -229,4 +230,41 @@ async fn a_silent_holder_of_the_name_is_taken_over_and_ends(database: Database) 
     assert_eq!(reply.expect("stored").into_inner().committed, 1);
     assert_eq!(database.count("sensor_readings").await, 2);
     newer.kill().await;
+}
+
+async fn the_ready_file_goes_when_the_service_does(database: Database) {
+    let program = Program::start(&database.url(), &[]).await;
+    let ready_file = program.ready_file();
+    assert!(ready_file.exists());
+    program.terminate();
+    let (ended, dir) = program.ended_in().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(dir.path().exists() && !ready_file.exists());
+}
+
+#[tokio::test]
+async fn a_ready_file_of_an_earlier_process_is_gone_whatever_the_start_fails_at() {
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let ready_file = dir.path().join("ready.json");
+    let in_file = dir.path().join("sluicegate.yaml");
+    let setting = format!("ready_file: {}\n", ready_file.display());
+    std::fs::write(&in_file, setting).expect("written");
+    let path = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
+    let by_flag = ["--ready-file".to_owned(), path(&ready_file)];
+    let by_file = ["--config".to_owned(), path(&in_file)];
+    let nobody = "mysql://root@127.0.0.1:1/x";
+    let any = ["--grpc-addr=127.0.0.1:0", "--rest-addr=127.0.0.1:0"];
+    let unreachable = ["--connect-deadline-s=0", any[0], any[1]];
+    for (named, arguments, code) in [
+        (&by_flag, &unreachable[..], 1),
+        (&by_file, &unreachable, 1),
+        (&by_flag, &["--ingest-lanes=65"], 2),
+    ] {
+        std::fs::write(&ready_file, "{}").expect("written");
+        let mut serve = command(&["serve", "--database-url", nobody]);
+        serve.args(named).args(arguments);
+        let ended = end_of(serve).await;
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert!(!ready_file.exists(), "{named:?} {arguments:?}");
+    }
 }
