@@ -75,4 +75,6 @@ pub enum PartOutcome {
     Gap { committed_seq: Seq },
     /// The stream is not in the ledger: nothing of this part was stored.
     NotOpened,
+    /// The ledger, restored from a copy perhaps, does not know of the writer's epoch: nothing of this part was stored.
+    LedgerBehind { known: Epoch, held: Epoch },
 }

@@ -69,6 +69,10 @@ pub fn plan(
             None => plan.store(index, part, rejections, 0),
             Some((stream, epoch)) => match positions.get_mut(stream) {
                 None => PartOutcome::NotOpened,
+                Some(position) if position.epoch < *epoch => PartOutcome::LedgerBehind {
+                    known: position.epoch,
+                    held: *epoch,
+                },
                 Some(position) if position.epoch != *epoch => PartOutcome::Fenced {
                     current: position.epoch,
                 },

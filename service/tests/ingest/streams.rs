@@ -28,6 +28,7 @@ on_each_engine! {
     a_stream_is_resumed_by_the_writer_that_holds_it_and_by_no_other,
     a_gap_is_out_of_range,
     a_stream_that_was_never_opened_is_refused,
+    an_epoch_that_the_ledger_does_not_know_is_named_beside_the_one_it_knows,
 }
 
 async fn a_reading_is_committed_when_its_call_returns(database: Database) {
@@ -395,5 +396,35 @@ async fn a_stream_that_was_never_opened_is_refused(database: Database) {
     let mut client = service.client().await;
     let mut call = AckedCall::begin(&mut client, header("unknown", 1, 1)).await;
     assert_eq!(call.failure().await.code(), Code::FailedPrecondition);
+    service.close().await;
+}
+
+async fn an_epoch_that_the_ledger_does_not_know_is_named_beside_the_one_it_knows(
+    database: Database,
+) {
+    let service = Service::start(&database).await;
+    let at = service.open("restored").await;
+    let mut call = AckedCall::begin(&mut service.client().await, header("restored", 2, 1)).await;
+    let of_header = call.failure().await;
+    // The ledger goes back while a call is open.
+    let mut open = AckedCall::resume(&mut service.client().await, "restored", &at).await;
+    open.send(rows(readings(1..11))).await;
+    open.until_acked(10).await;
+    database
+        .run("UPDATE ingest_streams SET epoch = 0 WHERE stream_id = 'restored'")
+        .await;
+    open.send(rows(readings(11..21))).await;
+    let of_batch = open.failure().await;
+    for (refused, known, held) in [(of_header, 1, 2), (of_batch, 0, 1)] {
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+        for part in [
+            format!("epoch {known}"),
+            format!("epoch {held}"),
+            "OpenStream".to_owned(),
+        ] {
+            assert!(refused.message().contains(&part), "{refused:?}");
+        }
+    }
+    assert_stored(&database, 1..11).await;
     service.close().await;
 }

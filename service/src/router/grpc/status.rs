@@ -13,7 +13,9 @@ pub(super) fn of_error(error: &IngestError) -> Status {
     match error {
         IngestError::Fenced { .. } => Status::aborted(message),
         IngestError::Gap { .. } => Status::out_of_range(message),
-        IngestError::NotOpened => Status::failed_precondition(message),
+        IngestError::NotOpened | IngestError::LedgerBehind { .. } => {
+            Status::failed_precondition(message)
+        }
         IngestError::Malformed { field, reason } => bad_request(field, reason),
         IngestError::BudgetExhausted { retry_after } => {
             let details = ErrorDetails::with_retry_info(Some(*retry_after));

@@ -21,6 +21,11 @@ pub enum IngestError {
     Gap { first_seq: Seq, committed_seq: Seq },
     #[error("this stream was never opened: call OpenStream first")]
     NotOpened,
+    #[error(
+        "the ledger knows this stream under epoch {known}, and the writer holds epoch {held}, which is later: was the \
+         ledger restored from a backup? Call OpenStream to go on from where the ledger stands"
+    )]
+    LedgerBehind { known: Epoch, held: Epoch },
     #[error("{reason}")]
     Malformed { field: String, reason: String },
     #[error(

@@ -97,8 +97,11 @@ impl Ingest {
         let found = found.ok_or(IngestError::NotOpened)?;
         match found.position.epoch {
             epoch if epoch == resumption.next => Ok(found),
-            // A ledger that was restored from a copy does not know of its later epochs.
-            epoch if epoch < resumption.held => Err(IngestError::NotOpened),
+            // Nobody else is to blame.
+            known if known < resumption.held => Err(IngestError::LedgerBehind {
+                known,
+                held: resumption.held,
+            }),
             current => Err(IngestError::Fenced { current }),
         }
     }
@@ -119,9 +122,12 @@ impl Ingest {
         }
         let position = self.answer(self.ledger.position(&header.stream_id)).await?;
         let position = position.ok_or(IngestError::NotOpened)?;
-        // A ledger that was restored from a copy does not know of its later epochs; nobody else is to blame.
+        // Nobody else is to blame.
         if position.epoch < header.epoch {
-            return Err(IngestError::NotOpened);
+            return Err(IngestError::LedgerBehind {
+                known: position.epoch,
+                held: header.epoch,
+            });
         }
         if position.epoch != header.epoch {
             return Err(IngestError::Fenced {

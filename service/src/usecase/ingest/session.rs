@@ -173,6 +173,9 @@ impl Session {
                 },
             ),
             PartOutcome::NotOpened => self.turn_away(part.readings, IngestError::NotOpened),
+            PartOutcome::LedgerBehind { known, held } => {
+                self.turn_away(part.readings, IngestError::LedgerBehind { known, held });
+            }
         }
     }
 
