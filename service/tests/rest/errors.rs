@@ -245,12 +245,22 @@ async fn a_body_has_to_be_small_and_json(database: Database) {
         "text/plain",
         "application/x-www-form-urlencoded",
         "application/jsonx",
+        "application/json; charset=iso-8859-1",
+        "application/json;v=1; Charset=\"UTF-16\"",
         "json",
         "",
     ] {
         let request = put().header("content-type", content_type).body(body);
         let refused = api.send(request).await;
         refused.problem(415, "unsupported-media-type", None);
+    }
+    for content_type in [
+        "Application/JSON;charset=\"UTF-8\"",
+        "application/json; v=1",
+    ] {
+        let dry = api.request(Method::PUT, &format!("{path}&dry_run=true"));
+        let request = dry.header("content-type", content_type).body(body);
+        assert_eq!(api.send(request).await.status, 200, "{content_type}");
     }
     api.send(put().body(body))
         .await

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::{
     Context,
     answer::Answer,
+    new_values::NewValues,
     parameters::{ByIds, ByIdsTime, ByTime, ChangeProblems, DryRun, QueryProblems},
     params::Params,
     problem::Problem,
     request::Request,
     selection::{self, By},
-    views::{Deleted, NewValues, Updated},
+    views::{Deleted, Updated},
 };
 
 /// Deletes the readings of a stretch of time.
@@ -95,7 +96,7 @@ async fn update(context: Arc<Context>, mut request: Request, by: By) -> Result<A
     let params = Params::parse(&query, &names)?;
     let selection = selection::selection(&params, by)?;
     let dry_run = params.flag("dry_run")?;
-    let change = request.json::<NewValues>().await?.into();
+    let change = NewValues::parse(&request.json().await?)?.into();
     let updated_count = if dry_run {
         context.manage()?.check(&change)?;
         context.manage()?.count(&selection).await?

@@ -13,11 +13,11 @@ use super::{
     Context, analysis,
     answer::{Answer, JSON},
     changes, health,
+    new_values::NewValues,
     problem::{Kind, Problem, ProblemDocument},
     readings,
     request::Request,
     retention, streams,
-    views::NewValues,
 };
 
 const SWAGGER_INDEX: &str = "/swagger/swagger-ui/index.html";

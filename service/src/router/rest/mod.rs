@@ -12,6 +12,7 @@ mod export;
 mod format;
 mod health;
 mod metrics;
+mod new_values;
 mod parameters;
 mod params;
 mod problem;

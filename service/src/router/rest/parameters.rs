@@ -149,7 +149,7 @@ pub(super) enum ChangeProblems {
     /// The body is too large
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(ProblemDocument<'static>),
-    /// The body is not JSON
+    /// The body is not JSON, or not in UTF-8
     #[response(status = 415, content_type = "application/problem+json")]
     NotJson(ProblemDocument<'static>),
     /// The new values cannot be stored

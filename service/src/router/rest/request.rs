@@ -5,7 +5,6 @@ use std::{pin::Pin, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use percent_encoding::percent_decode_str;
-use serde::de::DeserializeOwned;
 use warp::http::{HeaderMap, Version, header};
 
 use super::problem::{Kind, Problem};
@@ -60,36 +59,26 @@ impl Request {
         ))
     }
 
-    /// The body as JSON.
-    pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+    /// A body that says that it is JSON.
+    pub(super) async fn json(&mut self) -> Result<Bytes, Problem> {
         let media_type = self.header(header::CONTENT_TYPE).unwrap_or_default();
-        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        let refused = |detail| Err(Problem::new(Kind::UnsupportedMediaType, detail));
+        let mut parts = media_type.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default();
         if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(Problem::new(
-                Kind::UnsupportedMediaType,
-                "Send the body as JSON, with Content-Type: application/json.",
-            ));
+            return refused("Send the body as JSON, with Content-Type: application/json.");
         }
-        let body = self.bytes().await?;
-        // In two steps, to tell what is not JSON from what is other JSON than expected.
-        let value: serde_json::Value = serde_json::from_slice(&body).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let detail = format!("The body is not JSON: see line {line}, column {column}.");
-            Problem::new(Kind::MalformedBody, detail)
-        })?;
-        if !value.is_object() {
-            return Err(Problem::new(
-                Kind::InvalidChange,
-                "The body has to be a JSON object.",
-            ));
+        let is_foreign = |part: &str| {
+            part.split_once('=').is_some_and(|(name, charset)| {
+                let charset = charset.trim_matches('"');
+                let is_utf8 = ["utf-8", "utf8"].map(|utf8| charset.eq_ignore_ascii_case(utf8));
+                name.eq_ignore_ascii_case("charset") && !is_utf8.contains(&true)
+            })
+        };
+        if parts.any(is_foreign) {
+            return refused("Send the body in UTF-8, the only charset that JSON has.");
         }
-        // What is given twice in an object, and what is unknown, shows only here.
-        serde_json::from_slice(&body).map_err(|error| {
-            Problem::new(
-                Kind::InvalidChange,
-                format!("The body does not fit: {error}."),
-            )
-        })
+        self.bytes().await
     }
 
     async fn bytes(&mut self) -> Result<Bytes, Problem> {

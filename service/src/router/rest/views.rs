@@ -1,11 +1,11 @@
 //! What the API shows, as JSON and in the OpenAPI document.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::time::format_instant;
 use crate::{
-    model::{Bucket, Change, Latest, Quarantined, StoredReading, StreamStanding},
+    model::{Bucket, Latest, Quarantined, StoredReading, StreamStanding},
     usecase::manage::Page,
 };
 
@@ -293,25 +293,4 @@ pub(super) struct Updated {
     pub(super) updated_count: u64,
     /// Whether they were only counted
     pub(super) dry_run: bool,
-}
-
-/// New values, either or both
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewValues {
-    /// A finite number
-    #[schema(example = 21.5)]
-    sensor_value: Option<f64>,
-    /// 1 to 50 characters
-    #[schema(example = "temperature")]
-    sensor_type: Option<String>,
-}
-
-impl From<NewValues> for Change {
-    fn from(values: NewValues) -> Self {
-        Self {
-            sensor_value: values.sensor_value,
-            sensor_type: values.sensor_type,
-        }
-    }
 }
