@@ -1,8 +1,9 @@
 //! Which values are possible.
 
-use super::{Config, ConfigError, PartitionConfig, QuarantineConfig};
+use super::{Config, ConfigError, Database, PartitionConfig, QuarantineConfig};
 use crate::{
     model::{OrNone, TimeSpan},
+    repository::mysql::check_address,
     usecase::manage::partitions::WidthSetting,
 };
 
@@ -120,6 +121,9 @@ impl Config {
             3_600_000,
             "1 to 3600000",
         )?;
+        if let Some(Database::Url(url)) = &self.database {
+            check_address(url).map_err(|error| ConfigError::Address(error.to_string()))?;
+        }
         self.rest.check()?;
         self.partitions.check()?;
         self.quarantine.check()?;

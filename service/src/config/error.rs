@@ -17,6 +17,9 @@ pub enum ConfigError {
         "no database: give --database-url mysql://user:password@host:3306/database, or --embedded-db"
     )]
     NoDatabase,
+    /// What the sentence says of the address shows nothing of its password.
+    #[error("{0}")]
+    Address(String),
     #[error("--database-url and --embedded-db exclude each other")]
     TwoDatabases,
 }

@@ -41,6 +41,29 @@ const SESSION: [&str; 8] = [
     "SET net_read_timeout = 5",
 ];
 
+/// Whether the address of a database can be used, without asking the database.
+///
+/// # Errors
+/// When it cannot. The sentence shows nothing of a password.
+pub fn check_address(url: &str) -> Result<(), RepositoryError> {
+    parse(url).map(drop)
+}
+
+fn parse(url: &str) -> Result<Opts, RepositoryError> {
+    let opts = Opts::from_url(url).map_err(|error| explain(error.into()))?;
+    if opts.db_name().is_none_or(str::is_empty) {
+        let reason =
+            "the database url (--database-url) names no database: mysql://user@host:port/DATABASE";
+        return Err(RepositoryError::Setup(reason.to_owned()));
+    }
+    if opts.ssl_opts().is_some() {
+        let reason = "the database url (--database-url) asks for TLS (require_ssl), which is not there yet: leave it out, or reach the \
+                      database through a tunnel";
+        return Err(RepositoryError::Setup(reason.to_owned()));
+    }
+    Ok(opts)
+}
+
 /// Makes connections.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
@@ -49,16 +72,7 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(url: &str) -> Result<Self, RepositoryError> {
-        let opts = Opts::from_url(url).map_err(|error| explain(error.into()))?;
-        if opts.db_name().is_none_or(str::is_empty) {
-            let reason = "the database url (--database-url) names no database: mysql://user@host:port/DATABASE";
-            return Err(RepositoryError::Setup(reason.to_owned()));
-        }
-        if opts.ssl_opts().is_some() {
-            let reason = "the database url (--database-url) asks for TLS (require_ssl), which is not there yet: leave it out, or reach the \
-                          database through a tunnel";
-            return Err(RepositoryError::Setup(reason.to_owned()));
-        }
+        let opts = parse(url)?;
         let pool = PoolOpts::default()
             .with_constraints(PoolConstraints::new(0, 8).unwrap_or_default())
             .with_inactive_connection_ttl(Duration::from_secs(60));

@@ -44,6 +44,7 @@ use self::{
     table::{Table, TableLayout},
 };
 pub use self::{
+    connection::check_address,
     ledger::MySqlLedger,
     ledger_reader::MySqlLedgerReader,
     loader::Loader,
