@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use mysql_async::prelude::Queryable as _;
 use prost::{Message as _, bytes::Bytes};
-use sluicegate_proto::v1::{OpenStreamRequest, ResumeStream, SensorBatch};
+use sluicegate_proto::v1::{ColumnBatch, OpenStreamRequest, ResumeStream, SensorBatch};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
@@ -18,6 +19,7 @@ use crate::stranger::{StrangeCall, Stranger, empty_elements, framed};
 
 on_each_engine! {
     a_dictionary_without_a_reading_is_not_answered_ok,
+    a_stream_that_is_cut_off_before_its_first_reading_is_told_to_come_back,
     a_message_of_fields_that_nobody_knows_is_not_answered_ok,
     a_second_message_on_a_unary_call_is_refused,
     a_unary_call_that_brings_no_message_is_ended,
@@ -34,14 +36,19 @@ fn violated(status: &Status) -> String {
     details.field_violations[0].field.clone()
 }
 
+/// A dictionary that goes ahead of its readings.
+fn series_only() -> ColumnBatch {
+    ColumnBatch {
+        extend_dictionary: true,
+        series: column_batch(1..2).series,
+        ..ColumnBatch::default()
+    }
+}
+
 async fn a_dictionary_without_a_reading_is_not_answered_ok(database: Database) {
     let service = Service::start(&database).await;
     let mut client = service.client().await;
-    let mut series_only = column_batch(1..2);
-    series_only.series_index.clear();
-    series_only.sensor_value.clear();
-    series_only.timestamp_delta_us.clear();
-    series_only.extend_dictionary = true;
+    let series_only = series_only();
     let only = tokio_stream::iter([columns(series_only.clone())]);
     let refused = client.stream_readings(only).await.expect_err("nothing");
     assert_eq!(violated(&refused), "columns.series_index");
@@ -59,6 +66,32 @@ async fn a_dictionary_without_a_reading_is_not_answered_ok(database: Database) {
     let both = tokio_stream::iter([columns(series_only), columns(using)]);
     let stored = client.stream_readings(both).await.expect("stored");
     assert_eq!(stored.into_inner().committed, 10);
+    service.close().await;
+}
+
+/// Its readings may have been on the way.
+async fn a_stream_that_is_cut_off_before_its_first_reading_is_told_to_come_back(
+    database: Database,
+) {
+    let service = Service::start_with(&database, |settings| {
+        settings.grpc.idle_limit_s = Some(1);
+    })
+    .await;
+    let mut client = service.client().await;
+    let announced = tokio_stream::iter([columns(series_only())]);
+    let messages = announced.chain(tokio_stream::pending());
+    let refused = client.stream_readings(messages).await;
+    let refused = refused.expect_err("not all of it");
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    let mut acked = AckedCall::begin(&mut client, columns(series_only())).await;
+    while !acked
+        .ack()
+        .await
+        .expect("no error")
+        .expect("one more")
+        .draining
+    {}
+    assert_eq!(acked.ack().await.expect("no error"), None);
     service.close().await;
 }
 

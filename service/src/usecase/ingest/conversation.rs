@@ -104,7 +104,7 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
                 }
             }
         };
-        let summary = inflow.finish().await?;
+        let summary = settle(inflow, end).await?;
         match end {
             End::Finished => Ok(summary),
             End::Draining => Err(IngestError::Draining.into()),
@@ -160,7 +160,7 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
                 }
             }
         };
-        let summary = inflow.finish().await?;
+        let summary = settle(inflow, end).await?;
         let ended_by_us = end != End::Finished;
         let last = tell(&progress, summary.rejections, ended_by_us);
         audience.tell(last).await;
@@ -240,6 +240,14 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
             }
         }
     }
+}
+
+/// Waits until all that came is settled.
+async fn settle(inflow: Inflow<'_>, end: End) -> Result<Summary, IngestError> {
+    if end == End::Finished {
+        inflow.check_brought_readings()?;
+    }
+    inflow.finish().await
 }
 
 /// Resolves when the session can go no further: its producer need not send on to hear of it.

@@ -134,11 +134,27 @@ impl<'a> Inflow<'a> {
         Rejections(self.session.clone())
     }
 
+    /// For a call that its producer has ended: one that was cut off from this side may have had its readings on the way.
+    ///
+    /// # Errors
+    /// When all that the call brought were series, of which nothing is stored.
+    pub fn check_brought_readings(&self) -> Result<(), IngestError> {
+        if self.received > 0 || self.series_only == 0 {
+            return Ok(());
+        }
+        let series = self.series_only;
+        Err(IngestError::Malformed {
+            field: "columns.series_index".to_owned(),
+            reason: format!(
+                "the call brought {series} series, but no reading of them: nothing of it could be stored"
+            ),
+        })
+    }
+
     /// Waits until every reading is settled.
     ///
     /// # Errors
-    /// When the session failed on the way; what was committed before stays so. And when all that the call brought were
-    /// series, of which nothing is stored.
+    /// When the session failed on the way; what was committed before stays so.
     pub async fn finish(mut self) -> Result<Summary, IngestError> {
         let received = self.received;
         let settled = self
@@ -152,15 +168,6 @@ impl<'a> Inflow<'a> {
         };
         if let Some(failure) = progress.failure {
             return Err(failure);
-        }
-        if received == 0 && self.series_only > 0 {
-            let series = self.series_only;
-            return Err(IngestError::Malformed {
-                field: "columns.series_index".to_owned(),
-                reason: format!(
-                    "the call brought {series} series, but no reading of them: nothing of it could be stored"
-                ),
-            });
         }
         let committed_seq = match self.session.stream() {
             Some(_) => progress.committed_seq,

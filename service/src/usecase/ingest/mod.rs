@@ -184,6 +184,7 @@ impl Ingest {
         let settled = async {
             let mut inflow = self.begin_with(header, lot, BATCH_NOTES).await?;
             inflow.push(readings, room).await?;
+            inflow.check_brought_readings()?;
             inflow.finish().await
         };
         tokio::time::timeout(deadline, settled)
