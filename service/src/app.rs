@@ -2,6 +2,7 @@
 
 mod database;
 mod doors;
+mod figures;
 mod listeners;
 
 use std::{
@@ -23,10 +24,11 @@ use crate::{
     ready_file::ReadyFile,
     repository::{
         Awaits, RepositoryError,
-        mysql::{DatabaseSettings, MySqlStorage},
+        mysql::{DatabaseSettings, MySqlStorage, StorageMetrics},
     },
     shutdown::Shutdown,
     supervisor::TaskFailure,
+    telemetry::metrics::Metrics,
     usecase::{
         UseCases,
         clock::Clock,
@@ -75,7 +77,11 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         shutdown.draining.clone(),
         config.ready.max_lag(),
     ));
-    let doors = Doors::open(listeners, &config, &shutdown, &started, &readiness);
+    let metrics = Arc::new(Metrics::default());
+    figures::register(&metrics, &config, &started, &readiness, &shutdown.draining);
+    let doors = Doors::open(
+        listeners, &config, &shutdown, &started, &readiness, &metrics,
+    );
     let beginning = start_database(&config, &shutdown.tasks);
     let Some(database) = unless_stopped(&shutdown, beginning).await? else {
         return Ok(());
@@ -86,7 +92,7 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
             Condition::Restarting { reason } => Some(reason.clone()),
         });
     }
-    let beginning = start(&config, &shutdown, database.url(), &readiness);
+    let beginning = start(&config, &shutdown, database.url(), &readiness, &metrics);
     let ended = match unless_stopped(&shutdown, beginning).await {
         Ok(Some(use_cases)) => {
             let ingest = use_cases.ingest.clone();
@@ -123,6 +129,7 @@ async fn start(
     shutdown: &Shutdown,
     url: String,
     readiness: &Arc<Readiness>,
+    metrics: &Metrics,
 ) -> Result<UseCases, AppError> {
     // It reaches the use cases, which keep these settings: only weakly, or none of them would ever end.
     let told = Arc::downgrade(readiness);
@@ -132,6 +139,7 @@ async fn start(
                 readiness.awaits(what);
             }
         }),
+        metrics: StorageMetrics::new(metrics),
         ..config.database_settings(url)
     };
     if config.migrate {
@@ -162,8 +170,16 @@ async fn start(
         keeping.await;
         Ok::<(), Infallible>(())
     });
-    let ingest =
-        Arc::new(Ingest::start(config.ingest_settings(), storage, &clock, &shutdown.tasks).await?);
+    let ingest = Arc::new(
+        Ingest::start(
+            config.ingest_settings(),
+            storage,
+            &clock,
+            &shutdown.tasks,
+            metrics,
+        )
+        .await?,
+    );
     if let Some(manager) = &partitions {
         let (manager, events) = (manager.clone(), ingest.events().subscribe());
         let draining = shutdown.draining.clone();

@@ -21,15 +21,16 @@ pub use self::{
     error::ConfigError,
     ready::{ReadyConfig, ReadyOverrides},
     rest::{RestConfig, RestOverrides},
-    settings::{GrpcOverrides, IngestOverrides, LogFormat, PartitionOverrides, Settings},
+    settings::{GrpcOverrides, IngestOverrides, PartitionOverrides, Settings},
     sources::mask_password,
 };
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},
     repository::{
         Awaits, QuarantineLimits,
-        mysql::{DatabaseSettings, Layout},
+        mysql::{DatabaseSettings, Layout, StorageMetrics},
     },
+    telemetry::LogFormat,
     usecase::{
         clock::TimeSettings,
         ingest::IngestSettings,
@@ -297,6 +298,7 @@ impl Config {
             wanted_layout: self.wanted_layout,
             instance: self.instance.clone(),
             awaits: Awaits::default(),
+            metrics: StorageMetrics::default(),
         }
     }
 

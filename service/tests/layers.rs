@@ -219,6 +219,11 @@ fn the_clock_knows_nobody_who_asks_it_and_ingestion_not_its_management() {
 }
 
 #[test]
+fn what_is_measured_is_known_to_no_one_who_measures() {
+    expect_free_of("telemetry", &["use crate"]);
+}
+
+#[test]
 fn the_supervisor_knows_no_task() {
     expect_free_of(
         "supervisor.rs",

@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     router::{grpc, rest},
     shutdown::Shutdown,
+    telemetry::metrics::Metrics,
     usecase::{UseCases, ingest::Ingest, readiness::Readiness},
 };
 
@@ -32,21 +33,33 @@ impl Doors {
         shutdown: &Shutdown,
         started: &Arc<OnceLock<UseCases>>,
         readiness: &Arc<Readiness>,
+        metrics: &Arc<Metrics>,
     ) -> Self {
         let closing = CancellationToken::new();
         let draining = shutdown.draining.clone();
         let grpc = {
             let (started, readiness) = (started.clone(), readiness.clone());
             let (config, draining) = (config.grpc.clone(), draining.clone());
-            async move { grpc::serve(listeners.grpc, started, readiness, &config, draining).await }
+            let metrics = metrics.clone();
+            async move {
+                grpc::serve(
+                    listeners.grpc,
+                    started,
+                    readiness,
+                    &config,
+                    draining,
+                    &metrics,
+                )
+                .await
+            }
         };
         let rest = rest::serve(
             listeners.rest,
             started.clone(),
             readiness.clone(),
             config.rest.clone(),
-            draining.clone(),
             closing.clone(),
+            metrics.clone(),
         );
         let rest = async move {
             rest.await;

@@ -3,12 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{ReadyOverrides, RestOverrides};
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},
     repository::mysql::Layout,
+    telemetry::LogFormat,
     usecase::manage::partitions::{Retention, WidthSetting},
 };
 
@@ -328,12 +329,4 @@ pub struct QuarantineOverrides {
         value_name = "none|TIME"
     )]
     pub retention: Option<Retention>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
 }

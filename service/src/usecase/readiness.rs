@@ -47,6 +47,7 @@ pub struct Readiness {
     tasks: Supervisor,
     draining: CancellationToken,
     max_lag: Duration,
+    last: Mutex<Option<Standing>>,
 }
 
 /// Says why readings do not flow, if it knows.
@@ -68,7 +69,15 @@ impl Readiness {
             tasks,
             draining,
             max_lag,
+            last: Mutex::default(),
         }
+    }
+
+    /// What the last look saw, if there was one.
+    #[must_use]
+    pub fn last(&self) -> Option<Standing> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
     }
 
     /// From now on asks somebody else too.
@@ -103,13 +112,16 @@ impl Readiness {
             }
             Some(started) => self.look_at(&started.ingest, &mut reasons).await,
         };
-        Standing {
+        let standing = Standing {
             ready: reasons.is_empty(),
             reasons,
             database,
             draining,
             failures,
-        }
+        };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(standing.clone());
+        standing
     }
 
     /// Whether the database answers.

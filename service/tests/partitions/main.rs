@@ -65,6 +65,7 @@ async fn storage(database: &Database, layout: Layout) -> MySqlStorage {
         wanted_layout: None,
         instance: "test".to_owned(),
         awaits: Default::default(),
+        metrics: Default::default(),
     };
     MySqlStorage::migrate(&settings, layout)
         .await

@@ -23,6 +23,7 @@ mod export;
 mod headers;
 mod heavy_queries;
 mod ledger;
+mod metrics;
 mod paging;
 mod plans;
 mod query_strings;

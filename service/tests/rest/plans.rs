@@ -298,6 +298,7 @@ async fn storage(database: &Database) -> MySqlStorage {
         wanted_layout: None,
         instance: "test".to_owned(),
         awaits: Default::default(),
+        metrics: Default::default(),
     };
     MySqlStorage::open(&settings).await.expect("opens")
 }

@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use futures::FutureExt as _;
 use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
 
-use super::error::explain;
+use super::{error::explain, metrics::StorageMetrics};
 use crate::repository::RepositoryError;
 
 /// A server or a network that does not answer must not hold a lane for ever.
@@ -68,10 +68,11 @@ fn parse(url: &str) -> Result<Opts, RepositoryError> {
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     opts: Opts,
+    metrics: StorageMetrics,
 }
 
 impl Connector {
-    pub(super) fn new(url: &str) -> Result<Self, RepositoryError> {
+    pub(super) fn new(url: &str, metrics: &StorageMetrics) -> Result<Self, RepositoryError> {
         let opts = parse(url)?;
         let pool = PoolOpts::default()
             .with_constraints(PoolConstraints::new(0, 8).unwrap_or_default())
@@ -83,10 +84,23 @@ impl Connector {
             // A network that swallows everything must not look like a slow database for ever.
             .tcp_keepalive(Some(TCP_KEEPALIVE))
             .into();
-        Ok(Self { opts })
+        Ok(Self {
+            opts,
+            metrics: metrics.clone(),
+        })
+    }
+
+    pub(super) fn metrics(&self) -> &StorageMetrics {
+        &self.metrics
     }
 
     pub(super) async fn connect(&self) -> Result<Conn, RepositoryError> {
+        let connected = self.try_to_connect().await;
+        self.metrics.connected(connected.is_ok());
+        connected
+    }
+
+    async fn try_to_connect(&self) -> Result<Conn, RepositoryError> {
         // The driver panics where its build lacks the cryptography that an account asks for.
         let connecting = AssertUnwindSafe(Conn::new(self.opts.clone())).catch_unwind();
         tokio::time::timeout(CONNECT_DEADLINE, connecting)

@@ -18,7 +18,7 @@ use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mysql_async::{Conn, prelude::Queryable as _};
@@ -227,6 +227,7 @@ impl Loader {
             puzzled: self.puzzles >= PUZZLES_MAX,
             is_too_long: false,
         };
+        let loading = Instant::now();
         let refused = match rows.load(refused_max).await? {
             Found::Refused(refused) => refused,
             Found::TooMany { arrivals, reason } => {
@@ -239,6 +240,8 @@ impl Loader {
             }
         };
         failpoint::crash("load");
+        self.connector.metrics().loaded(loading.elapsed());
+        let committing = Instant::now();
         quarantine::report(batch.number(), &refused);
         let control = control::last_taken(batch.as_ref(), &plan.dropped, &refused);
         for (arrival, rejection) in refused {
@@ -254,6 +257,7 @@ impl Loader {
         // Between batches the connection may rest again.
         rest(conn, &(update + "; COMMIT")).await?;
         failpoint::crash("commit");
+        self.connector.metrics().committed(committing.elapsed());
         if control.is_some() {
             self.control.last = control;
         }

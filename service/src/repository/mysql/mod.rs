@@ -16,6 +16,7 @@ mod ledger;
 mod ledger_reader;
 mod load;
 mod loader;
+mod metrics;
 mod migrations;
 mod partitions;
 mod probe;
@@ -48,6 +49,7 @@ pub use self::{
     ledger::MySqlLedger,
     ledger_reader::MySqlLedgerReader,
     loader::Loader,
+    metrics::StorageMetrics,
     migrations::Layout,
     partitions::{MySqlPartitions, PartitionPass},
     quarantine_limits::MySqlQuarantine,
@@ -72,6 +74,7 @@ pub struct DatabaseSettings {
     pub instance: String,
     /// Is told what the start waits for.
     pub awaits: Awaits,
+    pub metrics: StorageMetrics,
 }
 
 /// Between two looks for whether the process that has our name is still there.
@@ -100,7 +103,7 @@ impl MySqlStorage {
         settings: &DatabaseSettings,
         layout: Layout,
     ) -> Result<Vec<String>, RepositoryError> {
-        let connector = Connector::new(&settings.url)?;
+        let connector = Connector::new(&settings.url, &settings.metrics)?;
         let mut conn = wait_for_database(&connector, settings).await?;
         let applied = migrations::apply(&mut conn, layout).await?;
         let _ = conn.disconnect().await;
@@ -112,7 +115,7 @@ impl MySqlStorage {
     /// # Errors
     /// When the database is not reachable in time, or with one sentence that says which setting to change.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, RepositoryError> {
-        let connector = Connector::new(&settings.url)?;
+        let connector = Connector::new(&settings.url, &settings.metrics)?;
         let mut conn = wait_for_database(&connector, settings).await?;
         let server = checks::server(&mut conn).await?;
         let table = Table::read(&mut conn).await?;

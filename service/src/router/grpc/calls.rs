@@ -15,6 +15,7 @@ use tower::Service as _;
 use super::{
     deadline::{client_deadline, within},
     idle::Activity,
+    metrics::{self, GrpcMetrics},
     open_call::OpenCall,
     places::Places,
     replies,
@@ -46,6 +47,7 @@ pub(super) struct Calls {
     /// Health and reflection.
     others: Routes,
     places: Arc<Places>,
+    metrics: GrpcMetrics,
     tracker: TaskTracker,
     max_message_bytes: usize,
     /// Of the connection that this is a copy for.
@@ -61,12 +63,14 @@ impl Calls {
         max_open: usize,
         max_message_bytes: usize,
         tracker: TaskTracker,
+        metrics: GrpcMetrics,
     ) -> Self {
         Self {
             started,
             bounds,
             others,
             places: Arc::new(Places::new(max_open)),
+            metrics,
             tracker,
             max_message_bytes,
             unread: Unread::default(),
@@ -105,18 +109,22 @@ impl Calls {
         let path = request.uri().path().to_owned();
         let place = match self.places.take(&path) {
             Ok(place) => place,
-            Err(status) => return status.into_http(),
+            Err(status) => {
+                self.metrics.turn_away(metrics::CALL);
+                return status.into_http();
+            }
         };
+        let measured = self.metrics.call(&path);
         let active = self.activity.call();
+        let mut call = OpenCall::new(place, active, measured);
         if status::is_compressed(request.headers()) {
-            return status::compressed().into_http();
+            return replies::of_status(status::compressed(), &mut call);
         }
         let deadline = client_deadline(request.headers());
         let Some(method) = method_of_sensors(&path) else {
             let answered = self.others.clone().call(request);
             let answered = async { answered.await.map_err(|never| match never {}) };
             // A call of others, such as one that watches the health, holds no shutdown up.
-            let call = OpenCall::new(place, active, None);
             let in_time = async {
                 tokio::time::timeout(OTHERS_DEADLINE, answered)
                     .await
@@ -125,9 +133,9 @@ impl Calls {
             let response = within(deadline, in_time).await;
             return replies::of_others(response.unwrap_or_else(Status::into_http), call);
         };
-        let call = OpenCall::new(place, active, Some(self.tracker.token()));
+        call.holds_up(self.tracker.token());
         let Some(UseCases { ingest, .. }) = self.started.get() else {
-            return Status::from(IngestError::Starting).into_http();
+            return replies::of_status(IngestError::Starting.into(), &mut call);
         };
         let sensors = &SensorService::new(ingest.clone(), self.bounds.clone());
         let (admission, most) = (ingest.admission(), self.max_message_bytes);
@@ -160,7 +168,9 @@ impl Calls {
                     .await
             }
             _ => {
-                Status::unimplemented(format!("{SERVICE_NAME} has no call {method:?}")).into_http()
+                let status =
+                    Status::unimplemented(format!("{SERVICE_NAME} has no call {method:?}"));
+                replies::of_status(status, &mut call)
             }
         }
     }

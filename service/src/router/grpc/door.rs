@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     complaint::Complaint,
     idle::{Activity, IdleConnections},
+    metrics::{self, GrpcMetrics, OpenConnection},
     windows::{Window, Windows},
 };
 use crate::config::GrpcConfig;
@@ -23,12 +24,14 @@ pub(super) struct Door {
     max_connections: usize,
     turned_away: Complaint,
     made_place: Complaint,
+    metrics: GrpcMetrics,
 }
 
 /// A connection that is let in.
 pub(super) struct Entry {
     place: Place,
     idle: IdleConnections,
+    metrics: GrpcMetrics,
 }
 
 enum Place {
@@ -41,10 +44,11 @@ enum Place {
 pub(super) struct Seat {
     pub(super) window: Window,
     pub(super) activity: Arc<Activity>,
+    _open: OpenConnection,
 }
 
 impl Door {
-    pub(super) fn new(config: &GrpcConfig) -> Self {
+    pub(super) fn new(config: &GrpcConfig, metrics: GrpcMetrics) -> Self {
         Self {
             windows: Windows::new(config.max_connections, config.window_bytes),
             idle: IdleConnections::default(),
@@ -52,6 +56,7 @@ impl Door {
             max_connections: config.max_connections,
             turned_away: Complaint::default(),
             made_place: Complaint::default(),
+            metrics,
         }
     }
 
@@ -59,6 +64,9 @@ impl Door {
     pub(super) fn enter(&self) -> Option<Entry> {
         let place = self.windows.open().map(Place::Free);
         let place = place.or_else(|| self.make_place());
+        if place.is_none() {
+            self.metrics.turn_away(metrics::CONNECTION);
+        }
         if place.is_none() && self.turned_away.is_due() {
             tracing::warn!(
                 max_connections = self.max_connections,
@@ -68,6 +76,7 @@ impl Door {
         Some(Entry {
             place: place?,
             idle: self.idle.clone(),
+            metrics: self.metrics.clone(),
         })
     }
 
@@ -76,6 +85,7 @@ impl Door {
         if !self.idle.make_place() {
             return None;
         }
+        self.metrics.turn_away(metrics::IDLE_CONNECTION);
         if self.made_place.is_due() {
             tracing::warn!(
                 max_connections = self.max_connections,
@@ -99,6 +109,7 @@ impl Entry {
         Some(Seat {
             window,
             activity: self.idle.connection(),
+            _open: self.metrics.connection(),
         })
     }
 }

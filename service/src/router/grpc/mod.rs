@@ -7,6 +7,7 @@ mod deadline;
 mod door;
 mod health;
 mod idle;
+mod metrics;
 mod open_call;
 mod places;
 mod replies;
@@ -31,9 +32,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
-use self::{calls::Calls, health::HealthOfService};
+use self::{calls::Calls, health::HealthOfService, metrics::GrpcMetrics};
 use crate::{
     config::GrpcConfig,
+    telemetry::metrics::Metrics,
     usecase::{UseCases, ingest::conversation::Bounds, readiness::Readiness},
 };
 
@@ -53,7 +55,9 @@ pub async fn serve(
     readiness: Arc<Readiness>,
     config: &GrpcConfig,
     draining: CancellationToken,
+    metrics: &Metrics,
 ) -> Result<(), Infallible> {
+    let metrics = GrpcMetrics::new(metrics);
     let health_service = HealthServer::new(HealthOfService::new(readiness, draining.clone()))
         .max_decoding_message_size(MAX_OTHER_MESSAGE_BYTES);
     let bounds = Bounds {
@@ -69,8 +73,9 @@ pub async fn serve(
         config.max_open_calls,
         config.max_message_bytes,
         open.clone(),
+        metrics.clone(),
     );
-    let serving = server::serve(listener, calls, config, draining.clone());
+    let serving = server::serve(listener, calls, config, draining.clone(), metrics);
     let no_call_is_left = async {
         draining.cancelled().await;
         open.close();

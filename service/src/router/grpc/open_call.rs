@@ -2,34 +2,42 @@
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tonic::Code;
 
-use super::{idle::ActiveCall, unread::UnreadReply};
+use super::{idle::ActiveCall, metrics::Measured, unread::UnreadReply};
 use crate::usecase::ingest::admission::Room;
 
 /// A call that is open. Dropping it makes place for another one.
 #[derive(Debug)]
 pub(super) struct OpenCall {
     _place: OwnedSemaphorePermit,
-    _token: Option<TaskTrackerToken>,
+    token: Option<TaskTrackerToken>,
     _active: ActiveCall,
+    measured: Measured,
     unread: Option<UnreadReply>,
     room: Option<Room>,
 }
 
 impl OpenCall {
-    /// A call with a token holds the shutdown up, and each its connection.
-    pub(super) fn new(
-        place: OwnedSemaphorePermit,
-        active: ActiveCall,
-        token: Option<TaskTrackerToken>,
-    ) -> Self {
+    pub(super) fn new(place: OwnedSemaphorePermit, active: ActiveCall, measured: Measured) -> Self {
         Self {
             _place: place,
-            _token: token,
+            token: None,
             _active: active,
+            measured,
             unread: None,
             room: None,
         }
+    }
+
+    /// The shutdown waits for it, as its connection does for each.
+    pub(super) fn holds_up(&mut self, token: TaskTrackerToken) {
+        self.token = Some(token);
+    }
+
+    /// It has its status.
+    pub(super) fn ends(&mut self, code: Code) {
+        self.measured.ends(code);
     }
 
     /// Its reply waits to be read.

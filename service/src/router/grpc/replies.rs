@@ -25,7 +25,7 @@ pub(super) fn of_stream<T: Message + 'static>(
     let mut response = Response::new(Body::new(Replies {
         replies,
         ended: false,
-        _call: call,
+        call,
     }));
     let grpc = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(CONTENT_TYPE, grpc);
@@ -35,18 +35,24 @@ pub(super) fn of_stream<T: Message + 'static>(
 /// A response with one message, or with the status alone.
 pub(super) fn of_result<T: Message + 'static>(
     reply: Result<T, Status>,
-    call: OpenCall,
+    mut call: OpenCall,
 ) -> Response<Body> {
     match reply {
         Ok(reply) => of_stream(stream::iter([Ok(reply)]), call),
-        Err(status) => status.into_http(),
+        Err(status) => of_status(status, &mut call),
     }
+}
+
+/// A response with the status alone.
+pub(super) fn of_status(status: Status, call: &mut OpenCall) -> Response<Body> {
+    call.ends(status.code());
+    status.into_http()
 }
 
 struct Replies<S> {
     replies: S,
     ended: bool,
-    _call: OpenCall,
+    call: OpenCall,
 }
 
 impl<T: Message, S: Stream<Item = Result<T, Status>> + Unpin> HttpBody for Replies<S> {
@@ -69,6 +75,7 @@ impl<T: Message, S: Stream<Item = Result<T, Status>> + Unpin> HttpBody for Repli
                     Some(Err(status)) => status,
                     _ => Status::ok(""),
                 };
+                self.call.ends(status.code());
                 let mut trailers = HeaderMap::new();
                 status.add_header(&mut trailers)?;
                 Frame::trailers(trailers)
@@ -85,12 +92,13 @@ impl<T: Message, S: Stream<Item = Result<T, Status>> + Unpin> HttpBody for Repli
 /// The body of a response of others, whose call is open until it is written.
 struct Held {
     body: Body,
-    _call: OpenCall,
+    call: OpenCall,
 }
 
 /// A response as it is, and its call.
-pub(super) fn of_others(response: Response<Body>, call: OpenCall) -> Response<Body> {
-    response.map(|body| Body::new(Held { body, _call: call }))
+pub(super) fn of_others(response: Response<Body>, mut call: OpenCall) -> Response<Body> {
+    note_status(response.headers(), &mut call);
+    response.map(|body| Body::new(Held { body, call }))
 }
 
 impl HttpBody for Held {
@@ -101,11 +109,23 @@ impl HttpBody for Held {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            note_status(trailers, &mut self.call);
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
+    }
+}
+
+fn note_status(headers: &HeaderMap, call: &mut OpenCall) {
+    if let Some(status) = Status::from_header_map(headers) {
+        call.ends(status.code());
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     weigh::Weighed,
 };
 use crate::usecase::ingest::{
-    Ingest, IngestError, Readings,
+    EntryDoor, Ingest, IngestError, Readings,
     admission::{Patience, Room},
     arrivals::{Arrivals as _, receive},
     conversation::{Bounds, Conversation},
@@ -57,7 +57,10 @@ impl SensorService {
     ) -> Result<SensorResponse, Status> {
         let (reading, room) = self.only(requests, Patience::ComesBack).await?;
         let readings = Readings::Rows(vec![convert::reading(reading)]);
-        let summary = self.ingest.submit(None, readings, room).await?;
+        let summary = self
+            .ingest
+            .submit(None, readings, room, EntryDoor::Unary)
+            .await?;
         match summary.rejections.first() {
             Some(note) => Err(of_rejection(note)),
             None => Ok(SensorResponse {
@@ -73,7 +76,10 @@ impl SensorService {
         let (batch, room) = self.only(requests, Patience::ComesBack).await?;
         let header = batch.position.as_ref().map(convert::header).transpose()?;
         let readings = convert::rows(batch.readings);
-        let summary = self.ingest.submit(header, readings, room).await?;
+        let summary = self
+            .ingest
+            .submit(header, readings, room, EntryDoor::Batch)
+            .await?;
         Ok(BatchResponse {
             received: summary.received,
             committed: summary.committed,

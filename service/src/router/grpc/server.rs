@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     calls::Calls,
     door::{Door, Seat},
+    metrics::GrpcMetrics,
     unread::Unread,
     windows::Window,
 };
@@ -44,8 +45,9 @@ pub(super) async fn serve(
     calls: Calls,
     config: &GrpcConfig,
     draining: CancellationToken,
+    metrics: GrpcMetrics,
 ) {
-    let door = Door::new(config);
+    let door = Door::new(config, metrics);
     let connections = TaskTracker::new();
     loop {
         let stream = tokio::select! {
@@ -104,7 +106,9 @@ fn calls_of_one_connection(config: &GrpcConfig) -> u32 {
 
 async fn connection(
     stream: TcpStream,
-    Seat { window, activity }: &Seat,
+    Seat {
+        window, activity, ..
+    }: &Seat,
     calls: Calls,
     config: &GrpcConfig,
     draining: CancellationToken,

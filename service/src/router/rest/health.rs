@@ -1,22 +1,25 @@
 //! `/healthz`, `/readyz`, `/version`, `/metrics`.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde::Serialize;
 use utoipa::ToSchema;
-use warp::http::StatusCode;
+use warp::http::{StatusCode, header};
 
 use super::{
     Context,
     answer::{Answer, JSON},
-    metrics,
     problem::Problem,
     request::Request,
 };
 use crate::{
     repository::StorageFacts,
+    telemetry::metrics::Exposition,
     usecase::{UseCases, ingest::Figures, manage::partitions::PartitionFigures},
 };
+
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Whether the service is ready, and what it holds
 #[derive(Serialize, ToSchema)]
@@ -103,19 +106,26 @@ fn partition_figures(started: &UseCases) -> Option<PartitionFigures> {
     manager.map(|manager| manager.figures())
 }
 
-/// Figures for Prometheus.
+/// Figures for Prometheus, in OpenMetrics when asked for.
 #[utoipa::path(get, path = "/metrics", tag = "service",
-    responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain")))]
-pub(super) async fn metrics(context: Arc<Context>, _: Request) -> Result<Answer, Problem> {
-    let started = context.started.get();
-    let ingest = started.map(|started| &started.ingest);
-    let partitions = started.and_then(partition_figures);
-    let text = metrics::render(
-        &ingest.map_or_else(Figures::default, |ingest| ingest.figures()),
-        ingest.map_or(0, |ingest| ingest.used_bytes()),
-        ingest.map_or(Duration::ZERO, |ingest| ingest.lag()),
-        context.draining.is_cancelled(),
-        partitions.as_ref(),
-    );
-    Ok(Answer::whole(StatusCode::OK, metrics::CONTENT_TYPE, text))
+    responses((status = 200, description = "Prometheus text format, or OpenMetrics for who accepts that", body = String,
+        content_type = "text/plain")))]
+pub(super) async fn metrics(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
+    // What it finds is among the figures.
+    context.readiness.look().await;
+    let accepted = request.headers.get_all(header::ACCEPT);
+    let takes_open_metrics = accepted
+        .iter()
+        .filter_map(|accepted| accepted.to_str().ok())
+        .any(|accepted| accepted.contains("application/openmetrics-text"));
+    let (exposition, content_type) = match takes_open_metrics {
+        true => (Exposition::OpenMetrics, OPEN_METRICS),
+        false => (Exposition::Text, TEXT),
+    };
+    let figures = context.figures.clone();
+    let page = context
+        .workers
+        .run(move || figures.render(exposition))
+        .await?;
+    Ok(Answer::whole(StatusCode::OK, content_type, page))
 }

@@ -38,10 +38,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::docs::openapi_json;
 use self::{
-    problem::Problem, room::Rooms, server::Bounds, static_files::StaticFiles, workers::Workers,
+    metrics::RestMetrics, problem::Problem, room::Rooms, server::Bounds, static_files::StaticFiles,
+    workers::Workers,
 };
 use crate::{
     config::RestConfig,
+    telemetry::metrics::Metrics,
     usecase::{UseCases, manage::Manage, readiness::Readiness},
 };
 
@@ -53,12 +55,15 @@ struct Context {
     /// Empty while the service starts.
     started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
-    draining: CancellationToken,
     workers: Arc<Workers>,
     rooms: Rooms,
     /// Apart, for heavy queries wait for their turns in it.
     heavy_rooms: Rooms,
     static_files: StaticFiles,
+    /// Those of the whole service.
+    figures: Arc<Metrics>,
+    /// Those of this door.
+    metrics: RestMetrics,
 }
 
 impl Context {
@@ -72,15 +77,14 @@ impl Context {
     }
 }
 
-/// Serves REST, from before the service has started, until `closing`, then until the requests that are open have ended. From `draining` on it says that the
-/// service is not ready.
+/// Serves REST, from before the service has started, until `closing`, then until the requests that are open have ended.
 pub async fn serve(
     listener: TcpListener,
     started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
     config: RestConfig,
-    draining: CancellationToken,
     closing: CancellationToken,
+    figures: Arc<Metrics>,
 ) {
     let workers = match Workers::start() {
         Ok(workers) => Arc::new(workers),
@@ -93,11 +97,12 @@ pub async fn serve(
     let context = Arc::new(Context {
         started,
         readiness,
-        draining,
         workers,
         rooms: Rooms::new(config.answer_bytes - of_heavy_queries),
         heavy_rooms: Rooms::new(of_heavy_queries),
         static_files: StaticFiles::default(),
+        metrics: RestMetrics::new(&figures),
+        figures,
     });
     let bounds = Bounds {
         connections: config.max_connections,

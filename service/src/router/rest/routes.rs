@@ -17,6 +17,7 @@ use super::{
     Context, analysis,
     answer::Answer,
     changes, docs, health,
+    metrics::NO_ROUTE,
     problem::{Kind, Problem},
     readings,
     request::{BodyStream, Request},
@@ -85,16 +86,21 @@ pub(super) fn all(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
             routes = routes.or(filter).unify().boxed();
         }
     }
-    let workers = context.workers.clone();
+    let of_rest = context.clone();
     let rest = warp::path::full()
         .and(warp::method())
         .and(warp::header::headers_cloned())
         .then(move |path: FullPath, method: Method, headers: HeaderMap| {
-            let workers = workers.clone();
+            let context = of_rest.clone();
             async move {
+                let begun = Instant::now();
                 let problem = no_route(path.as_str(), &method);
                 let id = request_id(&headers);
-                respond(Err(problem), &method, &headers, &id, &workers).await
+                let response =
+                    respond(Err(problem), &method, &headers, &id, &context.workers).await;
+                let (metrics, status) = (&context.metrics, response.status());
+                metrics.answered(&method, NO_ROUTE, status, begun.elapsed());
+                response
             }
         });
     routes.or(rest).unify().boxed()
@@ -170,12 +176,13 @@ async fn answer(
     let id = request_id(&headers);
     // Whatever the log says of this request has its id, so the span is one of any level.
     let span = tracing::error_span!("request", id);
-    let workers = context.workers.clone();
+    let (workers, metrics) = (context.workers.clone(), context.metrics.clone());
     let response = async {
         let answer = (route.handler)(context, request).await;
         respond(answer, &method, &headers, &id, &workers).await
     };
     let response = response.instrument(span).await;
+    metrics.answered(&method, route.path, response.status(), begun.elapsed());
     tracing::debug!(
         request_id = id,
         %method,

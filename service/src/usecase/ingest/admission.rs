@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::IngestError;
+use crate::telemetry::metrics::{Histogram, durations};
 
 /// One part in so many is for small messages only, which would otherwise wait behind those of a megabyte.
 const SMALL_SHARE: u32 = 16;
@@ -43,6 +44,7 @@ pub struct Admission {
     /// Whose large message stands in the queue of `free`.
     large: Arc<Mutex<()>>,
     budget_bytes: u32,
+    waits: Histogram,
 }
 
 /// Place for the bytes of one message until it is decoded. Dropping it gives them back.
@@ -104,7 +106,24 @@ impl Admission {
             arriving: Arc::new(Semaphore::new((budget_bytes / ARRIVING_SHARE) as usize)),
             large: Arc::default(),
             budget_bytes,
+            waits: durations(),
         }
+    }
+
+    /// The waits for places are told there.
+    pub(super) fn measured_by(self, waits: Histogram) -> Self {
+        Self { waits, ..self }
+    }
+
+    /// A message has waited so long for its places.
+    pub(super) fn note_wait(&self, waited: Duration) {
+        self.waits.observe(waited.as_secs_f64());
+    }
+
+    /// The budget, bytes.
+    #[must_use]
+    pub fn budget_bytes(&self) -> u32 {
+        self.budget_bytes
     }
 
     /// Place for the bytes of a message that are still to come.

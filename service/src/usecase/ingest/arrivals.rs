@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{
     IngestError,
     admission::{Admission, Arrival, Patience, Room},
@@ -43,13 +45,17 @@ pub async fn receive<A: Arrivals>(
     patience: Patience,
     deadline: Duration,
 ) -> Result<(A::Message, Room), A::Error> {
+    let announced = Instant::now();
     let arrival = admission.arrival(missing_bytes, patience).await?;
+    let waited = announced.elapsed();
     let arrived = tokio::time::timeout(deadline, arrivals.arrived(&arrival)).await;
     let needed_bytes = match arrived {
         Ok(arrived) => arrived?,
         Err(_) => return Err(IngestError::MessageDeadline { deadline }.into()),
     };
+    let arrived = Instant::now();
     let room = admission.room(needed_bytes, patience).await?;
+    admission.note_wait(waited + arrived.elapsed());
     let message = arrivals.read(&room)?;
     Ok((message, room))
 }

@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use tokio::time::Instant;
+
 use super::{
     admission::Room,
     columns::{ColumnReadings, Columns, ROW_BYTES, Readings},
@@ -14,7 +16,7 @@ use super::{
     events::{BatchEvent, Stage},
     pace::cost_rows,
     seal::Order,
-    session::{Owner, Session},
+    session::{Owner, Waiting},
 };
 use crate::{
     ledger::{LoadPart, PartOutcome},
@@ -27,7 +29,8 @@ use crate::{
 pub(super) struct OpenBatch {
     columns: Columns,
     parts: Vec<LoadPart>,
-    sessions: Vec<Arc<Session>>,
+    /// Of each part.
+    waiting: Vec<Waiting>,
     /// The named ones among the parts' streams.
     streams: HashSet<StreamId>,
     rejections: Vec<Rejection>,
@@ -68,7 +71,7 @@ impl OpenBatch {
     /// Checks the readings and takes those that are good; each bad one becomes a rejection, and no other is hurt (P5).
     pub(super) fn append(
         &mut self,
-        session: &Arc<Session>,
+        waiting: &Waiting,
         first_seq: Seq,
         readings: Readings,
         dictionary: &mut Dictionary,
@@ -85,7 +88,7 @@ impl OpenBatch {
             }
         }
         let part = LoadPart {
-            stream: session.stream(),
+            stream: waiting.session.stream(),
             first_seq,
             readings: count,
             rows: rows_before..self.columns.rows(),
@@ -95,7 +98,7 @@ impl OpenBatch {
         let rows = (self.columns.rows() - rows_before) as usize;
         let beside_bytes = self.beside_bytes().saturating_sub(beside_bytes_before);
         room.resize(rows * ROW_BYTES + beside_bytes);
-        self.add_part(session, part);
+        self.add_part(waiting, part);
         self.rooms.push(room);
     }
 
@@ -180,9 +183,9 @@ impl OpenBatch {
     }
 
     /// Messages of one call that follow each other are one part: the ledger is touched once for all of them.
-    fn add_part(&mut self, session: &Arc<Session>, part: LoadPart) {
-        if let (Some(last), Some(owner)) = (self.parts.last_mut(), self.sessions.last())
-            && Arc::ptr_eq(owner, session)
+    fn add_part(&mut self, waiting: &Waiting, part: LoadPart) {
+        if let (Some(last), Some(owner)) = (self.parts.last_mut(), self.waiting.last())
+            && Arc::ptr_eq(&owner.session, &waiting.session)
             && last.first_seq.plus(last.readings) == part.first_seq
         {
             last.readings += part.readings;
@@ -196,7 +199,7 @@ impl OpenBatch {
             self.streams.insert(stream.clone());
         }
         self.parts.push(part);
-        self.sessions.push(session.clone());
+        self.waiting.push(waiting.clone());
     }
 
     /// What others may know of it, once it is in order.
@@ -338,13 +341,15 @@ impl CommittedBatch {
     /// Tells each call what became of its readings, gives their memory back, and returns the emptied buffers.
     pub(super) fn acknowledge(mut self) -> OpenBatch {
         let content = &mut self.content;
-        for ((part, session), outcome) in content
+        let now = Instant::now();
+        for ((part, Waiting { session, since }), outcome) in content
             .parts
             .drain(..)
-            .zip(content.sessions.drain(..))
+            .zip(content.waiting.drain(..))
             .zip(self.outcomes)
         {
             session.settle(&part, &content.rejections[part.rejections.clone()], outcome);
+            session.measure(since, now);
         }
         // Not reused, as the columns are: batches with many rejections are rare.
         content.rejections = Vec::new();

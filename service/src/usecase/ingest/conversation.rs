@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Inflow, Ingest, IngestError, Progress, Readings, RejectionNote, Summary,
+    EntryDoor, Inflow, Ingest, IngestError, Progress, Readings, RejectionNote, Summary,
     admission::{Patience, Room},
     arrivals::{Arrivals, receive},
 };
@@ -93,7 +93,7 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
     /// the summary for all of it.
     pub async fn store(mut self) -> Result<Summary, M::Error> {
         let (header, first, end) = self.begin().await?;
-        let mut inflow = self.open(header).await?;
+        let mut inflow = self.open(header, EntryDoor::Stream).await?;
         let end = match end {
             Some(end) => end,
             None => {
@@ -121,7 +121,7 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
     /// When a message cannot be read or taken; what was told before stays so.
     pub async fn store_and_tell(mut self, audience: &mut impl Audience) -> Result<(), M::Error> {
         let (header, first, end) = self.begin().await?;
-        let mut inflow = self.open(header).await?;
+        let mut inflow = self.open(header, EntryDoor::StreamAcked).await?;
         let mut progress = inflow.progress();
         let rejections = inflow.rejections();
         let tell = |progress: &watch::Receiver<Progress>, rejections, draining| Acknowledgement {
@@ -206,11 +206,15 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
     }
 
     /// Begins the session. Its place in the ledger is waited for as long as the service does not drain.
-    async fn open(&self, header: Option<StreamHeader>) -> Result<Inflow<'a>, IngestError> {
+    async fn open(
+        &self,
+        header: Option<StreamHeader>,
+        door: EntryDoor,
+    ) -> Result<Inflow<'a>, IngestError> {
         tokio::select! {
             // One that has nothing to wait for begins, and says that the service drains in its own way.
             biased;
-            begun = self.ingest.begin(header) => begun,
+            begun = self.ingest.begin(header, door) => begun,
             () = self.bounds.draining.cancelled() => Err(IngestError::Draining),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     error::IngestError,
     intake::Line,
     lane::Submission,
-    session::{Progress, RejectionNote, Session},
+    session::{Progress, RejectionNote, Session, Waiting},
 };
 use crate::model::Seq;
 
@@ -70,6 +70,7 @@ impl<'a> Inflow<'a> {
         if let Some(failure) = self.session.failure() {
             return Err(failure);
         }
+        let since = Instant::now();
         if readings.is_empty() {
             match &readings {
                 Readings::Columns(columns) if !columns.series.is_empty() => {
@@ -87,7 +88,10 @@ impl<'a> Inflow<'a> {
         let first_seq = self.next_seq;
         let bytes = readings.size_bytes();
         let submission = Submission {
-            session: self.session.clone(),
+            waiting: Waiting {
+                session: self.session.clone(),
+                since,
+            },
             first_seq,
             readings,
             room,

@@ -183,6 +183,13 @@ pub(super) fn intake<T>() -> (Entrance<T>, Intake<T>) {
 pub(super) struct Entrance<T>(Arc<Shared<T>>);
 
 impl<T> Entrance<T> {
+    /// Messages that wait.
+    pub(super) fn waiting(&self) -> usize {
+        let state = self.0.lock();
+        let queues = state.turns.iter().filter_map(|line| state.lines.get(line));
+        queues.map(|queue| queue.waiting.len()).sum()
+    }
+
     /// A line for a call.
     pub(super) fn line(&self) -> Line<T> {
         let room = Arc::new(Notify::new());

@@ -29,8 +29,9 @@ use super::{
     events::BatchEvents,
     intake::{Door, Intake},
     loading::Settled,
+    metrics::IngestMetrics,
     pace::Pace,
-    session::{Owner, Session},
+    session::{Owner, Waiting},
     slow::SlowOwners,
 };
 use crate::{
@@ -41,7 +42,7 @@ use crate::{
 
 /// Readings of one message on their way into a batch.
 pub(super) struct Submission {
-    pub(super) session: Arc<Session>,
+    pub(super) waiting: Waiting,
     pub(super) first_seq: Seq,
     pub(super) readings: Readings,
     pub(super) room: Room,
@@ -93,6 +94,7 @@ pub(super) struct Telltale {
     /// Hears of each batch that is committed.
     pub(super) events: BatchEvents,
     pub(super) busy: Arc<Busy>,
+    pub(super) metrics: Arc<IngestMetrics>,
 }
 
 /// A load under way.
@@ -276,7 +278,7 @@ impl Lane {
 
     fn take(&mut self, submission: Submission) {
         let Submission {
-            session,
+            waiting,
             first_seq,
             mut readings,
             room,
@@ -284,6 +286,7 @@ impl Lane {
         if self.intake.is_shared() {
             self.shared_at = Some(Instant::now());
         }
+        let session = &waiting.session;
         let count = readings.len() as u64;
         // What follows a failure cannot be in sequence.
         if let Some(failure) = session.failure() {
@@ -302,7 +305,7 @@ impl Lane {
             Readings::Rows(_) => &mut none,
             Readings::Columns(columns) => {
                 extends = columns.extend_dictionary;
-                match self.dictionaries.enter(&session, columns, track.generation) {
+                match self.dictionaries.enter(session, columns, track.generation) {
                     Some(dictionary) => dictionary,
                     None => return session.turn_away(count, IngestError::DictionaryFull),
                 }
@@ -320,10 +323,10 @@ impl Lane {
         let limits = self.clock.limits(&self.settings.limits);
         track
             .open
-            .append(&session, first_seq, readings, dictionary, &limits, room);
+            .append(&waiting, first_seq, readings, dictionary, &limits, room);
         // A call whose dictionary does not fit ends after what it has sent so far. It can go on with a dictionary in
         // every message, which has no need of being kept.
-        if !self.dictionaries.keep(&session) && extends {
+        if !self.dictionaries.keep(session) && extends {
             session.turn_away(0, IngestError::DictionaryFull);
         }
     }
@@ -338,12 +341,20 @@ impl Lane {
     async fn flush_main(&mut self) -> bool {
         let generation = self.next_generation();
         self.intake.begin_batch();
+        self.measure(&self.main);
         self.main.flush(generation).await
     }
 
     async fn flush_slow(&mut self) -> bool {
         let generation = self.next_generation();
+        self.measure(&self.slow);
         self.slow.flush(generation).await
+    }
+
+    fn measure(&self, track: &Track) {
+        let age = track.opened_at.map_or(Duration::ZERO, |at| at.elapsed());
+        let metrics = &self.telltale.metrics;
+        metrics.flushed(track.open.readings(), age);
     }
 
     fn settle_main(&mut self, settled: Settled) {

@@ -34,6 +34,22 @@ pub struct LaneState {
     pub activity: LaneActivity,
 }
 
+impl LaneState {
+    /// Its name in figures.
+    #[must_use]
+    pub fn label(&self) -> String {
+        label(self.lane, self.is_slow)
+    }
+}
+
+/// The name of a lane in figures.
+pub(super) fn label(lane: usize, is_slow: bool) -> String {
+    match is_slow {
+        false => lane.to_string(),
+        true => format!("slow-{lane}"),
+    }
+}
+
 /// Told by the task that loads.
 #[derive(Clone, Debug)]
 pub(super) struct LaneTelltale(watch::Sender<LaneActivity>);

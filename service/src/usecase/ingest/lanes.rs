@@ -18,8 +18,9 @@ use super::{
     events::BatchEvents,
     intake::{Entrance, Line, intake},
     lane::{Lane, LaneSettings, LoaderLink, Submission, Telltale},
-    lane_state::{LaneState, LaneTelltale},
+    lane_state::{LaneState, LaneTelltale, label},
     loading::{Driver, LoaderOf},
+    metrics::IngestMetrics,
 };
 use crate::{
     repository::{
@@ -57,14 +58,15 @@ struct Loaders<'a> {
     storage: &'a Arc<MySqlStorage>,
     books: &'a Arc<Books>,
     events: &'a BatchEvents,
+    metrics: &'a Arc<IngestMetrics>,
     tasks: &'a Supervisor,
 }
 
 impl Loaders<'_> {
-    /// Starts the loader with this number.
+    /// Starts the loader of a lane, which has this number among all loaders.
     fn start(
         &self,
-        name: String,
+        lane: usize,
         number: usize,
         loader: Option<Loader>,
         slow: bool,
@@ -86,8 +88,12 @@ impl Loaders<'_> {
             books: self.books.clone(),
             events: self.events.clone(),
             telltale: telltale.clone(),
+            metrics: self.metrics.clone(),
+            busy: self.metrics.busy(label(lane, slow)),
         };
-        self.tasks.start(name, driver.run());
+        let kind = if slow { "slow lane" } else { "lane" };
+        self.tasks
+            .start(format!("loader of {kind} {lane}"), driver.run());
         LoaderLink {
             batches,
             settled: told,
@@ -105,7 +111,7 @@ impl Lanes {
         storage: &Arc<MySqlStorage>,
         clock: &Arc<Clock>,
         books: &Arc<Books>,
-        events: &BatchEvents,
+        (events, metrics): (&BatchEvents, &Arc<IngestMetrics>),
         tasks: &Supervisor,
     ) -> Result<(Self, Vec<Arc<Busy>>), RepositoryError> {
         let started = Instant::now();
@@ -119,6 +125,7 @@ impl Lanes {
             storage,
             books,
             events,
+            metrics,
             tasks,
         };
         let (mut lanes, mut busy) = (Vec::new(), Vec::new());
@@ -136,15 +143,9 @@ impl Lanes {
                 },
                 clock.clone(),
                 intake,
+                loaders.start(number, number, Some(loader), false, &activities[0]),
                 loaders.start(
-                    format!("loader of lane {number}"),
                     number,
-                    Some(loader),
-                    false,
-                    &activities[0],
-                ),
-                loaders.start(
-                    format!("loader of slow lane {number}"),
                     // Behind the express lane.
                     number + settings.lanes + 1,
                     None,
@@ -157,6 +158,7 @@ impl Lanes {
                     started,
                     events: events.clone(),
                     busy: is_busy.clone(),
+                    metrics: metrics.clone(),
                 },
             );
             tasks.start(format!("lane {number}"), lane.run());
@@ -185,6 +187,12 @@ impl Lanes {
         };
         let oldest = self.lanes.iter().map(|lane| &lane.oldest_ms);
         oldest.map(|at| lag(at.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Messages that wait for each lane.
+    pub(super) fn queued(&self) -> Vec<usize> {
+        let entrances = self.lanes.iter().map(|lane| &lane.entrance);
+        entrances.map(Entrance::waiting).collect()
     }
 
     /// What the lanes are doing.

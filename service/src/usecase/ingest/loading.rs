@@ -16,6 +16,7 @@ use super::{
     books::Books,
     events::{BatchEvents, Stage},
     lane_state::{LaneActivity, LaneTelltale},
+    metrics::IngestMetrics,
     session::Owner,
 };
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
         Loaded, Refusal, RepositoryError,
         mysql::{Loader, MySqlStorage},
     },
+    telemetry::metrics::SecondsCounter,
 };
 
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
@@ -76,6 +78,9 @@ pub(super) struct Driver {
     /// Hears of each batch before it is loaded.
     pub(super) events: BatchEvents,
     pub(super) telltale: LaneTelltale,
+    pub(super) metrics: Arc<IngestMetrics>,
+    /// How long it has been loading, of all the time.
+    pub(super) busy: SecondsCounter,
 }
 
 enum Decided {
@@ -103,7 +108,10 @@ impl Driver {
             let Some(batch) = batch else {
                 return Ok(());
             };
-            if let Err(reason) = self.settle(batch).await {
+            let began = Instant::now();
+            let settled = self.settle(batch).await;
+            self.busy.inc_by(began.elapsed().as_secs_f64());
+            if let Err(reason) = settled {
                 self.telltale.tell(LaneActivity::Ended);
                 return Err(reason);
             }
@@ -162,7 +170,9 @@ impl Driver {
             None => self.open(since).await?,
         };
         let number = loader.committed_batch().plus(1);
+        let sealing = Instant::now();
         let batch = Arc::new(batch.seal(number, self.by_time));
+        self.metrics.sealed(sealing.elapsed());
         self.events.tell(|| batch.event(Stage::Sealed));
         let mut attempt = 0;
         let loaded = loop {
@@ -175,6 +185,7 @@ impl Driver {
             self.pause(attempt, since, refusal, reason).await;
         };
         self.loader = Some(loader);
+        self.metrics.settled(since.elapsed());
         // The loader has let go of the batch by now; only a statement that it had to leave behind could hold it.
         let batch = reclaim(batch).await.ok_or(CannotLoad::BatchHeld)?;
         Ok(match loaded {
@@ -193,9 +204,13 @@ impl Driver {
                     batch = number.0,
                     readings, reason, "the batch goes in two halves"
                 );
+                self.metrics.refused(Refusal::TooBig);
                 Decided::TooBig(batch.unseal())
             }
-            Loaded::Offending(parts) => Decided::Offending(batch.unseal(), parts),
+            Loaded::Offending(parts) => {
+                self.metrics.refused(Refusal::OfAReading);
+                Decided::Offending(batch.unseal(), parts)
+            }
         })
     }
 
@@ -215,6 +230,7 @@ impl Driver {
 
     async fn pause(&mut self, attempt: u32, since: Instant, refusal: Refusal, reason: String) {
         self.books.count_retry();
+        self.metrics.refused(refusal);
         let pause = backoff(attempt);
         let lane = self.loader_of.number;
         // What lasts is not said again and again.

@@ -10,6 +10,7 @@ mod columns;
 pub mod conversation;
 mod dictionaries;
 mod dictionary;
+mod entry_door;
 mod error;
 mod events;
 mod inflow;
@@ -18,6 +19,7 @@ mod lane;
 mod lane_state;
 mod lanes;
 mod loading;
+mod metrics;
 mod opening;
 mod pace;
 mod seal;
@@ -32,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     admission::{Admission, Room},
     lanes::Lanes,
+    metrics::IngestMetrics,
     opening::Openings,
     session::Session,
     streams::{LaneSeats, Lot},
@@ -39,6 +42,7 @@ use self::{
 pub use self::{
     books::{Books, Figures},
     columns::{ColumnReadings, ROOM_OF_READING_BYTES, Readings},
+    entry_door::EntryDoor,
     error::IngestError,
     events::{BatchEvent, BatchEvents, Stage},
     inflow::{Inflow, Rejections, Summary},
@@ -52,6 +56,7 @@ use crate::{
         mysql::{MySqlLedger, MySqlStorage},
     },
     supervisor::Supervisor,
+    telemetry::metrics::Metrics,
     usecase::clock::Clock,
 };
 
@@ -66,11 +71,6 @@ pub struct IngestSettings {
     pub commit_deadline: Duration,
 }
 
-/// Rejected readings that a stream reports one by one; the rest is counted, and all are in quarantine.
-const STREAM_NOTES: usize = 100;
-/// Rejections that the answer to one lot lists: at 255 characters each it stays below the 4 MiB that clients take by
-/// default, whatever the characters.
-const BATCH_NOTES: usize = 1_000;
 /// A lot of no more than this is small, bytes: about a thousand readings.
 const SMALL_LOT_BYTES: usize = 128 * 1024;
 
@@ -86,6 +86,7 @@ pub struct Ingest {
     facts: StorageFacts,
     books: Arc<Books>,
     events: BatchEvents,
+    metrics: Arc<IngestMetrics>,
     /// Cancelled when a long-lived task is gone: what waits for it would wait for ever.
     failed: CancellationToken,
 }
@@ -100,15 +101,25 @@ impl Ingest {
         storage: Arc<MySqlStorage>,
         clock: &Arc<Clock>,
         tasks: &Supervisor,
+        metrics: &Metrics,
     ) -> Result<Self, RepositoryError> {
         let facts = storage.facts().clone();
         let books = Arc::new(Books::default());
         let events = BatchEvents::default();
-        let (lanes, busy) =
-            Lanes::start(&settings, &storage, clock, &books, &events, tasks).await?;
+        let metrics = Arc::new(IngestMetrics::new(metrics));
+        let (lanes, busy) = Lanes::start(
+            &settings,
+            &storage,
+            clock,
+            &books,
+            (&events, &metrics),
+            tasks,
+        )
+        .await?;
         Ok(Self {
             settings,
-            admission: Admission::new(settings.budget_bytes),
+            admission: Admission::new(settings.budget_bytes)
+                .measured_by(metrics.room_wait().clone()),
             seats: LaneSeats::new(busy),
             lanes,
             ledger: storage.ledger(),
@@ -117,6 +128,7 @@ impl Ingest {
             facts,
             books,
             events,
+            metrics,
             failed: tasks.failed().clone(),
         })
     }
@@ -131,15 +143,19 @@ impl Ingest {
     ///
     /// # Errors
     /// When the header does not fit the ledger, or the ledger does not answer within the commit deadline.
-    pub async fn begin(&self, header: Option<StreamHeader>) -> Result<Inflow<'_>, IngestError> {
-        self.begin_with(header, Lot::Any, STREAM_NOTES).await
+    pub async fn begin(
+        &self,
+        header: Option<StreamHeader>,
+        door: EntryDoor,
+    ) -> Result<Inflow<'_>, IngestError> {
+        self.begin_with(header, Lot::Any, door).await
     }
 
     async fn begin_with(
         &self,
         header: Option<StreamHeader>,
         lot: Lot,
-        notes_limit: usize,
+        door: EntryDoor,
     ) -> Result<Inflow<'_>, IngestError> {
         let (seat, was_here) = self
             .seats
@@ -153,8 +169,8 @@ impl Ingest {
             header.as_ref(),
             durable,
             seat,
-            self.books.clone(),
-            notes_limit,
+            (&self.books, &self.metrics),
+            door,
         );
         let line = self.lanes.line(session.seat.lane);
         Ok(Inflow::new(
@@ -175,6 +191,7 @@ impl Ingest {
         header: Option<StreamHeader>,
         readings: Readings,
         room: Room,
+        door: EntryDoor,
     ) -> Result<Summary, IngestError> {
         let deadline = self.settings.commit_deadline;
         let lot = match readings.size_bytes() {
@@ -182,7 +199,7 @@ impl Ingest {
             _ => Lot::Any,
         };
         let settled = async {
-            let mut inflow = self.begin_with(header, lot, BATCH_NOTES).await?;
+            let mut inflow = self.begin_with(header, lot, door).await?;
             inflow.push(readings, room).await?;
             inflow.check_brought_readings()?;
             inflow.finish().await
@@ -219,6 +236,12 @@ impl Ingest {
     #[must_use]
     pub fn lags(&self) -> Vec<Duration> {
         self.lanes.lags()
+    }
+
+    /// Messages that wait for each lane.
+    #[must_use]
+    pub fn queued(&self) -> Vec<usize> {
+        self.lanes.queued()
     }
 
     /// What the lanes are doing.

@@ -59,7 +59,9 @@ impl Ingest {
     pub async fn open_stream(&self, stream: &StreamId) -> Result<OpenedStream, IngestError> {
         let (ledger, stream_id) = (self.ledger.clone(), stream.clone());
         let opening = async move { ledger.open(&stream_id).await };
-        self.answer(self.openings.in_turn(stream, opening)).await
+        let opened = self.answer(self.openings.in_turn(stream, opening)).await?;
+        self.metrics.opened();
+        Ok(opened)
     }
 
     /// A database that stands still must not hold a call for ever.
@@ -96,13 +98,19 @@ impl Ingest {
         let found = self.answer(found).await?;
         let found = found.ok_or(IngestError::NotOpened)?;
         match found.position.epoch {
-            epoch if epoch == resumption.next => Ok(found),
+            epoch if epoch == resumption.next => {
+                self.metrics.resumed();
+                Ok(found)
+            }
             // Nobody else is to blame.
             known if known < resumption.held => Err(IngestError::LedgerBehind {
                 known,
                 held: resumption.held,
             }),
-            current => Err(IngestError::Fenced { current }),
+            current => {
+                self.metrics.fenced();
+                Err(IngestError::Fenced { current })
+            }
         }
     }
 
@@ -130,6 +138,7 @@ impl Ingest {
             });
         }
         if position.epoch != header.epoch {
+            self.metrics.fenced();
             return Err(IngestError::Fenced {
                 current: position.epoch,
             });

@@ -5,9 +5,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
-use super::{books::Books, error::IngestError, streams::LaneSeat};
+use super::{
+    books::Books, entry_door::EntryDoor, error::IngestError, metrics::IngestMetrics,
+    streams::LaneSeat,
+};
 use crate::{
     ledger::{LoadPart, PartOutcome},
     model::{Epoch, Fault, Field, Rejection, Seq, StreamHeader, StreamId},
@@ -62,6 +65,14 @@ pub(super) enum Owner {
     Call(u64),
 }
 
+/// A call that waits for a part of a batch.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    pub(super) session: Arc<Session>,
+    /// When the first reading of the part came.
+    pub(super) since: Instant,
+}
+
 static NEXT_SESSION: AtomicU64 = AtomicU64::new(1);
 
 /// The part of a session that its batches hold on to.
@@ -71,6 +82,8 @@ pub(super) struct Session {
     stream: Option<(StreamId, Epoch)>,
     progress: watch::Sender<Progress>,
     books: Arc<Books>,
+    metrics: Arc<IngestMetrics>,
+    door: EntryDoor,
     /// Rejections not told yet.
     notes: Mutex<Vec<RejectionNote>>,
     notes_limit: usize,
@@ -84,8 +97,8 @@ impl Session {
         header: Option<&StreamHeader>,
         durable: Seq,
         seat: LaneSeat,
-        books: Arc<Books>,
-        notes_limit: usize,
+        (books, metrics): (&Arc<Books>, &Arc<IngestMetrics>),
+        door: EntryDoor,
     ) -> Arc<Self> {
         Arc::new(Self {
             number: NEXT_SESSION.fetch_add(1, Ordering::Relaxed),
@@ -94,9 +107,11 @@ impl Session {
                 committed_seq: durable,
                 ..Progress::default()
             }),
-            books,
+            books: books.clone(),
+            metrics: metrics.clone(),
+            door,
             notes: Mutex::default(),
-            notes_limit,
+            notes_limit: door.notes_limit(),
             seat,
         })
     }
@@ -140,6 +155,12 @@ impl Session {
         );
     }
 
+    /// A part whose first reading came at `since` is acknowledged now.
+    pub(super) fn measure(&self, since: Instant, now: Instant) {
+        self.metrics
+            .acknowledged(self.door, now.duration_since(since));
+    }
+
     /// Takes note of what became of a part. `rejections` are those that validation found in it.
     pub(super) fn settle(&self, part: &LoadPart, rejections: &[Rejection], outcome: PartOutcome) {
         match outcome {
@@ -163,6 +184,7 @@ impl Session {
                 });
             }
             PartOutcome::Fenced { current } => {
+                self.metrics.fenced();
                 self.turn_away(part.readings, IngestError::Fenced { current });
             }
             PartOutcome::Gap { committed_seq } => self.turn_away(

@@ -1,9 +1,6 @@
 //! Takes an open batch apart, and puts batches together.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet};
 
 use super::OpenBatch;
 use crate::{
@@ -12,15 +9,15 @@ use crate::{
     usecase::ingest::{
         admission,
         columns::{Rows, SeriesTexts},
-        session::{Owner, Session},
+        session::{Owner, Session, Waiting},
     },
 };
 
 impl OpenBatch {
     /// Whose readings it has in these parts.
     pub(in crate::usecase::ingest) fn owners(&self, parts: &[usize]) -> HashSet<Owner> {
-        let sessions = parts.iter().filter_map(|&part| self.sessions.get(part));
-        sessions.map(|session| session.owner()).collect()
+        let waiting = parts.iter().filter_map(|&part| self.waiting.get(part));
+        waiting.map(|waiting| waiting.session.owner()).collect()
     }
 
     /// Takes out the second half of the readings, in order of arrival: each half is a prefix of its streams (P2).
@@ -43,14 +40,14 @@ impl OpenBatch {
     fn take_out(&mut self, mut stays: impl FnMut(&LoadPart, &Session) -> Option<u64>) -> Self {
         let mut moved = Self::default();
         let parts = std::mem::take(&mut self.parts);
-        let sessions = std::mem::take(&mut self.sessions);
+        let waiting = std::mem::take(&mut self.waiting);
         let rejections = std::mem::take(&mut self.rejections);
         let readings = self.columns.rows() as u64 + rejections.len() as u64;
         let rows = self.columns.take_rows();
         self.streams.clear();
         let mut series = HashMap::new();
-        for (part, session) in parts.into_iter().zip(sessions) {
-            let (stay, go) = match stays(&part, &session) {
+        for (part, waiting) in parts.into_iter().zip(waiting) {
+            let (stay, go) = match stays(&part, &waiting.session) {
                 None => (None, Some(part)),
                 Some(readings) if readings >= part.readings => (Some(part), None),
                 Some(readings) => {
@@ -59,11 +56,11 @@ impl OpenBatch {
                 }
             };
             if let Some(stay) = stay {
-                self.adopt(&session, stay, &rows, &rejections, |index, _| index);
+                self.adopt(&waiting, stay, &rows, &rejections, |index, _| index);
             }
             if let Some(go) = go {
                 let texts = &self.columns.texts;
-                moved.adopt(&session, go, &rows, &rejections, |index, into| {
+                moved.adopt(&waiting, go, &rows, &rejections, |index, into| {
                     *series.entry(index).or_insert_with(|| {
                         let (id1, id2, sensor_type) = texts.get(index);
                         into.append(id1, id2, sensor_type)
@@ -86,7 +83,7 @@ impl OpenBatch {
     /// texts.
     fn adopt(
         &mut self,
-        session: &Arc<Session>,
+        waiting: &Waiting,
         part: LoadPart,
         rows: &Rows,
         rejections: &[Rejection],
@@ -105,16 +102,16 @@ impl OpenBatch {
             rejections: rejections_before..self.rejections.len(),
             ..part
         };
-        self.add_part(session, part);
+        self.add_part(waiting, part);
     }
 
     /// Appends all of another batch.
     pub(in crate::usecase::ingest) fn append_batch(&mut self, mut other: Self) {
         let rows = other.columns.take_rows();
         let mut series = HashMap::new();
-        for (part, session) in other.parts.into_iter().zip(other.sessions) {
+        for (part, waiting) in other.parts.into_iter().zip(other.waiting) {
             let texts = &other.columns.texts;
-            self.adopt(&session, part, &rows, &other.rejections, |index, into| {
+            self.adopt(&waiting, part, &rows, &other.rejections, |index, into| {
                 *series.entry(index).or_insert_with(|| {
                     let (id1, id2, sensor_type) = texts.get(index);
                     into.append(id1, id2, sensor_type)
@@ -127,14 +124,14 @@ impl OpenBatch {
 
     /// Tells the calls whose readings it holds that these are in the slow lane.
     pub(in crate::usecase::ingest) fn mark_slow(&self) {
-        for session in &self.sessions {
-            session.set_slow(true);
+        for waiting in &self.waiting {
+            waiting.session.set_slow(true);
         }
     }
 
     /// Readings of each part, with their owner.
     pub(in crate::usecase::ingest) fn shares(&self) -> impl Iterator<Item = (Owner, u64)> {
-        let parts = self.parts.iter().zip(&self.sessions);
-        parts.map(|(part, session)| (session.owner(), part.readings))
+        let parts = self.parts.iter().zip(&self.waiting);
+        parts.map(|(part, waiting)| (waiting.session.owner(), part.readings))
     }
 }

@@ -1,0 +1,321 @@
+//! Figures that are only known when somebody asks for them.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    telemetry::metrics::{Answer, Collector, DescriptorEncoder, Metrics},
+    usecase::{
+        UseCases,
+        ingest::{Figures, Ingest, LaneActivity},
+        manage::partitions::PartitionFigures,
+        readiness::Readiness,
+    },
+};
+
+/// Registers what the service tells when it is asked.
+pub(super) fn register(
+    metrics: &Metrics,
+    config: &Config,
+    started: &Arc<OnceLock<UseCases>>,
+    readiness: &Arc<Readiness>,
+    draining: &CancellationToken,
+) {
+    metrics.ask(Limits::of(config));
+    metrics.ask(Standing {
+        started: started.clone(),
+        readiness: readiness.clone(),
+        draining: draining.clone(),
+    });
+    metrics.ask_process(Process);
+}
+
+/// The settings that bound something: what a figure is held against.
+#[derive(Debug)]
+struct Limits(Vec<([(&'static str, &'static str); 1], f64)>);
+
+impl Limits {
+    fn of(config: &Config) -> Self {
+        let (grpc, rest, ingest) = (&config.grpc, &config.rest, &config.ingest);
+        let limits = [
+            ("grpc.max_connections", grpc.max_connections),
+            ("grpc.max_open_calls", grpc.max_open_calls),
+            ("grpc.max_message_bytes", grpc.max_message_bytes),
+            ("rest.max_connections", rest.max_connections),
+            ("rest.max_heavy_queries", rest.max_heavy_queries),
+            ("ingest.lanes", ingest.lanes),
+            ("ingest.max_batch_rows", ingest.max_batch_rows),
+            ("ingest.budget_bytes", ingest.budget_bytes as usize),
+            ("ingest.dictionary_bytes", ingest.dictionary_bytes),
+        ];
+        let limits = limits.map(|(setting, limit)| ([("setting", setting)], limit as f64));
+        Self(limits.to_vec())
+    }
+}
+
+impl Collector for Limits {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut answer = Answer(encoder);
+        let build = [("version", env!("CARGO_PKG_VERSION")), ("commit", COMMIT)];
+        answer.gauges("build_info", "The program, as labels", &[(build, 1.0)])?;
+        answer.gauges("limit", "Settings that bound something", &self.0)
+    }
+}
+
+/// Set where a program is built to be handed on.
+const COMMIT: &str = match option_env!("SLUICEGATE_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
+struct Standing {
+    started: Arc<OnceLock<UseCases>>,
+    readiness: Arc<Readiness>,
+    draining: CancellationToken,
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Standing")
+    }
+}
+
+impl Collector for Standing {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut answer = Answer(encoder);
+        let started = self.started.get();
+        let last = self.readiness.last();
+        let of_last = |what: fn(&crate::usecase::readiness::Standing) -> bool| {
+            f64::from(u8::from(last.as_ref().is_some_and(what)))
+        };
+        answer.gauge(
+            "ready",
+            "1 while readings flow, as /readyz says",
+            of_last(|last| last.ready),
+        )?;
+        answer.gauge(
+            "database_up",
+            "1 while the database answers",
+            of_last(|last| last.database),
+        )?;
+        answer.gauge(
+            "draining",
+            "1 while the service is on its way down",
+            f64::from(u8::from(self.draining.is_cancelled())),
+        )?;
+        match started {
+            Some(started) => {
+                books(&mut answer, &started.ingest.figures())?;
+                ingestion(&mut answer, &started.ingest)?;
+                match &started.partitions {
+                    Some(manager) => partitions(&mut answer, &manager.figures()),
+                    None => Ok(()),
+                }
+            }
+            None => books(&mut answer, &Figures::default()),
+        }
+    }
+}
+
+fn books(answer: &mut Answer<'_>, books: &Figures) -> fmt::Result {
+    let counters = [
+        ("readings_received", "Readings taken in", books.received),
+        ("readings_committed", "Readings committed", books.committed),
+        (
+            "readings_rejected",
+            "Readings not stored: in quarantine, or turned away",
+            books.rejected,
+        ),
+        (
+            "readings_duplicate",
+            "Readings that an earlier delivery had stored",
+            books.duplicate,
+        ),
+        (
+            "readings_turned_away",
+            "Of those rejected: handed back to a fenced or misplaced writer",
+            books.turned_away,
+        ),
+        ("batches_committed", "Transactions committed", books.batches),
+        (
+            "load_retries",
+            "Loads that failed and were tried again",
+            books.retries,
+        ),
+    ];
+    for (name, help, value) in counters {
+        answer.counter(name, help, value)?;
+    }
+    answer.gauge(
+        "readings_in_flight",
+        "Readings received and not settled",
+        books.in_flight as f64,
+    )
+}
+
+fn ingestion(answer: &mut Answer<'_>, ingest: &Ingest) -> fmt::Result {
+    answer.gauge(
+        "in_flight_bytes",
+        "Memory that readings in flight take, of ingest.budget_bytes",
+        ingest.used_bytes() as f64,
+    )?;
+    answer.gauge(
+        "lag_seconds",
+        "Age of the oldest reading that is not settled",
+        ingest.lag().as_secs_f64(),
+    )?;
+    let of_lanes = |values: Vec<f64>| -> Vec<_> {
+        let numbered = values.into_iter().enumerate();
+        numbered
+            .map(|(lane, value)| ([("lane", lane.to_string())], value))
+            .collect()
+    };
+    let lags = ingest.lags().iter().map(|lag| lag.as_secs_f64()).collect();
+    answer.gauges(
+        "lane_lag_seconds",
+        "Of each lane the age of its oldest reading that is not settled",
+        &of_lanes(lags),
+    )?;
+    let queued = ingest.queued().into_iter().map(|count| count as f64);
+    answer.gauges(
+        "lane_queue_messages",
+        "Messages that wait for each lane",
+        &of_lanes(queued.collect()),
+    )?;
+    let (mut ages, mut attempts) = (Vec::new(), Vec::new());
+    for state in ingest.lanes() {
+        let (age, attempt) = match state.activity {
+            LaneActivity::Loading { since } => (since.elapsed().as_secs_f64(), 0),
+            LaneActivity::Retrying { since, attempt, .. } => {
+                (since.elapsed().as_secs_f64(), attempt)
+            }
+            LaneActivity::Idle | LaneActivity::Ended => (0.0, 0),
+        };
+        ages.push(([("lane", state.label())], age));
+        attempts.push(([("lane", state.label())], f64::from(attempt)));
+    }
+    answer.gauges(
+        "lane_load_age_seconds",
+        "How long each lane has been with the batch that it loads; 0 when it loads none",
+        &ages,
+    )?;
+    answer.gauges(
+        "lane_load_attempts",
+        "Attempts to load that batch which failed",
+        &attempts,
+    )
+}
+
+/// What the last pass of this instance found, and what all of its passes did.
+fn partitions(answer: &mut Answer<'_>, figures: &PartitionFigures) -> fmt::Result {
+    for (name, help, value) in [
+        (
+            "partitions",
+            "Partitions of the readings table",
+            figures.partitions,
+        ),
+        (
+            "partitions_ahead",
+            "Partitions after the one that receives",
+            figures.ahead,
+        ),
+        (
+            "partition_width_seconds",
+            "Width of new partitions",
+            figures.width_s,
+        ),
+        (
+            "catch_all_readings",
+            "Readings in the catch-all partition; estimated beyond 500,000",
+            figures.catch_all_rows,
+        ),
+        (
+            "partitions_failing",
+            "1 when the last pass over the partitions did not end well",
+            u64::from(figures.failure.is_some()),
+        ),
+        (
+            "retention_waiting",
+            "1 while retention drops nothing because the clocks cannot be believed",
+            u64::from(figures.retention_waits.is_some()),
+        ),
+    ] {
+        answer.gauge(name, help, value as f64)?;
+    }
+    for (name, help, value) in [
+        (
+            "rehomed_readings",
+            "Readings moved out of the catch-all partition",
+            figures.rehomed_rows,
+        ),
+        (
+            "partitions_dropped",
+            "Partitions dropped by retention",
+            figures.dropped,
+        ),
+    ] {
+        answer.counter(name, help, value)?;
+    }
+    Ok(())
+}
+
+/// The figures of the process, under the names that all client libraries of Prometheus have for them.
+/// <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        // Where /proc cannot be read there are none.
+        let Ok(process) = procfs::process::Process::myself() else {
+            return Ok(());
+        };
+        let Ok(stat) = process.stat() else {
+            return Ok(());
+        };
+        let mut answer = Answer(encoder);
+        let ticks_per_s = procfs::ticks_per_second() as f64;
+        answer.seconds_counter(
+            "process_cpu",
+            "User and system CPU time",
+            (stat.utime + stat.stime) as f64 / ticks_per_s,
+        )?;
+        let page_bytes = procfs::page_size();
+        answer.gauge(
+            "process_resident_memory_bytes",
+            "Resident memory",
+            (stat.rss * page_bytes) as f64,
+        )?;
+        answer.gauge(
+            "process_virtual_memory_bytes",
+            "Virtual memory",
+            stat.vsize as f64,
+        )?;
+        answer.gauge("process_threads", "Threads", stat.num_threads as f64)?;
+        if let Ok(open) = process.fd_count() {
+            answer.gauge("process_open_fds", "Open file descriptors", open as f64)?;
+        }
+        if let Ok(limits) = process.limits()
+            && let procfs::process::LimitValue::Value(most) = limits.max_open_files.soft_limit
+        {
+            answer.gauge(
+                "process_max_fds",
+                "Open file descriptors at most",
+                most as f64,
+            )?;
+        }
+        if let Ok(booted) = procfs::boot_time_secs() {
+            answer.gauge(
+                "process_start_time_seconds",
+                "When the process started, since the Unix epoch",
+                booted as f64 + stat.starttime as f64 / ticks_per_s,
+            )?;
+        }
+        Ok(())
+    }
+}
