@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 cd "$(dirname "$0")/.."
 
-need_packages build-essential pkg-config curl jq ca-certificates
+need_packages build-essential pkg-config curl jq ca-certificates python3
 need_mariadb
 need_cargo
 need_cargo_parts fmt clippy
@@ -22,6 +22,8 @@ export SLUICEGATE_TEST_MYSQLD="$SLUICEGATE_CACHE/mysql/bin/mysqld"
 step "cargo fmt" cargo fmt --all --check
 step "cargo clippy" cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 step "cargo test" cargo test --quiet --workspace --all-features
+step "Prometheus" scripts/install-prometheus.sh
+step "metrics and alerts" scripts/check-prometheus.py "$TARGET/debug" "$SLUICEGATE_CACHE/prometheus/bin"
 # A few faults of each kind, some minutes; SLUICEGATE_TEST_FAULTS=no leaves them out.
 if [ "${SLUICEGATE_TEST_FAULTS:-yes}" != no ]; then
     step "faults" scripts/faults.sh --quick

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Holds the rules in docker/prometheus to the papers and to a real Prometheus that has scraped a real service.
+
+    scripts/check-prometheus.py PROGRAMS PROMETHEUS
+
+PROGRAMS is the folder of sluicegate and sluicegen, PROMETHEUS that of prometheus and promtool.
+"""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RULES = ROOT / "docker/prometheus"
+# Not there in a service that is well and has just been started: no limit, or nothing to tell yet.
+MAY_BE_ABSENT = {"process_max_fds"}
+WAIT_S = 60
+
+
+def fail(reason):
+    raise SystemExit(f"check-prometheus: {reason}")
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        fail(f"{Path(command[0]).name} {' '.join(map(str, command[1:]))}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def table():
+    """The figures that docs/metrics.md names: name to type."""
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
+    if len(rows) < 40:
+        fail(f"docs/metrics.md has a table of {len(rows)} figures only")
+    return dict(rows)
+
+
+def samples(figures):
+    """The names of their samples."""
+    return {name + suffix for name, kind in figures.items()
+            for suffix in (("_bucket", "_sum", "_count") if kind == "histogram" else ("",))}
+
+
+def check_papers(figures):
+    """Each alert has its entry and the other way round, and rules ask for nothing that is not there."""
+    alerts_text = (RULES / "alerts.yml").read_text()
+    alerts = re.findall(r"^ +- alert: (\w+)$", alerts_text, re.MULTILINE)
+    runbooks = re.findall(r"^ +runbook: docs/alerts.md#(\w+)$", alerts_text, re.MULTILINE)
+    entries = re.findall(r"^## (\w+)$", (ROOT / "docs/alerts.md").read_text(), re.MULTILINE)
+    if not alerts or [name.lower() for name in alerts] != runbooks or alerts != entries:
+        fail(f"alerts, their runbooks and the entries of docs/alerts.md differ:\n{alerts}\n{runbooks}\n{entries}")
+    records_text = (RULES / "records.yml").read_text()
+    tested = set(re.findall(r"alertname: (\w+)", (RULES / "alerts.test.yml").read_text()))
+    if missing := set(alerts) - tested:
+        fail(f"alerts.test.yml does not try {sorted(missing)}")
+    text = "\n".join([alerts_text, records_text, (ROOT / "docs/alerts.md").read_text()])
+    # What rules record has colons in its name.
+    asked = set(re.findall(r"(?<![\w:])(?:sluicegate|process)_\w+(?![\w:])", text))
+    known = samples(figures) | set(figures)
+    if unknown := asked - known:
+        fail(f"rules or docs/alerts.md ask for {sorted(unknown)}, which docs/metrics.md does not have")
+    return re.findall(r"^ +- record: (\S+)$", records_text, re.MULTILINE)
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read().decode()
+
+
+class Prometheus:
+    def __init__(self, port):
+        self.base = f"http://127.0.0.1:{port}/api/v1"
+
+    def ask(self, path, **parameters):
+        url = f"{self.base}/{path}?{urllib.parse.urlencode(parameters)}"
+        return json.loads(get(url))["data"]
+
+    def has(self, query):
+        return bool(self.ask("query", query=query)["result"])
+
+    def until(self, what, holds):
+        for _ in range(WAIT_S * 4):
+            try:
+                if holds():
+                    return
+            except OSError:
+                pass  # it starts
+            time.sleep(0.25)
+        fail(f"waited in vain: {what}")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def configuration(folder, target):
+    """That of docker/, with another target, and in a hurry."""
+    text = (ROOT / "docker/prometheus.yml").read_text()
+    for before, after in [("- sluicegate:8080", f"- {target}"), ("scrape_interval: 5s", "scrape_interval: 1s"),
+                          ("evaluation_interval: 15s", "evaluation_interval: 1s"), ("- prometheus/", f"- {RULES}/")]:
+        if before not in text:
+            fail(f"docker/prometheus.yml has no {before!r}")
+        text = text.replace(before, after)
+    path = folder / "prometheus.yml"
+    path.write_text(text)
+    return path
+
+
+def check_service(programs, prometheus, folder, figures, records, running):
+    """A service that is used, and what Prometheus finds there."""
+    ready, log = folder / "ready.json", open(folder / "service.log", "wb")
+    running.append(subprocess.Popen(
+        [programs / "sluicegate", "serve", f"--embedded-db={folder / 'database'}", "--grpc-addr", "127.0.0.1:0", "--rest-addr",
+         "127.0.0.1:0", "--ready-file", ready], stdout=log, stderr=log))
+    for _ in range(WAIT_S * 4):
+        if ready.exists() or running[-1].poll() is not None:
+            break
+        time.sleep(0.25)
+    if not ready.exists():
+        fail(f"the service did not start: {(folder / 'service.log').read_text()}")
+    addresses = json.loads(ready.read_text())
+    port = free_port()
+    running.append(subprocess.Popen(
+        [prometheus / "prometheus", f"--config.file={configuration(folder, addresses['rest_addr'])}",
+         f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log))
+    page = get(f"http://{addresses['rest_addr']}/metrics")
+    lint = subprocess.run([prometheus / "promtool", "check", "metrics"], input=page, capture_output=True, text=True)
+    if lint.returncode != 0:
+        fail(f"promtool check metrics:\n{lint.stdout}{lint.stderr}")
+    server = Prometheus(port)
+    server.until("Prometheus scrapes the service", lambda: server.has('up{job="sluicegate"} == 1'))
+    # One after the other, so that each is there in more than one scrape.
+    for mode, count in (("stream", 200_000), ("stream-acked", 200_000), ("batch", 20_000), ("unary", 2_000)):
+        run(programs / "sluicegen", "run", "--target", f"http://{addresses['grpc_addr']}", "--mode", mode, "--count", str(count),
+            "--json")
+    get(f"http://{addresses['rest_addr']}/sensor/latest?id1=1&id2=none")
+    for name in sorted(samples(figures) - MAY_BE_ABSENT):
+        server.until(f"{name} is there", lambda: server.has(name))
+    for name in records:
+        # Of what does not happen here there is nothing to record.
+        if "grpc_failures" not in name:
+            server.until(f"{name} has data", lambda: server.has(name))
+    committed = "sum(sluicegate_readings_committed_total)"
+    server.until("all readings are counted", lambda: server.has(f"{committed} == 422000"))
+    rules = [rule for group in server.ask("rules")["groups"] for rule in group["rules"]]
+    if bad := [rule for rule in rules if rule["health"] != "ok"]:
+        fail(f"rules that cannot be evaluated: {bad}")
+    if firing := [rule["name"] for rule in rules if rule.get("state", "inactive") == "firing"]:
+        fail(f"alerts at a service that is well: {firing}")
+    return len(rules)
+
+
+def main():
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
+    programs, prometheus = (Path(argument).absolute() for argument in sys.argv[1:])
+    figures = table()
+    records = check_papers(figures)
+    run(prometheus / "promtool", "check", "config", str(ROOT / "docker/prometheus.yml"))
+    run(prometheus / "promtool", "test", "rules", str(RULES / "alerts.test.yml"))
+    running = []
+    with tempfile.TemporaryDirectory(prefix="sluicegate-prometheus-") as folder:
+        try:
+            rules = check_service(programs, prometheus, Path(folder), figures, records, running)
+        finally:
+            for process in reversed(running):
+                process.terminate()
+            for process in reversed(running):
+                process.wait(60)
+    print(f"{len(figures)} figures were scraped, {rules} rules have answers, and no alert fires at a service that is well")
+
+
+if __name__ == "__main__":
+    main()
