@@ -4,6 +4,8 @@ mod database;
 mod doors;
 mod figures;
 mod listeners;
+#[cfg(target_os = "linux")]
+mod process;
 
 use std::{
     convert::Infallible,
