@@ -23,7 +23,7 @@ step "cargo fmt" cargo fmt --all --check
 step "cargo clippy" cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 step "cargo test" cargo test --quiet --workspace --all-features
 step "Prometheus" scripts/install-prometheus.sh
-step "metrics and alerts" scripts/check-prometheus.py "$TARGET/debug" "$SLUICEGATE_CACHE/prometheus/bin"
+step "metrics, alerts, dashboards" scripts/observe/main.py "$TARGET/debug" "$SLUICEGATE_CACHE/prometheus/bin"
 step "Kubernetes" scripts/check-kubernetes.sh "$TARGET/debug"
 # A few faults of each kind, some minutes; SLUICEGATE_TEST_FAULTS=no leaves them out.
 if [ "${SLUICEGATE_TEST_FAULTS:-yes}" != no ]; then

@@ -1,31 +1,28 @@
 #!/usr/bin/env python3
-"""Holds the rules in docker/prometheus to the papers and to a real Prometheus that has scraped a real service.
+"""Holds rules and dashboards to the papers, to a real Prometheus that has scraped a real service, and to its database.
 
-    scripts/check-prometheus.py PROGRAMS PROMETHEUS
+    scripts/observe/main.py PROGRAMS PROMETHEUS
 
 PROGRAMS is the folder of sluicegate and sluicegen, PROMETHEUS that of prometheus and promtool.
 """
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.parse
-import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+import dashboards
+from server import WAIT_S, Prometheus, fail, free_port, get
+
+ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "docker/prometheus"
 # Not there in a service that is well and has just been started: no limit, or nothing to tell yet.
 MAY_BE_ABSENT = {"process_max_fds"}
-WAIT_S = 60
-
-
-def fail(reason):
-    raise SystemExit(f"check-prometheus: {reason}")
+# One of 1969, before `ingest.earliest`: it is rejected.
+BAD = "timestamp,id1,id2,sensor_type,sensor_value\n1969-07-20T20:17:40Z,1,moon,temperature,1\n"
 
 
 def run(*command):
@@ -70,39 +67,6 @@ def check_papers(figures):
     return re.findall(r"^ +- record: (\S+)$", records_text, re.MULTILINE)
 
 
-def get(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.read().decode()
-
-
-class Prometheus:
-    def __init__(self, port):
-        self.base = f"http://127.0.0.1:{port}/api/v1"
-
-    def ask(self, path, **parameters):
-        url = f"{self.base}/{path}?{urllib.parse.urlencode(parameters)}"
-        return json.loads(get(url))["data"]
-
-    def has(self, query):
-        return bool(self.ask("query", query=query)["result"])
-
-    def until(self, what, holds):
-        for _ in range(WAIT_S * 4):
-            try:
-                if holds():
-                    return
-            except OSError:
-                pass  # it starts
-            time.sleep(0.25)
-        fail(f"waited in vain: {what}")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def configuration(folder, target):
     """That of docker/, with another target, and in a hurry."""
     text = (ROOT / "docker/prometheus.yml").read_text()
@@ -143,6 +107,12 @@ def check_service(programs, prometheus, folder, figures, records, running):
     for mode, count in (("stream", 200_000), ("stream-acked", 200_000), ("batch", 20_000), ("unary", 2_000)):
         run(programs / "sluicegen", "run", "--target", f"http://{addresses['grpc_addr']}", "--mode", mode, "--count", str(count),
             "--json")
+    bad = folder / "bad.csv"
+    bad.write_text(BAD)
+    replay = [programs / "sluicegen", "replay", bad, "--target", f"http://{addresses['grpc_addr']}", "--stream-id", "bad"]
+    done = subprocess.run([*replay, "--json"], capture_output=True, text=True)
+    if json.loads(done.stdout or "{}").get("rejected") != 1:
+        fail(f"the reading of 1969 was not rejected: {done.stdout}{done.stderr}")
     get(f"http://{addresses['rest_addr']}/sensor/latest?id1=1&id2=none")
     for name in sorted(samples(figures) - MAY_BE_ABSENT):
         server.until(f"{name} is there", lambda: server.has(name))
@@ -157,7 +127,9 @@ def check_service(programs, prometheus, folder, figures, records, running):
         fail(f"rules that cannot be evaluated: {bad}")
     if firing := [rule["name"] for rule in rules if rule.get("state", "inactive") == "firing"]:
         fail(f"alerts at a service that is well: {firing}")
-    return len(rules)
+    asked = dashboards.check_figures(server)
+    asked += dashboards.check_sql(folder / "database" / "client.cnf")
+    return len(rules), asked
 
 
 def main():
@@ -166,18 +138,20 @@ def main():
     programs, prometheus = (Path(argument).absolute() for argument in sys.argv[1:])
     figures = table()
     records = check_papers(figures)
+    dashboards.check_shape()
     run(prometheus / "promtool", "check", "config", str(ROOT / "docker/prometheus.yml"))
     run(prometheus / "promtool", "test", "rules", str(RULES / "alerts.test.yml"))
     running = []
     with tempfile.TemporaryDirectory(prefix="sluicegate-prometheus-") as folder:
         try:
-            rules = check_service(programs, prometheus, Path(folder), figures, records, running)
+            rules, panels = check_service(programs, prometheus, Path(folder), figures, records, running)
         finally:
             for process in reversed(running):
                 process.terminate()
             for process in reversed(running):
                 process.wait(60)
-    print(f"{len(figures)} figures were scraped, {rules} rules have answers, and no alert fires at a service that is well")
+    print(f"{len(figures)} figures were scraped, {rules} rules and {panels} queries of dashboards have answers, and no alert "
+          "fires at a service that is well")
 
 
 if __name__ == "__main__":
