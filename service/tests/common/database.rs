@@ -302,7 +302,8 @@ impl Database {
             .map(|it| format!("INFO LIKE '{it}'"))
             .collect();
         let sql = format!(
-            "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{}' AND ({})",
+            "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
+             WHERE DB = '{}' AND ID <> CONNECTION_ID() AND ({})",
             self.name,
             patterns.join(" OR ")
         );

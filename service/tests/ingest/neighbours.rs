@@ -118,6 +118,7 @@ async fn small_calls_are_committed_while_every_lane_waits(database: Database) {
         200,
         "the lanes wait still"
     );
+    assert_eq!(service.figure("retries").await, 0, "and have all the while");
     let stored = database.stored().await;
     assert!(
         stored
