@@ -59,11 +59,37 @@ impl FromStr for Rate {
         if text == "max" {
             return Ok(Self::Max);
         }
-        match text.replace(['_', ','], "").parse::<f64>() {
-            Ok(rate) if (0.001..=1e8).contains(&rate) => Ok(Self::PerSecond(rate)),
-            _ => Err("expected readings per second, 0.001 to 100000000, or max".to_owned()),
+        match number(text) {
+            Some(rate) if (0.001..=1e8).contains(&rate) => Ok(Self::PerSecond(rate)),
+            _ => Err(
+                "expected readings per second such as 2000, 10k or 1.5M, from 0.001 to 100M, or max"
+                    .to_owned(),
+            ),
         }
     }
+}
+
+/// `2000`, `200_000`, `1e6`, `10k` or `1.5M`.
+fn number(text: &str) -> Option<f64> {
+    let (digits, factor) = match text.chars().last()? {
+        'k' => (&text[..text.len() - 1], 1e3),
+        'M' => (&text[..text.len() - 1], 1e6),
+        _ => (text, 1.0),
+    };
+    let number: f64 = digits.replace(['_', ','], "").parse().ok()?;
+    Some(number * factor)
+}
+
+/// How many of something: a whole number, in the forms of a rate.
+pub(crate) fn count(text: &str) -> Result<u64, String> {
+    // Beyond, a double does not hold every whole number.
+    const MOST: f64 = (1_u64 << 53) as f64;
+    let plain = text.parse().ok();
+    let whole = |number: &f64| number.fract() == 0.0 && (1.0..=MOST).contains(number);
+    let other = number(text).filter(whole).map(|number| number as u64);
+    plain
+        .or(other)
+        .ok_or_else(|| "expected a whole number such as 2000, 1e6, 10k or 1.5M".to_owned())
 }
 
 /// How long to go on without progress.
@@ -155,8 +181,31 @@ mod tests {
     fn a_rate_is_a_number_or_max() {
         assert_eq!("max".parse(), Ok(Rate::Max));
         assert_eq!("200_000".parse(), Ok(Rate::PerSecond(200_000.0)));
-        for wrong in ["", "0", "-1", "fast", "NaN"] {
+        assert_eq!("10k".parse(), Ok(Rate::PerSecond(10_000.0)));
+        assert_eq!("1.5M".parse(), Ok(Rate::PerSecond(1_500_000.0)));
+        assert_eq!("2e3".parse(), Ok(Rate::PerSecond(2_000.0)));
+        for wrong in [
+            "", "0", "-1", "fast", "NaN", "k", "10K", "10kk", "1e9", "inf", "µ",
+        ] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_count_is_a_whole_number() {
+        for (text, value) in [
+            ("0", 0),
+            ("7", 7),
+            ("1e6", 1_000_000),
+            ("10k", 10_000),
+            ("1.5M", 1_500_000),
+            ("1_000", 1_000),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(count(text), Ok(value), "{text}");
+        }
+        for wrong in ["", "1.5", "0.0001k", "-1", "many", "1e30", "NaN", "M"] {
+            assert!(count(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -89,11 +89,11 @@ pub struct RunOptions {
     /// Of the streaming modes.
     #[arg(long, value_enum, default_value_t = EncodingFlag::Columns)]
     pub encoding: EncodingFlag,
-    /// Readings per second over all connections, or max.
+    /// Readings per second over all connections, such as 2000, 10k or 1.5M, or max.
     #[arg(long, value_name = "N|max", default_value = "max")]
     pub rate: Rate,
-    /// Stop after so many readings.
-    #[arg(long, value_name = "N")]
+    /// Stop after so many readings, such as 2000, 10k or 1e6.
+    #[arg(long, value_name = "N", value_parser = flags::count)]
     pub count: Option<u64>,
     /// Stop after this time [default: 10s without --count].
     #[arg(long, value_name = "TIME", value_parser = flags::duration)]

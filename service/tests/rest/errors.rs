@@ -188,9 +188,12 @@ async fn what_is_wrong_with_a_request_is_named(database: Database) {
 async fn what_no_route_takes_gets_a_problem_too(database: Database) {
     let (database, service) = filled(&database, Layout::Partitioned, readings()).await;
     let api = Api::of(&service);
+    for path in ["", "/"] {
+        let leads = api.send(api.request(Method::GET, path)).await;
+        assert_eq!(leads.status, 302);
+        assert_eq!(leads.header("location"), "/swagger/swagger-ui/index.html");
+    }
     for path in [
-        "",
-        "/",
         "/sensor",
         "/sensor/",
         "/sensor/times",

@@ -44,7 +44,7 @@ const SWAGGER_INDEX: &str = "/swagger/swagger-ui/index.html";
         retention::confirm,
         streams::all, streams::one, streams::rejections_of_one, streams::rejections,
         health::healthz, health::readyz, health::version, health::metrics,
-        openapi, swagger, swagger_file
+        openapi, root, swagger, swagger_file
     ),
     components(schemas(ProblemDocument<'static>, NewValues))
 )]
@@ -73,6 +73,13 @@ pub(super) async fn openapi(context: Arc<Context>, _: Request) -> Result<Answer,
     let (files, workers) = (&context.static_files, &context.workers);
     let file = files.get("openapi.json", json, document, workers).await?;
     Ok(Answer::static_file(file))
+}
+
+/// Leads to the Swagger UI, as whoever opens the address in a browser would want.
+#[utoipa::path(get, path = "/", tag = "service",
+    responses((status = 302, description = "To the Swagger UI")))]
+pub(super) async fn root(_: Arc<Context>, _: Request) -> Result<Answer, Problem> {
+    Ok(Answer::redirect(SWAGGER_INDEX))
 }
 
 /// Leads to the Swagger UI.

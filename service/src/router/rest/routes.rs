@@ -48,7 +48,8 @@ macro_rules! routes {
     };
 }
 
-static ROUTES: [Route; 23] = routes! {
+static ROUTES: [Route; 24] = routes! {
+    GET "/" => docs::root,
     GET "/sensor/time" => readings::by_time,
     GET "/sensor/ids" => readings::by_ids,
     GET "/sensor/ids-time" => readings::by_ids_time,
@@ -112,7 +113,7 @@ fn path_filter(prefix: &[&'static str], path: &'static str) -> BoxedFilter<(Vec<
     for &segment in prefix {
         filter = filter.and(warp::path(segment)).boxed();
     }
-    for segment in path.split('/').skip(1) {
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
         filter = if segment.starts_with('{') {
             let append = |mut segments: Vec<String>, segment: String| {
                 segments.push(segment);
