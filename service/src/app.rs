@@ -35,7 +35,9 @@ use crate::{
         UseCases,
         clock::Clock,
         ingest::{Figures, Ingest},
-        manage::{Manage, Stores, keep_quarantine, partitions::PartitionManager},
+        manage::{
+            Manage, Stores, forget_lanes, keep_quarantine, partitions::PartitionManager,
+        },
         readiness::Readiness,
     },
 };
@@ -170,6 +172,11 @@ async fn start(
     );
     shutdown.tasks.start("quarantine keeper", async move {
         keeping.await;
+        Ok::<(), Infallible>(())
+    });
+    let forgetting = forget_lanes(storage.lanes(), shutdown.draining.clone());
+    shutdown.tasks.start("lane keeper", async move {
+        forgetting.await;
         Ok::<(), Infallible>(())
     });
     let ingest = Arc::new(

@@ -96,7 +96,6 @@ pub async fn replay(options: ReplayOptions) -> Result<Report, Error> {
 async fn connect(options: &ReplayOptions) -> Result<Producer, Error> {
     let mut builder = Producer::builder(&options.target)
         .encoding(options.encoding.into())
-        .connect_timeout(options.connect_timeout)
         .connect_patience(options.connect_timeout);
     if let Some(time) = options.give_up_after.0 {
         builder = builder.give_up_after(time);

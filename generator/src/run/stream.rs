@@ -14,7 +14,6 @@ pub(super) async fn connect(
     let mut builder = Producer::builder(&options.target)
         .stream_id(format!("{prefix}-{connection}"))
         .encoding(options.encoding.into())
-        .connect_timeout(options.connect_timeout)
         .connect_patience(options.connect_timeout)
         .acked(options.mode == Mode::StreamAcked)
         .max_unacknowledged_bytes(options.unacknowledged_bytes);

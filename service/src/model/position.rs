@@ -98,7 +98,8 @@ pub enum StreamIdError {
 impl StreamId {
     /// Longest name, in characters.
     pub const MAX_CHARS: usize = 128;
-    const LANE_PREFIX: &'static str = "lane:";
+    /// What the names of lanes begin with.
+    pub(crate) const LANE_PREFIX: &'static str = "lane:";
 
     /// Checks a name that a producer chose.
     ///
@@ -124,6 +125,11 @@ impl StreamId {
     #[must_use]
     pub fn of_lane(instance: &str, lane: usize) -> Self {
         Self(format!("{}{instance}/{lane}", Self::LANE_PREFIX).into())
+    }
+
+    /// A name that the ledger has.
+    pub(crate) fn stored(name: &str) -> Self {
+        Self(name.into())
     }
 
     #[must_use]

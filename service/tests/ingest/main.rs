@@ -17,6 +17,7 @@ mod crowds;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod forgotten_lanes;
+mod gone_instances;
 mod layouts;
 mod lost_connections;
 mod memory;

@@ -50,6 +50,20 @@ pub(super) async fn take(
         })
 }
 
+/// Takes the claim of a lane that nobody holds; false when somebody does.
+pub(super) async fn take_if_free(
+    conn: &mut Conn,
+    lane: &StreamId,
+) -> Result<bool, RepositoryError> {
+    get_lock(conn, &name(lane), 0).await
+}
+
+/// Leaves a claim that this connection holds.
+pub(super) async fn give_back(conn: &mut Conn, lane: &StreamId) -> Result<(), RepositoryError> {
+    let sql = format!("DO RELEASE_LOCK({})", name(lane));
+    conn.query_drop(sql).await.map_err(explain)
+}
+
 async fn take_from_holder(
     conn: &mut Conn,
     lane: &StreamId,

@@ -31,6 +31,7 @@ use super::{
     error::explain,
     ids::{IdBlock, IdShare, RowIds},
     ledger::{gains_statement, position_of, quote, take_over},
+    presence::Presence,
     quarantine,
     row_load::{Found, RowLoad},
     shape::{self, Shape},
@@ -77,6 +78,7 @@ pub struct Loader {
     control: Control,
     /// Errors of unknown meaning that the current batch has met.
     puzzles: u32,
+    presence: Presence,
 }
 
 /// So often a load that failed for no known reason is tried again; then its readings are looked at one by one.
@@ -115,6 +117,7 @@ impl Loader {
             unheard: None,
             control: Control { last: None, probe },
             puzzles: 0,
+            presence: Presence::written_now(),
         })
     }
 
@@ -458,7 +461,7 @@ impl Loader {
     pub(crate) async fn keep_alive(&mut self) -> Result<(), RepositoryError> {
         let pinging = async {
             let mut conn = self.connection().await?;
-            conn.ping().await.map_err(explain)?;
+            self.presence.show(&mut conn, &self.lane).await?;
             Ok::<Conn, RepositoryError>(conn)
         };
         // A connection that fails, or is given up in the middle of a question, is not used again.

@@ -19,6 +19,7 @@ mod loader;
 mod metrics;
 mod migrations;
 mod partitions;
+mod presence;
 mod probe;
 mod quarantine;
 mod quarantine_limits;
@@ -52,6 +53,7 @@ pub use self::{
     metrics::StorageMetrics,
     migrations::Layout,
     partitions::{MySqlPartitions, PartitionPass},
+    presence::MySqlLanes,
     quarantine_limits::MySqlQuarantine,
     readings::MySqlReadings,
 };
@@ -179,6 +181,12 @@ impl MySqlStorage {
     #[must_use]
     pub fn quarantine(&self) -> Arc<MySqlQuarantine> {
         Arc::new(MySqlQuarantine::new(self.pool.clone()))
+    }
+
+    /// The lanes of all instances, to forget those that are gone.
+    #[must_use]
+    pub fn lanes(&self) -> Arc<MySqlLanes> {
+        Arc::new(MySqlLanes::new(self.pool.clone()))
     }
 
     /// The partitions of the readings table; None for a layout that has none.

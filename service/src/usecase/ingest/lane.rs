@@ -75,7 +75,7 @@ const MAX_BESIDE_BYTES: usize = 16 << 20;
 /// accepted with, 1 MiB, with the rest of their ledger rows.
 const MAX_STREAMS: usize = 1_000;
 /// Of a batch, the part that is kept for calls with little in it: one of so many.
-const KEPT_SHARE: usize = 8;
+const KEPT_SHARE: usize = 16;
 /// How long a lane bears in mind that several calls share it: one that sends now and then should not meet a long load
 /// each time.
 const SHARED_FOR: Duration = Duration::from_secs(10);

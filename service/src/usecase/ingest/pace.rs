@@ -19,22 +19,25 @@ pub(super) fn cost_rows(rows: usize, rejections: usize) -> usize {
     rows + rejections * ROWS_OF_REJECTION
 }
 
-/// A lane begins with small loads, each at most so many times as large as the one before: who prepares the table for a
+/// A lane begins with small loads, each at most so many times as large as those before: who prepares the table for a
 /// backlog that begins should not wait for a large one, nor find it in the way.
 const GROWTH: usize = 4;
+/// With each load that is smaller, what a lane has grown to counts for a part of this: one small load among large ones
+/// is no new beginning.
+const SHRINKING: usize = 2;
 
 /// The rate at which a lane's loads go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     rows_per_s: f64,
-    last_rows: usize,
+    grown_rows: usize,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         Self {
             rows_per_s: FIRST_ROWS_PER_S,
-            last_rows: 0,
+            grown_rows: 0,
         }
     }
 }
@@ -42,7 +45,7 @@ impl Default for Pace {
 impl Pace {
     /// Takes note of a load. Small ones say nothing of rows: they spend their time on the transaction.
     pub(super) fn note(&mut self, cost_rows: usize, took: Duration) {
-        self.last_rows = cost_rows;
+        self.grown_rows = cost_rows.max(self.grown_rows / SHRINKING);
         if cost_rows < ROWS_MIN / 2 || took.is_zero() {
             return;
         }
@@ -52,7 +55,7 @@ impl Pace {
 
     /// Rows of a load that nobody waits for, `most` at most.
     pub(super) fn lone_rows(&self, most: usize) -> usize {
-        (self.last_rows * GROWTH).max(ROWS_MIN).min(most)
+        (self.grown_rows * GROWTH).max(ROWS_MIN).min(most)
     }
 
     /// Rows of a load that others wait for, `most` at most.
@@ -77,6 +80,12 @@ mod tests {
         assert_eq!(pace.lone_rows(250_000), 250_000);
         assert!((23_900..=24_000).contains(&pace.shared_rows(250_000)));
         assert_eq!(pace.shared_rows(10_000), 10_000, "no more than a batch");
+        pace.note(10, Duration::from_millis(5));
+        assert_eq!(pace.lone_rows(1_000_000), 200_000, "one small load");
+        for _ in 0..20 {
+            pace.note(10, Duration::from_millis(5));
+        }
+        assert_eq!(pace.lone_rows(1_000_000), ROWS_MIN, "a new beginning");
         // A database that stood still for a minute, and rows that say nothing.
         for _ in 0..50 {
             pace.note(20_000, Duration::from_secs(60));

@@ -1,6 +1,7 @@
 //! Management of what is stored: queries, exports, changes, the ledger, the quarantine, partitions and retention.
 
 mod changes;
+mod lanes;
 mod pace;
 pub mod partitions;
 mod quarantine;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use self::turns::Turns;
 pub use self::{
     changes::ChangeError,
+    lanes::forget_lanes,
     quarantine::keep_quarantine,
     queries::{EXPORT_PAGE_ROWS, Page},
     query_error::QueryError,
