@@ -9,6 +9,8 @@ from pathlib import Path
 import kubernetes_validate
 import yaml
 
+import autoscaler
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docker/kubernetes"
 # The oldest and the newest that are looked at.
@@ -93,6 +95,14 @@ def check_settings(documents, program):
         fail(f"a memory limit of {memory[1]} MiB is less than four times the budget of {budget_mib:.0f} MiB")
 
 
+def check_autoscaler(documents):
+    """What it would do on recorded metrics; says how far it goes."""
+    container = the(documents, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    request_cores = autoscaler.quantity(container["resources"]["requests"]["cpu"])
+    timelines = autoscaler.check(the(documents, "HorizontalPodAutoscaler"), request_cores)
+    return max(replicas for _, replicas, _ in timelines[False])
+
+
 def main():
     program = Path(sys.argv[1]).absolute()
     overlays = built()
@@ -104,6 +114,13 @@ def main():
         fail("nothing has a Deployment")
     for documents in with_pods.values():
         check_settings(documents, program)
+    scaled = [documents for documents in overlays.values()
+              if any(document["kind"] == "HorizontalPodAutoscaler" for document in documents)
+              and any(document["kind"] == "Deployment" for document in documents)]
+    if not scaled:
+        fail("nothing has a HorizontalPodAutoscaler")
+    for documents in scaled:
+        print(f"the autoscaler goes up to {check_autoscaler(documents)} pods on the recorded load, and back")
     count = sum(len(documents) for documents in overlays.values())
     print(f"{count} documents in {', '.join(overlays)} fit Kubernetes {' and '.join(VERSIONS)}; the program takes its settings; "
           f"{', '.join(sorted(FOREIGN))} has no schema to be held to")

@@ -44,8 +44,8 @@ pub struct Settings {
     #[arg(long, env = "SLUICEGATE_MIGRATE", value_name = "BOOL")]
     pub migrate: Option<bool>,
 
-    /// Name of this instance, unique among those that share a database; each name leaves a row for each lane in
-    /// ingest_streams, so a restart had better keep it [default: random]
+    /// Name of this instance, unique among those that share a database; each name has a row for each lane in
+    /// ingest_streams, which stays for 7 days, so a restart had better keep it [default: random]
     #[arg(long, env = "SLUICEGATE_INSTANCE", value_name = "NAME")]
     pub instance: Option<String>,
 
