@@ -1,17 +1,19 @@
 """What the HorizontalPodAutoscaler of docker/kubernetes would do, by its published algorithm, on recorded metrics.
 
-The algorithm (kubernetes.io, "Horizontal Pod Autoscaling: Algorithm details" and "Configurable scaling behavior"): each 15 s,
-desired = ceil(current * value / target) for each metric, unless value / target is within 10 % of 1; the largest one counts;
-within a stabilization window the most cautious of the latest answers counts; policies bound the pods of a period.
+The algorithm (Kubernetes' documentation, "Horizontal Pod Autoscaling", "Algorithm details" and "Configurable scaling
+behavior"): each 15 s, desired = ceil(current * value / target) for each metric, unless value / target is within 10 % of 1; the
+largest one counts; within a stabilization window the most cautious of the latest answers counts; policies bound the pods of a
+period.
 
-The metrics are of one instance that has all of the load. With more of them each is taken to have its part of it, which is what
-connections that are spread come to as long as the database has something to spare; where it has not, a full budget stays full
-whatever the number of instances, and --shared-database shows that case.
+What a pod is told to need at a load is recorded from one instance (bench-results/autoscaler.json). The load is spread evenly.
+Where the database has something to spare, each pod takes as much as the recorded one; with --shared-database all of them
+together take no more than that one did, and more pods are of no use.
 """
 
 import argparse
 import json
 import math
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,11 @@ TOLERANCE = 0.1
 # What Kubernetes does where the object says nothing.
 DEFAULT_UP = [{"type": "Pods", "value": 4, "periodSeconds": 15}, {"type": "Percent", "value": 100, "periodSeconds": 15}]
 DEFAULT_DOWN = [{"type": "Percent", "value": 100, "periodSeconds": 15}]
+# The load, in what one instance can take at most, each for so long: a working day with a rush, and the night.
+DAY = [0.1, 0.6, 1.2, 2.5, 4.0, 2.5, 1.2, 0.1]
+HOUR_S = 3_600
+# Names of the metrics of pods: as recorded.
+OF_PODS = {"sluicegate_budget_used": "budget_used", "sluicegate_lane_busy": "lane_busy"}
 
 
 def quantity(text):
@@ -59,8 +66,8 @@ class Autoscaler:
             if metric["type"] == "Resource" and metric["resource"]["name"] == "cpu":
                 share = metric["resource"]["target"]["averageUtilization"] / 100
                 self.targets["cpu_cores"] = share * cpu_request_cores
-            elif metric["type"] == "Pods" and metric["pods"]["metric"]["name"] == "sluicegate_budget_used":
-                self.targets["budget_used"] = quantity(metric["pods"]["target"]["averageValue"])
+            elif metric["type"] == "Pods" and (name := metric["pods"]["metric"]["name"]) in OF_PODS:
+                self.targets[OF_PODS[name]] = quantity(metric["pods"]["target"]["averageValue"])
             else:
                 raise SystemExit(f"autoscaler: there is no record of the metric {metric}")
         self.replicas = self.least
@@ -82,8 +89,7 @@ class Autoscaler:
         """How far policies let it go from here; the one that allows most counts."""
         bounds = []
         for policy in behavior.policies:
-            moved = self.moved(now_s, policy["periodSeconds"], sign)
-            start = self.replicas - sign * moved
+            start = self.replicas - sign * self.moved(now_s, policy["periodSeconds"], sign)
             step = policy["value"] if policy["type"] == "Pods" else start * policy["value"] / 100
             bounds.append(math.ceil(start + step) if sign > 0 else math.floor(start - step))
         return max(bounds) if sign > 0 else min(bounds)
@@ -91,7 +97,10 @@ class Autoscaler:
     def step(self, now_s, values):
         """One look, and the replicas after it."""
         self.answers.append((now_s, self.wanted(values)))
-        recent = lambda window_s: [answer for at_s, answer in self.answers if now_s - at_s <= window_s]
+
+        def recent(window_s):
+            return [answer for at_s, answer in self.answers if now_s - at_s <= window_s]
+
         # Up to the smallest of the answers of its window, down to the largest of those of its own.
         up_to, down_to = min(recent(self.up.window_s)), max(recent(self.down.window_s))
         before = self.replicas
@@ -104,46 +113,66 @@ class Autoscaler:
         return self.replicas
 
 
-def at(samples, now_s):
-    """The sample of that time; before and after the record the load rests."""
-    found = [sample for sample in samples if sample["at_s"] <= now_s]
-    return found[-1] if found and now_s <= samples[-1]["at_s"] else {"cpu_cores": 0.0, "budget_used": 0.0, "committed_per_s": 0}
+class Recorded:
+    """What an instance needs at a load."""
+
+    FIGURES = ("cpu_cores", "budget_used", "lane_busy")
+
+    def __init__(self, samples):
+        def middle(found):
+            # The first of each phase has some of the one before.
+            return {name: statistics.median(sample[name] for sample in found[1:]) for name in self.FIGURES}
+
+        rates = list(dict.fromkeys(sample["offered_per_s"] for sample in samples))
+        by_rate = {rate: [sample for sample in samples if sample["offered_per_s"] == rate] for rate in rates}
+        full = by_rate.pop(None)
+        self.most_per_s = statistics.median(sample["committed_per_s"] for sample in full[1:])
+        self.full = middle(full)
+        self.points = sorted((rate, middle(found)) for rate, found in by_rate.items() if rate < self.most_per_s)
+
+    def at(self, per_s, most_per_s):
+        """A pod that is offered so much and can take so much, as a database that is shared allows."""
+        if per_s >= most_per_s:
+            return {**self.full, "cpu_cores": self.full["cpu_cores"] * most_per_s / self.most_per_s}
+        share = per_s / most_per_s * self.most_per_s
+        low = max((point for point in self.points if point[0] <= share), key=lambda point: point[0])
+        high = min((point for point in self.points if point[0] > share), key=lambda point: point[0],
+                   default=(self.most_per_s, {**self.full, "budget_used": low[1]["budget_used"]}))
+        part = (share - low[0]) / (high[0] - low[0])
+        return {name: low[1][name] + part * (high[1][name] - low[1][name]) for name in self.FIGURES}
 
 
-def simulate(samples, document, cpu_request_cores, shared_database=False, rest_s=1_800):
-    """Each change of the replicas: when, to how many, and what was seen."""
+def simulate(recorded, document, cpu_request_cores, shared_database=False):
+    """Each change of the replicas: when, to how many, and at which load."""
     scaler = Autoscaler(document, cpu_request_cores)
-    timeline = [(0, scaler.replicas, at(samples, 0))]
-    for now_s in range(SYNC_S, int(samples[-1]["at_s"]) + rest_s, SYNC_S):
-        sample = at(samples, now_s)
-        pods = scaler.replicas
-        full = shared_database and sample["budget_used"] > 0.5
-        values = {"cpu_cores": sample["cpu_cores"] / pods, "budget_used": sample["budget_used"] / (1 if full else pods)}
+    timeline = [(0, scaler.replicas, DAY[0])]
+    for now_s in range(SYNC_S, len(DAY) * HOUR_S, SYNC_S):
+        load, pods = DAY[now_s // HOUR_S], scaler.replicas
+        most_per_s = recorded.most_per_s / (pods if shared_database else 1)
+        values = recorded.at(load * recorded.most_per_s / pods, most_per_s)
         if scaler.step(now_s, values) != timeline[-1][1]:
-            timeline.append((now_s, scaler.replicas, sample))
+            timeline.append((now_s, scaler.replicas, load))
     return timeline
 
 
 def turns(timeline):
-    """How often it went the other way."""
-    steps = [after[1] - before[1] for before, after in zip(timeline, timeline[1:])]
-    return sum(1 for before, after in zip(steps, steps[1:]) if before * after < 0)
+    """How often it went the other way while the load was the same."""
+    steps = [(after[1] - before[1], after[2]) for before, after in zip(timeline, timeline[1:])]
+    return sum(1 for before, after in zip(steps, steps[1:]) if before[0] * after[0] < 0 and before[1] == after[1])
 
 
 def check(document, cpu_request_cores):
-    """The object as it is: grows under load, within its bounds, and comes back without going to and fro."""
-    samples = json.loads((ROOT / "bench-results/autoscaler.json").read_text())["samples"]
-    results = {}
-    for shared in (False, True):
-        timeline = simulate(samples, document, cpu_request_cores, shared)
-        least, most = document["spec"]["minReplicas"], document["spec"]["maxReplicas"]
+    """The object as it is, over a day: it grows, keeps its bounds, comes back, and does not go to and fro."""
+    recorded = Recorded(json.loads((ROOT / "bench-results/autoscaler.json").read_text())["samples"])
+    timelines = {shared: simulate(recorded, document, cpu_request_cores, shared) for shared in (False, True)}
+    least, most = document["spec"].get("minReplicas", 1), document["spec"]["maxReplicas"]
+    for timeline in timelines.values():
         counts = [replicas for _, replicas, _ in timeline]
-        if max(counts) == least or max(counts) > most or counts[-1] != least:
+        if not least < max(counts) <= most or counts[-1] != least:
             raise SystemExit(f"autoscaler: from {least} to {max(counts)} of {most} at most, and {counts[-1]} in the end: {timeline}")
         if turns(timeline) > 1:
             raise SystemExit(f"autoscaler: it goes to and fro: {timeline}")
-        results[shared] = timeline
-    return results
+    return recorded, timelines
 
 
 def main():
@@ -152,10 +181,10 @@ def main():
     arguments = parser.parse_args()
     deployment = yaml.safe_load((ROOT / "docker/kubernetes/base/deployment.yaml").read_text())
     request = deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"]
-    document = yaml.safe_load(OVERLAY.read_text())
-    for now_s, replicas, sample in check(document, quantity(request))[arguments.shared_database]:
-        print(f"{now_s:>5} s  {replicas:>2} pods   {sample['committed_per_s']:>8,} readings/s  {sample['cpu_cores']:.3f} cores  "
-              f"{sample['budget_used']:.0%} of the budget")
+    recorded, timelines = check(yaml.safe_load(OVERLAY.read_text()), quantity(request))
+    print(f"one instance takes {recorded.most_per_s:,.0f} readings a second at most")
+    for now_s, replicas, load in timelines[arguments.shared_database]:
+        print(f"{now_s // HOUR_S}:{now_s % HOUR_S // 60:02} h  {replicas:>2} pods  at {load:.1f} times what one instance takes")
 
 
 if __name__ == "__main__":

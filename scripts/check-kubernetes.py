@@ -99,7 +99,7 @@ def check_autoscaler(documents):
     """What it would do on recorded metrics; says how far it goes."""
     container = the(documents, "Deployment")["spec"]["template"]["spec"]["containers"][0]
     request_cores = autoscaler.quantity(container["resources"]["requests"]["cpu"])
-    timelines = autoscaler.check(the(documents, "HorizontalPodAutoscaler"), request_cores)
+    _, timelines = autoscaler.check(the(documents, "HorizontalPodAutoscaler"), request_cores)
     return max(replicas for _, replicas, _ in timelines[False])
 
 

@@ -82,13 +82,17 @@ class Instance:
         with urllib.request.urlopen(f"{self.rest}/metrics", timeout=10) as answer:
             return answer.read().decode()
 
-    def figure(self, name):
-        """A figure of its /metrics, all labels together."""
+    def figures(self, name):
+        """A figure of its /metrics: labels to value."""
         lines = self.metrics().splitlines()
         found = [line.rsplit(" ", 1) for line in lines if line.startswith((f"{name} ", f"{name}{{"))]
         if not found:
             fail(f"{self.name} has no figure {name}")
-        return sum(float(value) for _, value in found)
+        return {series.removeprefix(name): float(value) for series, value in found}
+
+    def figure(self, name):
+        """All labels together."""
+        return sum(self.figures(name).values())
 
 
 class Proxy:

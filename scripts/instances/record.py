@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what one instance needs under a load that comes and goes: what an autoscaler would be told.
+"""Records what one instance needs at one load after the other: what an autoscaler would be told of it.
 
     scripts/instances/record.py PROGRAMS [--phase SECONDS]
 
@@ -21,7 +21,7 @@ from engine import Engine  # noqa: E402
 
 EVERY_S = 5
 # Readings per second, and how many connections bring them; None is as many as go.
-PHASES = [(0, 1), (10_000, 2), (50_000, 4), (None, 8), (50_000, 4), (0, 1)]
+PHASES = [(0, 1), (10_000, 2), (20_000, 2), (40_000, 4), (60_000, 4), (None, 8)]
 
 
 def sample(instance):
@@ -29,11 +29,13 @@ def sample(instance):
         "cpu_s": instance.figure("process_cpu_seconds_total"),
         "in_flight_bytes": instance.figure("sluicegate_in_flight_bytes"),
         "committed": instance.figure("sluicegate_readings_committed_total"),
+        "loading_s": instance.figures("sluicegate_lane_loading_seconds_total"),
     }
 
 
 def record(instance, programs, phase_s):
-    """Samples of all phases: when, CPU in cores since the sample before, and the part of the budget that is in use."""
+    """Samples of all phases: CPU in cores and the share of the time that the busiest lane loads, since the sample before, and
+    the part of the budget that is in use."""
     budget_bytes = next(float(line.rsplit(" ", 1)[1]) for line in instance.metrics().splitlines()
                         if line.startswith('sluicegate_limit{setting="ingest.budget_bytes"}'))
     found, before, began = [], sample(instance), time.monotonic()
@@ -43,13 +45,16 @@ def record(instance, programs, phase_s):
         if rate != 0:
             load = subprocess.Popen(
                 [programs / "sluicegen", "run", "--target", f"http://127.0.0.1:{instance.grpc_port}", "--duration", f"{phase_s}s",
-                 "--rate", str(rate or "max"), "--connections", str(connections), "--json"], stdout=subprocess.DEVNULL)
+                 "--rate", str(rate or "max"), "--connections", str(connections),
+                 # Little stands in the queue of the generator, so that the phase ends in time.
+                 "--unacknowledged-bytes", str(2 << 20), "--json"], stdout=subprocess.DEVNULL)
         end = time.monotonic() + phase_s
         while time.monotonic() < end or (load and load.poll() is None):
             time.sleep(EVERY_S)
             now, now_s = sample(instance), time.monotonic() - began
             span_s = now_s - last_s
-            found.append({"at_s": round(now_s, 1), "cpu_cores": round((now["cpu_s"] - before["cpu_s"]) / span_s, 4),
+            busy = max(now["loading_s"][lane] - before["loading_s"][lane] for lane in now["loading_s"]) / span_s
+            found.append({"at_s": round(now_s, 1), "offered_per_s": rate, "lane_busy": round(min(busy, 1.0), 4), "cpu_cores": round((now["cpu_s"] - before["cpu_s"]) / span_s, 4),
                           "budget_used": round(now["in_flight_bytes"] / budget_bytes, 4),
                           "committed_per_s": round((now["committed"] - before["committed"]) / span_s)})
             print(found[-1], flush=True)

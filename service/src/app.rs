@@ -35,9 +35,7 @@ use crate::{
         UseCases,
         clock::Clock,
         ingest::{Figures, Ingest},
-        manage::{
-            Manage, Stores, forget_lanes, keep_quarantine, partitions::PartitionManager,
-        },
+        manage::{Manage, Stores, forget_lanes, keep_quarantine, partitions::PartitionManager},
         readiness::Readiness,
     },
 };
