@@ -13,7 +13,7 @@ use std::sync::Arc;
 use self::turns::Turns;
 pub use self::{
     changes::ChangeError,
-    quarantine::keep_quarantine,
+    quarantine::{QuarantineMetrics, keep_quarantine},
     queries::{EXPORT_PAGE_ROWS, Page},
     query_error::QueryError,
     turns::{Busy, Costly},
