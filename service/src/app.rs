@@ -32,10 +32,12 @@ use crate::{
     supervisor::TaskFailure,
     telemetry::metrics::Metrics,
     usecase::{
-        UseCases,
+        Manage, QuarantineMetrics, Stores, UseCases,
         clock::Clock,
+        forget_lanes,
         ingest::{Figures, Ingest},
-        manage::{Manage, Stores, forget_lanes, keep_quarantine, partitions::PartitionManager},
+        keep_quarantine,
+        partitions::PartitionManager,
         readiness::Readiness,
     },
 };
@@ -166,6 +168,7 @@ async fn start(
     let keeping = keep_quarantine(
         storage.quarantine(),
         config.quarantine_limits(),
+        QuarantineMetrics::new(metrics),
         shutdown.draining.clone(),
     );
     shutdown.tasks.start("quarantine keeper", async move {
@@ -269,10 +272,10 @@ const EXPORT_CONNECTIONS: usize = 4;
 
 fn stores(config: &Config, storage: &MySqlStorage) -> Stores {
     Stores {
-        pages: storage.readings(PAGE_CONNECTIONS),
-        heavy: storage.readings(config.rest.max_heavy_queries),
-        exports: storage.readings(EXPORT_CONNECTIONS),
-        changes: storage.readings(CHANGE_CONNECTIONS),
+        pages: storage.readings("pages", PAGE_CONNECTIONS),
+        heavy: storage.readings("heavy", config.rest.max_heavy_queries),
+        exports: storage.readings("exports", EXPORT_CONNECTIONS),
+        changes: storage.readings("changes", CHANGE_CONNECTIONS),
         ledger: storage.ledger_reader(),
     }
 }

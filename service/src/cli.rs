@@ -6,6 +6,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     app::{self, AppError, Listeners},
+    build_info::VERSION_AND_COMMIT,
     config::{Config, ConfigError, Settings},
     healthcheck::{self, Probe},
     repository::{RepositoryError, mysql::MySqlStorage},
@@ -26,7 +27,7 @@ Examples:
 
 /// Streaming-first sensor ingestion for MySQL
 #[derive(Debug, Parser)]
-#[command(name = "sluicegate", version, after_help = EXAMPLES)]
+#[command(name = "sluicegate", version = VERSION_AND_COMMIT, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -1,6 +1,7 @@
 //! Sluicegate: streaming-first sensor ingestion for MySQL.
 
 pub mod app;
+pub mod build_info;
 pub mod cli;
 pub mod config;
 pub mod embedded_db;

@@ -8,6 +8,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    build_info::{COMMIT, VERSION},
     config::Config,
     telemetry::metrics::{Answer, Collector, DescriptorEncoder, Metrics},
     usecase::{
@@ -46,13 +47,24 @@ impl Limits {
         let limits = [
             ("grpc.max_connections", grpc.max_connections),
             ("grpc.max_open_calls", grpc.max_open_calls),
+            (
+                "grpc.max_concurrent_calls",
+                grpc.max_concurrent_calls as usize,
+            ),
             ("grpc.max_message_bytes", grpc.max_message_bytes),
+            ("grpc.window_bytes", grpc.window_bytes),
             ("rest.max_connections", rest.max_connections),
+            ("rest.max_exports", rest.max_exports),
             ("rest.max_heavy_queries", rest.max_heavy_queries),
+            ("rest.answer_bytes", rest.answer_bytes as usize),
+            ("rest.max_buckets", rest.max_buckets as usize),
+            ("rest.max_scanned_rows", rest.max_scanned_rows as usize),
             ("ingest.lanes", ingest.lanes),
             ("ingest.max_batch_rows", ingest.max_batch_rows),
             ("ingest.budget_bytes", ingest.budget_bytes as usize),
             ("ingest.dictionary_bytes", ingest.dictionary_bytes),
+            ("quarantine.max_rows", config.quarantine.max_rows as usize),
+            ("ready.max_lag", config.ready.max_lag().as_secs() as usize),
         ];
         let limits = limits.map(|(setting, limit)| ([("setting", setting)], limit as f64));
         Self(limits.to_vec())
@@ -62,17 +74,11 @@ impl Limits {
 impl Collector for Limits {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut answer = Answer(encoder);
-        let build = [("version", env!("CARGO_PKG_VERSION")), ("commit", COMMIT)];
+        let build = [("version", VERSION), ("commit", COMMIT)];
         answer.gauges("build_info", "The program, as labels", &[(build, 1.0)])?;
         answer.gauges("limit", "Settings that bound something", &self.0)
     }
 }
-
-/// Set where a program is built to be handed on.
-const COMMIT: &str = match option_env!("SLUICEGATE_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
 
 struct Standing {
     started: Arc<OnceLock<UseCases>>,

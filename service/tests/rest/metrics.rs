@@ -12,6 +12,7 @@ use crate::{
     common::{
         database::Database,
         on_each_engine,
+        program::command,
         readings::{header, reading, readings, resume, rows},
         service::{AckedCall, Service},
         until,
@@ -26,6 +27,9 @@ on_each_engine! {
     a_load_that_is_refused_shows_by_what_that_means,
     the_service_says_that_it_is_not_ready_here_too,
     open_metrics_is_for_those_who_ask_for_it,
+    pools_tell_who_uses_them_and_who_waits,
+    what_lies_in_quarantine_is_counted,
+    the_program_says_which_one_it_is,
 }
 
 /// Samples by their name and labels, as they stand on the page.
@@ -285,5 +289,88 @@ async fn open_metrics_is_for_those_who_ask_for_it(database: Database) {
         "application/openmetrics-text; version=1.0.0; charset=utf-8"
     );
     assert!(open.text().ends_with("\n# EOF\n"));
+    service.close().await;
+}
+
+async fn pools_tell_who_uses_them_and_who_waits(database: Database) {
+    let (database, service) = service(&database, Layout::Partitioned).await;
+    let api = Api::of(&service);
+    let of_changes = |page: &Page, name: &str| {
+        page.get(&format!(
+            "sluicegate_database_pool_{name}{{pool=\"changes\"}}"
+        ))
+    };
+    let page = Page::of(&api).await;
+    let limit = of_changes(&page, "limit");
+    assert_eq!(limit, 4.0);
+    assert_eq!(of_changes(&page, "connections"), 0.0);
+    let mut holder = database.connect().await;
+    let lock = "LOCK TABLES sensor_readings WRITE";
+    holder.query_drop(lock).await.expect("locked");
+    let deletes: Vec<_> = (0..6)
+        .map(|_| {
+            let api = Api::of(&service);
+            tokio::spawn(async move {
+                let path = "/sensor/delete/ids?id1=1&id2=none";
+                // One that waited for too long is told to come again.
+                api.send_any(api.request(Method::DELETE, path)).await
+            })
+        })
+        .collect();
+    until("four deletes have connections, and two wait", async || {
+        let page = Page::of(&api).await;
+        of_changes(&page, "connections") == limit && of_changes(&page, "waiting") == 2.0
+    })
+    .await;
+    assert_eq!(of_changes(&Page::of(&api).await, "idle_connections"), 0.0);
+    holder.query_drop("UNLOCK TABLES").await.expect("unlocked");
+    for delete in deletes {
+        delete.await.expect("no panic");
+    }
+    until("the connections are idle", async || {
+        let page = Page::of(&api).await;
+        of_changes(&page, "idle_connections") >= 1.0 && of_changes(&page, "waiting") == 0.0
+    })
+    .await;
+    service.close().await;
+}
+
+async fn what_lies_in_quarantine_is_counted(database: Database) {
+    let (database, first) = service(&database, Layout::Partitioned).await;
+    let mut batch = SensorBatch {
+        readings: readings(1..8),
+        position: None,
+    };
+    for reading in &mut batch.readings[2..] {
+        reading.sensor_value = Some(f64::NAN);
+    }
+    let sent = first.client().await.send_sensor_batch(batch).await;
+    assert_eq!(sent.expect("answered").into_inner().rejected, 5);
+    first.close().await;
+    // The next one looks at once.
+    let second = Service::start(&database).await;
+    let api = Api::of(&second);
+    let count = async || Page::of(&api).await.get("sluicegate_quarantine_readings");
+    until("they are counted", async || count().await == 5.0).await;
+    database.run("DELETE FROM rejected_readings").await;
+    until("they are gone", async || count().await == 0.0).await;
+    second.close_after_deletes().await;
+}
+
+async fn the_program_says_which_one_it_is(database: Database) {
+    use sluicegate::build_info::{COMMIT, VERSION};
+    let (_, service) = service(&database, Layout::Partitioned).await;
+    let api = Api::of(&service);
+    let version = api.get("/version").await.json();
+    assert_eq!(
+        (&version["version"], &version["commit"]),
+        (&VERSION.into(), &COMMIT.into())
+    );
+    let name = format!("sluicegate_build_info{{version=\"{VERSION}\",commit=\"{COMMIT}\"}}");
+    assert_eq!(Page::of(&api).await.get(&name), 1.0);
+    let mut command = command(&["--version"]);
+    let output = command.stdout(std::process::Stdio::piped()).output().await;
+    let printed = String::from_utf8(output.expect("it runs").stdout).expect("UTF-8");
+    assert_eq!(printed, format!("sluicegate {VERSION} (commit {COMMIT})\n"));
     service.close().await;
 }

@@ -33,9 +33,14 @@ struct Answered {
 
 impl Asking {
     /// At most `connections` statements run at once.
-    pub(super) fn new(connector: &Connector, server_version: &str, connections: usize) -> Self {
+    pub(super) fn new(
+        connector: &Connector,
+        server_version: &str,
+        name: &'static str,
+        connections: usize,
+    ) -> Self {
         Self {
-            pool: connector.management_pool(server_version, connections),
+            pool: connector.management_pool(server_version, name, connections),
             connector: connector.clone(),
         }
     }

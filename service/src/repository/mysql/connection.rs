@@ -15,6 +15,9 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 /// A plugin that the driver gave no name of.
 const UNNAMED: &str = "that this account has";
 
+/// Connections for what the service does by itself.
+const OWN_CONNECTIONS: usize = 8;
+
 /// Longest run of a statement of management, seconds.
 const STATEMENT_LIMIT_S: u32 = 60;
 
@@ -75,7 +78,7 @@ impl Connector {
     pub(super) fn new(url: &str, metrics: &StorageMetrics) -> Result<Self, RepositoryError> {
         let opts = parse(url)?;
         let pool = PoolOpts::default()
-            .with_constraints(PoolConstraints::new(0, 8).unwrap_or_default())
+            .with_constraints(PoolConstraints::new(0, OWN_CONNECTIONS).unwrap_or_default())
             .with_inactive_connection_ttl(Duration::from_secs(60));
         let opts = OptsBuilder::from_opts(opts)
             .setup(SESSION.to_vec())
@@ -123,13 +126,20 @@ impl Connector {
         }
     }
 
-    pub(super) fn pool(&self) -> Pool {
-        Pool::new(self.opts.clone())
+    pub(super) fn pool(&self, name: &'static str) -> Pool {
+        let pool = Pool::new(self.opts.clone());
+        self.metrics.pools().add(name, OWN_CONNECTIONS, &pool);
+        pool
     }
 
     /// A pool for queries and changes from REST: no statement runs for ever, and a connection keeps its prepared
     /// statements when it goes back.
-    pub(super) fn management_pool(&self, server_version: &str, connections: usize) -> Pool {
+    pub(super) fn management_pool(
+        &self,
+        server_version: &str,
+        name: &'static str,
+        connections: usize,
+    ) -> Pool {
         let limit = if server_version.contains("MariaDB") {
             format!("SET max_statement_time = {STATEMENT_LIMIT_S}")
         } else {
@@ -147,6 +157,8 @@ impl Connector {
             .pool_opts(pool)
             // An UPDATE then tells how many rows it found, not how many became different.
             .client_found_rows(true);
-        Pool::new(opts)
+        let pool = Pool::new(opts);
+        self.metrics.pools().add(name, connections, &pool);
+        pool
     }
 }

@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
+use super::pools::Pools;
 use crate::telemetry::metrics::{Counter, Histogram, Metrics, durations};
 
-/// The figures of the connections that load.
+/// The figures of the connections to the database, and of what is done over those that load.
 #[derive(Clone, Debug)]
 pub struct StorageMetrics {
     load: Histogram,
     commit: Histogram,
     connected: Counter,
     not_connected: Counter,
+    pools: Pools,
 }
 
 impl StorageMetrics {
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
+        let pools = Pools::default();
+        metrics.ask(pools.clone());
         Self {
             load: metrics.register_seconds(
                 "load",
@@ -37,7 +41,12 @@ impl StorageMetrics {
                 "Attempts to open one that failed",
                 Counter::default(),
             ),
+            pools,
         }
+    }
+
+    pub(super) fn pools(&self) -> &Pools {
+        &self.pools
     }
 
     pub(super) fn loaded(&self, took: Duration) {

@@ -19,6 +19,7 @@ mod loader;
 mod metrics;
 mod migrations;
 mod partitions;
+mod pools;
 mod presence;
 mod probe;
 mod quarantine;
@@ -62,6 +63,8 @@ use crate::model::{Reading, StreamId};
 
 /// Connections for looking at the ledger and the quarantine.
 const LEDGER_CONNECTIONS: usize = 2;
+/// The pool for streams that are opened, and for what the service does by itself: clock, partitions, quarantine.
+const OWN_POOL: &str = "service";
 
 /// How to reach the database and what to do at start.
 #[derive(Clone, Debug)]
@@ -136,7 +139,7 @@ impl MySqlStorage {
         report(&facts);
         report_other_layout(settings.wanted_layout, &facts);
         report_missing(&indexes);
-        let pool = connector.pool();
+        let pool = connector.pool(OWN_POOL);
         Ok(Self {
             probe: Probe::new(connector.clone()),
             connector,
@@ -151,11 +154,11 @@ impl MySqlStorage {
     }
 
     /// The stored readings, for one kind of work of management: with connections of its own, so that none waits for
-    /// another, nor for the ledger.
+    /// another, nor for the ledger. The name is for the figures.
     #[must_use]
-    pub fn readings(&self, connections: usize) -> Arc<MySqlReadings> {
+    pub fn readings(&self, name: &'static str, connections: usize) -> Arc<MySqlReadings> {
         Arc::new(MySqlReadings::new(
-            self.asking(connections),
+            self.asking(name, connections),
             &self.table,
             self.indexes.clone(),
         ))
@@ -164,11 +167,14 @@ impl MySqlStorage {
     /// The ledger and the quarantine, to look at.
     #[must_use]
     pub fn ledger_reader(&self) -> Arc<MySqlLedgerReader> {
-        Arc::new(MySqlLedgerReader::new(self.asking(LEDGER_CONNECTIONS)))
+        Arc::new(MySqlLedgerReader::new(
+            self.asking("ledger", LEDGER_CONNECTIONS),
+        ))
     }
 
-    fn asking(&self, connections: usize) -> Asking {
-        Asking::new(&self.connector, &self.facts.server_version, connections)
+    fn asking(&self, name: &'static str, connections: usize) -> Asking {
+        let server_version = &self.facts.server_version;
+        Asking::new(&self.connector, server_version, name, connections)
     }
 
     /// The database's clock, and what is stored about the time.

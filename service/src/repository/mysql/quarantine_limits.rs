@@ -34,6 +34,16 @@ impl MySqlQuarantine {
         conn.query_first(sql).await.map_err(explain)
     }
 
+    /// How many there are, counted up to `most`.
+    pub(crate) async fn count(&self, most: u64) -> Result<u64, RepositoryError> {
+        let mut conn = self.pool.get_conn().await.map_err(explain)?;
+        let sql = format!(
+            "SELECT COUNT(*) FROM (SELECT id FROM rejected_readings FORCE INDEX (by_time) LIMIT {most}) AS counted"
+        );
+        let rows: Option<u64> = conn.query_first(sql).await.map_err(explain)?;
+        Ok(rows.unwrap_or_default())
+    }
+
     /// Removes rejections up to this one, the oldest first and at most `rows`; says how many.
     pub(crate) async fn remove_up_to(&self, id: u64, rows: u32) -> Result<u64, RepositoryError> {
         let which = format!("id <= {id} ORDER BY id");

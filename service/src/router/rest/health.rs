@@ -13,6 +13,7 @@ use super::{
     request::Request,
 };
 use crate::{
+    build_info::{COMMIT, VERSION},
     repository::StorageFacts,
     telemetry::metrics::Exposition,
     usecase::{UseCases, ingest::Figures, manage::partitions::PartitionFigures},
@@ -61,13 +62,14 @@ pub(super) async fn healthz(_: Arc<Context>, _: Request) -> Result<Answer, Probl
     ))
 }
 
-/// Name and version of the program.
+/// Name and version of the program, and the commit that it was built from, or `unknown`.
 #[utoipa::path(get, path = "/version", tag = "service",
     responses((status = 200, description = "Name and version", body = Object)))]
 pub(super) async fn version(_: Arc<Context>, _: Request) -> Result<Answer, Problem> {
     let version = serde_json::json!({
         "name": env!("CARGO_PKG_NAME"),
-        "version": env!("CARGO_PKG_VERSION"),
+        "version": VERSION,
+        "commit": COMMIT,
     });
     Ok(Answer::whole(StatusCode::OK, JSON, version.to_string()))
 }

@@ -15,7 +15,7 @@ use self::turns::Turns;
 pub use self::{
     changes::ChangeError,
     lanes::forget_lanes,
-    quarantine::keep_quarantine,
+    quarantine::{QuarantineMetrics, keep_quarantine},
     queries::{EXPORT_PAGE_ROWS, Page},
     query_error::QueryError,
     turns::{Busy, Costly},

@@ -3,9 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::repository::{QuarantineLimits, RepositoryError, mysql::MySqlQuarantine};
+use crate::{
+    repository::{QuarantineLimits, RepositoryError, mysql::MySqlQuarantine},
+    telemetry::metrics::{Counter, Gauge, Metrics},
+};
 
 /// Between looks at the quarantine.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -13,17 +16,47 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const SLICE_ROWS: u32 = 2_000;
 /// Between two slices, for the lanes to go on.
 const SLICE_PAUSE: Duration = Duration::from_millis(20);
+/// So many rejections are counted, in some tens of milliseconds. Beyond, their ids tell how many there are at the most.
+const COUNTED_ROWS: u64 = 100_000;
+
+/// The figures of the quarantine.
+#[derive(Clone, Debug)]
+pub struct QuarantineMetrics {
+    readings: Gauge,
+    removed: Counter,
+}
+
+impl QuarantineMetrics {
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            readings: metrics.register(
+                "quarantine_readings",
+                "Readings in quarantine, of all instances, as they were looked at last; from 100,000 at the most so many",
+                Gauge::default(),
+            ),
+            removed: metrics.register(
+                "quarantine_removed",
+                "Readings that this instance has removed from quarantine, because they were too old or too many",
+                Counter::default(),
+            ),
+        }
+    }
+}
 
 /// Removes rejections beyond the limits until the service drains.
 pub async fn keep_quarantine(
     quarantine: Arc<MySqlQuarantine>,
     limits: QuarantineLimits,
+    metrics: QuarantineMetrics,
     draining: CancellationToken,
 ) {
     let mut keeper = Keeper {
         quarantine,
         limits,
+        metrics,
         counted_up_to: None,
+        told: None,
     };
     let work = async {
         loop {
@@ -42,6 +75,9 @@ struct Keeper {
     limits: QuarantineLimits,
     /// The newest rejection when they were counted last. To count is a long walk, and in vain when none came since.
     counted_up_to: Option<u64>,
+    metrics: QuarantineMetrics,
+    /// The first and the newest rejection when their number was told last.
+    told: Option<(u64, u64)>,
 }
 
 impl Keeper {
@@ -50,7 +86,11 @@ impl Keeper {
         if let Err(reason) = self.trim(&mut removed).await {
             warn!(%reason, "the quarantine cannot be held to its limits");
         }
+        if let Err(reason) = self.tell().await {
+            debug!(%reason, "the quarantine cannot be counted");
+        }
         if removed > 0 {
+            self.metrics.removed.inc_by(removed);
             let QuarantineLimits {
                 max_rows,
                 retention,
@@ -61,6 +101,26 @@ impl Keeper {
                 max_rows, retention, "old rejections were removed from the quarantine"
             );
         }
+    }
+
+    /// Tells how many there are. A look at both ends says whether that is still what was told.
+    async fn tell(&mut self) -> Result<(), RepositoryError> {
+        let ids = self.quarantine.ids().await?;
+        if ids == self.told && ids.is_some() {
+            return Ok(());
+        }
+        let readings = match ids {
+            None => 0,
+            Some((first, newest)) => match self.quarantine.count(COUNTED_ROWS).await? {
+                COUNTED_ROWS => newest - first + 1,
+                counted => counted,
+            },
+        };
+        self.metrics
+            .readings
+            .set(i64::try_from(readings).unwrap_or(i64::MAX));
+        self.told = ids;
+        Ok(())
     }
 
     /// Removes what is beyond the limits, and counts it.
