@@ -32,12 +32,13 @@ use crate::{
     supervisor::TaskFailure,
     telemetry::metrics::Metrics,
     usecase::{
-        Manage, QuarantineMetrics, Stores, UseCases,
+        UseCases,
         clock::Clock,
-        forget_lanes,
         ingest::{Figures, Ingest},
-        keep_quarantine,
-        partitions::PartitionManager,
+        manage::{
+            Manage, QuarantineMetrics, Stores, forget_lanes, keep_quarantine,
+            partitions::PartitionManager,
+        },
         readiness::Readiness,
     },
 };
