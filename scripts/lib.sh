@@ -128,3 +128,14 @@ need_cargo_parts() {
         cargo "$part" --version >/dev/null 2>&1 || fail "cargo $part is missing: rustup component add rustfmt clippy"
     done
 }
+
+# Compose of Docker: the plugin, or else the older program of its own.
+compose() {
+    if docker compose version >/dev/null 2>&1; then
+        docker compose "$@"
+    elif command -v docker-compose >/dev/null; then
+        docker-compose "$@"
+    else
+        fail "there is no docker compose here: install its plugin, or the package docker-compose"
+    fi
+}

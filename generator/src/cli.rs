@@ -9,6 +9,7 @@ use crate::{
     error::Error,
     export::{self, ExportOptions},
     fleet::{self, FleetOptions},
+    healthcheck::{self, HealthcheckOptions},
     replay::{self, ReplayOptions},
     run::{self, RunOptions},
     serve::{self, ServeOptions},
@@ -43,6 +44,9 @@ enum Command {
     /// Write the readings of a run to files for LOAD DATA, to measure other ways of loading with.
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(Box<ExportOptions>),
+    /// Ask a generator that is served whether it answers, for container engines.
+    #[command(after_help = HEALTHCHECK_EXAMPLES)]
+    Healthcheck(HealthcheckOptions),
     /// Print a completion script, such as: sluicegen completions bash > /etc/bash_completion.d/sluicegen
     Completions {
         /// The shell to complete for.
@@ -87,8 +91,21 @@ Examples:
     sluicegen fleet down
   Generators on other machines:
     sluicegen fleet --endpoints lab-1:9000,lab-2:9000-9003,@fleet.txt stats --json
+  Containers behind one name:
+    sluicegen fleet --endpoints dns:generator:9000 stats
 
 Exit status: 0 when all generators did it, 1 when one did not (the others still do), 2 for wrong flags.";
+
+const HEALTHCHECK_EXAMPLES: &str = "\
+Examples:
+  The generator on port 9000 of this host:
+    sluicegen healthcheck
+  One that listens elsewhere, as SLUICEGEN_ADDR says to both commands:
+    SLUICEGEN_ADDR=0.0.0.0:9100 sluicegen healthcheck
+
+A generator whose target is away is well: it tells so in its figures, and goes on by itself.
+
+Exit status: 0 when it answers, 1 when it does not, 2 for wrong flags.";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
@@ -172,6 +189,10 @@ pub async fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Fleet(options) => return Box::pin(fleet::fleet(&options)).await,
+        Command::Healthcheck(options) => {
+            healthcheck::ask(&options).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Export(options) => {
             export::export(&options)?;
             return Ok(ExitCode::SUCCESS);

@@ -33,6 +33,14 @@ pub enum Error {
         /// What the operating system said.
         reason: String,
     },
+    /// A generator is not well.
+    #[error("no generator answers at {addr} (--addr): {reason}")]
+    NoGenerator {
+        /// The address.
+        addr: std::net::SocketAddr,
+        /// What came instead.
+        reason: String,
+    },
     /// Local generators cannot be started or stopped.
     #[error("{0}")]
     Fleet(String),
@@ -54,6 +62,7 @@ impl Error {
             Self::Producer(_)
             | Self::Connect { .. }
             | Self::Listen { .. }
+            | Self::NoGenerator { .. }
             | Self::Fleet(_)
             | Self::Database(_)
             | Self::Report(_) => ExitCode::from(1),

@@ -7,6 +7,7 @@ mod files;
 mod flags;
 pub mod fleet;
 mod follower;
+pub mod healthcheck;
 mod journal;
 mod latency;
 mod pace;

@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::{
     app::{self, AppError, Listeners},
     build_info::VERSION_AND_COMMIT,
-    config::{Config, ConfigError, Settings},
+    config::{self, Config, ConfigError, Settings},
     healthcheck::{self, Probe},
     repository::{RepositoryError, mysql::MySqlStorage},
     router::rest,
@@ -44,7 +44,7 @@ pub enum Command {
     Config(Sources),
     /// Prints the OpenAPI document of the REST API
     Openapi,
-    /// Asks a running service whether it is ready: exit code 0 when it is, 1 when it is not
+    /// Asks a running service whether it is ready, or alive: exit code 0 when it is, 1 when it is not
     Healthcheck(Probe),
     /// Prints a completion script
     Completions { shell: clap_complete::Shell },
@@ -76,7 +76,7 @@ pub enum Failure {
     #[error("{0}")]
     App(#[from] AppError),
     #[error("{0}")]
-    NotReady(#[from] healthcheck::NotReady),
+    Unhealthy(#[from] healthcheck::Unhealthy),
     #[error("{0}")]
     Output(#[from] std::io::Error),
 }
@@ -87,7 +87,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Telemetry(_) | Self::App(AppError::Config(_)) => 2,
-            Self::App(_) | Self::NotReady(_) | Self::Output(_) => 1,
+            Self::App(_) | Self::Unhealthy(_) | Self::Output(_) => 1,
         }
     }
 }
@@ -121,7 +121,10 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             print(text.as_bytes())
         }
         Command::Openapi => print(format!("{}\n", rest::openapi_json()).as_bytes()),
-        Command::Healthcheck(probe) => Ok(healthcheck::ask(&probe).await?),
+        Command::Healthcheck(probe) => {
+            let addr = config::rest_addr(probe.rest_addr, probe.config.as_deref())?;
+            Ok(healthcheck::ask(addr, &probe).await?)
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sluicegate", &mut script);

@@ -16,13 +16,13 @@ use std::{
 
 use serde::Serialize;
 
-use self::sources::{read_file, refuse_unknown_variables};
+use self::sources::{DEFAULT_REST_ADDR, read_file, refuse_unknown_variables};
 pub use self::{
     error::ConfigError,
     ready::{ReadyConfig, ReadyOverrides},
     rest::{RestConfig, RestOverrides},
     settings::{GrpcOverrides, IngestOverrides, PartitionOverrides, Settings},
-    sources::mask_password,
+    sources::{mask_password, rest_addr},
 };
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},
@@ -177,7 +177,7 @@ impl Config {
             rest_addr: given
                 .rest_addr
                 .or(file.rest_addr)
-                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+                .unwrap_or(DEFAULT_REST_ADDR),
             ready_file: given.ready_file.or(file.ready_file),
             shutdown_deadline_s: given
                 .shutdown_deadline_s

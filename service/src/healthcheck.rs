@@ -1,30 +1,37 @@
-//! Asks a running service whether it is ready, for container engines that cannot send a request themselves.
+//! Asks a running service how it is, for container engines that cannot send a request themselves.
 
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use tokio::net::TcpStream;
 
-const PATH: &str = "/readyz";
+/// No answer of the service comes near it.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
 
-/// Whom to ask, and for how long.
-#[derive(Clone, Copy, Debug, clap::Args)]
+/// Whom to ask, what, and for how long.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Probe {
-    /// Where REST listens
-    #[arg(
-        long,
-        env = "SLUICEGATE_REST_ADDR",
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:8080"
-    )]
-    pub rest_addr: SocketAddr,
+    /// YAML file of the service, for the address in it
+    #[arg(long, env = "SLUICEGATE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Where REST listens [default: as in the file, or else 127.0.0.1:8080]
+    #[arg(long, env = "SLUICEGATE_REST_ADDR", value_name = "HOST:PORT")]
+    pub rest_addr: Option<SocketAddr>,
+
+    /// Ask whether the process is alive (/healthz), not whether readings flow (/readyz): for what ends a service that
+    /// fails, since a database that is away is no reason for that
+    #[arg(long)]
+    pub live: bool,
 
     /// How long to wait for an answer, seconds
     #[arg(
@@ -36,45 +43,67 @@ pub struct Probe {
     pub deadline_s: u64,
 }
 
-/// Why the service does not count as ready.
+/// Why the service does not count as well.
 #[derive(Debug, thiserror::Error)]
-pub enum NotReady {
+pub enum Unhealthy {
     #[error("no service answers at {addr}: {reason}")]
     NoAnswer { addr: SocketAddr, reason: String },
-    #[error("the service at {addr} is not ready: see http://{addr}{PATH}")]
-    Refused { addr: SocketAddr },
+    #[error("the service at {addr} is not ready: {reasons}")]
+    NotReady { addr: SocketAddr, reasons: String },
+    #[error("http://{addr}{path} answers {status}: is it Sluicegate that listens there?")]
+    Refused {
+        addr: SocketAddr,
+        path: &'static str,
+        status: StatusCode,
+    },
 }
 
-/// Succeeds when the service is ready.
+/// What `/readyz` says when the answer is no.
+#[derive(Deserialize)]
+struct Readiness {
+    reasons: Vec<String>,
+}
+
+/// Succeeds when the service that listens at `addr` is ready, or alive, whichever was asked for.
 ///
 /// # Errors
 /// When nobody answers in time, or with anything but 200.
-pub async fn ask(probe: &Probe) -> Result<(), NotReady> {
-    let addr = reachable(probe.rest_addr);
+pub async fn ask(addr: SocketAddr, probe: &Probe) -> Result<(), Unhealthy> {
+    let addr = reachable(addr);
+    let path = if probe.live { "/healthz" } else { "/readyz" };
     let deadline = Duration::from_secs(probe.deadline_s);
-    let no_answer = |reason: String| NotReady::NoAnswer { addr, reason };
-    let status = tokio::time::timeout(deadline, status(addr))
+    let no_answer = |reason: String| Unhealthy::NoAnswer { addr, reason };
+    let (status, body) = tokio::time::timeout(deadline, answer(addr, path))
         .await
         .map_err(|_| no_answer(format!("waited {} s", probe.deadline_s)))?
         .map_err(|error| no_answer(error.to_string()))?;
-    match status {
-        StatusCode::OK => Ok(()),
-        _ => Err(NotReady::Refused { addr }),
+    if status == StatusCode::OK {
+        return Ok(());
     }
+    Err(match serde_json::from_slice::<Readiness>(&body) {
+        Ok(readiness) => Unhealthy::NotReady {
+            addr,
+            reasons: readiness.reasons.join("; "),
+        },
+        Err(_) => Unhealthy::Refused { addr, path, status },
+    })
 }
 
-async fn status(addr: SocketAddr) -> io::Result<StatusCode> {
+async fn answer(addr: SocketAddr, path: &str) -> io::Result<(StatusCode, Bytes)> {
     let stream = TcpStream::connect(addr).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
     tokio::spawn(connection);
-    let request = Request::get(PATH)
+    let request = Request::get(path)
         .header(header::HOST, addr.to_string())
         .body(Empty::<Bytes>::new())
         .map_err(io::Error::other)?;
     let answer = sender.send_request(request).await;
-    Ok(answer.map_err(io::Error::other)?.status())
+    let (head, body) = answer.map_err(io::Error::other)?.into_parts();
+    let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+    let body = body.map_err(io::Error::other)?.to_bytes();
+    Ok((head.status, body))
 }
 
 /// A service that listens on every address is asked on this host's own.

@@ -76,7 +76,7 @@ impl Fleet {
 }
 
 /// The cause that a person can do something about is the last one.
-fn describe(error: &reqwest::Error) -> String {
+pub(crate) fn describe(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }

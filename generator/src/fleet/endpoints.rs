@@ -12,6 +12,8 @@ const MAX_ENDPOINTS: usize = 1_000;
 pub enum Endpoints {
     /// `HOST:PORT`, each.
     Addresses(Vec<String>),
+    /// `NAME:PORT`: each address that the name has now.
+    Name(String),
     /// A file with one item per line.
     File(String),
 }
@@ -25,9 +27,17 @@ impl FromStr for Endpoints {
         }
         let wrong = || {
             format!(
-                "{text:?} is no generator: expected 9000, 9000-9009, HOST:PORT, HOST:PORT-PORT or @FILE"
+                "{text:?} is no generator: expected 9000, 9000-9009, HOST:PORT, HOST:PORT-PORT, dns:NAME:PORT or @FILE"
             )
         };
+        if let Some(name) = text.strip_prefix("dns:") {
+            let parts = name.rsplit_once(':');
+            let port = parts.and_then(|(host, port)| (!host.is_empty()).then_some(port));
+            return match port.map(str::parse::<u16>) {
+                Some(Ok(1..)) => Ok(Self::Name(name.to_owned())),
+                _ => Err(wrong()),
+            };
+        }
         let address = text
             .strip_prefix("http://")
             .unwrap_or(text)
@@ -51,21 +61,19 @@ impl FromStr for Endpoints {
 }
 
 /// All addresses, each once and in order.
-pub(super) fn resolve(items: &[Endpoints]) -> Result<Vec<String>, Error> {
+pub(super) async fn resolve(items: &[Endpoints]) -> Result<Vec<String>, Error> {
     let mut all: Vec<String> = Vec::new();
-    let mut add = |addresses: &[String]| {
-        for address in addresses {
-            if !all.contains(address) {
-                all.push(address.clone());
-            }
-        }
-    };
     for item in items {
-        match item {
-            Endpoints::Addresses(addresses) => add(addresses),
-            Endpoints::File(file) => read(Path::new(file))?
-                .iter()
-                .for_each(|addresses| add(addresses)),
+        let in_file = match item {
+            Endpoints::File(file) => read(Path::new(file))?,
+            item => vec![item.clone()],
+        };
+        for item in in_file {
+            for address in addresses(item).await? {
+                if !all.contains(&address) {
+                    all.push(address);
+                }
+            }
         }
     }
     match (1..=MAX_ENDPOINTS).contains(&all.len()) {
@@ -76,7 +84,24 @@ pub(super) fn resolve(items: &[Endpoints]) -> Result<Vec<String>, Error> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Vec<String>>, Error> {
+async fn addresses(item: Endpoints) -> Result<Vec<String>, Error> {
+    match item {
+        Endpoints::Addresses(addresses) => Ok(addresses),
+        Endpoints::Name(name) => look_up(&name).await,
+        Endpoints::File(file) => Err(Error::Usage(format!("@{file}: a file cannot name a file"))),
+    }
+}
+
+async fn look_up(name: &str) -> Result<Vec<String>, Error> {
+    let found = tokio::net::lookup_host(name)
+        .await
+        .map_err(|error| Error::Fleet(format!("dns:{name} (--endpoints): {error}")))?;
+    let mut found: Vec<_> = found.collect();
+    found.sort();
+    Ok(found.iter().map(ToString::to_string).collect())
+}
+
+fn read(path: &Path) -> Result<Vec<Endpoints>, Error> {
     let failed = |reason: String| Error::Usage(format!("{}: {reason}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     let mut all = Vec::new();
@@ -85,15 +110,13 @@ fn read(path: &Path) -> Result<Vec<Vec<String>>, Error> {
         if line.is_empty() {
             continue;
         }
+        let of_line = |reason| failed(format!("line {}: {reason}", number + 1));
         match line.parse() {
-            Ok(Endpoints::Addresses(addresses)) => all.push(addresses),
             Ok(Endpoints::File(_)) => {
-                return Err(failed(format!(
-                    "line {}: a file cannot name a file",
-                    number + 1
-                )));
+                return Err(of_line("a file cannot name a file".to_owned()));
             }
-            Err(reason) => return Err(failed(format!("line {}: {reason}", number + 1))),
+            Ok(item) => all.push(item),
+            Err(reason) => return Err(of_line(reason)),
         }
     }
     Ok(all)
@@ -103,19 +126,21 @@ fn read(path: &Path) -> Result<Vec<Vec<String>>, Error> {
 mod tests {
     use super::*;
 
-    fn all(items: &[&str]) -> Result<Vec<String>, Error> {
+    async fn all(items: &[&str]) -> Result<Vec<String>, Error> {
         let items: Vec<Endpoints> = items.iter().map(|item| item.parse().unwrap()).collect();
-        resolve(&items)
+        resolve(&items).await
     }
 
-    #[test]
-    fn ports_ranges_hosts_and_files_name_generators() {
+    #[tokio::test]
+    async fn ports_ranges_hosts_and_files_name_generators() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("fleet");
         std::fs::write(&file, "# the lab\nlab:9000-9001\n\n9002 # here\n").unwrap();
         let file = format!("@{}", file.display());
         assert_eq!(
-            all(&["9000-9002", "http://lab:9000/", &file]).unwrap(),
+            all(&["9000-9002", "http://lab:9000/", &file])
+                .await
+                .unwrap(),
             [
                 "127.0.0.1:9000",
                 "127.0.0.1:9001",
@@ -124,9 +149,46 @@ mod tests {
                 "lab:9001"
             ]
         );
-        for wrong in ["", "x", "0", "9001-9000", ":9000", "lab:", "70000"] {
+        for wrong in [
+            "",
+            "x",
+            "0",
+            "9001-9000",
+            ":9000",
+            "lab:",
+            "70000",
+            "dns:",
+            "dns:lab",
+            "dns::9000",
+            "dns:lab:0",
+        ] {
             assert!(wrong.parse::<Endpoints>().is_err(), "{wrong}");
         }
-        assert!(all(&["@nowhere"]).is_err());
+        assert!(all(&["@nowhere"]).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_name_stands_for_each_of_its_addresses() {
+        let found = all(&["dns:localhost:9000", "9000"]).await.unwrap();
+        let of_localhost = ["127.0.0.1:9000", "[::1]:9000"];
+        assert!(!found.is_empty());
+        assert!(
+            found.iter().all(|it| of_localhost.contains(&it.as_str())),
+            "{found:?}"
+        );
+        let error = all(&["dns:no-such-name.invalid:9000"]).await.unwrap_err();
+        assert!(
+            error.to_string().contains("dns:no-such-name.invalid:9000"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_names_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("fleet");
+        std::fs::write(&file, "9000\n@others\n").unwrap();
+        let error = all(&[&format!("@{}", file.display())]).await.unwrap_err();
+        assert!(error.to_string().contains("line 2"), "{error}");
     }
 }

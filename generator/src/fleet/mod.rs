@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
+pub(crate) use self::client::describe;
 use self::{
     client::{Answer, Fleet},
     endpoints::resolve,
@@ -25,15 +26,14 @@ use crate::{
     flags,
     report::Report,
     run::{Mode, Rate},
-    serve::{Frequency, Settings, Spam, Stats},
+    serve::{DEFAULT_ADDR, Frequency, Settings, Spam, Stats},
 };
-
-const DEFAULT_ENDPOINT: &str = "127.0.0.1:9000";
 
 /// Which generators, and what they are to do.
 #[derive(Debug, Clone, Args)]
 pub struct FleetOptions {
-    /// Generators: 9000-9009, HOST:PORT, HOST:PORT-PORT or @FILE [default: those that are up, or else 9000].
+    /// Generators: 9000-9009, HOST:PORT, HOST:PORT-PORT, dns:NAME:PORT for each address of a name, or @FILE [default: those
+    /// that are up, or else 9000].
     #[arg(long, value_name = "LIST", value_delimiter = ',', global = true)]
     pub endpoints: Vec<Endpoints>,
     /// How long one generator may take to answer.
@@ -152,11 +152,11 @@ pub async fn fleet(options: &FleetOptions) -> Result<ExitCode, Error> {
         let up = StateFile::read(&directory)?.generators;
         let up: Vec<String> = up.iter().map(|one| one.addr.to_string()).collect();
         endpoints.push(Endpoints::Addresses(match up.is_empty() {
-            true => vec![DEFAULT_ENDPOINT.to_owned()],
+            true => vec![DEFAULT_ADDR.to_owned()],
             false => up,
         }));
     }
-    let fleet = Fleet::new(resolve(&endpoints)?, patience(options)?);
+    let fleet = Fleet::new(resolve(&endpoints).await?, patience(options)?);
     ask(&fleet, options).await
 }
 

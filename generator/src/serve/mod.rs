@@ -31,6 +31,9 @@ use crate::{
     run::{EncodingFlag, Mode},
 };
 
+/// Where a generator listens unless told otherwise.
+pub(crate) const DEFAULT_ADDR: &str = "127.0.0.1:9000";
+
 /// Open requests may take so long after the end was asked for.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -38,7 +41,12 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Args)]
 pub struct ServeOptions {
     /// Where REST listens; port 0 takes a free one.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9000")]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        default_value = DEFAULT_ADDR,
+        env = "SLUICEGEN_ADDR"
+    )]
     pub addr: SocketAddr,
     /// Written as JSON with the address in use once the generator is ready.
     #[arg(long, value_name = "FILE")]

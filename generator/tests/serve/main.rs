@@ -4,6 +4,7 @@
 
 #[path = "../../../proto/tests/fake/mod.rs"]
 mod fake;
+mod health;
 #[path = "../port/mod.rs"]
 mod port;
 mod target;

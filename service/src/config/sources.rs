@@ -1,10 +1,33 @@
 //! Where settings come from besides the command line.
 
-use std::{ffi::OsString, fs, path::Path};
+use std::{
+    ffi::OsString,
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+};
 
 use clap::Args as _;
 
 use super::{ConfigError, Settings};
+
+pub(super) const DEFAULT_REST_ADDR: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Where REST listens: as given, or else as the file says. Nothing else in the file is judged.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn rest_addr(
+    given: Option<SocketAddr>,
+    file: Option<&Path>,
+) -> Result<SocketAddr, ConfigError> {
+    let in_file = match (given, file) {
+        (None, Some(file)) => read_file(file)?.rest_addr,
+        _ => None,
+    };
+    Ok(given.or(in_file).unwrap_or(DEFAULT_REST_ADDR))
+}
 
 pub(super) fn read_file(path: &Path) -> Result<Settings, ConfigError> {
     let failed = |reason: String| ConfigError::File {
