@@ -24,6 +24,7 @@ step "cargo clippy" cargo clippy --quiet --workspace --all-targets --all-feature
 step "cargo test" cargo test --quiet --workspace --all-features
 step "Prometheus" scripts/install-prometheus.sh
 step "metrics, alerts, dashboards" scripts/observe/main.py "$TARGET/debug" "$SLUICEGATE_CACHE/prometheus/bin"
+step "dashboards' schema" scripts/check-dashboards.sh
 step "Kubernetes" scripts/check-kubernetes.sh "$TARGET/debug"
 # A few faults of each kind, some minutes; SLUICEGATE_TEST_FAULTS=no leaves them out.
 if [ "${SLUICEGATE_TEST_FAULTS:-yes}" != no ]; then

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import against
 import report
+import scraped
 from cases import Rows
 from engine import Engine
 from plan import CASES, NAMES, Context, case_of, servers_of
@@ -25,11 +26,15 @@ def parse():
     parser.add_argument("--count", type=int, help="readings of a round, instead of 4000000 (600000 with --quick)")
     parser.add_argument("--against", metavar="COMMIT", help="compare with that commit, in ten alternating pairs (4 with "
                         "--quick, or --rounds); stream-columns and stream-rows, or the cases that are named")
+    parser.add_argument("--scraped", action="store_true", help="what it costs to be asked for /metrics every second, in "
+                        "alternating pairs as with --against; stream-columns, or the cases that are named")
     parser.add_argument("--write", action="store_true", help="with --against: write bench-results/against.json")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     arguments = parser.parse_args()
     if arguments.write and not arguments.against:
         parser.error("--write belongs to --against: without it the results are always written")
+    if arguments.scraped and arguments.against:
+        parser.error("--scraped and --against each measure pairs: one at a time")
     return arguments
 
 
@@ -107,6 +112,8 @@ def main():
         try:
             if arguments.against:
                 return against.run(arguments, all_rows, folder, say)
+            if arguments.scraped:
+                return scraped.run(arguments, all_rows, folder, say)
             for engine_name in arguments.engine or ["mysql", "mariadb"]:
                 for server, names_of_server in servers_of(names, engine_name):
                     with Engine(engine_name, Path(folder) / engine_name, server) as engine:

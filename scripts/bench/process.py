@@ -1,5 +1,6 @@
 """What processes cost: CPU seconds and peak memory, read from /proc."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -44,6 +45,20 @@ def stop_all():
         RUNNING[-1].__exit__()
 
 
+# What is started beside each service, and ended before it.
+_watchers = []
+
+
+@contextlib.contextmanager
+def watching(watcher):
+    """Services that start meanwhile have a watcher: `watcher(service)` returns what has to be ended with `end()`."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
 def end(process):
     process.terminate()
     try:
@@ -60,6 +75,7 @@ class Service:
         self.folder, self.ready_s = Path(folder), ready_s
         ready = self.folder / "ready.json"
         self.ready = ready
+        self.watchers = []
         flags = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
         self.command = [measured().programs / "sluicegate", "serve", "--database-url", engine.url(database), "--layout",
                         layout, "--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0", "--ready-file", ready, *flags]
@@ -81,6 +97,7 @@ class Service:
         addresses = json.loads(self.ready.read_text())
         self.grpc = f"http://{addresses['grpc_addr']}"
         self.rest = f"http://{addresses['rest_addr']}"
+        self.watchers = [watcher(self) for watcher in _watchers]
         return self
 
     def cpu(self):
@@ -104,6 +121,8 @@ class Service:
 
     def __exit__(self, *_):
         RUNNING.remove(self)
+        for watcher in self.watchers:
+            watcher.end()
         end(self.process)
 
 

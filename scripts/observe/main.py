@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Holds rules and dashboards to the papers, to a real Prometheus that has scraped a real service, and to its database.
+"""Holds rules and dashboards to the papers, to a real Prometheus that has scraped a real service, and to its database; and
+lets that database stand still, to see alerts come and go.
 
     scripts/observe/main.py PROGRAMS PROMETHEUS
 
@@ -8,6 +9,7 @@ PROGRAMS is the folder of sluicegate and sluicegen, PROMETHEUS that of prometheu
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,7 @@ import time
 from pathlib import Path
 
 import dashboards
+import illness
 from server import WAIT_S, Prometheus, fail, free_port, get
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,10 +71,11 @@ def check_papers(figures):
 
 
 def configuration(folder, target):
-    """That of docker/, with another target, and in a hurry."""
+    """That of docker/, with another target, and in a hurry. Its rules are copies."""
+    rules = shutil.copytree(RULES, folder / "rules")
     text = (ROOT / "docker/prometheus.yml").read_text()
     for before, after in [("- sluicegate:8080", f"- {target}"), ("scrape_interval: 5s", "scrape_interval: 1s"),
-                          ("evaluation_interval: 15s", "evaluation_interval: 1s"), ("- prometheus/", f"- {RULES}/")]:
+                          ("evaluation_interval: 15s", "evaluation_interval: 1s"), ("- prometheus/", f"- {rules}/")]:
         if before not in text:
             fail(f"docker/prometheus.yml has no {before!r}")
         text = text.replace(before, after)
@@ -92,7 +96,7 @@ def check_service(programs, prometheus, folder, figures, records, running):
         time.sleep(0.25)
     if not ready.exists():
         fail(f"the service did not start: {(folder / 'service.log').read_text()}")
-    addresses = json.loads(ready.read_text())
+    addresses, service = json.loads(ready.read_text()), running[-1]
     port = free_port()
     running.append(subprocess.Popen(
         [prometheus / "prometheus", f"--config.file={configuration(folder, addresses['rest_addr'])}",
@@ -129,6 +133,7 @@ def check_service(programs, prometheus, folder, figures, records, running):
         fail(f"alerts at a service that is well: {firing}")
     asked = dashboards.check_figures(server)
     asked += dashboards.check_sql(folder / "database" / "client.cnf")
+    illness.check(server, running[-1], service, folder / "rules")
     return len(rules), asked
 
 
@@ -151,7 +156,7 @@ def main():
             for process in reversed(running):
                 process.wait(60)
     print(f"{len(figures)} figures were scraped, {rules} rules and {panels} queries of dashboards have answers, and no alert "
-          "fires at a service that is well")
+          "fires at a service that is well; those of a database that stands still came and went")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,11 @@ def get(url):
         return answer.read().decode()
 
 
+def post(url):
+    with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=10) as answer:
+        return answer.read().decode()
+
+
 class Prometheus:
     def __init__(self, port):
         self.base = f"http://127.0.0.1:{port}/api/v1"
@@ -28,6 +33,9 @@ class Prometheus:
 
     def has(self, query):
         return bool(self.ask("query", query=query)["result"])
+
+    def firing(self):
+        return {alert["labels"]["alertname"] for alert in self.ask("alerts")["alerts"] if alert["state"] == "firing"}
 
     def until(self, what, holds):
         for _ in range(WAIT_S * 4):
