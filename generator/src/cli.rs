@@ -1,6 +1,6 @@
 //! The command line: each command is one call into the library.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
@@ -51,6 +51,12 @@ enum Command {
     Completions {
         /// The shell to complete for.
         shell: Shell,
+    },
+    /// Write man pages, one for each command.
+    ManPages {
+        /// The folder that they go into.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
     },
 }
 
@@ -203,6 +209,11 @@ pub async fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
             clap_complete::generate(shell, &mut command, "sluicegen", &mut script);
             // Who reads it may have seen enough.
             let _ = std::io::stdout().write_all(&script);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::ManPages { dir } => {
+            clap_mangen::generate_to(Cli::command(), &dir)
+                .map_err(|error| Error::Usage(format!("{}: {error}", dir.display())))?;
             return Ok(ExitCode::SUCCESS);
         }
     };

@@ -6,9 +6,11 @@ mod figures;
 mod listeners;
 #[cfg(target_os = "linux")]
 mod process;
+mod service_manager;
 
 use std::{
     convert::Infallible,
+    io::ErrorKind,
     net::SocketAddr,
     sync::{Arc, OnceLock},
 };
@@ -18,6 +20,7 @@ use tracing::{error, info, warn};
 pub use self::{
     database::{RunningDatabase, start_database},
     listeners::{Listeners, remove_old_ready_file},
+    service_manager::tell_why,
 };
 use self::{doors::Doors, listeners::Addresses};
 use crate::{
@@ -69,6 +72,26 @@ pub enum AppError {
     NotDrained { readings: u64 },
 }
 
+impl AppError {
+    /// Whether a start will fail like this again until somebody has mended settings, files or the database.
+    #[must_use]
+    pub fn has_to_be_mended(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::ReadyFile { .. } => true,
+            // A port may become free, and an address come up.
+            Self::Listen { reason, .. } => !matches!(
+                reason.kind(),
+                ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable
+            ),
+            Self::EmbeddedDb(error) => error.has_to_be_mended(),
+            Self::Repository(error) => {
+                matches!(error, RepositoryError::Setup(_) | RepositoryError::Table(_))
+            }
+            Self::Task(_) | Self::NotDrained { .. } => false,
+        }
+    }
+}
+
 /// Runs the service until it is told to stop. That may come while it still starts.
 ///
 /// # Errors
@@ -87,6 +110,7 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
     let doors = Doors::open(
         listeners, &config, &shutdown, &started, &readiness, &metrics,
     );
+    service_manager::start(&readiness, &addresses, &shutdown);
     let beginning = start_database(&config, &shutdown.tasks);
     let Some(database) = unless_stopped(&shutdown, beginning).await? else {
         return Ok(());

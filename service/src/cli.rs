@@ -22,8 +22,12 @@ Examples:
   SLUICEGATE_INGEST_LANES=4 sluicegate serve --config sluicegate.yaml
   sluicegate migrate --database-url mysql://admin:secret@db.example:3306/sensors --layout hashed
   sluicegate config --config sluicegate.yaml
+  sluicegate config --template > sluicegate.yaml
   sluicegate openapi > openapi.json
-  sluicegate healthcheck --rest-addr 127.0.0.1:8080";
+  sluicegate healthcheck --rest-addr 127.0.0.1:8080
+
+Exit status: 0 when it was told to end, or has done its work; 1 when it failed, and may do better when it is started again;
+2 when flags, file, environment or the database have to be mended before that.";
 
 /// Streaming-first sensor ingestion for MySQL
 #[derive(Debug, Parser)]
@@ -41,13 +45,29 @@ pub enum Command {
     /// Creates the tables that are missing, and ends
     Migrate(Sources),
     /// Prints the configuration in effect, passwords masked
-    Config(Sources),
+    Config(Shown),
     /// Prints the OpenAPI document of the REST API
     Openapi,
     /// Asks a running service whether it is ready, or alive: exit code 0 when it is, 1 when it is not
     Healthcheck(Probe),
     /// Prints a completion script
     Completions { shell: clap_complete::Shell },
+    /// Writes man pages, one for each command
+    ManPages {
+        /// The folder that they go into
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Shown {
+    /// Prints a file with every setting and its default instead, to begin with
+    #[arg(long)]
+    pub template: bool,
+
+    #[command(flatten)]
+    pub sources: Sources,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -82,11 +102,13 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// 2 for what the caller has to mend in flags or files, 1 for everything else.
+    /// 2 for what somebody has to mend first in flags, files or the database, 1 for everything else. A service manager need
+    /// not start it again after 2.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Telemetry(_) | Self::App(AppError::Config(_)) => 2,
+            Self::App(error) if error.has_to_be_mended() => 2,
             Self::App(_) | Self::Unhealthy(_) | Self::Output(_) => 1,
         }
     }
@@ -115,7 +137,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             telemetry::init(&config.log, config.log_format).map_err(Failure::Telemetry)?;
             Ok(migrate(&config).await?)
         }
-        Command::Config(sources) => {
+        Command::Config(Shown { template: true, .. }) => print(config::template()?.as_bytes()),
+        Command::Config(Shown { sources, .. }) => {
             let config = sources.resolve()?;
             let text = serde_norway::to_string(&config).map_err(std::io::Error::other)?;
             print(text.as_bytes())
@@ -130,6 +153,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Cli::command(), "sluicegate", &mut script);
             print(&script)
         }
+        Command::ManPages { dir } => Ok(clap_mangen::generate_to(Cli::command(), dir)?),
     }
 }
 

@@ -7,6 +7,7 @@ mod ready;
 mod rest;
 mod settings;
 mod sources;
+mod template;
 
 use std::{
     net::SocketAddr,
@@ -23,6 +24,7 @@ pub use self::{
     rest::{RestConfig, RestOverrides},
     settings::{GrpcOverrides, IngestOverrides, PartitionOverrides, Settings},
     sources::{mask_password, rest_addr},
+    template::template,
 };
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},

@@ -3,15 +3,26 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use sluicegate::cli::{self, Cli};
+use sluicegate::{
+    app,
+    cli::{self, Cli},
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let _failpoints = sluicegate::failpoint::setup();
-    match cli::run(Cli::parse()).await {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() {
+            app::tell_why(error.to_string().lines().next().unwrap_or_default());
+        }
+        error.exit()
+    });
+    match cli::run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("sluicegate: {failure}");
+            let sentence = failure.to_string();
+            eprintln!("sluicegate: {sentence}");
+            app::tell_why(&sentence);
             ExitCode::from(failure.exit_code())
         }
     }

@@ -116,6 +116,24 @@ pub enum EmbeddedDbError {
 }
 
 impl EmbeddedDbError {
+    /// Whether a start will fail like this again until somebody has mended settings or files.
+    #[must_use]
+    pub fn has_to_be_mended(&self) -> bool {
+        match self {
+            Self::NoServer
+            | Self::NotAServer { .. }
+            | Self::NoInstaller { .. }
+            | Self::NotPrivate { .. }
+            | Self::OtherEngine { .. }
+            | Self::Io { .. } => true,
+            Self::InUse { .. }
+            | Self::Orphan { .. }
+            | Self::Initialise { .. }
+            | Self::Start { .. }
+            | Self::KeepsDying { .. } => false,
+        }
+    }
+
     /// For `map_err`: says which path an I/O error is about.
     pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Self::Io {

@@ -65,14 +65,14 @@ impl Server {
     pub(super) fn initialise_command(&self, tables: &Path) -> Result<Command, EmbeddedDbError> {
         let mut command = match self.engine {
             Engine::MySql => {
-                let mut command = Command::new(&self.binary);
+                let mut command = program(&self.binary);
                 command
                     .args(["--no-defaults", "--initialize-insecure"])
                     .args(run_as_root());
                 command
             }
             Engine::MariaDb => {
-                let mut command = Command::new(self.find_installer()?);
+                let mut command = program(&self.find_installer()?);
                 // Without --user, even as root: with it the script runs a chown that a blank in the path breaks.
                 command.args([
                     "--no-defaults",
@@ -103,7 +103,7 @@ impl Server {
         } else {
             "fsync"
         };
-        let mut command = Command::new(&self.binary);
+        let mut command = program(&self.binary);
         command
             // Has to be first: the machine's own database settings are not ours.
             .arg("--no-defaults")
@@ -161,12 +161,19 @@ impl Server {
     }
 }
 
+/// A server of MariaDB tells a service manager how it stands, and the manager would take that for our word.
+fn program(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.env_remove("NOTIFY_SOCKET");
+    command
+}
+
 async fn detect_engine(binary: &Path) -> Result<Engine, EmbeddedDbError> {
     let refuse = |reason: String| EmbeddedDbError::NotAServer {
         binary: binary.to_owned(),
         reason,
     };
-    let output = Command::new(binary)
+    let output = program(binary)
         .args(["--no-defaults", "--version"])
         .stdin(Stdio::null())
         .kill_on_drop(true)

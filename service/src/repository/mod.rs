@@ -18,17 +18,26 @@ use crate::{
     model::{Limits, Reading, Rejection, Seq, Series, StreamId, StreamPosition},
 };
 
+/// What a start is at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Something that is under way, and has not failed.
+    Own(String),
+    /// Somebody else, who has to do something first: the reason.
+    Others(String),
+}
+
 /// Is told what a start waits for.
 #[derive(Clone)]
-pub struct Awaits(Arc<dyn Fn(String) + Send + Sync>);
+pub struct Awaits(Arc<dyn Fn(Awaited) + Send + Sync>);
 
 impl Awaits {
     #[must_use]
-    pub fn new(told: impl Fn(String) + Send + Sync + 'static) -> Self {
+    pub fn new(told: impl Fn(Awaited) + Send + Sync + 'static) -> Self {
         Self(Arc::new(told))
     }
 
-    pub fn tell(&self, what: String) {
+    pub fn tell(&self, what: Awaited) {
         (self.0)(what);
     }
 }
@@ -75,8 +84,12 @@ pub enum RepositoryError {
          since this process took the lane"
     )]
     LaneForgotten { lane: StreamId, found: String },
+    /// Account, schema or settings have to be mended.
     #[error("{0}")]
     Setup(String),
+    /// Nobody answered for as long as the start may wait.
+    #[error("{0}")]
+    GaveUp(String),
     #[error("the database answered with an error: {0}")]
     Other(String),
 }
@@ -101,6 +114,7 @@ impl RepositoryError {
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Unreachable(_)
+            | Self::GaveUp(_)
             | Self::Contention(_)
             | Self::NotWritable(_)
             | Self::LaneHeld { .. }

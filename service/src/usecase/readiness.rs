@@ -14,7 +14,7 @@ use super::{
     ingest::{Ingest, LaneActivity, LaneState},
 };
 use crate::{
-    repository::Refusal,
+    repository::{Awaited, Refusal},
     supervisor::{Supervisor, TaskFailure},
 };
 
@@ -41,7 +41,7 @@ pub struct Readiness {
     /// Empty while the service starts.
     started: Arc<OnceLock<UseCases>>,
     /// What the start is waiting for.
-    awaited: Mutex<String>,
+    awaited: Mutex<Awaited>,
     /// Others who know why readings do not flow.
     others: Mutex<Vec<Other>>,
     tasks: Supervisor,
@@ -64,7 +64,7 @@ impl Readiness {
     ) -> Self {
         Self {
             started,
-            awaited: Mutex::new("the service starts".to_owned()),
+            awaited: Mutex::new(Awaited::Own("the service starts".to_owned())),
             others: Mutex::default(),
             tasks,
             draining,
@@ -87,8 +87,15 @@ impl Readiness {
     }
 
     /// Says what the start is waiting for.
-    pub fn awaits(&self, what: String) {
+    pub fn awaits(&self, what: Awaited) {
         *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    /// Whether the start is over, or can only wait for somebody else, such as a database that is away.
+    #[must_use]
+    pub fn has_done_its_part(&self) -> bool {
+        let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        self.started.get().is_some() || matches!(*awaited, Awaited::Others(_))
     }
 
     /// Looks at everything that keeps readings from flowing.
@@ -107,7 +114,8 @@ impl Readiness {
         let database = match self.started.get() {
             None => {
                 let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
-                reasons.push(awaited.clone());
+                let (Awaited::Own(what) | Awaited::Others(what)) = &*awaited;
+                reasons.push(what.clone());
                 false
             }
             Some(started) => self.look_at(&started.ingest, &mut reasons).await,

@@ -29,6 +29,7 @@ mod quarantine;
 mod readiness;
 mod server_limits;
 mod server_settings;
+mod service_manager;
 mod shutdown;
 mod start;
 mod strangers;

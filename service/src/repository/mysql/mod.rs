@@ -58,7 +58,7 @@ pub use self::{
     quarantine_limits::MySqlQuarantine,
     readings::MySqlReadings,
 };
-use super::{Awaits, ClockStore, Durability, RepositoryError, StorageFacts};
+use super::{Awaited, Awaits, ClockStore, Durability, RepositoryError, StorageFacts};
 use crate::model::{Reading, StreamId};
 
 /// Connections for looking at the ledger and the quarantine.
@@ -238,7 +238,7 @@ impl MySqlStorage {
                         warn!(reason = %held, "waiting for the instance name");
                         was_held = true;
                     }
-                    self.awaits.tell(held.to_string());
+                    self.awaits.tell(Awaited::Others(held.to_string()));
                     tokio::time::sleep(HELD_PAUSE).await;
                 }
                 opened => return opened,
@@ -305,7 +305,10 @@ async fn wait_for_database(
         ..
     }: &DatabaseSettings,
 ) -> Result<mysql_async::Conn, RepositoryError> {
-    awaits.tell(format!("the database at {} is asked", connector.place()));
+    awaits.tell(Awaited::Own(format!(
+        "the database at {} is asked",
+        connector.place()
+    )));
     let give_up_at = tokio::time::Instant::now() + *deadline;
     let mut pause = Duration::from_millis(50);
     loop {
@@ -315,14 +318,14 @@ async fn wait_for_database(
             Err(reason) => return Err(reason),
         };
         if tokio::time::Instant::now() + pause > give_up_at {
-            return Err(RepositoryError::Setup(format!(
+            return Err(RepositoryError::GaveUp(format!(
                 "gave up after {} s (--connect-deadline-s) on {} (--database-url): {reason}",
                 deadline.as_secs(),
                 connector.place()
             )));
         }
         warn!(%reason, place = connector.place(), "waiting for the database");
-        awaits.tell(reason.to_string());
+        awaits.tell(Awaited::Others(reason.to_string()));
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
     }

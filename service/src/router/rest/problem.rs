@@ -235,6 +235,7 @@ impl From<RepositoryError> for Problem {
             | RepositoryError::LaneHeld { .. }
             | RepositoryError::LaneForgotten { .. }
             | RepositoryError::Setup(_)
+            | RepositoryError::GaveUp(_)
             | RepositoryError::Other(_) => (
                 Kind::Internal,
                 "The database cannot answer this: look for the request id in the service's log.",
