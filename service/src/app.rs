@@ -110,9 +110,28 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
     let doors = Doors::open(
         listeners, &config, &shutdown, &started, &readiness, &metrics,
     );
-    service_manager::start(&readiness, &addresses, &shutdown);
-    let beginning = start_database(&config, &shutdown.tasks);
-    let Some(database) = unless_stopped(&shutdown, beginning).await? else {
+    let telling = service_manager::start(&readiness, &addresses, &shutdown);
+    let ended = between(
+        doors, &addresses, &config, &shutdown, &started, &readiness, &metrics,
+    )
+    .await;
+    shutdown.draining.cancel();
+    service_manager::told(telling).await;
+    ended
+}
+
+/// From the opening of the doors to the end.
+async fn between(
+    doors: Doors,
+    addresses: &Addresses,
+    config: &Config,
+    shutdown: &Shutdown,
+    started: &OnceLock<UseCases>,
+    readiness: &Arc<Readiness>,
+    metrics: &Metrics,
+) -> Result<(), AppError> {
+    let beginning = start_database(config, &shutdown.tasks);
+    let Some(database) = unless_stopped(shutdown, beginning).await? else {
         return Ok(());
     };
     if let Some(condition) = database.condition() {
@@ -121,13 +140,13 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
             Condition::Restarting { reason } => Some(reason.clone()),
         });
     }
-    let beginning = start(&config, &shutdown, database.url(), &readiness, &metrics);
-    let ended = match unless_stopped(&shutdown, beginning).await {
+    let beginning = start(config, shutdown, database.url(), readiness, metrics);
+    let ended = match unless_stopped(shutdown, beginning).await {
         Ok(Some(use_cases)) => {
             let ingest = use_cases.ingest.clone();
             // There is one start.
             let _ = started.set(use_cases);
-            serve(doors, &addresses, &config, &shutdown, &ingest).await
+            serve(doors, addresses, config, shutdown, &ingest).await
         }
         Ok(None) => Ok(()),
         Err(error) => Err(error),

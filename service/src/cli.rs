@@ -107,7 +107,7 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Telemetry(_) | Self::App(AppError::Config(_)) => 2,
+            Self::Config(_) | Self::Telemetry(_) => 2,
             Self::App(error) if error.has_to_be_mended() => 2,
             Self::App(_) | Self::Unhealthy(_) | Self::Output(_) => 1,
         }

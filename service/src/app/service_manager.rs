@@ -12,6 +12,7 @@ use std::{
 };
 
 use sd_notify::NotifyState;
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::Addresses;
@@ -25,14 +26,18 @@ const LOOK_PAUSE: Duration = Duration::from_secs(1);
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// What is left to do when readings are committed and an embedded database has ended.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
+/// How long the end waits for the manager to hear of it.
+const LAST_WORD: Duration = Duration::from_secs(2);
 /// Longer ones could be cut off by the manager, in the middle of a word.
 const MAX_STATUS_CHARS: usize = 1_000;
 
 /// Starts to tell the service manager how the service stands, where there is one.
-pub(super) fn start(readiness: &Arc<Readiness>, addresses: &Addresses, shutdown: &Shutdown) {
-    if std::env::var_os(SOCKET_VARIABLE).is_none() {
-        return;
-    }
+pub(super) fn start(
+    readiness: &Arc<Readiness>,
+    addresses: &Addresses,
+    shutdown: &Shutdown,
+) -> Option<JoinHandle<()>> {
+    std::env::var_os(SOCKET_VARIABLE)?;
     let teller = Teller {
         readiness: readiness.clone(),
         shutdown: shutdown.clone(),
@@ -42,10 +47,18 @@ pub(super) fn start(readiness: &Arc<Readiness>, addresses: &Addresses, shutdown:
         ),
         has_failed: AtomicBool::default(),
     };
-    shutdown.tasks.start("service manager", async move {
+    let telling = shutdown.tasks.start("service manager", async move {
         teller.run().await;
         Ok::<(), Infallible>(())
     });
+    Some(telling)
+}
+
+/// Waits until all is told, so that what `tell_why` says is the last word. A manager that does not listen is left alone.
+pub(super) async fn told(telling: Option<JoinHandle<()>>) {
+    if let Some(telling) = telling {
+        let _ = tokio::time::timeout(LAST_WORD, telling).await;
+    }
 }
 
 /// Tells the service manager why the process ends, where there is one: it shows that to whoever asks for the status.
