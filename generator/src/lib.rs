@@ -10,6 +10,7 @@ mod follower;
 pub mod healthcheck;
 mod journal;
 mod latency;
+mod metrics;
 mod pace;
 pub mod patterns;
 mod progress;

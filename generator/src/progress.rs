@@ -13,7 +13,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{latency::Latencies, rejections::Rejections, trouble::Troubles};
+use crate::{latency::Latencies, metrics::Totals, rejections::Rejections, trouble::Troubles};
 
 const REDRAW: Duration = Duration::from_millis(200);
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -36,6 +36,8 @@ pub(crate) struct Counters {
     pub(crate) troubles: Troubles,
     /// Send no more, wait for the acks and report.
     pub(crate) stop: CancellationToken,
+    /// Of the process.
+    totals: Arc<Totals>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +48,18 @@ struct Both {
 }
 
 impl Counters {
+    /// What is counted here is counted there as well.
+    pub(crate) fn of(totals: &Arc<Totals>) -> Self {
+        Self {
+            totals: Arc::clone(totals),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn totals(&self) -> &Arc<Totals> {
+        &self.totals
+    }
+
     pub(crate) fn stopped(&self) -> bool {
         self.stop.is_cancelled()
     }
@@ -53,23 +67,30 @@ impl Counters {
     pub(crate) fn add_sent(&self, readings: u64) {
         self.requests.fetch_add(1, Relaxed);
         self.sent.fetch_add(readings, Relaxed);
+        self.totals.requests.fetch_add(1, Relaxed);
+        self.totals.sent.fetch_add(readings, Relaxed);
     }
 
     /// So many readings are settled, and some of them were rejected.
     pub(crate) fn acknowledged(&self, settled: u64, rejected: u64) {
         self.settled.fetch_add(settled, Relaxed);
         self.rejected.fetch_add(rejected, Relaxed);
+        self.totals.settled.fetch_add(settled, Relaxed);
+        self.totals.rejected.fetch_add(rejected, Relaxed);
     }
 
     pub(crate) fn add_failed(&self, readings: u64) {
         self.failed.fetch_add(readings, Relaxed);
+        self.totals.failed.fetch_add(readings, Relaxed);
     }
 
     pub(crate) fn add_reconnects(&self, calls: u64) {
         self.reconnects.fetch_add(calls, Relaxed);
+        self.totals.reconnects.fetch_add(calls, Relaxed);
     }
 
     pub(crate) fn record(&self, latency: Duration, readings: u64) {
+        self.totals.record(latency, readings);
         let mut both = self.both();
         both.all.record(latency, readings);
         both.recent.record(latency, readings);

@@ -41,3 +41,4 @@ def check(server, prometheus, service, rules):
     finally:
         os.kill(database, signal.SIGCONT)
     server.until("they are resolved", lambda: not EXPECTED & server.firing())
+    server.until("readings are stored again", lambda: server.has("sum(rate(sluicegate_readings_committed_total[5s])) > 0"))

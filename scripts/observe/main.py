@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Holds rules and dashboards to the papers, to a real Prometheus that has scraped a real service, and to its database; and
-lets that database stand still, to see alerts come and go.
+"""Holds rules and dashboards to the papers, to a real Prometheus that has scraped a real service and a generator, and to its
+database; and lets the database stand still, to see alerts come and go.
 
     scripts/observe/main.py PROGRAMS PROMETHEUS
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import dashboards
 import illness
-from server import WAIT_S, Prometheus, fail, free_port, get
+from server import WAIT_S, Prometheus, fail, free_port, get, post
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "docker/prometheus"
@@ -36,9 +36,10 @@ def run(*command):
 
 
 def table():
-    """The figures that docs/metrics.md names: name to type."""
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
-    if len(rows) < 40:
+    """The figures that docs/metrics.md names, of the service and of generators: name to type."""
+    text = (ROOT / "docs/metrics.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (counter|gauge|histogram) \|", text, re.MULTILINE)
+    if len(rows) < 60:
         fail(f"docs/metrics.md has a table of {len(rows)} figures only")
     return dict(rows)
 
@@ -63,18 +64,19 @@ def check_papers(figures):
         fail(f"alerts.test.yml does not try {sorted(missing)}")
     text = "\n".join([alerts_text, records_text, (ROOT / "docs/alerts.md").read_text()])
     # What rules record has colons in its name.
-    asked = set(re.findall(r"(?<![\w:])(?:sluicegate|process)_\w+(?![\w:])", text))
+    asked = set(re.findall(r"(?<![\w:])(?:sluicegate|sluicegen|process)_\w+(?![\w:])", text))
     known = samples(figures) | set(figures)
     if unknown := asked - known:
         fail(f"rules or docs/alerts.md ask for {sorted(unknown)}, which docs/metrics.md does not have")
     return re.findall(r"^ +- record: (\S+)$", records_text, re.MULTILINE)
 
 
-def configuration(folder, target):
-    """That of docker/, with another target, and in a hurry. Its rules are copies."""
+def configuration(folder, service, generator):
+    """That of docker/, with other targets, and in a hurry. Its rules are copies."""
     rules = shutil.copytree(RULES, folder / "rules")
     text = (ROOT / "docker/prometheus.yml").read_text()
-    for before, after in [("- sluicegate:8080", f"- {target}"), ("scrape_interval: 5s", "scrape_interval: 1s"),
+    for before, after in [("- sluicegate:8080", f"- {service}"), ("- generator:9000", f"- {generator}"),
+                          ("scrape_interval: 5s", "scrape_interval: 1s"),
                           ("evaluation_interval: 15s", "evaluation_interval: 1s"), ("- prometheus/", f"- {rules}/")]:
         if before not in text:
             fail(f"docker/prometheus.yml has no {before!r}")
@@ -84,29 +86,39 @@ def configuration(folder, target):
     return path
 
 
-def check_service(programs, prometheus, folder, figures, records, running):
-    """A service that is used, and what Prometheus finds there."""
-    ready, log = folder / "ready.json", open(folder / "service.log", "wb")
-    running.append(subprocess.Popen(
-        [programs / "sluicegate", "serve", f"--embedded-db={folder / 'database'}", "--grpc-addr", "127.0.0.1:0", "--rest-addr",
-         "127.0.0.1:0", "--ready-file", ready], stdout=log, stderr=log))
+def start(folder, name, running, *command):
+    """Starts a program of ours, and returns the addresses of its ready file."""
+    ready, log = folder / f"{name}.json", folder / f"{name}.log"
+    with open(log, "wb") as writer:
+        running.append(subprocess.Popen([*command, "--ready-file", ready], stdout=writer, stderr=writer))
     for _ in range(WAIT_S * 4):
         if ready.exists() or running[-1].poll() is not None:
             break
         time.sleep(0.25)
     if not ready.exists():
-        fail(f"the service did not start: {(folder / 'service.log').read_text()}")
-    addresses, service = json.loads(ready.read_text()), running[-1]
-    port = free_port()
+        fail(f"{name} did not start: {log.read_text()}")
+    return json.loads(ready.read_text())
+
+
+def check_service(programs, prometheus, folder, figures, records, running):
+    """A service that is used, and what Prometheus finds there."""
+    addresses = start(folder, "service", running, programs / "sluicegate", "serve", f"--embedded-db={folder / 'database'}",
+                      "--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0")
+    service = running[-1]
+    generator = start(folder, "generator", running, programs / "sluicegen", "serve", "--addr", "127.0.0.1:0", "--target",
+                      f"http://{addresses['grpc_addr']}", "--rate", "100")["rest_addr"]
+    port, log = free_port(), open(folder / "prometheus.log", "wb")
     running.append(subprocess.Popen(
-        [prometheus / "prometheus", f"--config.file={configuration(folder, addresses['rest_addr'])}",
+        [prometheus / "prometheus", f"--config.file={configuration(folder, addresses['rest_addr'], generator)}",
          f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log))
+    prometheus_process = running[-1]
     page = get(f"http://{addresses['rest_addr']}/metrics")
     lint = subprocess.run([prometheus / "promtool", "check", "metrics"], input=page, capture_output=True, text=True)
     if lint.returncode != 0:
         fail(f"promtool check metrics:\n{lint.stdout}{lint.stderr}")
     server = Prometheus(port)
-    server.until("Prometheus scrapes the service", lambda: server.has('up{job="sluicegate"} == 1'))
+    for job in ("sluicegate", "sluicegen"):
+        server.until(f"Prometheus scrapes {job}", lambda: server.has(f'up{{job="{job}"}} == 1'))
     # One after the other, so that each is there in more than one scrape.
     for mode, count in (("stream", 200_000), ("stream-acked", 200_000), ("batch", 20_000), ("unary", 2_000)):
         run(programs / "sluicegen", "run", "--target", f"http://{addresses['grpc_addr']}", "--mode", mode, "--count", str(count),
@@ -118,14 +130,17 @@ def check_service(programs, prometheus, folder, figures, records, running):
     if json.loads(done.stdout or "{}").get("rejected") != 1:
         fail(f"the reading of 1969 was not rejected: {done.stdout}{done.stderr}")
     get(f"http://{addresses['rest_addr']}/sensor/latest?id1=1&id2=none")
+    committed = "sum(sluicegate_readings_committed_total)"
+    server.until("all readings are counted", lambda: server.has(f"{committed} == 422000"))
+    post(f"http://{generator}/start")
     for name in sorted(samples(figures) - MAY_BE_ABSENT):
         server.until(f"{name} is there", lambda: server.has(name))
     for name in records:
         # Of what does not happen here there is nothing to record.
         if "grpc_failures" not in name:
             server.until(f"{name} has data", lambda: server.has(name))
-    committed = "sum(sluicegate_readings_committed_total)"
-    server.until("all readings are counted", lambda: server.has(f"{committed} == 422000"))
+    acknowledged = "sum(sluicegen_readings_acknowledged_total)"
+    server.until("the generator is told of what is stored", lambda: server.has(f"{acknowledged} > 100"))
     rules = [rule for group in server.ask("rules")["groups"] for rule in group["rules"]]
     if bad := [rule for rule in rules if rule["health"] != "ok"]:
         fail(f"rules that cannot be evaluated: {bad}")
@@ -133,7 +148,7 @@ def check_service(programs, prometheus, folder, figures, records, running):
         fail(f"alerts at a service that is well: {firing}")
     asked = dashboards.check_figures(server)
     asked += dashboards.check_sql(folder / "database" / "client.cnf")
-    illness.check(server, running[-1], service, folder / "rules")
+    illness.check(server, prometheus_process, service, folder / "rules")
     return len(rules), asked
 
 

@@ -125,7 +125,12 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             app::remove_old_ready_file(sources.settings.ready_file.as_deref())?;
             let config = sources.resolve()?;
             app::remove_old_ready_file(config.ready_file.as_deref())?;
-            telemetry::init(&config.log, config.log_format).map_err(Failure::Telemetry)?;
+            let _telemetry = telemetry::init(
+                &config.log,
+                config.log_format,
+                config.telemetry.traces(&config.instance),
+            )
+            .map_err(Failure::Telemetry)?;
             let shutdown =
                 Shutdown::new(std::time::Duration::from_secs(config.shutdown_deadline_s));
             shutdown.on_signal()?;
@@ -134,7 +139,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Migrate(sources) => {
             let config = sources.resolve()?;
-            telemetry::init(&config.log, config.log_format).map_err(Failure::Telemetry)?;
+            let _telemetry = telemetry::init(&config.log, config.log_format, None)
+                .map_err(Failure::Telemetry)?;
             Ok(migrate(&config).await?)
         }
         Command::Config(Shown { template: true, .. }) => print(config::template()?.as_bytes()),

@@ -7,6 +7,7 @@ mod ready;
 mod rest;
 mod settings;
 mod sources;
+mod telemetry;
 mod template;
 
 use std::{
@@ -24,6 +25,7 @@ pub use self::{
     rest::{RestConfig, RestOverrides},
     settings::{GrpcOverrides, IngestOverrides, PartitionOverrides, Settings},
     sources::{mask_password, rest_addr},
+    telemetry::{TelemetryConfig, TelemetryOverrides},
     template::template,
 };
 use crate::{
@@ -78,6 +80,7 @@ pub struct Config {
     pub partitions: PartitionConfig,
     pub quarantine: QuarantineConfig,
     pub ready: ReadyConfig,
+    pub telemetry: TelemetryConfig,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -288,6 +291,7 @@ impl Config {
                     .unwrap_or(OrNone(Some(TimeSpan::minutes(90 * 24 * 60)))),
             },
             ready: ReadyConfig::merge(given.ready, file.ready),
+            telemetry: TelemetryConfig::merge(given.telemetry, file.telemetry),
         })
     }
 
@@ -364,7 +368,7 @@ fn random_instance() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{ffi::OsString, io::Write as _};
+    use std::io::Write as _;
 
     use super::*;
 
@@ -393,23 +397,6 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains(&*yaml.path().to_string_lossy()), "{text}");
         assert!(text.contains("lains") && text.contains("line 3"), "{text}");
-    }
-
-    #[test]
-    fn an_unknown_variable_is_refused() {
-        let accepts = |name: &str, value: &str| {
-            let variable = (OsString::from(name), OsString::from(value));
-            refuse_unknown_variables(std::iter::once(variable)).is_ok()
-        };
-        assert!(accepts("SLUICEGATE_INGEST_LANES", "2"));
-        assert!(!accepts("SLUICEGATE_INGEST_LAINS", "2"));
-        assert!(accepts("PATH", "/bin"));
-        // Kubernetes sets these beside a Service of that name.
-        assert!(accepts("SLUICEGATE_SERVICE_HOST", "10.0.0.1"));
-        assert!(accepts("SLUICEGATE_SERVICE_PORT_GRPC", "50051"));
-        assert!(accepts("SLUICEGATE_PORT", "tcp://10.0.0.1:50051"));
-        assert!(accepts("SLUICEGATE_PORT_50051_TCP_ADDR", "10.0.0.1"));
-        assert!(!accepts("SLUICEGATE_GRPC_PORT", "50051"));
     }
 
     #[test]
@@ -461,41 +448,5 @@ mod tests {
         let yaml = file("ingest:\n  max_ahead: 1w\n");
         let error = Config::resolve(Settings::default(), Some(yaml.path())).unwrap_err();
         assert!(error.to_string().contains("1h or 30d"), "{error}");
-    }
-
-    #[test]
-    fn a_password_is_masked() {
-        assert_eq!(
-            mask_password("mysql://u:s@e:c@h:1/d?x=a:b@c"),
-            "mysql://u:***@h:1/d?x=a:b@c"
-        );
-        assert_eq!(mask_password("mysql://u@h/d"), "mysql://u@h/d");
-        // It should have been encoded, and is a secret all the same.
-        assert_eq!(mask_password("mysql://u:s/e?c@h/d"), "mysql://u:***@h/d");
-        assert_eq!(mask_password("mysql://h:3306/d"), "mysql://h:3306/d");
-        let unix = "mysql://u@localhost/d?socket=%2Ftmp%2Fs";
-        assert_eq!(mask_password(unix), unix);
-    }
-
-    #[test]
-    fn what_could_be_a_password_is_masked_in_a_malformed_address() {
-        for url in [
-            "root:s3cret@db/sensors",
-            "mysql:root:s3cret@db/sensors",
-            "mysql:/root:s3cret@db/sensors",
-            "mysql://root:s3c@s3cret/w@db/sensors",
-            "mysql://root:a?s3cret@db/sensors",
-            "root:a://s3cret@db/sensors",
-            "mysql://root:s3cret",
-            "mysql://root:s3cret/sensors",
-            "root:s3cret",
-            "mysql://:s3cret@db/sensors",
-            "mysql://root@db/sensors?password=s3cret",
-            "mysql://db/sensors?user=root&PWD=s3cret",
-        ] {
-            let masked = mask_password(url);
-            assert!(!masked.contains("s3cret"), "{url}: {masked}");
-            assert!(masked.contains("***"), "{url}: {masked}");
-        }
     }
 }

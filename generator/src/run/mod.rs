@@ -8,6 +8,7 @@ mod stream;
 use std::{
     fs::File,
     io::{self, BufWriter, Write as _},
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -27,6 +28,7 @@ use crate::{
     files, flags,
     journal::{Header, Writer},
     latency::Latencies,
+    metrics::MetricsServer,
     pace::step_us,
     patterns::{PatternFlags, Patterns},
     progress::{Counters, Display, stop_at_ctrl_c},
@@ -133,6 +135,9 @@ pub struct RunOptions {
     /// Write the full histogram of the ack times, in the text form of HdrHistogram.
     #[arg(long, value_name = "FILE")]
     pub hdr: Option<PathBuf>,
+    /// Serve `/metrics` for Prometheus here while it runs.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub metrics_addr: Option<SocketAddr>,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
@@ -146,9 +151,27 @@ pub async fn run(options: RunOptions) -> Result<Report, Error> {
     let counters = Arc::new(Counters::default());
     let stop = stop_at_ctrl_c(&counters);
     let patterns = options.patterns.resolve()?;
+    let _metrics = serve_metrics(&options, &counters).await?;
     let report = Box::pin(run_counted(options, patterns, &counters, true)).await;
     stop.abort();
     report
+}
+
+/// Serves the figures of the run, if that is asked for.
+async fn serve_metrics(
+    options: &RunOptions,
+    counters: &Counters,
+) -> Result<Option<MetricsServer>, Error> {
+    let Some(addr) = options.metrics_addr else {
+        return Ok(None);
+    };
+    let (totals, target_rate) = (Arc::clone(counters.totals()), options.rate.per_second());
+    let server = MetricsServer::bind(addr, totals, target_rate).await;
+    let failed = |error: io::Error| Error::Listen {
+        addr,
+        reason: error.to_string(),
+    };
+    server.map(Some).map_err(failed)
 }
 
 /// As [`run`], with counters that others may look at, and a stop flag that they may set.
@@ -232,6 +255,7 @@ impl Default for RunOptions {
             give_up_after: GiveUpAfter::DEFAULT,
             journal: None,
             hdr: None,
+            metrics_addr: None,
             json: false,
         }
     }

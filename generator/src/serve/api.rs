@@ -19,7 +19,7 @@ use super::{
     settings::Settings,
     stats::Stats,
 };
-use crate::report::Report;
+use crate::{metrics as figures, report::Report};
 
 const MAX_BODY_BYTES: usize = 1 << 20;
 /// A client whose body takes longer is not waited for.
@@ -33,7 +33,7 @@ const SWAGGER: &str = "/swagger/swagger-ui/";
         description = "A load generator for Sluicegate. Every path stands below /api/v1 and at the root."
     ),
     servers((url = "/api/v1"), (url = "/")),
-    paths(start, stop, frequency, configure, spam, stats, config, healthz)
+    paths(start, stop, frequency, configure, spam, stats, config, metrics, healthz)
 )]
 struct Document;
 
@@ -84,6 +84,13 @@ async fn stats(generator: &Generator) -> Result<Stats, Problem> {
 #[utoipa::path(get, path = "/config", responses((status = 200, body = Settings)))]
 async fn config(generator: &Generator) -> Result<Settings, Problem> {
     Ok(generator.settings().await)
+}
+
+/// The figures since the process began, for Prometheus, in OpenMetrics.
+#[utoipa::path(get, path = "/metrics", responses(
+    (status = 200, body = String, content_type = "application/openmetrics-text")))]
+async fn metrics(generator: &Generator) -> Result<Response, Problem> {
+    Ok(figures::answer(generator.page().await))
 }
 
 /// Whether the generator answers.
@@ -144,10 +151,11 @@ async fn answer(
         ("POST", "/spam") => json(spam(generator, body).await?),
         ("GET", "/stats") => json(stats(generator).await?),
         ("GET", "/config") => json(config(generator).await?),
+        ("GET", "/metrics") => metrics(generator).await,
         ("GET", "/healthz") => json(healthz().await?),
         ("GET", "/openapi.json") => json(Document::openapi()),
         (_, "/start" | "/stop" | "/frequency" | "/spam") => Err(only("POST")),
-        (_, "/stats" | "/healthz" | "/openapi.json") => Err(only("GET")),
+        (_, "/stats" | "/metrics" | "/healthz" | "/openapi.json") => Err(only("GET")),
         (_, "/config") => Err(only("GET, POST")),
         _ => Err(Problem::new(
             Kind::NotFound,

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     error::Error,
     flags::{self, Rate},
+    metrics::{Standing, Totals},
     progress::Counters,
     report::Report,
     run::{Mode, RunOptions, named, run_counted},
@@ -39,6 +40,8 @@ pub(super) struct Generator {
     spamming: Mutex<()>,
     token: Option<String>,
     journal_dir: Option<PathBuf>,
+    /// Of all starts and bursts.
+    totals: Arc<Totals>,
 }
 
 #[derive(Debug)]
@@ -121,6 +124,7 @@ impl Generator {
             spamming: Mutex::new(()),
             token,
             journal_dir,
+            totals: Arc::default(),
         })
     }
 
@@ -148,7 +152,8 @@ impl Generator {
         }
         let (token, journal_dir) = (self.token.clone(), self.journal_dir.clone());
         let rates = self.rates.subscribe();
-        let running = Running::start(inner.settings.clone(), rates, token, journal_dir);
+        let settings = inner.settings.clone();
+        let running = Running::start(settings, rates, token, journal_dir, &self.totals);
         let stats = running.shared.stats();
         inner.activity = Activity::Running(running);
         Ok(stats)
@@ -215,6 +220,16 @@ impl Generator {
         }
     }
 
+    /// The figures since the process began, for Prometheus.
+    pub(super) async fn page(&self) -> String {
+        let stats = self.stats().await;
+        self.totals.page(Standing {
+            running: stats.running,
+            target_up: stats.target.reachable == Some(true),
+            target_rate: stats.rate.target,
+        })
+    }
+
     /// Sends a burst beside whatever runs, and returns its result.
     pub(super) async fn spam(&self, spam: &Spam) -> Result<Report, Problem> {
         let timeout = spam.check()?;
@@ -239,7 +254,7 @@ impl Generator {
         options.journal = self.journal_dir.as_ref().map(|directory| {
             directory.join(options.stream_id.clone().unwrap_or_default() + ".journal")
         });
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::of(&self.totals));
         let began = Instant::now();
         let mode = options.mode.name();
         let connections = options.connections.into();

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     flags::Rate,
     journal::Writer,
+    metrics::Totals,
     progress::Counters,
     report::AckMs,
     run::{Load, RunOptions, connect, measure, named},
@@ -74,13 +75,14 @@ impl Running {
         rates: watch::Receiver<Rate>,
         token: Option<String>,
         journal_dir: Option<PathBuf>,
+        totals: &Arc<Totals>,
     ) -> Self {
         let shared = Arc::new(Shared {
             settings,
             token,
             journal_dir,
             rates,
-            counters: Arc::new(Counters::default()),
+            counters: Arc::new(Counters::of(totals)),
             started: Instant::now(),
             view: Mutex::default(),
             attempts: AtomicU64::new(0),
@@ -100,6 +102,9 @@ impl Running {
             let _ = (&mut self.work).await;
         }
         let mut stats = self.shared.stats();
+        // What has no answer by now has failed.
+        let totals = self.shared.counters.totals();
+        totals.failed.fetch_add(stats.in_flight, Relaxed);
         stats.failed += stats.in_flight;
         (stats.in_flight, stats.running, stats.state) = (0, false, State::Stopped);
         (stats.rate.now, stats.target.reachable) = (0.0, None);
@@ -175,7 +180,9 @@ impl Shared {
             // The first connection heals what was before it.
             view.trouble = None;
         }
-        self.attempts.fetch_add(1, Relaxed);
+        if self.attempts.fetch_add(1, Relaxed) > 0 {
+            self.counters.totals().reconnects.fetch_add(1, Relaxed);
+        }
         let (tally, _) = measure(&load, connected).await;
         tally.errors.into_iter().next()
     }

@@ -5,6 +5,7 @@
 #[path = "../../../proto/tests/fake/mod.rs"]
 mod fake;
 mod health;
+mod metrics;
 #[path = "../port/mod.rs"]
 mod port;
 mod target;

@@ -10,7 +10,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     build_info::{COMMIT, VERSION},
     config::Config,
-    telemetry::metrics::{Answer, Collector, DescriptorEncoder, Metrics},
+    telemetry::{
+        self,
+        metrics::{Answer, Collector, DescriptorEncoder, Metrics},
+    },
     usecase::{
         UseCases,
         ingest::{Figures, Ingest, LaneActivity},
@@ -28,6 +31,7 @@ pub(super) fn register(
     draining: &CancellationToken,
 ) {
     metrics.ask(Limits::of(config));
+    telemetry::register(metrics);
     metrics.ask(Standing {
         started: started.clone(),
         readiness: readiness.clone(),

@@ -127,6 +127,7 @@ impl Config {
         self.rest.check()?;
         self.partitions.check()?;
         self.quarantine.check()?;
+        self.telemetry.check()?;
         if self.instance.is_empty()
             || self.instance.len() > 64
             || self.instance.contains(char::is_control)

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args;
 use serde::Deserialize;
 
-use super::{ReadyOverrides, RestOverrides};
+use super::{ReadyOverrides, RestOverrides, TelemetryOverrides};
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},
     repository::mysql::Layout,
@@ -95,6 +95,9 @@ pub struct Settings {
 
     #[command(flatten)]
     pub ready: ReadyOverrides,
+
+    #[command(flatten)]
+    pub telemetry: TelemetryOverrides,
 }
 
 /// Settings under `grpc:`.

@@ -141,3 +141,61 @@ fn mask_parameters(text: &str) -> String {
     let masked: Vec<_> = masked.collect();
     format!("{before}?{}", masked.join("&"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_variable_is_refused() {
+        let accepts = |name: &str, value: &str| {
+            let variable = (OsString::from(name), OsString::from(value));
+            refuse_unknown_variables(std::iter::once(variable)).is_ok()
+        };
+        assert!(accepts("SLUICEGATE_INGEST_LANES", "2"));
+        assert!(!accepts("SLUICEGATE_INGEST_LAINS", "2"));
+        assert!(accepts("PATH", "/bin"));
+        // Kubernetes sets these beside a Service of that name.
+        assert!(accepts("SLUICEGATE_SERVICE_HOST", "10.0.0.1"));
+        assert!(accepts("SLUICEGATE_SERVICE_PORT_GRPC", "50051"));
+        assert!(accepts("SLUICEGATE_PORT", "tcp://10.0.0.1:50051"));
+        assert!(accepts("SLUICEGATE_PORT_50051_TCP_ADDR", "10.0.0.1"));
+        assert!(!accepts("SLUICEGATE_GRPC_PORT", "50051"));
+    }
+
+    #[test]
+    fn a_password_is_masked() {
+        assert_eq!(
+            mask_password("mysql://u:s@e:c@h:1/d?x=a:b@c"),
+            "mysql://u:***@h:1/d?x=a:b@c"
+        );
+        assert_eq!(mask_password("mysql://u@h/d"), "mysql://u@h/d");
+        // It should have been encoded, and is a secret all the same.
+        assert_eq!(mask_password("mysql://u:s/e?c@h/d"), "mysql://u:***@h/d");
+        assert_eq!(mask_password("mysql://h:3306/d"), "mysql://h:3306/d");
+        let unix = "mysql://u@localhost/d?socket=%2Ftmp%2Fs";
+        assert_eq!(mask_password(unix), unix);
+    }
+
+    #[test]
+    fn what_could_be_a_password_is_masked_in_a_malformed_address() {
+        for url in [
+            "root:s3cret@db/sensors",
+            "mysql:root:s3cret@db/sensors",
+            "mysql:/root:s3cret@db/sensors",
+            "mysql://root:s3c@s3cret/w@db/sensors",
+            "mysql://root:a?s3cret@db/sensors",
+            "root:a://s3cret@db/sensors",
+            "mysql://root:s3cret",
+            "mysql://root:s3cret/sensors",
+            "root:s3cret",
+            "mysql://:s3cret@db/sensors",
+            "mysql://root@db/sensors?password=s3cret",
+            "mysql://db/sensors?user=root&PWD=s3cret",
+        ] {
+            let masked = mask_password(url);
+            assert!(!masked.contains("s3cret"), "{url}: {masked}");
+            assert!(masked.contains("***"), "{url}: {masked}");
+        }
+    }
+}

@@ -3,7 +3,10 @@
 use std::io::IsTerminal as _;
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::FilterExt as _, layer::Filter, registry::LookupSpan,
+};
 
 /// How a line of the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -14,23 +17,25 @@ pub enum LogFormat {
     Json,
 }
 
-/// Begins to log. A filter that cannot be read is an error of its own.
-///
-/// # Errors
-/// When the filter is malformed.
-pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
+/// Writes what the filter lets pass, and `once` too. A filter that cannot be read is an error of its own.
+pub(super) fn layer<S>(
+    filter: &str,
+    format: LogFormat,
+    once: impl Filter<S> + Send + Sync + 'static,
+) -> Result<Box<dyn Layer<S> + Send + Sync>, String>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| format!("log is {filter:?} (--log), but {error}"))?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let layer = tracing_subscriber::fmt::layer()
         .with_ansi(takes_colours())
         .with_writer(std::io::stderr);
-    // A second call, as tests make, keeps the first.
-    let _ = match format {
-        LogFormat::Text => subscriber.try_init(),
-        LogFormat::Json => subscriber.json().with_thread_names(true).try_init(),
+    let layer = match format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().with_thread_names(true).boxed(),
     };
-    Ok(())
+    Ok(layer.with_filter(filter.and(once)).boxed())
 }
 
 /// Colours are for people at a terminal; in a file or a pipe they are noise. NO_COLOR, set to anything, turns them off.

@@ -22,7 +22,7 @@ use std::{
 };
 
 use mysql_async::{Conn, prelude::Queryable as _};
-use tracing::{debug, error, info, warn};
+use tracing::{Instrument as _, debug, error, info, warn};
 
 use super::{
     claim::{self, Claim},
@@ -43,6 +43,7 @@ use crate::{
     ledger::{LedgerGain, LoadPart, PartOutcome, Plan, plan},
     model::{Epoch, Reading, Seq, StreamId, StreamPosition},
     repository::{LoadBatch, Loaded, RepositoryError},
+    telemetry::spans,
 };
 
 /// Ids of the batch that is being loaded; they stay when it is loaded again.
@@ -231,7 +232,8 @@ impl Loader {
             is_too_long: false,
         };
         let loading = Instant::now();
-        let refused = match rows.load(refused_max).await? {
+        let load = rows.load(refused_max);
+        let refused = match load.instrument(spans::load(batch.rows())).await? {
             Found::Refused(refused) => refused,
             Found::TooMany { arrivals, reason } => {
                 rest(conn, "ROLLBACK").await?;
@@ -258,7 +260,8 @@ impl Loader {
             outcomes: plan.outcomes.clone(),
         });
         // Between batches the connection may rest again.
-        rest(conn, &(update + "; COMMIT")).await?;
+        let commit = update + "; COMMIT";
+        rest(conn, &commit).instrument(spans::commit()).await?;
         failpoint::crash("commit");
         self.connector.metrics().committed(committing.elapsed());
         if control.is_some() {

@@ -11,6 +11,7 @@ use sluicegate_proto::v1::sensor_service_server::SERVICE_NAME;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, body::Body, service::Routes};
 use tower::Service as _;
+use tracing::{Instrument as _, Span};
 
 use super::{
     deadline::{client_deadline, within},
@@ -24,12 +25,16 @@ use super::{
     status,
     unread::Unread,
 };
-use crate::usecase::{
-    UseCases,
-    ingest::{
-        IngestError,
-        admission::{Admission, Patience},
-        conversation::Bounds,
+use crate::{
+    router::request_id::request_id,
+    telemetry::spans,
+    usecase::{
+        UseCases,
+        ingest::{
+            Ingest, IngestError,
+            admission::{Admission, Patience},
+            conversation::Bounds,
+        },
     },
 };
 
@@ -114,14 +119,19 @@ impl Calls {
                 return status.into_http();
             }
         };
-        let measured = self.metrics.call(&path);
+        let method = method_of_sensors(&path);
+        let span = match method {
+            Some(method) => spans::call(method, || request_id(request.headers())),
+            None => Span::none(),
+        };
+        let measured = self.metrics.call(&path, span.clone());
         let active = self.activity.call();
         let mut call = OpenCall::new(place, active, measured);
         if status::is_compressed(request.headers()) {
             return replies::of_status(status::compressed(), &mut call);
         }
         let deadline = client_deadline(request.headers());
-        let Some(method) = method_of_sensors(&path) else {
+        let Some(method) = method else {
             let answered = self.others.clone().call(request);
             let answered = async { answered.await.map_err(|never| match never {}) };
             // A call of others, such as one that watches the health, holds no shutdown up.
@@ -137,9 +147,21 @@ impl Calls {
         let Some(UseCases { ingest, .. }) = self.started.get() else {
             return replies::of_status(IngestError::Starting.into(), &mut call);
         };
+        let answered = self.of_sensors(method, ingest, request.into_body(), deadline, call);
+        answered.instrument(span).await
+    }
+
+    /// A call of the sensor service.
+    async fn of_sensors(
+        &self,
+        method: &str,
+        ingest: &Arc<Ingest>,
+        body: Incoming,
+        deadline: Option<Duration>,
+        mut call: OpenCall,
+    ) -> Response<Body> {
         let sensors = &SensorService::new(ingest.clone(), self.bounds.clone());
         let (admission, most) = (ingest.admission(), self.max_message_bytes);
-        let body = request.into_body();
         let (one, many) = (Cardinality::One, Cardinality::Many);
         match method {
             "SendSensorReading" => {

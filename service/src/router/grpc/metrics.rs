@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use sluicegate_proto::v1::sensor_service_server::SERVICE_NAME;
 use tonic::Code;
+use tracing::Span;
 
-use crate::telemetry::metrics::{
-    Counter, EncodeLabelSet, Family, Gauge, Histogram, Metrics, Word, durations,
+use crate::telemetry::{
+    metrics::{Counter, EncodeLabelSet, Family, Gauge, Histogram, Metrics, Word, durations},
+    spans,
 };
 
 /// The calls by their names; what else is called has one name for all, or callers could make as many as they like.
@@ -77,12 +79,13 @@ impl GrpcMetrics {
         made
     }
 
-    /// A call begins.
-    pub(super) fn call(&self, path: &str) -> Measured {
+    /// A call begins. Its span ends with it.
+    pub(super) fn call(&self, path: &str, span: Span) -> Measured {
         self.open_calls.inc();
         Measured {
             metrics: self.clone(),
             method: method(path),
+            span,
             since: Instant::now(),
             // Who drops a call before its end has cancelled it.
             code: Code::Cancelled,
@@ -130,6 +133,7 @@ impl Drop for OpenConnection {
 pub(super) struct Measured {
     metrics: GrpcMetrics,
     method: Word,
+    span: Span,
     since: Instant,
     code: Code,
 }
@@ -146,11 +150,25 @@ impl Drop for Measured {
         let metrics = &self.metrics;
         metrics.open_calls.dec();
         let (method, code) = (self.method, Word(name(self.code)));
+        spans::end_call(&self.span, code.0, is_of_service(self.code));
         metrics.calls.get_or_create(&Ended { method, code }).inc();
         let took = self.since.elapsed().as_secs_f64();
         let durations = &metrics.durations;
         durations.get_or_create(&OfMethod { method }).observe(took);
     }
+}
+
+/// Whether the service, and not who called it, is to blame.
+fn is_of_service(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }
 
 /// As the documents of gRPC call it.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
+use tracing::Instrument as _;
 
 use super::{convert, deadline::within, requests::Requests};
 use crate::usecase::ingest::{
@@ -67,13 +68,14 @@ pub(super) fn store_acked(
     calls: &TaskTracker,
 ) -> BoxStream<'static, Result<StreamAck, Status>> {
     let (acks, replies) = mpsc::channel(1);
-    calls.spawn(async move {
+    let storing = async move {
         let conversation = Conversation::new(&ingest, requests, bounds);
         let mut replies = Replies(acks);
         let stored = conversation.store_and_tell(&mut replies);
         if let Err(status) = within(deadline, stored).await {
             let _ = replies.0.send(Err(status)).await;
         }
-    });
+    };
+    calls.spawn(storing.in_current_span());
     ReceiverStream::new(replies).boxed()
 }

@@ -12,8 +12,9 @@ use warp::{
 use super::{
     Context,
     problem::{Kind, Problem},
-    respond::{request_id, respond},
+    respond::respond,
 };
+use crate::router::request_id::request_id;
 
 /// Seconds for which a browser may keep the permission.
 const MAX_AGE_S: u32 = 600;

@@ -19,19 +19,7 @@ use super::{
     taking::Held,
     workers::{Lost, Workers},
 };
-
-const REQUEST_ID: &str = "x-request-id";
-
-/// The id under which a request is logged: the client's own, if it fits a log line.
-pub(super) fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    let fits =
-        |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-    match given.filter(fits) {
-        Some(id) => id.to_owned(),
-        None => format!("{:016x}", rand::random::<u64>()),
-    }
-}
+use crate::router::request_id::REQUEST_ID;
 
 /// Makes the response.
 pub(super) async fn respond(

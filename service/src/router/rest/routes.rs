@@ -21,9 +21,10 @@ use super::{
     problem::{Kind, Problem},
     readings,
     request::{BodyStream, Request},
-    respond::{request_id, respond},
+    respond::respond,
     retention, streams,
 };
+use crate::{router::request_id::request_id, telemetry::spans};
 
 type Handler = fn(Arc<Context>, Request) -> BoxFuture<'static, Result<Answer, Problem>>;
 
@@ -175,14 +176,14 @@ async fn answer(
     let begun = Instant::now();
     let headers = request.headers.clone();
     let id = request_id(&headers);
-    // Whatever the log says of this request has its id, so the span is one of any level.
-    let span = tracing::error_span!("request", id);
+    let span = spans::request(&id, &method, route.path);
     let (workers, metrics) = (context.workers.clone(), context.metrics.clone());
     let response = async {
         let answer = (route.handler)(context, request).await;
         respond(answer, &method, &headers, &id, &workers).await
     };
-    let response = response.instrument(span).await;
+    let response = response.instrument(span.clone()).await;
+    spans::end_request(&span, response.status().as_u16());
     metrics.answered(&method, route.path, response.status(), begun.elapsed());
     tracing::debug!(
         request_id = id,

@@ -54,6 +54,11 @@ impl OpenBatch {
         cost_rows(self.columns.rows() as usize, self.rejections.len())
     }
 
+    /// How many messages it has readings of, or parts of messages.
+    pub(super) fn messages(&self) -> usize {
+        self.parts.len()
+    }
+
     /// How many named streams it has readings of.
     pub(super) fn streams(&self) -> usize {
         self.streams.len()
@@ -324,6 +329,10 @@ pub(super) struct CommittedBatch {
 }
 
 impl CommittedBatch {
+    pub(super) fn readings(&self) -> usize {
+        self.content.readings()
+    }
+
     /// What others may know of it.
     pub(super) fn event(&self) -> BatchEvent {
         self.content.event(Stage::Committed)

@@ -16,6 +16,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
+use tracing::Span;
 
 use super::{
     IngestError,
@@ -28,7 +29,7 @@ use super::{
     dictionary::Dictionary,
     events::BatchEvents,
     intake::{Door, Intake},
-    loading::Settled,
+    loading::{Gathered, Settled},
     metrics::IngestMetrics,
     pace::Pace,
     session::{Owner, Waiting},
@@ -37,6 +38,7 @@ use super::{
 use crate::{
     failpoint,
     model::{Limits, Seq},
+    telemetry::spans::{self, OpenBatchSpan},
     usecase::clock::Clock,
 };
 
@@ -82,7 +84,9 @@ const SHARED_FOR: Duration = Duration::from_secs(10);
 
 /// What a lane sends to a loader and gets back.
 pub(super) struct LoaderLink {
-    pub(super) batches: mpsc::Sender<OpenBatch>,
+    /// The lane's name in figures.
+    pub(super) label: String,
+    pub(super) batches: mpsc::Sender<Gathered>,
     pub(super) settled: mpsc::Receiver<Settled>,
 }
 
@@ -98,17 +102,20 @@ pub(super) struct Telltale {
 }
 
 /// A load under way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Loading {
     began: Instant,
     readings: usize,
     cost_rows: usize,
+    span: Span,
 }
 
 /// An open batch, and the loader that it goes to.
 struct Track {
     link: LoaderLink,
     open: OpenBatch,
+    /// Of the open batch, once it has something.
+    span: Option<OpenBatchSpan>,
     opened_at: Option<Instant>,
     loading: Option<Loading>,
     spare: Option<OpenBatch>,
@@ -121,6 +128,7 @@ impl Track {
         Self {
             link,
             open: OpenBatch::default(),
+            span: None,
             opened_at: None,
             loading: None,
             spare: None,
@@ -137,6 +145,8 @@ impl Track {
     }
 
     fn open_now(&mut self) -> Instant {
+        let label = &self.link.label;
+        self.span.get_or_insert_with(|| OpenBatchSpan::begin(label));
         *self.opened_at.get_or_insert_with(Instant::now)
     }
 
@@ -145,13 +155,21 @@ impl Track {
         let batch = std::mem::replace(&mut self.open, self.spare.take().unwrap_or_default());
         self.generation = generation;
         self.opened_at = None;
+        let span = self.span.take().map_or_else(Span::none, |span| {
+            span.gathered(batch.readings(), batch.messages(), batch.streams())
+        });
         self.loading = Some(Loading {
             began: Instant::now(),
             readings: batch.readings(),
             cost_rows: batch.cost_rows(),
+            span: span.clone(),
         });
         failpoint::crash("seal");
-        self.link.batches.send(batch).await.is_ok()
+        self.link
+            .batches
+            .send(Gathered { batch, span })
+            .await
+            .is_ok()
     }
 }
 
@@ -359,7 +377,9 @@ impl Lane {
 
     fn settle_main(&mut self, settled: Settled) {
         match settled {
-            Settled::Committed(batch) => self.main.spare = Some(self.acknowledge(batch)),
+            Settled::Committed(batch) => {
+                self.main.spare = Some(self.acknowledge(batch, &self.main));
+            }
             Settled::Moved(moved, owners) => self.move_over(moved, &owners),
             Settled::Done => {
                 if let Some(load) = self.main.loading.take() {
@@ -377,7 +397,7 @@ impl Lane {
         match settled {
             Settled::Committed(batch) => {
                 self.slow_owners.settle(&batch);
-                self.acknowledge(batch);
+                self.acknowledge(batch, &self.slow);
             }
             // There is no slower one.
             Settled::Moved(moved, owners) => self.move_over(moved, &owners),
@@ -385,7 +405,9 @@ impl Lane {
         }
     }
 
-    fn acknowledge(&self, batch: CommittedBatch) -> OpenBatch {
+    fn acknowledge(&self, batch: CommittedBatch, track: &Track) -> OpenBatch {
+        let span = track.loading.as_ref().map(|loading| &loading.span);
+        let _acknowledging = span.map(|span| spans::acknowledge(span, batch.readings()).entered());
         self.telltale.events.tell(|| batch.event());
         let spare = batch.acknowledge();
         failpoint::crash("ack");
@@ -399,6 +421,7 @@ impl Lane {
         let waiting = self.main.open.take_out_all_of(owners);
         if self.main.open.is_empty() {
             self.main.opened_at = None;
+            self.main.span = None;
         }
         for batch in [moved, waiting] {
             batch.mark_slow();

@@ -95,6 +95,7 @@ impl Loaders<'_> {
         self.tasks
             .start(format!("loader of {kind} {lane}"), driver.run());
         LoaderLink {
+            label: label(lane, slow),
             batches,
             settled: told,
         }

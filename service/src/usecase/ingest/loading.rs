@@ -8,7 +8,7 @@ use std::{
 
 use rand::Rng as _;
 use tokio::{sync::mpsc, time::Instant};
-use tracing::{info, warn};
+use tracing::{Instrument as _, Span, info, warn};
 
 use super::{
     batch::{CommittedBatch, OpenBatch, SealedBatch},
@@ -25,7 +25,7 @@ use crate::{
         Loaded, Refusal, RepositoryError,
         mysql::{Loader, MySqlStorage},
     },
-    telemetry::metrics::SecondsCounter,
+    telemetry::{metrics::SecondsCounter, spans},
 };
 
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
@@ -42,6 +42,13 @@ pub(super) enum CannotLoad {
     Refused(#[from] RepositoryError),
     #[error("a finished load still holds its batch")]
     BatchHeld,
+}
+
+/// A batch that is to be loaded.
+pub(super) struct Gathered {
+    pub(super) batch: OpenBatch,
+    /// What becomes of it is measured inside of this.
+    pub(super) span: Span,
 }
 
 /// What became of a batch, or of a part of it.
@@ -72,7 +79,7 @@ pub(super) struct Driver {
     /// Readings that only the database refuses, above which their owners have to go.
     pub(super) refused_max: usize,
     pub(super) size: BatchSize,
-    pub(super) batches: mpsc::Receiver<OpenBatch>,
+    pub(super) batches: mpsc::Receiver<Gathered>,
     pub(super) settled: mpsc::Sender<Settled>,
     pub(super) books: Arc<Books>,
     /// Hears of each batch before it is loaded.
@@ -105,11 +112,11 @@ impl Driver {
                     continue;
                 }
             };
-            let Some(batch) = batch else {
+            let Some(Gathered { batch, span }) = batch else {
                 return Ok(());
             };
             let began = Instant::now();
-            let settled = self.settle(batch).await;
+            let settled = self.settle(batch).instrument(span).await;
             self.busy.inc_by(began.elapsed().as_secs_f64());
             if let Err(reason) = settled {
                 self.telltale.tell(LaneActivity::Ended);
@@ -171,7 +178,9 @@ impl Driver {
         };
         let number = loader.committed_batch().plus(1);
         let sealing = Instant::now();
-        let batch = Arc::new(batch.seal(number, self.by_time));
+        spans::tell_number(number.0);
+        let sealed = spans::seal(batch.readings()).in_scope(|| batch.seal(number, self.by_time));
+        let batch = Arc::new(sealed);
         self.metrics.sealed(sealing.elapsed());
         self.events.tell(|| batch.event(Stage::Sealed));
         let mut attempt = 0;
@@ -184,6 +193,9 @@ impl Driver {
             attempt += 1;
             self.pause(attempt, since, refusal, reason).await;
         };
+        if attempt > 0 {
+            spans::tell_attempts(attempt);
+        }
         self.loader = Some(loader);
         self.metrics.settled(since.elapsed());
         // The loader has let go of the batch by now; only a statement that it had to leave behind could hold it.

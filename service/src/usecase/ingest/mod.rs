@@ -56,7 +56,7 @@ use crate::{
         mysql::{MySqlLedger, MySqlStorage},
     },
     supervisor::Supervisor,
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, spans},
     usecase::clock::Clock,
 };
 
@@ -160,6 +160,9 @@ impl Ingest {
         let (seat, was_here) = self
             .seats
             .take(header.as_ref().map(|header| &header.stream_id), lot);
+        if let Some(header) = &header {
+            spans::tell_stream(header.stream_id.as_str());
+        }
         let durable = match &header {
             Some(header) => self.check_header(header, was_here).await?,
             None => Seq(0),

@@ -9,6 +9,7 @@ use super::{Ingest, IngestError};
 use crate::{
     model::{Resumption, Seq, StreamHeader, StreamId},
     repository::{OpenedStream, RepositoryError},
+    telemetry::spans,
 };
 
 /// Lets one opening of a stream at a time into the database: those that wait there for its locked row would hold the
@@ -57,6 +58,7 @@ impl Ingest {
     /// # Errors
     /// When the ledger cannot be read or written, or does not answer within the commit deadline.
     pub async fn open_stream(&self, stream: &StreamId) -> Result<OpenedStream, IngestError> {
+        spans::tell_stream(stream.as_str());
         let (ledger, stream_id) = (self.ledger.clone(), stream.clone());
         let opening = async move { ledger.open(&stream_id).await };
         let opened = self.answer(self.openings.in_turn(stream, opening)).await?;
@@ -92,6 +94,7 @@ impl Ingest {
         stream: &StreamId,
         resumption: Resumption,
     ) -> Result<OpenedStream, IngestError> {
+        spans::tell_stream(stream.as_str());
         let (ledger, stream_id) = (self.ledger.clone(), stream.clone());
         let resuming = async move { ledger.resume(&stream_id, resumption).await };
         let found = self.openings.in_turn(stream, resuming);
