@@ -23,7 +23,7 @@ mkdir "$work/man" "$work/man/man1"
 # In the place of installed programs those that were built, which also say what stands in the pages that a unit names.
 for program in sluicegate sluicegen; do
     "$programs/$program" man-pages "$work/man/man1"
-    sed "s|/usr/bin/|$programs/|" "packaging/$program.service" >"$work/$program.service"
+    sed "s|/usr/bin/|$programs/|" "service/packaging/$program.service" >"$work/$program.service"
 done
 
 understood() {

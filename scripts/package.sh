@@ -49,8 +49,8 @@ package() {
 }
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
-grep -q "^sluicegate ($version-1)" packaging/debian/changelog ||
-    fail "packaging/debian/changelog does not begin with version $version-1"
+grep -q "^sluicegate ($version-1)" service/packaging/debian/changelog ||
+    fail "service/packaging/debian/changelog does not begin with version $version-1"
 step "packages" package
 for package in "$out/sluicegate_${version}-1_"*.deb "$out/sluicegen_${version}-1_"*.deb; do
     say "$package: $(du -k "$package" | cut -f1) KiB"

@@ -131,8 +131,8 @@ mod tests {
     use super::*;
     use crate::config::read_file;
 
-    /// As the packages install it: `cargo run -p sluicegate -- config --template > packaging/sluicegate.yaml`
-    const INSTALLED: &str = include_str!("../../../packaging/sluicegate.yaml");
+    /// As the packages install it: `cargo run -p sluicegate -- config --template > service/packaging/sluicegate.yaml`
+    const INSTALLED: &str = include_str!("../../packaging/sluicegate.yaml");
 
     fn arguments() -> Vec<clap::Arg> {
         let settings = Settings::augment_args(clap::Command::new("settings"));
@@ -176,7 +176,7 @@ mod tests {
             assert_eq!(
                 current,
                 installed,
-                "line {} of packaging/sluicegate.yaml",
+                "line {} of service/packaging/sluicegate.yaml",
                 number + 1
             );
         }
