@@ -26,6 +26,7 @@ step "Prometheus" scripts/install-prometheus.sh
 step "metrics, alerts, dashboards" scripts/observe/main.py "$TARGET/debug" "$SLUICEGATE_CACHE/prometheus/bin"
 step "dashboards' schema" scripts/check-dashboards.sh
 step "Kubernetes" scripts/check-kubernetes.sh "$TARGET/debug"
+step "the book" scripts/check-docs.sh "$TARGET/debug"
 # A few faults of each kind, some minutes; SLUICEGATE_TEST_FAULTS=no leaves them out.
 if [ "${SLUICEGATE_TEST_FAULTS:-yes}" != no ]; then
     step "faults" scripts/faults.sh --quick

@@ -2,3 +2,6 @@
 
 pub mod grpc;
 pub mod rest;
+
+#[cfg(test)]
+mod book;
