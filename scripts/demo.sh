@@ -21,7 +21,37 @@ SAMPLE=generator/data/seattle-weather-hourly-normals.csv
 need_packages build-essential curl jq ca-certificates bsdextrautils
 need_mariadb
 need_cargo
-step "building (a cold build takes some minutes)" cargo build --quiet --release
+
+# Cargo draws its own progress on a terminal; elsewhere a line comes every ten seconds.
+build() {
+    if [ -t 2 ]; then
+        cargo build --release
+    else
+        cargo build --release 2>&1 | tell_of_build
+    fi
+}
+tell_of_build() {
+    local line compiled=0 current="" told_s=$SECONDS
+    while true; do
+        if IFS= read -r -t 10 line; then
+            case "$line" in
+                *Compiling*)
+                    compiled=$((compiled + 1))
+                    read -r _ current _ <<<"$line"
+                    ;;
+                *Finished* | *Downloading* | *Downloaded* | *Updating* | *Locking* | *Blocking* | "") ;;
+                *) printf '%s\n' "$line" >&2 ;;
+            esac
+        elif [ $? -le 128 ]; then
+            return 0 # no more lines
+        fi
+        if ((SECONDS - told_s >= 10)); then
+            say "  $compiled crates so far, now $current"
+            told_s=$SECONDS
+        fi
+    done
+}
+step "building (a cold build takes some minutes)" build
 
 work=$(mktemp -d)
 service=
@@ -105,6 +135,33 @@ echo
 jq -r '.buckets[] | "on 2010-07-01 \(.sensor_type): \(.count) readings, \(.min) to \(.max)"' "$work/aggregate.json"
 echo
 say "the books balance: every acknowledged reading is in the table, once"
-if [ -n "$keep" ]; then
-    say "still running: gRPC $grpc, REST $rest (Swagger UI at $rest/swagger), data in $work; stop it with: kill $service"
-fi
+cat <<EXPLANATION
+
+"ack" is the time from when a reading should be sent until it is committed on disk. At full rate the generator sends whatever is
+taken, so a reading spends most of that time in a queue: its length in readings, divided by the rate. At a twentieth of the rate
+there is no queue, and the time is what a reading takes by itself.
+EXPLANATION
+
+what_next() {
+    echo
+    if [ -n "$keep" ]; then
+        cat <<NEXT
+The service is still running, with its data in $work:
+  every question, with its parameters   $rest/swagger
+  what it is doing, for Prometheus      $rest/metrics
+  one more load                         $TARGET/release/sluicegen run --target $grpc --rate 10k --duration 30s
+  the table itself                      mariadb --defaults-file=$work/data/client.cnf sluicegate
+  stop it, and remove what it stored    kill $service; rm -rf $work
+NEXT
+    else
+        cat <<NEXT
+What to try next:
+  scripts/demo.sh --keep                leaves the service running: Swagger UI, metrics, the table
+  $TARGET/release/sluicegate serve --embedded-db
+                                        a service to stay, with its data in sluicegate-data
+  docs/start.md                         the first five minutes, step by step
+  docs/send-python.md                   your own readings, from Python (or Rust, or Go)
+NEXT
+    fi
+}
+what_next

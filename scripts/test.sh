@@ -27,6 +27,7 @@ step "metrics, alerts, dashboards" scripts/observe/main.py "$TARGET/debug" "$SLU
 step "dashboards' schema" scripts/check-dashboards.sh
 step "Kubernetes" scripts/check-kubernetes.sh "$TARGET/debug"
 step "units of systemd" scripts/check-units.sh "$TARGET/debug"
+step "the book" scripts/check-docs.sh "$TARGET/debug"
 # A few faults of each kind, some minutes; SLUICEGATE_TEST_FAULTS=no leaves them out.
 if [ "${SLUICEGATE_TEST_FAULTS:-yes}" != no ]; then
     step "faults" scripts/faults.sh --quick

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
-use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use clap::{Args as _, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
 
 use crate::{
@@ -36,7 +36,7 @@ enum Command {
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Box<ServeOptions>),
     /// Drive many generators at once.
-    #[command(after_help = FLEET_EXAMPLES)]
+    #[command(after_help = FLEET_EXAMPLES, mut_subcommand("up", asks_nobody), mut_subcommand("down", asks_nobody))]
     Fleet(Box<FleetOptions>),
     /// Reconcile the journals of runs with the database: lost, duplicated, altered and unexpected readings.
     #[command(after_help = VERIFY_EXAMPLES)]
@@ -58,6 +58,26 @@ enum Command {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
+}
+
+/// Flags of all commands of a fleet that this one has no use for: its help is without them.
+fn asks_nobody(command: clap::Command) -> clap::Command {
+    let fleet = FleetOptions::augment_args(clap::Command::new("fleet"));
+    let of_others = fleet
+        .get_arguments()
+        .filter(|arg| ["endpoints", "patience"].contains(&arg.get_id().as_str()))
+        .map(|arg| arg.clone().hide(true));
+    command.args(of_others.collect::<Vec<_>>())
+}
+
+/// Flags of all commands of a fleet that this one has no use for: its help is without them.
+fn asks_nobody(command: clap::Command) -> clap::Command {
+    let fleet = FleetOptions::augment_args(clap::Command::new("fleet"));
+    let of_others = fleet
+        .get_arguments()
+        .filter(|arg| ["endpoints", "patience"].contains(&arg.get_id().as_str()))
+        .map(|arg| arg.clone().hide(true));
+    command.args(of_others.collect::<Vec<_>>())
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -131,8 +151,7 @@ Examples:
   What `sluicegen run --count 1000000 --connections 2` sends, as two files:
     sluicegen export --out rows --count 1000000 --connections 2
 
-Needs --count. Columns: id, id1, id2, sensor_type, sensor_value, ts (UTC), separated by tabs.
-Flags that say how to send, such as --target, --mode and --rate, change nothing.";
+Columns: id, id1, id2, sensor_type, sensor_value, ts (UTC), separated by tabs.";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:
@@ -228,5 +247,48 @@ mod tests {
     #[test]
     fn the_flags_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_asks_no_generator_says_nothing_of_whom_to_ask() {
+        let mut cli = Cli::command();
+        cli.build();
+        let fleet = cli.find_subcommand_mut("fleet").unwrap();
+        for (command, asks) in [("up", false), ("down", false), ("stats", true)] {
+            let command = fleet.find_subcommand_mut(command).unwrap();
+            let help = command.render_long_help().to_string();
+            assert_eq!(help.contains("--endpoints"), asks, "{help}");
+            assert_eq!(help.contains("--patience"), asks, "{help}");
+            assert!(help.contains("--state-dir"), "{help}");
+        }
+    }
+
+    #[test]
+    fn the_help_of_a_command_has_its_own_flags_only() {
+        let cli = Cli::command();
+        let flags = |command: &str, heading: Option<&str>| -> Vec<String> {
+            let command = cli.find_subcommand(command).unwrap();
+            command
+                .get_arguments()
+                .filter(|arg| arg.get_help_heading() == heading)
+                .filter_map(|arg| arg.get_long().map(str::to_owned))
+                .collect()
+        };
+        assert_eq!(
+            flags("export", None),
+            ["out", "count", "connections", "rate"]
+        );
+        // What is sent stands below its heading, and how it is sent does not.
+        for command in ["run", "serve", "export"] {
+            let readings = flags(command, Some("Readings"));
+            assert!(readings.iter().any(|flag| flag == "seed"));
+            for how in flags(command, None) {
+                assert!(!readings.contains(&how), "{command}: {how}");
+            }
+        }
+        for how in ["mode", "json", "journal", "connect-timeout"] {
+            assert!(flags("run", None).iter().any(|flag| flag == how), "{how}");
+        }
+        assert!(flags("serve", None).iter().any(|flag| flag == "start"));
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     io::{self, BufWriter, Write},
     path::PathBuf,
+    time::Duration,
 };
 
 use chrono::DateTime;
@@ -12,6 +13,8 @@ use clap::Args;
 use crate::{
     error::Error,
     files,
+    flags::{self, Rate},
+    patterns::PatternFlags,
     run::RunOptions,
     workload::{Workload, WorkloadSpec},
 };
@@ -22,30 +25,52 @@ pub struct ExportOptions {
     /// Folder for the files readings-0.tsv, readings-1.tsv and so on
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-
+    /// How many readings, such as 2000, 10k or 1e6
+    #[arg(long, value_name = "N", value_parser = flags::count)]
+    count: u64,
+    /// Connections of the run; each has a file of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    connections: u16,
+    /// Readings per second of the run: the pace of the timestamps
+    #[arg(long, value_name = "N|max", default_value = "max")]
+    rate: Rate,
+    // Last: what follows stands below their heading in the help.
     #[command(flatten)]
-    run: RunOptions,
+    patterns: PatternFlags,
+    /// Distance of the timestamps of readings that follow each other [default: that of --rate; 5us without a rate]
+    #[arg(long, value_name = "TIME", value_parser = flags::duration)]
+    time_step: Option<Duration>,
+}
+
+impl ExportOptions {
+    /// What a run with the same flags would send.
+    fn workload(&self) -> Result<WorkloadSpec, Error> {
+        let patterns = self.patterns.resolve()?;
+        if patterns.bad > 0.0 {
+            return Err(Error::Usage(
+                "bad readings cannot be exported: leave out --bad".to_owned(),
+            ));
+        }
+        let run = RunOptions {
+            connections: self.connections,
+            rate: self.rate,
+            time_step: self.time_step,
+            ..RunOptions::default()
+        };
+        Ok(run.workload(patterns))
+    }
 }
 
 /// Writes the files: `id`, `id1`, `id2`, `sensor_type`, `sensor_value`, `ts` (UTC), separated by tabs.
 ///
 /// # Errors
-/// When there is no `--count`, or a file cannot be written.
+/// When a flag does not fit, or a file cannot be written.
 pub fn export(options: &ExportOptions) -> Result<(), Error> {
-    let count = options.run.count.ok_or_else(|| {
-        Error::Usage("export needs --count: how many readings to write".to_owned())
-    })?;
-    let patterns = options.run.patterns.resolve()?;
-    if patterns.bad > 0.0 {
-        return Err(Error::Usage(
-            "bad readings cannot be exported: leave out --bad".to_owned(),
-        ));
-    }
-    let spec = options.run.workload(patterns);
-    let connections = u64::from(options.run.connections);
+    let spec = options.workload()?;
+    let connections = u64::from(options.connections);
     std::fs::create_dir_all(&options.out).map_err(|error| failed(options, &error))?;
-    for connection in 0..options.run.connections {
-        let share = share_of(count, connections, u64::from(connection));
+    for connection in 0..options.connections {
+        let share = share_of(options.count, connections, u64::from(connection));
         write_file(options, &spec, connection, share).map_err(|error| failed(options, &error))?;
     }
     Ok(())

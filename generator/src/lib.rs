@@ -19,6 +19,7 @@ pub mod replay;
 pub mod report;
 pub mod run;
 pub mod serve;
+mod tables;
 mod trouble;
 pub mod verify;
 mod waiting;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::{error::Error, latency::Latencies, progress::Counters, rejections::Rejection};
+use crate::{error::Error, latency::Latencies, progress::Counters, rejections::Rejection, tables};
 
 /// What one connection, or all of them together, did.
 #[derive(Debug, Default)]
@@ -272,7 +272,7 @@ impl Report {
         if let Some(cpu_us) = self.cpu_us_per_reading {
             rows.push(("generator CPU", format!("{cpu_us:.2} us/reading")));
         }
-        let mut table = Table::new();
+        let mut table = tables::new();
         for (name, value) in rows {
             table.add_row([name.to_owned(), value]);
         }

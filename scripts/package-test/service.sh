@@ -15,7 +15,7 @@ readyz() {
 
 # The commands of the paper, as they stand there.
 newcomer() {
-    sed -n '/^## The first readings/,/^## /p' docs/packages.md | sed -n '/^```sh$/,/^```$/p' | grep -v '^```' \
+    sed -n '/^## The first readings/,/^## /p' docs/packages.md | sed -n '/^```sh/,/^```$/p' | grep -v '^```' \
         >"$root/root/newcomer.sh"
     holds "docs/packages.md has the commands" grep -q "systemctl enable --now sluicegate" "$root/root/newcomer.sh"
     local said

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::PathBuf};
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Arg, CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     app::{self, AppError, Listeners},
@@ -29,6 +29,35 @@ Examples:
 Exit status: 0 when it was told to end, or has done its work; 1 when it failed, and may do better when it is started again;
 2 when flags, file, environment or the database have to be mended before that.";
 
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  sluicegate serve --embedded-db
+  sluicegate serve --database-url mysql://ingest:secret@db.example:3306/sensors
+  SLUICEGATE_INGEST_LANES=4 sluicegate serve --config sluicegate.yaml --grpc-addr 0.0.0.0:50051";
+
+const MIGRATE_EXAMPLES: &str = "\
+Examples:
+  sluicegate migrate --database-url mysql://admin:secret@db.example:3306/sensors --layout hashed
+
+Takes the other settings of `serve` as well, so that both can be called alike, and leaves them alone.";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  sluicegate config --config sluicegate.yaml
+  SLUICEGATE_INGEST_LANES=4 sluicegate config";
+
+/// What `migrate` goes by.
+const OF_MIGRATE: [&str; 8] = [
+    "config",
+    "database_url",
+    "embedded_db",
+    "embedded_db_bin",
+    "layout",
+    "connect_deadline_s",
+    "log",
+    "log_format",
+];
+
 /// Streaming-first sensor ingestion for MySQL
 #[derive(Debug, Parser)]
 #[command(name = "sluicegate", version = VERSION_AND_COMMIT, after_help = EXAMPLES)]
@@ -40,12 +69,16 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Takes readings in over gRPC and serves the management API
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve(Sources),
     /// Creates the tables that are missing, and ends
+    #[command(after_help = MIGRATE_EXAMPLES, mut_args = hide_others)]
     Migrate(Sources),
     /// Prints the configuration in effect, passwords masked
+    #[command(after_help = CONFIG_EXAMPLES)]
     Config(Shown),
+    /// Prints every setting with its default and what it does, in Markdown
+    Settings,
     /// Prints the OpenAPI document of the REST API
     Openapi,
     /// Asks a running service whether it is ready, or alive: exit code 0 when it is, 1 when it is not
@@ -68,6 +101,12 @@ pub struct Shown {
 
     #[command(flatten)]
     pub sources: Sources,
+}
+
+/// The help of a command shows what is its own.
+fn hide_others(arg: Arg) -> Arg {
+    let others = !OF_MIGRATE.contains(&arg.get_id().as_str()) && arg.get_id() != "help";
+    arg.hide(others)
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -149,6 +188,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             let text = serde_norway::to_string(&config).map_err(std::io::Error::other)?;
             print(text.as_bytes())
         }
+        Command::Settings => print(config::reference().as_bytes()),
         Command::Openapi => print(format!("{}\n", rest::openapi_json()).as_bytes()),
         Command::Healthcheck(probe) => {
             let addr = config::rest_addr(probe.rest_addr, probe.config.as_deref())?;
@@ -199,5 +239,22 @@ mod tests {
     #[test]
     fn no_two_settings_share_a_name() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_migrate_shows_what_it_goes_by() {
+        let mut cli = Cli::command();
+        let mut help = |command: &str| {
+            let command = cli.find_subcommand_mut(command).unwrap();
+            command.render_long_help().to_string()
+        };
+        for others in ["--grpc-addr", "--ingest-lanes", "--partitions-width"] {
+            assert!(help("serve").contains(others));
+            assert!(!help("migrate").contains(others));
+        }
+        for own in OF_MIGRATE {
+            let own = format!("--{}", own.replace('_', "-"));
+            assert!(help("migrate").contains(&own), "{own}");
+        }
     }
 }

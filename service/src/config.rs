@@ -4,6 +4,7 @@
 mod check;
 mod error;
 mod ready;
+mod reference;
 mod rest;
 mod settings;
 mod sources;
@@ -22,6 +23,7 @@ use self::sources::{DEFAULT_REST_ADDR, read_file, refuse_unknown_variables};
 pub use self::{
     error::ConfigError,
     ready::{ReadyConfig, ReadyOverrides},
+    reference::reference,
     rest::{RestConfig, RestOverrides},
     settings::{GrpcOverrides, IngestOverrides, PartitionOverrides, Settings},
     sources::{mask_password, rest_addr},
@@ -327,9 +329,7 @@ impl Config {
             commit_deadline: Duration::from_millis(self.ingest.commit_deadline_ms),
         }
     }
-}
 
-impl Config {
     /// What the time of a reading has to fit.
     #[must_use]
     pub fn time_settings(&self) -> TimeSettings {

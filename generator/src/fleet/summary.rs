@@ -1,10 +1,13 @@
 //! The figures of many generators in one.
 
-use comfy_table::{CellAlignment, Table};
+use comfy_table::CellAlignment;
 use serde::Serialize;
 
 use super::client::Answer;
-use crate::serve::{State, Stats};
+use crate::{
+    serve::{State, Stats},
+    tables,
+};
 
 /// One figure over all generators that answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -109,7 +112,7 @@ impl Summary {
 
     /// All generators, and below them the figures over all.
     pub(super) fn table(&self) -> String {
-        let mut each = Table::new();
+        let mut each = tables::new();
         each.set_header([
             "generator",
             "state",
@@ -152,7 +155,7 @@ impl Summary {
             row.push(missing.error.clone());
             each.add_row(row);
         }
-        let mut all = Table::new();
+        let mut all = tables::new();
         let of = format!(
             "{} of {} run",
             self.running,

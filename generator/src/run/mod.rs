@@ -103,11 +103,6 @@ pub struct RunOptions {
     /// Connections, each with its own stream.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub connections: u16,
-    #[command(flatten)]
-    pub patterns: PatternFlags,
-    /// Distance of the timestamps of readings that follow each other [default: that of --rate; 5us without a rate].
-    #[arg(long, value_name = "TIME", value_parser = flags::duration)]
-    pub time_step: Option<Duration>,
     /// Beginning of the stream names; the number of the connection follows [default: different for every run].
     #[arg(long, value_name = "PREFIX")]
     pub stream_id: Option<String>,
@@ -141,6 +136,12 @@ pub struct RunOptions {
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
+    // Last: what follows stands below their heading in the help.
+    #[command(flatten)]
+    pub patterns: PatternFlags,
+    /// Distance of the timestamps of readings that follow each other [default: that of --rate; 5us without a rate].
+    #[arg(long, value_name = "TIME", value_parser = flags::duration)]
+    pub time_step: Option<Duration>,
 }
 
 /// Runs the load and waits until all of it is settled.

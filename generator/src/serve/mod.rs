@@ -76,11 +76,12 @@ pub struct ServeOptions {
     /// Connections, each with its own stream.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub connections: u16,
-    #[command(flatten)]
-    pub patterns: PatternFlags,
     /// Start to send at once.
     #[arg(long)]
     pub start: bool,
+    // Last: what follows stands below their heading in the help.
+    #[command(flatten)]
+    pub patterns: PatternFlags,
 }
 
 /// A generator that is served.

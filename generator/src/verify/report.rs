@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::{
     error::Error,
     journal::{Entry, Fate, Journal},
+    tables,
 };
 
 /// Examples that are shown of each verdict.
@@ -178,7 +179,7 @@ impl VerifyReport {
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new();
+        let mut table = tables::new();
         let open = match self.complete {
             true => "open",
             false => "open (at most)",

@@ -158,7 +158,7 @@ pub struct GrpcOverrides {
     )]
     pub message_deadline_s: Option<u64>,
 
-    /// Ends a stream that brings nothing for so long, seconds [default: 600]
+    /// Ends a stream that brings nothing for so long, seconds; 1 to 86400 [default: 600]
     #[arg(
         long = "grpc-idle-limit-s",
         env = "SLUICEGATE_GRPC_IDLE_LIMIT_S",
@@ -166,7 +166,7 @@ pub struct GrpcOverrides {
     )]
     pub idle_limit_s: Option<u64>,
 
-    /// Pings silent connections, seconds between pings [default: 30]
+    /// Pings silent connections, seconds between pings; 1 to 86400 [default: 30]
     #[arg(
         long = "grpc-keepalive-s",
         env = "SLUICEGATE_GRPC_KEEPALIVE_S",
@@ -204,7 +204,7 @@ pub struct IngestOverrides {
     )]
     pub max_batch_rows: Option<usize>,
 
-    /// Memory for readings in flight, bytes; beyond it producers are slowed; from 1048576 [default: 67108864]
+    /// Memory for readings in flight, bytes; beyond it producers are slowed; 1048576 to 2147483648 [default: 67108864]
     #[arg(
         long = "ingest-budget-bytes",
         env = "SLUICEGATE_INGEST_BUDGET_BYTES",
@@ -212,7 +212,7 @@ pub struct IngestOverrides {
     )]
     pub budget_bytes: Option<u32>,
 
-    /// Memory for the series dictionaries of open streams, bytes; from 1048576 [default: 33554432]
+    /// Memory for the series dictionaries of open streams, bytes; 1048576 to 4294967296 [default: 33554432]
     #[arg(
         long = "ingest-dictionary-bytes",
         env = "SLUICEGATE_INGEST_DICTIONARY_BYTES",
@@ -221,7 +221,7 @@ pub struct IngestOverrides {
     pub dictionary_bytes: Option<usize>,
 
     /// How long a unary or batch call may wait for its commit, and a stream for its position at the beginning,
-    /// milliseconds [default: 30000]
+    /// milliseconds; 1 to 3600000 [default: 30000]
     #[arg(
         long = "ingest-commit-deadline-ms",
         env = "SLUICEGATE_INGEST_COMMIT_DEADLINE_MS",
@@ -276,7 +276,8 @@ pub struct PartitionOverrides {
     )]
     pub width: Option<WidthSetting>,
 
-    /// Share of the InnoDB buffer pool that the newest partition may take, for the width auto [default: 0.25]
+    /// Share of the InnoDB buffer pool that the newest partition may take, for the width auto; 0.01 to 1
+    /// [default: 0.25]
     #[arg(
         long = "partitions-buffer-pool-share",
         env = "SLUICEGATE_PARTITIONS_BUFFER_POOL_SHARE",

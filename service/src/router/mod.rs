@@ -3,3 +3,6 @@
 pub mod grpc;
 mod request_id;
 pub mod rest;
+
+#[cfg(test)]
+mod book;

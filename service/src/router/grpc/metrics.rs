@@ -149,7 +149,7 @@ impl Drop for Measured {
     fn drop(&mut self) {
         let metrics = &self.metrics;
         metrics.open_calls.dec();
-        let (method, code) = (self.method, Word(name(self.code)));
+        let (method, code) = (self.method, Word(code_name(self.code)));
         spans::end_call(&self.span, code.0, is_of_service(self.code));
         metrics.calls.get_or_create(&Ended { method, code }).inc();
         let took = self.since.elapsed().as_secs_f64();
@@ -172,7 +172,7 @@ fn is_of_service(code: Code) -> bool {
 }
 
 /// As the documents of gRPC call it.
-fn name(code: Code) -> &'static str {
+pub(super) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

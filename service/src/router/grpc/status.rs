@@ -112,3 +112,75 @@ pub(super) fn bad_request(field: &str, reason: &str) -> Status {
     let details = ErrorDetails::with_bad_request_violation(field, reason);
     Status::with_error_details(Code::InvalidArgument, reason, details)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{Epoch, Seq},
+        router::{book, grpc::metrics::code_name},
+    };
+
+    /// One of each: a new one does not compile before it stands here.
+    fn all_errors() -> Vec<IngestError> {
+        let deadline = Duration::from_secs(1);
+        let next = |error: &IngestError| match error {
+            IngestError::Fenced { .. } => Some(IngestError::Gap {
+                first_seq: Seq(9),
+                committed_seq: Seq(1),
+            }),
+            IngestError::Gap { .. } => Some(IngestError::NotOpened),
+            IngestError::NotOpened => Some(IngestError::LedgerBehind {
+                known: Epoch(1),
+                held: Epoch(2),
+            }),
+            IngestError::LedgerBehind { .. } => Some(IngestError::Malformed {
+                field: "header".to_owned(),
+                reason: "in words".to_owned(),
+            }),
+            IngestError::Malformed { .. } => Some(IngestError::TooLarge {
+                needed_bytes: 2,
+                limit_bytes: 1,
+                budget_bytes: 4,
+            }),
+            IngestError::TooLarge { .. } => Some(IngestError::MessageDeadline { deadline }),
+            IngestError::MessageDeadline { .. } => Some(IngestError::BudgetExhausted {
+                retry_after: deadline,
+            }),
+            IngestError::BudgetExhausted { .. } => Some(IngestError::DictionaryFull),
+            IngestError::DictionaryFull => Some(IngestError::CommitDeadline { deadline }),
+            IngestError::CommitDeadline { .. } => Some(IngestError::Starting),
+            IngestError::Starting => Some(IngestError::Draining),
+            IngestError::Draining => Some(IngestError::Idle { limit: deadline }),
+            IngestError::Idle { .. } => Some(IngestError::Storage("in words".to_owned())),
+            IngestError::Storage(_) => None,
+        };
+        std::iter::successors(Some(IngestError::Fenced { current: Epoch(2) }), next).collect()
+    }
+
+    #[test]
+    fn the_book_has_every_status_with_its_message() {
+        let deadline = Duration::from_secs(1);
+        let mut found: Vec<Status> = all_errors().iter().map(of_error).collect();
+        found.extend([
+            too_large(2, 1),
+            unreadable("in words"),
+            cut_short(),
+            missing(),
+            compressed(),
+            too_many_calls(1),
+            no_message(deadline),
+            client_deadline(deadline),
+        ]);
+        let shown = book::table("gRPC");
+        let fits = |row: &[String], status: &Status| {
+            row[0] == code_name(status.code()) && book::shows(&row[1], status.message())
+        };
+        for status in &found {
+            assert!(shown.iter().any(|row| fits(row, status)), "{status:?}");
+        }
+        for row in &shown {
+            assert!(found.iter().any(|status| fits(row, status)), "{row:?}");
+        }
+    }
+}

@@ -308,3 +308,48 @@ impl Problem {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::book;
+
+    /// `Internal` is the last one.
+    const ALL: [Kind; Kind::Internal as usize + 1] = [
+        Kind::InvalidParameter,
+        Kind::MissingParameter,
+        Kind::UnknownParameter,
+        Kind::RepeatedParameter,
+        Kind::InvalidCursor,
+        Kind::MalformedBody,
+        Kind::NotFound,
+        Kind::MethodNotAllowed,
+        Kind::NotAcceptable,
+        Kind::HttpTooOld,
+        Kind::BodyTooLarge,
+        Kind::BodyTooSlow,
+        Kind::UnsupportedMediaType,
+        Kind::InvalidChange,
+        Kind::CrossOriginRefused,
+        Kind::Busy,
+        Kind::Starting,
+        Kind::DatabaseUnavailable,
+        Kind::Internal,
+    ];
+
+    #[test]
+    fn the_book_has_every_kind() {
+        let described: Vec<[String; 3]> = ALL
+            .into_iter()
+            .map(|kind| {
+                let (name, status, title) = kind.parts();
+                [
+                    name.to_owned(),
+                    status.as_u16().to_string(),
+                    title.to_owned(),
+                ]
+            })
+            .collect();
+        assert_eq!(book::table("REST"), described);
+    }
+}
