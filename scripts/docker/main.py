@@ -38,11 +38,13 @@ def free_ports(count):
     fail("there are no free ports")
 
 
-def environment():
+def environment(folder):
+    """That of compose, whatever the caller's own says of another stack."""
     first = free_ports(60)
     ports = {"GRPC_PORT": first, "REST_PORT": first + 1, "PROMETHEUS_PORT": first + 2, "GRAFANA_PORT": first + 3}
     return {**os.environ, **{name: str(port) for name, port in ports.items()},
-            "GENERATOR_PORTS": f"{first + 10}-{first + 59}", "COMPOSE_PROJECT_NAME": f"sluicegate-test-{os.getpid()}"}
+            "GENERATOR_PORTS": f"{first + 10}-{first + 59}", "COMPOSE_PROJECT_NAME": f"sluicegate-test-{os.getpid()}",
+            "COMPOSE_FILE": str(folder / "compose.yaml"), "COMPOSE_PROFILES": "", "GENERATOR_RATE": "100"}
 
 
 def crash(container):
@@ -113,8 +115,7 @@ def check_hardened(service, container):
 
 def check_scale(stack):
     """scripts/scale.sh, and what all generators sent is what is stored."""
-    done = run(ROOT / "scripts/scale.sh", GENERATORS - 1, env={**stack.environment, "COMPOSE_FILE": str(stack.folder / "compose.yaml")},
-               cwd=ROOT)
+    done = run(ROOT / "scripts/scale.sh", GENERATORS - 1, env=stack.environment, cwd=ROOT)
     expect(f"{GENERATORS} of {GENERATORS} run" in done.stdout, f"scale.sh: {done.stdout}{done.stderr}")
     stack.fleet("frequency", "--rate", "500")
     before = stack.figures()["acknowledged"]["total"]
@@ -287,7 +288,7 @@ def main():
         journal = work / "journal"
         journal.mkdir()
         journal.chmod(0o777)
-        stack = Stack(compose, work / "docker", environment())
+        stack = Stack(compose, work / "docker", environment(work / "docker"))
         try:
             check_gate(stack)
             check_up(stack, commit)
