@@ -20,7 +20,7 @@ const HEAD: &str = "\
 ";
 
 /// What stands for a setting whose default is nothing, chance or a figure of the machine.
-const EXAMPLES: [(&str, &str); 6] = [
+const EXAMPLES: [(&str, &str); 7] = [
     (
         "database_url",
         "mysql://user:password@127.0.0.1:3306/sluicegate",
@@ -30,6 +30,7 @@ const EXAMPLES: [(&str, &str); 6] = [
     ("instance", "gate-1"),
     ("ready_file", "/run/sluicegate/ready.json"),
     ("ingest.lanes", "4"),
+    ("telemetry.otlp_endpoint", "http://127.0.0.1:4317"),
 ];
 const MAX_COLUMNS: usize = 110;
 
@@ -242,7 +243,8 @@ mod tests {
                 .map(|(_, default)| default.trim_end_matches(']'));
             let value = match serde_norway::to_string(&value).unwrap().trim() {
                 "[]" => "none".to_owned(),
-                value => value.to_owned(),
+                // Help has no decimals where there is nothing in them.
+                value => value.strip_suffix(".0").unwrap_or(value).to_owned(),
             };
             assert_eq!(said, Some(value.as_str()), "--{flag}: {help}");
             compared += 1;
