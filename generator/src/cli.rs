@@ -70,16 +70,6 @@ fn asks_nobody(command: clap::Command) -> clap::Command {
     command.args(of_others.collect::<Vec<_>>())
 }
 
-/// Flags of all commands of a fleet that this one has no use for: its help is without them.
-fn asks_nobody(command: clap::Command) -> clap::Command {
-    let fleet = FleetOptions::augment_args(clap::Command::new("fleet"));
-    let of_others = fleet
-        .get_arguments()
-        .filter(|arg| ["endpoints", "patience"].contains(&arg.get_id().as_str()))
-        .map(|arg| arg.clone().hide(true));
-    command.args(of_others.collect::<Vec<_>>())
-}
-
 const RUN_EXAMPLES: &str = "\
 Examples:
   As fast as the service takes them, for 30 seconds over 4 connections:
