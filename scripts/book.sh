@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 cd "$(dirname "$0")/.."
 
-MDBOOK=0.5.2
+MDBOOK=0.5.4
 
 need_packages build-essential python3 ca-certificates
 need_cargo
