@@ -4,9 +4,9 @@ use std::io::IsTerminal as _;
 
 use serde::{Deserialize, Serialize};
 use tracing::Subscriber;
-use tracing_subscriber::{
-    EnvFilter, Layer, filter::FilterExt as _, layer::Filter, registry::LookupSpan,
-};
+use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
+
+use super::repeats::{Counting, Once};
 
 /// How a line of the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -17,11 +17,11 @@ pub enum LogFormat {
     Json,
 }
 
-/// Writes what the filter lets pass, and `once` too. A filter that cannot be read is an error of its own.
+/// Writes what the filter lets pass, and what comes again once. A filter that cannot be read is an error of its own.
 pub(super) fn layer<S>(
     filter: &str,
     format: LogFormat,
-    once: impl Filter<S> + Send + Sync + 'static,
+    counting: Counting,
 ) -> Result<Box<dyn Layer<S> + Send + Sync>, String>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -32,10 +32,16 @@ where
         .with_ansi(takes_colours())
         .with_writer(std::io::stderr);
     let layer = match format {
-        LogFormat::Text => layer.boxed(),
-        LogFormat::Json => layer.json().with_thread_names(true).boxed(),
+        LogFormat::Text => layer
+            .map_event_format(|format| Once { format, counting })
+            .boxed(),
+        LogFormat::Json => layer
+            .json()
+            .with_thread_names(true)
+            .map_event_format(|format| Once { format, counting })
+            .boxed(),
     };
-    Ok(layer.with_filter(filter.and(once)).boxed())
+    Ok(layer.with_filter(filter).boxed())
 }
 
 /// Colours are for people at a terminal; in a file or a pipe they are noise. NO_COLOR, set to anything, turns them off.

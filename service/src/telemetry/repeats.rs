@@ -11,12 +11,13 @@ use std::{
 };
 
 use tracing::{
-    Event, Level, Metadata, callsite,
+    Event, Level, Subscriber, callsite,
     field::{Field, Visit},
-    level_filters::LevelFilter,
-    subscriber::Interest,
 };
-use tracing_subscriber::layer::{Context, Filter};
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
 
 /// For so long those of a kind are counted; then their number is told, and counting begins anew.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -175,7 +176,7 @@ impl Repeats {
         Self(shared)
     }
 
-    /// Lets the first of each kind pass.
+    /// Says what is written: the first of each kind.
     pub(super) fn counting(&self) -> Counting {
         Counting(self.0.clone())
     }
@@ -193,23 +194,12 @@ impl Drop for Repeats {
     }
 }
 
-/// A filter of events.
+/// Whether a line is written or counted.
+#[derive(Clone)]
 pub(super) struct Counting(Arc<Shared>);
 
-impl<S> Filter<S> for Counting {
-    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        true
-    }
-
-    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::always()
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::TRACE)
-    }
-
-    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+impl Counting {
+    fn is_to_be_written(&self, event: &Event<'_>) -> bool {
         let metadata = event.metadata();
         let level = *metadata.level();
         if level > Level::WARN || metadata.target() == TARGET {
@@ -228,6 +218,32 @@ impl<S> Filter<S> for Counting {
             self.0.changed.notify_all();
         }
         is_first
+    }
+}
+
+/// Writes lines as `format` does, unless they are counted. Not a filter: one that decides by an event's fields leaves its
+/// word behind for the next event of the thread.
+pub(super) struct Once<F> {
+    pub(super) format: F,
+    pub(super) counting: Counting,
+}
+
+impl<S, N, F> FormatEvent<S, N> for Once<F>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        match self.counting.is_to_be_written(event) {
+            true => self.format.format_event(context, writer, event),
+            false => Ok(()),
+        }
     }
 }
 
