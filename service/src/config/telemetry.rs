@@ -11,8 +11,8 @@ use crate::telemetry::TraceSettings;
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TelemetryOverrides {
-    /// Sends traces of batches, calls and requests to a collector that speaks OTLP over gRPC, such as
-    /// http://127.0.0.1:4317 [default: none are sent]
+    /// Sends traces of batches, calls and requests to this collector, which speaks OTLP over gRPC;
+    /// http://HOST:PORT: TLS is not there yet [default: none are sent]
     #[arg(
         long = "telemetry-otlp-endpoint",
         env = "SLUICEGATE_TELEMETRY_OTLP_ENDPOINT",
