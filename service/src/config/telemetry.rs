@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use warp::http::Uri;
 
 use super::ConfigError;
-use crate::telemetry::TraceSettings;
+use crate::{build_info::VERSION, telemetry::TraceSettings};
 
 /// As given by one source.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -72,6 +72,7 @@ impl TelemetryConfig {
             endpoint,
             ratio: self.trace_ratio,
             instance: instance.to_owned(),
+            version: VERSION,
         })
     }
 }

@@ -25,7 +25,6 @@ use super::{
     metrics::{Counter, EncodeLabelSet, Family, Metrics, Word},
     spans,
 };
-use crate::build_info::VERSION;
 
 /// Spans that wait to be sent: a few MiB.
 const QUEUE_SPANS: usize = 4096;
@@ -46,6 +45,8 @@ pub struct TraceSettings {
     pub ratio: f64,
     /// The name of this instance.
     pub instance: String,
+    /// Of the program.
+    pub version: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,11 +106,12 @@ impl Traces {
             endpoint,
             ratio,
             instance,
+            version,
         } = settings;
         let resource = Resource::builder()
             .with_service_name("sluicegate")
             .with_attributes([
-                KeyValue::new("service.version", VERSION),
+                KeyValue::new("service.version", version),
                 KeyValue::new("service.instance.id", instance),
             ])
             .build();

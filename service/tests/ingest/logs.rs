@@ -32,7 +32,7 @@ async fn a_warning_that_comes_again_is_written_once_and_counted() {
         "--database-url",
         &nowhere(),
         "--connect-deadline-s",
-        "12",
+        "8",
         "--log-format",
         "json",
         "--grpc-addr",
@@ -56,8 +56,8 @@ async fn a_warning_that_comes_again_is_written_once_and_counted() {
         .iter()
         .filter(|line| line["target"] == "sluicegate::repeated")
         .collect();
-    // One after ten seconds, and one at the end.
-    assert_eq!(counts.len(), 2, "{}", ended.stderr);
+    // They are told after ten seconds, or at the end.
+    assert_eq!(counts.len(), 1, "{}", ended.stderr);
     for count in &counts {
         assert_eq!(
             (message(count), &count["level"]),
@@ -70,6 +70,6 @@ async fn a_warning_that_comes_again_is_written_once_and_counted() {
         .iter()
         .map(|count| count["fields"]["times"].as_u64().expect("a number"))
         .sum();
-    // Pauses of 50 ms to 2 s, within 12 s.
-    assert!((5..15).contains(&times), "{}", ended.stderr);
+    // Pauses of 50 ms to 2 s, within 8 s.
+    assert!((3..13).contains(&times), "{}", ended.stderr);
 }

@@ -407,6 +407,8 @@ impl Lane {
 
     fn acknowledge(&self, batch: CommittedBatch, track: &Track) -> OpenBatch {
         let span = track.loading.as_ref().map(|loading| &loading.span);
+        // Whoever waits for an acknowledgement waits for the batch: it has not ended before.
+        let _batch = span.map(tracing::Span::enter);
         let _acknowledging = span.map(|span| spans::acknowledge(span, batch.readings()).entered());
         self.telltale.events.tell(|| batch.event());
         let spare = batch.acknowledge();
