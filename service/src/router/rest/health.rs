@@ -1,6 +1,6 @@
 //! `/healthz`, `/readyz`, `/version`, `/metrics`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -21,6 +21,10 @@ use crate::{
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A database that does not answer is waited for longer than this. Who scrapes every second waits no longer than a second, and
+/// would be told nothing as long as it lasts.
+const LOOK_LIMIT: Duration = Duration::from_millis(500);
 
 /// Whether the service is ready, and what it holds
 #[derive(Serialize, ToSchema)]
@@ -113,8 +117,10 @@ fn partition_figures(started: &UseCases) -> Option<PartitionFigures> {
     responses((status = 200, description = "Prometheus text format, or OpenMetrics for who accepts that", body = String,
         content_type = "text/plain")))]
 pub(super) async fn metrics(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
-    // What it finds is among the figures.
-    context.readiness.look().await;
+    // What it finds is among the figures. A look that takes longer goes on, and is told of the next time.
+    let readiness = context.readiness.clone();
+    let look = tokio::spawn(async move { readiness.look().await });
+    let _ = tokio::time::timeout(LOOK_LIMIT, look).await;
     let accepted = request.headers.get_all(header::ACCEPT);
     let takes_open_metrics = accepted
         .iter()
