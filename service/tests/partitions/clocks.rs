@@ -25,14 +25,21 @@ async fn a_device_with_a_random_clock_gets_no_partitions(database: Database) {
     let end_us = chrono::Utc::now().timestamp_micros() + DAY_US / 2;
     let mut random = 1_u64;
     for _ in 0..CALLS {
-        let readings = (0..READINGS).map(|n| {
+        let mut wrong = || {
             random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            let wrong_us = 365 * DAY_US + (random >> 8) as i64 % (end_us - 365 * DAY_US);
+            365 * DAY_US + (random >> 8) as i64 % (end_us - 365 * DAY_US)
+        };
+        // With others in one load, and in a load of its own.
+        let alone = SensorReading {
+            timestamp_us: Some(wrong()),
+            ..readings::reading(0)
+        };
+        let readings = (1..READINGS).map(|n| {
             let right_us = chrono::Utc::now().timestamp_micros();
             SensorReading {
-                timestamp_us: Some(if n % 2 == 0 { wrong_us } else { right_us }),
+                timestamp_us: Some(if n % 2 == 0 { wrong() } else { right_us }),
                 ..readings::reading(n)
             }
         });
@@ -41,7 +48,8 @@ async fn a_device_with_a_random_clock_gets_no_partitions(database: Database) {
             position: None,
         };
         let reply = client.send_sensor_batch(batch).await.expect("stored");
-        assert_eq!(reply.into_inner().committed, READINGS);
+        assert_eq!(reply.into_inner().committed, READINGS - 1);
+        client.send_sensor_reading(alone).await.expect("stored");
         // The manager looks meanwhile, early if it finds a reason.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
