@@ -19,6 +19,8 @@ const UNARY_PER_S: u64 = 20;
 const SLOW_PER_S: u64 = 1_000;
 /// What single readings may take beside the noise, 99 of 100 of them, milliseconds.
 const P99_LIMIT_MS: f64 = 250.0;
+/// What the quick form allows of it, a debug build beside other work. Without turns it is 6,000 ms and more.
+const QUICK_FACTOR: f64 = 8.0;
 /// What the slow stream keeps of its rate.
 const KEPT_SHARE: f64 = 0.95;
 
@@ -85,18 +87,20 @@ async fn beside(lab: &mut Lab, name: &str, flags: &str) -> Result<(Verdict, RunR
     hold_stored(&schema, &[&service]).await?;
     end(service).await?;
     schema.drop().await?;
-    if !lab.scale.quick {
-        hold!(
-            unary.ack_ms.p99 < P99_LIMIT_MS,
-            "single readings beside {name} noise take {:?} ms",
-            unary.ack_ms
-        );
-        hold!(
-            kept(&slow) >= KEPT_SHARE,
-            "a slow stream beside {name} noise keeps {:.3} of its rate: {:?} ms",
-            kept(&slow),
-            slow.ack_ms
-        );
-    }
+    let limit_ms = match lab.scale.quick {
+        true => P99_LIMIT_MS * QUICK_FACTOR,
+        false => P99_LIMIT_MS,
+    };
+    hold!(
+        unary.ack_ms.p99 < limit_ms,
+        "single readings beside {name} noise take {:?} ms",
+        unary.ack_ms
+    );
+    hold!(
+        lab.scale.quick || kept(&slow) >= KEPT_SHARE,
+        "a slow stream beside {name} noise keeps {:.3} of its rate: {:?} ms",
+        kept(&slow),
+        slow.ack_ms
+    );
     Ok((verdict, unary, slow))
 }

@@ -110,9 +110,10 @@ async fn embedded_database(lab: &mut Lab, rounds: u32) -> Result<(u32, Verdict)>
     Ok((faults, verdict))
 }
 
-/// Waits until retention waits, or goes on.
+/// Waits until retention waits, or goes on, and holds that meanwhile nothing is dropped.
 async fn waits(service: &Service, waits: bool) -> Result<()> {
     until("retention sees what the clock does", async || {
+        hold_all_kept(service).await?;
         Ok(service.partitions().await?.retention_waits.is_some() == waits)
     })
     .await
