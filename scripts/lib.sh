@@ -110,6 +110,15 @@ need_chromium() {
     need_packages chromium chromium-driver || fail "Chromium cannot be installed"
 }
 
+# Whether MariaDB has the library of its clusters.
+need_galera() {
+    have_package galera-4 && return
+    command -v apt-get >/dev/null || return
+    update_package_lists
+    apt-cache show galera-4 >/dev/null 2>&1 || return
+    need_packages galera-4 || fail "Galera cannot be installed"
+}
+
 need_cargo() {
     # rustup puts it where a plain shell does not look.
     command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"

@@ -17,6 +17,11 @@ if need_chromium; then
 else
     say "no chromedriver here, and no package of it: the Swagger UI is NOT tried out in a browser"
 fi
+if need_galera; then
+    export SLUICEGATE_TEST_GALERA=required
+else
+    say "no package galera-4 here: the limits of a cluster are NOT tried out"
+fi
 export SLUICEGATE_TEST_MYSQLD="$SLUICEGATE_CACHE/mysql/bin/mysqld"
 
 step "cargo fmt" cargo fmt --all --check

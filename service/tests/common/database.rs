@@ -90,6 +90,12 @@ impl Server {
         Self::taken(&LOGGED[engine as usize], engine, &BINARY_LOG).await
     }
 
+    /// One for a single test, with arguments of its own; it ends with the test.
+    pub(crate) async fn with(engine: Engine, arguments: Vec<String>) -> Option<Arc<Self>> {
+        let binary = selected(engine)?;
+        Some(Self::start(engine, binary, arguments).await)
+    }
+
     async fn taken(
         server: &OnceCell<Arc<Mutex<Arc<Self>>>>,
         engine: Engine,

@@ -120,7 +120,7 @@ async fn run_on<F: Future<Output = ()>>(
 }
 
 /// Fails instead of hanging.
-async fn bounded<T>(work: impl Future<Output = T>) -> T {
+pub(crate) async fn bounded<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(TEST_LIMIT, work)
         .await
         .expect("done within a minute")

@@ -30,11 +30,16 @@ pub(crate) enum Fault {
     SilenceAfterCommit,
     /// After so many bytes of a LOAD and what follows it, the statement itself not counted.
     InsideLoad(u64),
+    /// Each COMMIT after more than so many bytes of a LOAD is answered with an error of a code that nobody knows, until
+    /// something else is armed.
+    CommitRefusedAbove(u64),
 }
 
 const COM_QUERY: u8 = 3;
 /// In the last message of a load; opening a stream ends with COMMIT.
 const COMMIT: &[u8] = b"; COMMIT; ";
+/// Of no server.
+const UNKNOWN_CODE: u16 = 64_999;
 /// In the status flags of an OK packet.
 const MORE_RESULTS: u16 = 8;
 
@@ -93,6 +98,11 @@ impl Proxy {
         Some(fault)
     }
 
+    /// Whether a COMMIT after so many bytes of a LOAD is refused.
+    fn refuses(&self, loaded: Option<u64>) -> bool {
+        matches!(*self.armed(), Some(Fault::CommitRefusedAbove(limit)) if loaded > Some(limit))
+    }
+
     /// Forwards until a side ends, or a fault does: its halves are dropped with the caller.
     async fn forward(&self, client: TcpStream, database: TcpStream) -> std::io::Result<()> {
         client.set_nodelay(true)?;
@@ -112,6 +122,11 @@ impl Proxy {
                     }
                     let packet = read_packet(&mut from_client).await?;
                     let query = (packet.get(4) == Some(&COM_QUERY)).then(|| &packet[5..]);
+                    if query.is_some_and(|sql| holds(sql, COMMIT)) && self.refuses(loading) {
+                        to_client.write_all(&error_packet(UNKNOWN_CODE)).await?;
+                        self.cuts.fetch_add(1, Ordering::SeqCst);
+                        continue;
+                    }
                     if query.is_some_and(|sql| holds(sql, COMMIT))
                         && let Some(fault) = self.take(is_about_commit)
                     {
@@ -159,7 +174,7 @@ impl Proxy {
 }
 
 fn is_about_commit(fault: Fault) -> bool {
-    !matches!(fault, Fault::InsideLoad(_))
+    !matches!(fault, Fault::InsideLoad(_) | Fault::CommitRefusedAbove(_))
 }
 
 fn falls_into(fault: Fault, sent: u64, packet_bytes: usize) -> bool {
@@ -178,6 +193,19 @@ async fn read_packet(from: &mut BufReader<OwnedReadHalf>) -> std::io::Result<Vec
     packet.resize(4 + length, 0);
     from.read_exact(&mut packet[4..]).await?;
     Ok(packet)
+}
+
+/// The answer to a statement.
+fn error_packet(code: u16) -> Vec<u8> {
+    let payload = [
+        &[0xff][..],
+        &code.to_le_bytes(),
+        b"#HY000",
+        b"something of this server's own",
+    ]
+    .concat();
+    let length = payload.len() as u8;
+    [&[length, 0, 0, 1][..], &payload].concat()
 }
 
 /// Reads up to the reply of the last of several statements, none of which returns rows.

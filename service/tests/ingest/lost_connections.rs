@@ -29,6 +29,7 @@ on_each_engine! {
     an_anonymous_commit_whose_reply_is_lost_is_stored_once,
     a_load_that_is_cut_anywhere_leaves_whole_batches_only,
     an_instance_that_is_paused_in_mid_transaction_loses_its_streams,
+    a_commit_that_fails_for_no_known_reason_is_tried_in_parts,
 }
 
 async fn service_behind(database: &Database, proxy: &Proxy) -> Service {
@@ -187,4 +188,23 @@ async fn an_instance_that_is_paused_in_mid_transaction_loses_its_streams(databas
     assert_stored(&database, 1..101).await;
     service.close().await;
     program.kill().await;
+}
+
+/// Such as a limit of a server that is in no table.
+async fn a_commit_that_fails_for_no_known_reason_is_tried_in_parts(database: Database) {
+    let proxy = Proxy::start(database.tcp_port()).await;
+    let service = service_behind(&database, &proxy).await;
+    let at = service.open("parts").await;
+    proxy.arm(Fault::CommitRefusedAbove(30_000));
+    let batch = SensorBatch {
+        readings: readings(1..ROWS + 1),
+        position: Some(position("parts", at.epoch, 1)),
+    };
+    let reply = service.client().await.send_sensor_batch(batch).await;
+    assert_eq!(reply.expect("stored").into_inner().committed, ROWS);
+    assert!(proxy.cuts() > 3, "it was refused");
+    assert_stored(&database, 1..ROWS + 1).await;
+    assert!(service.figure("batches").await > 1);
+    assert_eq!(database.count("rejected_readings").await, 0);
+    service.close().await;
 }

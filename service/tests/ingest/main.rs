@@ -11,6 +11,7 @@ mod accounts;
 mod backpressure;
 mod bad_input;
 mod bad_readings;
+mod clusters;
 mod config_errors;
 mod crashes;
 mod crowds;

@@ -14,6 +14,8 @@
 //! The lane's own ledger row answers "did my COMMIT happen?": the next attempt ends the lost connection, begins with the
 //! same locking read, which waits for that connection's transaction to end, and finds the batch's number there or not.
 
+mod dividing;
+
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
@@ -82,7 +84,8 @@ pub struct Loader {
     presence: Presence,
 }
 
-/// So often a load that failed for no known reason is tried again; then its readings are looked at one by one.
+/// So often a load that failed for no known reason is tried again; then its readings are looked at one by one, and where it
+/// is the COMMIT that fails the batch is divided.
 const PUZZLES_MAX: u32 = 3;
 
 /// How long a lane that rests waits for a sign of life: readings may come meanwhile.
@@ -168,30 +171,6 @@ impl Loader {
             self.assigned = None;
             self.ids.discard();
         }
-    }
-
-    /// Where the server said so in answer to COMMIT, it is asked first whether that is the last word: a batch that may
-    /// be stored must not be divided.
-    async fn too_big(
-        &mut self,
-        batch: &Arc<dyn LoadBatch>,
-        reason: String,
-    ) -> Result<Loaded, RepositoryError> {
-        if self.unheard.is_some() {
-            let mut conn = self.connection().await?;
-            let (ledger, _) = self.begin(&mut conn, batch.as_ref()).await?;
-            let lane = self.check_lane(&ledger)?;
-            rest(&mut conn, "ROLLBACK").await?;
-            self.conn = Some(conn);
-            if lane.committed_seq >= batch.number() {
-                let outcomes = self.already_committed(batch.number())?;
-                self.leave(batch.number());
-                return Ok(Loaded::Committed(outcomes));
-            }
-            self.unheard = None;
-        }
-        self.assigned = None;
-        Ok(Loaded::TooBig(reason))
     }
 
     async fn attempt(
@@ -447,6 +426,10 @@ impl Loader {
                 drop(conn);
                 match reason {
                     RepositoryError::TooBig(reason) => self.too_big(&batch, reason).await,
+                    // Perhaps a limit that nobody has told of.
+                    RepositoryError::Other(reason) if self.commit_puzzles() => {
+                        self.too_big(&batch, reason).await
+                    }
                     other => {
                         self.take_note(&other, batch.number());
                         Err(other)

@@ -135,7 +135,10 @@ const CODES: &[(u16, Meaning, &str)] = &[
     (4025, Reading, "ER_CONSTRAINT_FAILED (MariaDB)"),
 ];
 
-/// How Galera says in a 1180 that its limits for a transaction are to blame; these words are not translated.
+/// Errors of a COMMIT for many reasons: ER_ERROR_DURING_COMMIT and ER_UNKNOWN_ERROR. MariaDB 10.11 answers with the one where
+/// there are more rows than wsrep_max_ws_rows, with the other where there are more bytes than wsrep_max_ws_size.
+const OF_GALERA: [u16; 2] = [1180, 1105];
+/// How Galera says in them that its limits for a transaction are to blame; these words are not translated.
 const GALERA_LIMITS: [&str; 2] = ["wsrep_max_ws_", "Maximum writeset size exceeded"];
 
 /// Translates a server's error.
@@ -159,7 +162,7 @@ pub(super) fn of_server(error: &ServerError) -> RepositoryError {
 }
 
 fn meaning(error: &ServerError) -> Option<Meaning> {
-    if error.code == 1180
+    if OF_GALERA.contains(&error.code)
         && GALERA_LIMITS
             .iter()
             .any(|words| error.message.contains(words))
@@ -220,7 +223,9 @@ mod tests {
             "wsrep_max_ws_rows exceeded",
             "Maximum writeset size exceeded",
         ] {
-            assert_eq!(refusal(1180, words, "HY000"), Some(Refusal::TooBig));
+            for code in OF_GALERA {
+                assert_eq!(refusal(code, words, "HY000"), Some(Refusal::TooBig));
+            }
         }
         let without_cause = refusal(1180, "Got error 6 during COMMIT", "HY000");
         assert_eq!(without_cause, Some(Refusal::Passing));

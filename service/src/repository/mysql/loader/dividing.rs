@@ -1,0 +1,38 @@
+//! When a batch has to go in two halves.
+
+use std::sync::Arc;
+
+use super::{Loader, PUZZLES_MAX, rest};
+use crate::repository::{LoadBatch, Loaded, RepositoryError};
+
+impl Loader {
+    /// Whether the batch, all of whose readings were taken, failed at its COMMIT again and again for no known reason.
+    pub(super) fn commit_puzzles(&self) -> bool {
+        self.unheard.is_some() && self.puzzles >= PUZZLES_MAX
+    }
+
+    /// Where the server said so in answer to COMMIT, it is asked first whether that is the last word: a batch that may
+    /// be stored must not be divided.
+    pub(super) async fn too_big(
+        &mut self,
+        batch: &Arc<dyn LoadBatch>,
+        reason: String,
+    ) -> Result<Loaded, RepositoryError> {
+        if self.unheard.is_some() {
+            let mut conn = self.connection().await?;
+            let (ledger, _) = self.begin(&mut conn, batch.as_ref()).await?;
+            let lane = self.check_lane(&ledger)?;
+            rest(&mut conn, "ROLLBACK").await?;
+            self.conn = Some(conn);
+            if lane.committed_seq >= batch.number() {
+                let outcomes = self.already_committed(batch.number())?;
+                self.leave(batch.number());
+                return Ok(Loaded::Committed(outcomes));
+            }
+            self.unheard = None;
+        }
+        self.assigned = None;
+        self.puzzles = 0;
+        Ok(Loaded::TooBig(reason))
+    }
+}
