@@ -24,6 +24,8 @@ else
 fi
 export SLUICEGATE_TEST_MYSQLD="$SLUICEGATE_CACHE/mysql/bin/mysqld"
 
+# Tests wait more than they work: for databases, deadlines and clocks.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
 step "cargo fmt" cargo fmt --all --check
 step "cargo clippy" cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 step "cargo test" cargo test --quiet --workspace --all-features

@@ -251,9 +251,13 @@ def check_observed(stack):
         def answer(path):
             return json.loads(get(f"{base}/{path}"))["data"]
         until("Prometheus scrapes the service", lambda: answer("query?query=up{job='sluicegate'}==1".replace("'", "%22"))["result"])
+        generators = len(stack.containers("generator"))
+        until(f"Prometheus scrapes {generators} generators", lambda: [
+            each["value"][1] for each in answer("query?query=count(up{job='sluicegen'}==1)".replace("'", "%22"))["result"]
+        ] == [str(generators)])
         rules = [rule for group in answer("rules")["groups"] for rule in group["rules"]]
         expect(len(rules) > 10, f"Prometheus has {len(rules)} rules")
-        say(f"Prometheus scrapes the service, and has {len(rules)} rules")
+        say(f"Prometheus scrapes the service and {generators} generators, and has {len(rules)} rules")
     if "grafana" in services:
         base = f"http://admin:sluicegate@127.0.0.1:{stack.environment['GRAFANA_PORT']}/api"
         until("Grafana answers", lambda: json.loads(get(f"{base.replace('admin:sluicegate@', '')}/health")))

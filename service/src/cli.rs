@@ -1,8 +1,10 @@
 //! The command line.
 
+mod complaint;
+
 use std::{io::Write as _, path::PathBuf};
 
-use clap::{Arg, CommandFactory as _, Parser, Subcommand};
+use clap::{Arg, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     app::{self, AppError, Listeners},
@@ -64,6 +66,21 @@ const OF_MIGRATE: [&str; 8] = [
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the command line and the variables beside it. Help and versions are printed, and end the process.
+    ///
+    /// # Errors
+    /// When they are wrong.
+    pub fn read() -> Result<Self, Failure> {
+        Self::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+            _ => Failure::Usage(complaint::complaint(&error)),
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,6 +145,9 @@ impl Sources {
 /// Why the program ends with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    /// Flags or variables that cannot be read.
+    #[error("{0}")]
+    Usage(String),
     #[error("{0}")]
     Config(#[from] ConfigError),
     #[error("{0}")]
@@ -146,7 +166,7 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Telemetry(_) => 2,
+            Self::Usage(_) | Self::Config(_) | Self::Telemetry(_) => 2,
             Self::App(error) if error.has_to_be_mended() => 2,
             Self::App(_) | Self::Unhealthy(_) | Self::Output(_) => 1,
         }

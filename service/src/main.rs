@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use sluicegate::{
     app,
     cli::{self, Cli},
@@ -11,13 +10,11 @@ use sluicegate::{
 #[tokio::main]
 async fn main() -> ExitCode {
     let _failpoints = sluicegate::failpoint::setup();
-    let cli = Cli::try_parse().unwrap_or_else(|error| {
-        if error.use_stderr() {
-            app::tell_why(error.to_string().lines().next().unwrap_or_default());
-        }
-        error.exit()
-    });
-    match cli::run(cli).await {
+    let done = match Cli::read() {
+        Ok(cli) => cli::run(cli).await,
+        Err(failure) => Err(failure),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let sentence = failure.to_string();

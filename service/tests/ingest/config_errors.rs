@@ -133,6 +133,23 @@ async fn a_port_in_use_is_named_with_its_flag() {
 }
 
 #[tokio::test]
+async fn a_malformed_flag_or_variable_is_named_in_one_line() {
+    let mut by_variable = command(&["serve"]);
+    by_variable.env("SLUICEGATE_INGEST_LANES", "many");
+    let by_flag = command(&["serve", "--ingest-lanes=many"]);
+    let about =
+        "sluicegate: invalid value 'many' for '--ingest-lanes <N>': invalid digit found in string";
+    for (command, end) in [
+        (by_flag, "\n"),
+        (by_variable, " (from SLUICEGATE_INGEST_LANES)\n"),
+    ] {
+        let ended = end_of(command).await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert_eq!(ended.stderr, format!("{about}{end}"));
+    }
+}
+
+#[tokio::test]
 async fn a_mistake_in_a_file_is_named_with_its_line() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(b"ingest:\n  lanes: [3\n").expect("written");

@@ -193,10 +193,7 @@ async fn a_wrong_setting_is_the_status_and_ends_with_a_code_of_its_own() {
             ["--embedded-db", "--ingest-lanes", "65"].as_slice(),
             "STATUS=ingest.lanes is 65, but must be 1 to 64",
         ),
-        (
-            &["--ingest-lanes", "many"],
-            "STATUS=error: invalid value 'many'",
-        ),
+        (&["--ingest-lanes", "many"], "STATUS=invalid value 'many'"),
         (&[], "STATUS=no database: give --database-url"),
     ] {
         let mut manager = Manager::new();
