@@ -14,6 +14,7 @@ use std::{
 };
 
 use clap::Args;
+use sluicegate_transport::http;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,12 @@ use crate::{
 
 /// Where a generator listens unless told otherwise.
 pub(crate) const DEFAULT_ADDR: &str = "127.0.0.1:9000";
+
+/// Far more than a fleet, a browser and Prometheus need.
+const BOUNDS: http::Bounds = http::Bounds {
+    connections: 256,
+    write_deadline: Duration::from_secs(60),
+};
 
 /// Open requests may take so long after the end was asked for.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
@@ -127,10 +134,8 @@ impl Server {
         let task = tokio::spawn({
             let stop = stop.clone();
             async move {
-                let server = warp::serve(api::routes(generator.clone()))
-                    .incoming(listener)
-                    .graceful(stop.clone().cancelled_owned())
-                    .run();
+                let service = warp::service(api::routes(generator.clone()));
+                let server = http::serve(listener, service, BOUNDS, stop.clone());
                 let deadline = async {
                     stop.cancelled().await;
                     generator.close().await;

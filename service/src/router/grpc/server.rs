@@ -1,13 +1,11 @@
 //! Connections: how many there are, how large their windows, and what ends them.
 
-use std::{convert::Infallible, io, io::Cursor, pin::pin, time::Duration};
+use std::{convert::Infallible, pin::pin, time::Duration};
 
 use hyper::{Request, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
-    net::{TcpListener, TcpStream},
-};
+use sluicegate_transport::{accept, begun};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -19,10 +17,6 @@ use super::{
 };
 use crate::config::GrpcConfig;
 
-/// How HTTP/2 begins.
-const PREFACE_BYTES: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
-/// A client that takes longer to begin is cut off.
-const PREFACE_DEADLINE: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Headers of one call, decoded: what gRPC itself takes by default.
 const MAX_HEADER_BYTES: u32 = 8 << 10;
@@ -32,8 +26,6 @@ const MAX_SEND_BYTES: usize = 64 << 10;
 const MAX_PENDING_RESETS: usize = 20;
 /// Calls of one connection that broke the protocol, over its whole life.
 const MAX_BROKEN_CALLS: usize = 1024;
-/// After a failed accept, such as one for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A connection has at most one part in so many of all calls, so that no single one takes the places of all others.
 const SHARE_OF_CALLS: usize = 4;
 /// But where there are few places, one client can still do something.
@@ -50,16 +42,9 @@ pub(super) async fn serve(
     let door = Door::new(config, metrics);
     let connections = TaskTracker::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, _) = tokio::select! {
             () = draining.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
+            accepted = accept(&listener) => accepted,
         };
         let Some(entry) = door.enter() else {
             continue;
@@ -120,11 +105,9 @@ async fn connection(
     let begun = tokio::select! {
         () = draining.cancelled() => return Ok(()),
         () = activity.is_to_leave() => return Ok(()),
-        begun = tokio::time::timeout(PREFACE_DEADLINE, begin(stream)) => begun,
+        begun = begun(stream) => begun,
     };
-    let stream = begun
-        .map_err(|_| "it brought nothing".to_owned())?
-        .map_err(|error| error.to_string())?;
+    let stream = begun.map_err(|error| error.to_string())?;
     let unread = Unread::default();
     let calls = calls.of_connection(unread.clone(), activity.clone());
     let service = service_fn(move |request: Request<Incoming>| {
@@ -150,15 +133,4 @@ async fn connection(
         ended = served => ended.map_err(|error| error.to_string()),
         () = unread.overdue(unread_limit) => Err("its client does not read what it is answered".to_owned()),
     }
-}
-
-/// Waits for the words with which HTTP/2 begins, which hyper would do without a deadline.
-async fn begin(mut stream: TcpStream) -> io::Result<impl AsyncRead + AsyncWrite + Unpin> {
-    let mut start = [0; PREFACE_BYTES];
-    stream.read_exact(&mut start).await?;
-    let (from_client, to_client) = stream.into_split();
-    Ok(tokio::io::join(
-        Cursor::new(start).chain(from_client),
-        to_client,
-    ))
 }

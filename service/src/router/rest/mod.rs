@@ -23,22 +23,21 @@ mod retention;
 mod room;
 mod routes;
 mod selection;
-mod server;
 mod static_files;
 mod streams;
-mod taking;
 mod time;
 mod views;
 mod workers;
 
 use std::sync::{Arc, OnceLock};
 
+use sluicegate_transport::http;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use self::docs::openapi_json;
 use self::{
-    metrics::RestMetrics, problem::Problem, room::Rooms, server::Bounds, static_files::StaticFiles,
+    metrics::RestMetrics, problem::Problem, room::Rooms, static_files::StaticFiles,
     workers::Workers,
 };
 use crate::{
@@ -104,10 +103,10 @@ pub async fn serve(
         metrics: RestMetrics::new(&figures),
         figures,
     });
-    let bounds = Bounds {
+    let bounds = http::Bounds {
         connections: config.max_connections,
         write_deadline: config.write_deadline(),
     };
     let routes = cors::around(routes::all(&context), &context, &config.cors_origins);
-    server::serve(listener, warp::service(routes), bounds, closing).await;
+    http::serve(listener, warp::service(routes), bounds, closing).await;
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::Compression;
+use sluicegate_transport::http::Held;
 use warp::{
     Reply as _,
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
@@ -16,7 +17,6 @@ use super::{
     entity_tag, export,
     problem::Problem,
     static_files::StaticFile,
-    taking::Held,
     workers::{Lost, Workers},
 };
 use crate::router::request_id::REQUEST_ID;

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Debug,
     io::{self, IoSlice},
     pin::Pin,
     sync::{
@@ -23,23 +24,22 @@ use tokio::{
     time::Instant,
 };
 
-use super::room::Room;
-
 /// A body is handed over in pieces of this size.
 const PIECE_BYTES: usize = 32 << 10;
 /// How often a connection is looked at, for each deadline.
 const LOOKS: u32 = 10;
 
-/// The room of an answer, on its way to the connection that holds it until it is taken.
+/// What an answer holds until its client has taken it, such as the memory that it may use. As an extension of a response it
+/// is on its way to the connection.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
-    _room: Arc<Room>,
+pub struct Held {
+    _held: Arc<dyn Debug + Send + Sync>,
 }
 
 impl Held {
-    pub(super) fn new(room: Room) -> Self {
+    pub fn new(held: impl Debug + Send + Sync + 'static) -> Self {
         Self {
-            _room: Arc::new(room),
+            _held: Arc::new(held),
         }
     }
 }

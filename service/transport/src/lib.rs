@@ -1,0 +1,8 @@
+//! How connections come in, for every door of both programs: accepted whatever happens to one of them, and cut off when they
+//! do not begin in time. [`http`] serves what comes in over HTTP.
+
+pub mod http;
+mod listener;
+mod taking;
+
+pub use listener::{Begun, NotBegun, accept, begun};

@@ -1,0 +1,159 @@
+//! Accepting connections, and waiting for them to begin.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+};
+
+/// How HTTP/2 begins.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// A client that takes longer to begin is cut off.
+const BEGIN_DEADLINE: Duration = Duration::from_secs(10);
+/// After a failed accept, such as one for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a connection is over before it began.
+#[derive(Debug, thiserror::Error)]
+pub enum NotBegun {
+    #[error("it brought nothing")]
+    Late,
+    #[error(transparent)]
+    Broken(#[from] io::Error),
+}
+
+/// The next connection, and who connects. May be cancelled: a connection that is not handed out waits for the next call.
+pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Waits for what tells HTTP/1 from HTTP/2, which hyper would do without a deadline.
+///
+/// # Errors
+/// When the connection ends before, or takes too long.
+pub async fn begun<S: AsyncRead + Unpin>(stream: S) -> Result<Begun<S>, NotBegun> {
+    tokio::time::timeout(BEGIN_DEADLINE, first_bytes(stream))
+        .await
+        .map_err(|_| NotBegun::Late)?
+        .map_err(NotBegun::Broken)
+}
+
+async fn first_bytes<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<Begun<S>> {
+    let mut start = BytesMut::with_capacity(PREFACE.len());
+    while start.len() < PREFACE.len() && PREFACE.starts_with(&start) {
+        let room = PREFACE.len() - start.len();
+        if (&mut stream).take(room as u64).read_buf(&mut start).await? == 0 {
+            break;
+        }
+    }
+    let start = start.freeze();
+    Ok(Begun { start, stream })
+}
+
+/// A connection that has begun. What it began with is read once more.
+#[derive(Debug)]
+pub struct Begun<S> {
+    start: Bytes,
+    stream: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.start.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let taken = self.start.len().min(buffer.remaining());
+        buffer.put_slice(&self.start.split_to(taken));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    async fn read_back(sent: &[u8]) -> Vec<u8> {
+        let (mut client, server) = tokio::io::duplex(1 << 10);
+        client.write_all(sent).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut read = Vec::new();
+        let mut begun = begun(server).await.unwrap();
+        begun.read_to_end(&mut read).await.unwrap();
+        read
+    }
+
+    #[tokio::test]
+    async fn nothing_of_what_it_began_with_is_lost() {
+        let http2 = [PREFACE, b"and more"].concat();
+        for sent in [
+            http2.as_slice(),
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"PRI * HTTP",
+            b"P",
+            b"",
+        ] {
+            assert_eq!(read_back(sent).await, sent);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_brings_nothing_or_half_of_it_is_not_waited_for() {
+        for half in [&b""[..], b"PRI * HTTP/2.0"] {
+            let (mut client, server) = tokio::io::duplex(1 << 10);
+            client.write_all(half).await.unwrap();
+            assert!(matches!(begun(server).await, Err(NotBegun::Late)));
+        }
+    }
+}
