@@ -91,6 +91,8 @@ pub struct GrpcConfig {
     pub max_concurrent_calls: u32,
     pub max_open_calls: usize,
     pub max_connections: usize,
+    /// None: as many as come.
+    pub max_connections_per_address: Option<usize>,
     pub window_bytes: usize,
     pub idle_limit_s: u64,
     pub message_deadline_s: u64,
@@ -209,6 +211,9 @@ impl Config {
                     .max_connections
                     .or(file_grpc.max_connections)
                     .unwrap_or(512),
+                max_connections_per_address: grpc
+                    .max_connections_per_address
+                    .or(file_grpc.max_connections_per_address),
                 window_bytes: grpc
                     .window_bytes
                     .or(file_grpc.window_bytes)

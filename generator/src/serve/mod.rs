@@ -38,6 +38,7 @@ pub(crate) const DEFAULT_ADDR: &str = "127.0.0.1:9000";
 /// Far more than a fleet, a browser and Prometheus need.
 const BOUNDS: http::Bounds = http::Bounds {
     connections: 256,
+    connections_per_address: None,
     write_deadline: Duration::from_secs(60),
 };
 

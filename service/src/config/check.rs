@@ -57,6 +57,13 @@ impl Config {
             "1 to 65536",
         )?;
         within(
+            "grpc.max_connections_per_address",
+            grpc.max_connections_per_address.unwrap_or(1) as u64,
+            1,
+            1 << 16,
+            "1 to 65536",
+        )?;
+        within(
             "grpc.window_bytes",
             grpc.window_bytes as u64,
             0,

@@ -22,6 +22,16 @@ pub struct RestOverrides {
     )]
     pub cors_origins: Option<Vec<String>>,
 
+    /// Names that REST answers to besides addresses, localhost and the name of this host, as in gate.example or *.example, or *
+    /// for all; separated by commas. No page gets in under a name that its own server points here [default: none]
+    #[arg(
+        long = "rest-allowed-hosts",
+        env = "SLUICEGATE_REST_ALLOWED_HOSTS",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub allowed_hosts: Option<Vec<String>>,
+
     /// Connections at once; those beyond wait until one ends; 1 to 65536 [default: 400]
     #[arg(
         id = "rest_max_connections",
@@ -30,6 +40,16 @@ pub struct RestOverrides {
         value_name = "N"
     )]
     pub max_connections: Option<usize>,
+
+    /// Connections at once from one address, in IPv6 from one /64; those beyond are closed; 1 to 65536. Without it as many as
+    /// come: behind a proxy or a NAT all have one address [default: none]
+    #[arg(
+        id = "rest_max_connections_per_address",
+        long = "rest-max-connections-per-address",
+        env = "SLUICEGATE_REST_MAX_CONNECTIONS_PER_ADDRESS",
+        value_name = "N"
+    )]
+    pub max_connections_per_address: Option<usize>,
 
     /// Cuts off a client that takes nothing of its answer for so long, seconds; 1 to 3600 [default: 60]
     #[arg(
@@ -86,7 +106,11 @@ pub struct RestOverrides {
 pub struct RestConfig {
     /// Empty: none but pages of the service itself.
     pub cors_origins: Vec<String>,
+    /// Empty: addresses, localhost and the name of this host.
+    pub allowed_hosts: Vec<String>,
     pub max_connections: usize,
+    /// None: as many as come.
+    pub max_connections_per_address: Option<usize>,
     pub write_deadline_s: u64,
     pub answer_bytes: u32,
     pub max_exports: usize,
@@ -99,10 +123,17 @@ impl RestConfig {
     pub(super) fn merge(given: RestOverrides, file: RestOverrides) -> Self {
         Self {
             cors_origins: given.cors_origins.or(file.cors_origins).unwrap_or_default(),
+            allowed_hosts: given
+                .allowed_hosts
+                .or(file.allowed_hosts)
+                .unwrap_or_default(),
             max_connections: given
                 .max_connections
                 .or(file.max_connections)
                 .unwrap_or(400),
+            max_connections_per_address: given
+                .max_connections_per_address
+                .or(file.max_connections_per_address),
             write_deadline_s: given
                 .write_deadline_s
                 .or(file.write_deadline_s)
@@ -127,6 +158,13 @@ impl RestConfig {
             (
                 "rest.max_connections",
                 many(self.max_connections),
+                1,
+                1 << 16,
+                "1 to 65536",
+            ),
+            (
+                "rest.max_connections_per_address",
+                many(self.max_connections_per_address.unwrap_or(1)),
                 1,
                 1 << 16,
                 "1 to 65536",
@@ -179,7 +217,24 @@ impl RestConfig {
                 return Err(ConfigError::Value { key, value, must });
             }
         }
-        self.check_origins()
+        self.check_origins()?;
+        self.check_hosts()
+    }
+
+    fn check_hosts(&self) -> Result<(), ConfigError> {
+        let fits = |name: &String| {
+            let bare = name.strip_prefix("*.").unwrap_or(name);
+            let host = bare.parse::<Authority>();
+            name == "*" || host.is_ok_and(|host| host.host() == bare && !bare.is_empty())
+        };
+        match self.allowed_hosts.iter().find(|it| !fits(it)) {
+            None => Ok(()),
+            Some(name) => Err(ConfigError::Value {
+                key: "rest.allowed_hosts",
+                value: format!("{name:?}"),
+                must: "a name such as gate.example or *.example, without a scheme or a port, or *, each",
+            }),
+        }
     }
 
     fn check_origins(&self) -> Result<(), ConfigError> {

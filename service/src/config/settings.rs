@@ -140,6 +140,16 @@ pub struct GrpcOverrides {
     )]
     pub max_connections: Option<usize>,
 
+    /// Connections at once from one address, in IPv6 from one /64; those beyond are closed; 1 to 65536. Without it as many as
+    /// come: behind a proxy or a NAT all have one address [default: none]
+    #[arg(
+        id = "grpc_max_connections_per_address",
+        long = "grpc-max-connections-per-address",
+        env = "SLUICEGATE_GRPC_MAX_CONNECTIONS_PER_ADDRESS",
+        value_name = "N"
+    )]
+    pub max_connections_per_address: Option<usize>,
+
     /// Memory for what is on its way on fast connections, beyond 64 KiB for each, bytes; 0 to 1073741824
     /// [default: 33554432]
     #[arg(

@@ -242,7 +242,7 @@ mod tests {
                 .rsplit_once("[default: ")
                 .map(|(_, default)| default.trim_end_matches(']'));
             let value = match serde_norway::to_string(&value).unwrap().trim() {
-                "[]" => "none".to_owned(),
+                "[]" | "null" => "none".to_owned(),
                 // Help has no decimals where there is nothing in them.
                 value => value.strip_suffix(".0").unwrap_or(value).to_owned(),
             };

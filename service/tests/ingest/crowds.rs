@@ -1,11 +1,15 @@
 //! Clients that take all places, of connections or of calls: others are served as long as that can be, and told if not.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use futures::future::join_all;
 use prost::Message as _;
 use sluicegate_proto::v1::SensorBatch;
-use tokio::{net::TcpStream, time::sleep};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpSocket, TcpStream},
+    time::{sleep, timeout},
+};
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -25,6 +29,7 @@ on_each_engine! {
     connections_without_a_call_make_place_for_new_ones,
     health_is_answered_when_others_have_all_calls,
     one_connection_cannot_have_all_calls,
+    an_address_has_no_more_connections_than_it_may,
 }
 
 /// Longer than a connection may be idle before it makes place for another one.
@@ -68,6 +73,50 @@ async fn calls_and_connections_beyond_their_number_are_turned_away(database: Dat
     let stored = two.send_sensor_reading(reading(4)).await;
     stored.expect("there is place again");
     service.close().await;
+}
+
+async fn an_address_has_no_more_connections_than_it_may(database: Database) {
+    let service = Service::start_with(&database, |settings| {
+        settings.grpc.max_connections_per_address = Some(2);
+        settings.rest.max_connections_per_address = Some(2);
+    })
+    .await;
+    let (mut one, two) = (service.client().await, service.client().await);
+    for rest_or_grpc in [service.grpc, service.rest] {
+        let silent = match rest_or_grpc == service.rest {
+            true => vec![
+                TcpStream::connect(service.rest).await.expect("connects"),
+                TcpStream::connect(service.rest).await.expect("connects"),
+            ],
+            false => Vec::new(),
+        };
+        assert!(is_closed(rest_or_grpc, "127.0.0.1").await);
+        // Another address has its own.
+        assert!(!is_closed(rest_or_grpc, "127.0.0.2").await);
+        drop(silent);
+    }
+    let stored = one.send_sensor_reading(reading(1)).await;
+    stored.expect("stored");
+    drop(two);
+    common::until("there is place again", || async {
+        !is_closed(service.grpc, "127.0.0.1").await
+    })
+    .await;
+    common::until("there is place again", || async {
+        !is_closed(service.rest, "127.0.0.1").await
+    })
+    .await;
+    service.close().await;
+}
+
+/// Whether a connection from this address is ended at once, before it has said anything.
+async fn is_closed(to: SocketAddr, from: &str) -> bool {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let from = SocketAddr::new(from.parse().expect("an address"), 0);
+    socket.bind(from).expect("ours");
+    let mut stream = socket.connect(to).await.expect("connects");
+    let read = timeout(Duration::from_millis(300), stream.read_u8()).await;
+    read.is_ok()
 }
 
 async fn connections_without_a_call_make_place_for_new_ones(database: Database) {

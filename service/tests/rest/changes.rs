@@ -388,7 +388,7 @@ async fn is_changing(database: &Database) -> bool {
 
 async fn a_client_that_is_gone_stops_its_delete(database: Database) {
     let request = format!(
-        "DELETE /sensor/delete/time?{} HTTP/1.1\r\nHost: a\r\n\r\n",
+        "DELETE /sensor/delete/time?{} HTTP/1.1\r\nHost: localhost\r\n\r\n",
         all_numbered()
     );
     let deleted = format!("SELECT {FOUR_STRETCHES} - COUNT(*) FROM sensor_readings");
@@ -398,7 +398,7 @@ async fn a_client_that_is_gone_stops_its_delete(database: Database) {
 async fn a_client_that_is_gone_stops_its_update(database: Database) {
     let body = json!({"sensor_type": "gauge"}).to_string();
     let request = format!(
-        "PUT /sensor/update/time?{} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n\
+        "PUT /sensor/update/time?{} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n\
          {body}",
         all_numbered(),
         body.len()

@@ -315,9 +315,9 @@ async fn what_is_no_http_ends_no_more_than_its_connection(database: Database) {
     for nonsense in [
         &b"\x00\xff\x17\x03\x01"[..],
         b"GET\r\n\r\n",
-        b"GET /sensor/time?\xff\xfe HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /sensor/time?\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"DELETE /sensor/delete/time?from_time=0&to_time=9\r\n\r\n",
-        b"PUT /sensor/update/ids?id1=0&id2=A HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{",
+        b"PUT /sensor/update/ids?id1=0&id2=A HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{",
     ] {
         let mut stream = TcpStream::connect(service.rest).await.expect("connects");
         stream.write_all(nonsense).await.expect("takes it");

@@ -70,7 +70,7 @@ async fn waiting(database: &Database) -> u64 {
 
 async fn ask(rest: SocketAddr, method: &str, path: &str) -> TcpStream {
     let mut client = TcpStream::connect(rest).await.expect("connects");
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client
         .write_all(request.as_bytes())
         .await

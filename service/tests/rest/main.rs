@@ -10,6 +10,7 @@
 mod common;
 
 mod api;
+mod browser;
 mod sample;
 
 mod absent;
@@ -24,6 +25,7 @@ mod headers;
 mod heavy_queries;
 mod ledger;
 mod metrics;
+mod pages;
 mod paging;
 mod plans;
 mod query_strings;

@@ -47,7 +47,7 @@ async fn ask(rest: SocketAddr, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("set");
     let mut client = socket.connect(rest).await.expect("connects");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client
         .write_all(request.as_bytes())
         .await

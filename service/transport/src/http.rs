@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hyper::{Request, Response};
+use hyper::{Request, Response, header::HOST};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 use tower_service::Service;
 
 pub use crate::taking::Held;
-use crate::{accept, begun, taking::Taking};
+use crate::{Accepted, Complaint, Crowd, Listener, begun, taking::Taking};
 
 /// A client that takes longer to send its headers is cut off.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
@@ -36,8 +36,30 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Bounds {
     /// Those beyond wait to be accepted.
     pub connections: usize,
+    /// Those of one address beyond these are closed.
+    pub connections_per_address: Option<usize>,
     /// How long a client may take nothing of its answer.
     pub write_deadline: Duration,
+}
+
+/// The name, or address, under which a request reached us, with its port as far as there is one: what a client of HTTP/2 or
+/// a proxy writes into the target, else `Host`. An extension of each request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedName(pub Option<String>);
+
+impl AskedName {
+    fn of<B>(request: &Request<B>) -> Self {
+        let target = request.uri().authority().map(ToString::to_string);
+        let headers = || {
+            let headers = request.headers().get_all(HOST).iter();
+            let names: Vec<_> = headers
+                .map(|name| String::from_utf8_lossy(name.as_bytes()))
+                .collect();
+            // Of two names, none is meant.
+            (!names.is_empty()).then(|| names.join(", "))
+        };
+        Self(target.or_else(headers))
+    }
 }
 
 /// Serves until `closing`, then waits for requests that are open.
@@ -59,15 +81,28 @@ pub async fn serve<S, B>(
 {
     let server = builder();
     let graceful = GracefulShutdown::new();
+    let listener = Listener::new(listener, bounds.connections_per_address);
+    let crowded = Complaint::default();
     let free = Arc::new(Semaphore::new(bounds.connections));
     loop {
         let accepting = async {
             let place = free.clone().acquire_owned().await;
-            (accept(&listener).await.0, place)
+            (listener.accept().await, place)
         };
-        let (stream, place) = tokio::select! {
+        let (accepted, place) = tokio::select! {
             () = closing.cancelled() => break,
             accepted = accepting => accepted,
+        };
+        let Accepted {
+            stream, counted, ..
+        } = match accepted {
+            Ok(accepted) => accepted,
+            Err(Crowd(address)) => {
+                if crowded.is_due() {
+                    tracing::warn!(%address, "a connection is turned away: its address has enough of them");
+                }
+                continue;
+            }
         };
         let taking = Taking::default();
         let service = service.clone().map_response({
@@ -77,16 +112,17 @@ pub async fn serve<S, B>(
                 response.map(|body| taking.body(body, held))
             }
         });
-        // For the routes: warp has no filter for it.
+        // For the routes: warp has no filters for them.
         let service = service.map_request(|mut request: Request<hyper::body::Incoming>| {
-            let version = request.version();
+            let (version, name) = (request.version(), AskedName::of(&request));
             request.extensions_mut().insert(version);
+            request.extensions_mut().insert(name);
             request
         });
         let service = TowerToHyperService::new(service);
         let (server, watcher, closing) = (server.clone(), graceful.watcher(), closing.clone());
         tokio::spawn(async move {
-            let _place = place;
+            let _held = (place, counted);
             let begun = tokio::select! {
                 () = closing.cancelled() => return,
                 begun = begun(stream) => begun,
@@ -135,4 +171,24 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
     server
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_the_name_of_its_target_or_else_of_its_header() {
+        let name = |target: &str, hosts: &[&str]| {
+            let mut request = Request::get(target);
+            for host in hosts {
+                request = request.header(HOST, *host);
+            }
+            AskedName::of(&request.body(()).unwrap()).0
+        };
+        assert_eq!(name("/x", &[]), None);
+        assert_eq!(name("/x", &["a:1"]).as_deref(), Some("a:1"));
+        assert_eq!(name("/x", &["a", "b"]).as_deref(), Some("a, b"));
+        assert_eq!(name("http://c:2/x", &["a"]).as_deref(), Some("c:2"));
+    }
 }

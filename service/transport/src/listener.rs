@@ -1,8 +1,8 @@
-//! Accepting connections, and waiting for them to begin.
+//! Whom a door lets in, and for how long it waits for them to begin.
 
 use std::{
     io::{self, IoSlice},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -13,6 +13,8 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
 };
+
+use crate::addresses::{Addresses, Counted};
 
 /// How HTTP/2 begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -30,16 +32,66 @@ pub enum NotBegun {
     Broken(#[from] io::Error),
 }
 
-/// The next connection, and who connects. May be cancelled: a connection that is not handed out waits for the next call.
-pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+/// A socket that listens, and whom it lets in.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    addresses: Addresses,
+    /// For one address.
+    max_connections: Option<usize>,
+}
+
+/// A connection that was let in.
+#[derive(Debug)]
+pub struct Accepted {
+    pub stream: TcpStream,
+    pub peer: SocketAddr,
+    /// To be kept for as long as the connection is open.
+    pub counted: Option<Counted>,
+}
+
+/// An address that has as many connections as it may: this one is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crowd(pub IpAddr);
+
+impl Listener {
+    /// As many connections from one address as there are `max_connections`, or as come.
+    #[must_use]
+    pub fn new(tcp: TcpListener, max_connections: Option<usize>) -> Self {
+        Self {
+            tcp,
+            addresses: Addresses::default(),
+            max_connections,
         }
+    }
+
+    /// The next connection. May be cancelled: one that is not handed out waits for the next call.
+    ///
+    /// # Errors
+    /// When it comes from an address that has enough of them.
+    pub async fn accept(&self) -> Result<Accepted, Crowd> {
+        let (stream, peer) = loop {
+            match self.tcp.accept().await {
+                Ok(accepted) => break accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        };
+        let counted = match self.max_connections {
+            Some(most) => Some(
+                self.addresses
+                    .enter(peer.ip(), most)
+                    .ok_or(Crowd(peer.ip()))?,
+            ),
+            None => None,
+        };
+        Ok(Accepted {
+            stream,
+            peer,
+            counted,
+        })
     }
 }
 

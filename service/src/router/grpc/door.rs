@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sluicegate_transport::{Complaint, Crowd};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    complaint::Complaint,
     idle::{Activity, IdleConnections},
     metrics::{self, GrpcMetrics, OpenConnection},
     windows::{Window, Windows},
@@ -23,6 +23,7 @@ pub(super) struct Door {
     waiting: Arc<Semaphore>,
     max_connections: usize,
     turned_away: Complaint,
+    crowded: Complaint,
     made_place: Complaint,
     metrics: GrpcMetrics,
 }
@@ -55,6 +56,7 @@ impl Door {
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
             max_connections: config.max_connections,
             turned_away: Complaint::default(),
+            crowded: Complaint::default(),
             made_place: Complaint::default(),
             metrics,
         }
@@ -78,6 +80,17 @@ impl Door {
             idle: self.idle.clone(),
             metrics: self.metrics.clone(),
         })
+    }
+
+    /// A connection was closed because of where it comes from.
+    pub(super) fn keep_out(&self, Crowd(address): Crowd) {
+        self.metrics.turn_away(metrics::CONNECTION_OF_CROWD);
+        if self.crowded.is_due() {
+            tracing::warn!(
+                %address,
+                "a connection is turned away: its address has grpc.max_connections_per_address already"
+            );
+        }
     }
 
     fn make_place(&self) -> Option<Place> {

@@ -73,7 +73,7 @@ impl GrpcMetrics {
                 Family::default(),
             ),
         };
-        for what in [CALL, CONNECTION, IDLE_CONNECTION] {
+        for what in [CALL, CONNECTION, IDLE_CONNECTION, CONNECTION_OF_CROWD] {
             made.turned_away.get_or_create(&OfWhat { what }).inc_by(0);
         }
         made
@@ -105,6 +105,7 @@ impl GrpcMetrics {
 pub(super) const CALL: Word = Word("call");
 pub(super) const CONNECTION: Word = Word("connection");
 pub(super) const IDLE_CONNECTION: Word = Word("idle_connection");
+pub(super) const CONNECTION_OF_CROWD: Word = Word("connection_of_crowd");
 
 fn method(path: &str) -> Word {
     if path.starts_with("/grpc.health.v1.Health/") {

@@ -1,7 +1,6 @@
 //! The gRPC door: protobuf <-> model, error -> status.
 
 mod calls;
-mod complaint;
 mod convert;
 mod deadline;
 mod door;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use sluicegate_transport::Complaint;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-use super::{complaint::Complaint, status};
+use super::status;
 
 /// Whoever asks for the health is answered when all places are taken as well; but what has no bound is none.
 const HEALTH_CHECKS: usize = 64;

@@ -4,7 +4,7 @@ use std::{convert::Infallible, pin::pin, time::Duration};
 
 use hyper::{Request, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use sluicegate_transport::{accept, begun};
+use sluicegate_transport::{Accepted, Listener, begun};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -40,17 +40,28 @@ pub(super) async fn serve(
     metrics: GrpcMetrics,
 ) {
     let door = Door::new(config, metrics);
+    let listener = Listener::new(listener, config.max_connections_per_address);
     let connections = TaskTracker::new();
     loop {
-        let (stream, _) = tokio::select! {
+        let accepted = tokio::select! {
             () = draining.cancelled() => break,
-            accepted = accept(&listener) => accepted,
+            accepted = listener.accept() => accepted,
+        };
+        let Accepted {
+            stream, counted, ..
+        } = match accepted {
+            Ok(accepted) => accepted,
+            Err(crowd) => {
+                door.keep_out(crowd);
+                continue;
+            }
         };
         let Some(entry) = door.enter() else {
             continue;
         };
         let (calls, config, draining) = (calls.clone(), config.clone(), draining.clone());
         connections.spawn(async move {
+            let _counted = counted;
             let Some(seat) = entry.seat().await else {
                 return;
             };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sluicegate_transport::http::AskedName;
 use warp::{
     Filter as _, Rejection,
     filters::{BoxedFilter, cors::CorsForbidden},
@@ -11,6 +12,7 @@ use warp::{
 
 use super::{
     Context,
+    pages::is_own,
     problem::{Kind, Problem},
     respond::respond,
 };
@@ -57,10 +59,24 @@ pub(super) fn around(
             Ok::<_, Rejection>(response)
         }
     };
-    routes
+    let cross = routes
+        .clone()
         .with(cors.build())
         .map(warp::Reply::into_response)
         .recover(refused)
-        .unify()
+        .unify();
+    own_pages().and(routes).or(cross).unify().boxed()
+}
+
+/// Takes what pages of the service itself ask for, which is not across origins although browsers send one.
+fn own_pages() -> BoxedFilter<()> {
+    warp::ext::get::<AskedName>()
+        .and(warp::header("origin"))
+        .and_then(|name: AskedName, origin: String| async move {
+            is_own(&name, &origin)
+                .then_some(())
+                .ok_or_else(warp::reject)
+        })
+        .untuple_one()
         .boxed()
 }

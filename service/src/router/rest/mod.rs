@@ -13,6 +13,7 @@ mod format;
 mod health;
 mod metrics;
 mod new_values;
+mod pages;
 mod parameters;
 mod params;
 mod problem;
@@ -37,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::docs::openapi_json;
 use self::{
-    metrics::RestMetrics, problem::Problem, room::Rooms, static_files::StaticFiles,
+    metrics::RestMetrics, pages::Pages, problem::Problem, room::Rooms, static_files::StaticFiles,
     workers::Workers,
 };
 use crate::{
@@ -59,6 +60,7 @@ struct Context {
     /// Apart, for heavy queries wait for their turns in it.
     heavy_rooms: Rooms,
     static_files: StaticFiles,
+    pages: Pages,
     /// Those of the whole service.
     figures: Arc<Metrics>,
     /// Those of this door.
@@ -100,11 +102,13 @@ pub async fn serve(
         rooms: Rooms::new(config.answer_bytes - of_heavy_queries),
         heavy_rooms: Rooms::new(of_heavy_queries),
         static_files: StaticFiles::default(),
+        pages: Pages::new(&config.allowed_hosts, &config.cors_origins),
         metrics: RestMetrics::new(&figures),
         figures,
     });
     let bounds = http::Bounds {
         connections: config.max_connections,
+        connections_per_address: config.max_connections_per_address,
         write_deadline: config.write_deadline(),
     };
     let routes = cors::around(routes::all(&context), &context, &config.cors_origins);

@@ -28,6 +28,7 @@ pub(super) enum Kind {
     UnsupportedMediaType,
     InvalidChange,
     CrossOriginRefused,
+    Misdirected,
     Busy,
     Starting,
     DatabaseUnavailable,
@@ -111,6 +112,11 @@ impl Kind {
                 "urn:sluicegate:problem:cross-origin-refused",
                 StatusCode::FORBIDDEN,
                 "Pages of this origin may not use the API",
+            ),
+            Self::Misdirected => (
+                "urn:sluicegate:problem:misdirected",
+                StatusCode::MISDIRECTED_REQUEST,
+                "This service does not answer to that name",
             ),
             Self::Busy => (
                 "urn:sluicegate:problem:busy",
@@ -331,6 +337,7 @@ mod tests {
         Kind::UnsupportedMediaType,
         Kind::InvalidChange,
         Kind::CrossOriginRefused,
+        Kind::Misdirected,
         Kind::Busy,
         Kind::Starting,
         Kind::DatabaseUnavailable,

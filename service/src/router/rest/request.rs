@@ -5,6 +5,7 @@ use std::{pin::Pin, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use percent_encoding::percent_decode_str;
+use sluicegate_transport::http::AskedName;
 use warp::http::{HeaderMap, Version, header};
 
 use super::problem::{Kind, Problem};
@@ -20,6 +21,8 @@ pub(super) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error
 
 pub(super) struct Request {
     pub(super) version: Version,
+    /// Under which name it reached us.
+    pub(super) name: AskedName,
     /// What stands behind the question mark.
     pub(super) query: String,
     pub(super) headers: HeaderMap,

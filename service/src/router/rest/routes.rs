@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, future::BoxFuture};
+use sluicegate_transport::http::AskedName;
 use tracing::Instrument as _;
 use warp::{
     Buf, Filter as _,
@@ -142,19 +143,23 @@ fn route_filter(
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     path.and(method)
         .and(warp::ext::get::<Version>())
+        .and(warp::ext::get::<AskedName>())
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
-        .then(move |segments, method, version, query, headers, body| {
-            let request = Request {
-                version,
-                query,
-                headers,
-                segments,
-                body: whole_chunks(body),
-            };
-            answer(route, context.clone(), method, request)
-        })
+        .then(
+            move |segments, method, version, name, query, headers, body| {
+                let request = Request {
+                    version,
+                    name,
+                    query,
+                    headers,
+                    segments,
+                    body: whole_chunks(body),
+                };
+                answer(route, context.clone(), method, request)
+            },
+        )
         .boxed()
 }
 
@@ -179,7 +184,13 @@ async fn answer(
     let span = spans::request(&id, &method, route.path);
     let (workers, metrics) = (context.workers.clone(), context.metrics.clone());
     let response = async {
-        let answer = (route.handler)(context, request).await;
+        let checked = context
+            .pages
+            .check(route.path, &method, &request.name, &headers);
+        let answer = match checked {
+            Ok(()) => (route.handler)(context, request).await,
+            Err(refused) => Err(refused),
+        };
         respond(answer, &method, &headers, &id, &workers).await
     };
     let response = response.instrument(span.clone()).await;

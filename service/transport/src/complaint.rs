@@ -12,13 +12,13 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Something that may happen thousands of times in a second.
 #[derive(Debug, Default)]
-pub(super) struct Complaint {
+pub struct Complaint {
     made: Mutex<Option<Instant>>,
 }
 
 impl Complaint {
     /// Whether it is to be said now; then it is not for a while.
-    pub(super) fn is_due(&self) -> bool {
+    pub fn is_due(&self) -> bool {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let due = made.is_none_or(|at| at.elapsed() > PAUSE);
         if due {
