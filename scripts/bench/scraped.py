@@ -2,6 +2,7 @@
 that both meet the machine's mood."""
 
 import contextlib
+import os
 import threading
 import time
 import urllib.request
@@ -10,9 +11,11 @@ from pathlib import Path
 from against import DEFAULT_CASES, FIGURES, PAIRS, asked_steps, number, summarise
 from engine import Engine
 from plan import CASES, Context, servers_of
-from process import Unbalanced, watching
+from process import Service, Unbalanced, cpu_seconds, watching
 
 INTERVAL_S = 1.0
+# So many, one after the other, tell what one of them costs: in a run it is lost among what the readings cost.
+SCRAPES = 2_000
 # As Prometheus asks.
 ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 
@@ -95,12 +98,36 @@ def show(engine, step, figures, pairs, say):
               f"{ratio['min']:.4f} to {ratio['max']:.4f} in all), {ratio['pairs']} of {pairs} pairs", flush=True)
 
 
+def cost_of_one(engine, folder, say):
+    """CPU of service and database for one scrape, with nothing else to do."""
+    engine.fresh_schema("partitioned")
+    with Service(engine, "bench", folder) as service:
+        scraper = Scraper(service)
+        scraper.end()
+        idle = service.cpu(), cpu_seconds(engine.process.pid), time.monotonic()
+        time.sleep(3)
+        rest = [(after - before) / (time.monotonic() - idle[2]) for after, before in
+                zip((service.cpu(), cpu_seconds(engine.process.pid)), idle[:2])]
+        before, began = (service.cpu(), cpu_seconds(engine.process.pid)), time.monotonic()
+        for _ in range(SCRAPES):
+            with urllib.request.urlopen(scraper.request, timeout=10) as answer:
+                answer.read()
+        took_s = time.monotonic() - began
+        of_service, of_database = [
+            (after - first - idle_share * took_s) / SCRAPES
+            for after, first, idle_share in zip((service.cpu(), cpu_seconds(engine.process.pid)), before, rest)]
+    share = (of_service + of_database) / INTERVAL_S / os.cpu_count()
+    say(f"{engine.name} {engine.version}: one scrape takes {of_service * 1e3:.3f} ms of the service's CPU and "
+        f"{of_database * 1e3:.3f} ms of the database's, of {SCRAPES}: asked every {INTERVAL_S:g} s, {share:.3%} of this machine")
+
+
 def run(arguments, rows, folder, say):
     steps = asked_steps(arguments.case or DEFAULT_CASES[:1])
     pairs = arguments.rounds or PAIRS["quick" if arguments.quick else "full"]
     for engine_name in arguments.engine or ["mysql", "mariadb"]:
         for server, names in servers_of(steps, engine_name):
             with Engine(engine_name, Path(folder) / engine_name, server) as engine:
+                cost_of_one(engine, Path(folder) / "service", say)
                 for name in names:
                     context = Context(engine, rows, Path(folder) / "service", arguments.quick)
                     for step in steps[name]:
