@@ -76,7 +76,7 @@ check_restart() {
     local said
     said=$(inside sluicegen verify --journal /root/run.journal --rest http://127.0.0.1:8080 2>&1) || fail "$said"
     has "$(inside journalctl --no-pager --unit sluicegate)" drained
-    say "160,000 readings over a restart: $(tail -n 1 <<<"$said")"
+    say "160,000 readings over a restart: nothing lost, stored twice or altered"
 }
 
 has_restarted() {
