@@ -6,7 +6,7 @@ use futures::future::join_all;
 use prost::Message as _;
 use sluicegate_proto::v1::SensorBatch;
 use tokio::{
-    io::AsyncReadExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
     time::{sleep, timeout},
 };
@@ -109,14 +109,17 @@ async fn an_address_has_no_more_connections_than_it_may(database: Database) {
     service.close().await;
 }
 
-/// Whether a connection from this address is ended at once, before it has said anything.
+/// Whether a connection from this address is closed, and not answered: both doors take HTTP/2, and begin with their settings.
 async fn is_closed(to: SocketAddr, from: &str) -> bool {
+    const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let socket = TcpSocket::new_v4().expect("a socket");
     let from = SocketAddr::new(from.parse().expect("an address"), 0);
     socket.bind(from).expect("ours");
     let mut stream = socket.connect(to).await.expect("connects");
-    let read = timeout(Duration::from_millis(300), stream.read_u8()).await;
-    read.is_ok()
+    // One that is closed already may refuse it.
+    let _ = stream.write_all(BEGIN).await;
+    let read = timeout(Duration::from_secs(20), stream.read_u8()).await;
+    read.expect("closed or answered").is_err()
 }
 
 async fn connections_without_a_call_make_place_for_new_ones(database: Database) {
