@@ -3,6 +3,7 @@
 
 mod check;
 mod error;
+mod grpc;
 mod ready;
 mod reference;
 mod rest;
@@ -22,10 +23,11 @@ use serde::Serialize;
 use self::sources::{DEFAULT_REST_ADDR, read_file, refuse_unknown_variables};
 pub use self::{
     error::ConfigError,
+    grpc::{GrpcConfig, GrpcOverrides},
     ready::{ReadyConfig, ReadyOverrides},
     reference::reference,
     rest::{RestConfig, RestOverrides},
-    settings::{GrpcOverrides, IngestOverrides, PartitionOverrides, Settings},
+    settings::{IngestOverrides, PartitionOverrides, Settings},
     sources::{mask_password, rest_addr},
     telemetry::{TelemetryConfig, TelemetryOverrides},
     template::template,
@@ -83,20 +85,6 @@ pub struct Config {
     pub quarantine: QuarantineConfig,
     pub ready: ReadyConfig,
     pub telemetry: TelemetryConfig,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct GrpcConfig {
-    pub max_message_bytes: usize,
-    pub max_concurrent_calls: u32,
-    pub max_open_calls: usize,
-    pub max_connections: usize,
-    /// None: as many as come.
-    pub max_connections_per_address: Option<usize>,
-    pub window_bytes: usize,
-    pub idle_limit_s: u64,
-    pub message_deadline_s: u64,
-    pub keepalive_s: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -159,7 +147,6 @@ impl Config {
             }),
             (None, None) => None,
         };
-        let (grpc, file_grpc) = (given.grpc, file.grpc);
         let (ingest, file_ingest) = (given.ingest, file.ingest);
         let (partitions, file_partitions) = (given.partitions, file.partitions);
         let (quarantine, file_quarantine) = (given.quarantine, file.quarantine);
@@ -194,37 +181,7 @@ impl Config {
                 .unwrap_or(30),
             log: given.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: given.log_format.or(file.log_format).unwrap_or_default(),
-            grpc: GrpcConfig {
-                max_message_bytes: grpc
-                    .max_message_bytes
-                    .or(file_grpc.max_message_bytes)
-                    .unwrap_or(4 << 20),
-                max_concurrent_calls: grpc
-                    .max_concurrent_calls
-                    .or(file_grpc.max_concurrent_calls)
-                    .unwrap_or(1024),
-                max_open_calls: grpc
-                    .max_open_calls
-                    .or(file_grpc.max_open_calls)
-                    .unwrap_or(2048),
-                max_connections: grpc
-                    .max_connections
-                    .or(file_grpc.max_connections)
-                    .unwrap_or(512),
-                max_connections_per_address: grpc
-                    .max_connections_per_address
-                    .or(file_grpc.max_connections_per_address),
-                window_bytes: grpc
-                    .window_bytes
-                    .or(file_grpc.window_bytes)
-                    .unwrap_or(32 << 20),
-                message_deadline_s: grpc
-                    .message_deadline_s
-                    .or(file_grpc.message_deadline_s)
-                    .unwrap_or(30),
-                idle_limit_s: grpc.idle_limit_s.or(file_grpc.idle_limit_s).unwrap_or(600),
-                keepalive_s: grpc.keepalive_s.or(file_grpc.keepalive_s).unwrap_or(30),
-            },
+            grpc: GrpcConfig::merge(given.grpc, file.grpc),
             ingest: IngestConfig {
                 lanes: ingest
                     .lanes

@@ -10,17 +10,7 @@ use crate::{
 impl Config {
     /// Names the first setting that is out of range.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let within = |key, value: u64, from: u64, to: u64, must| {
-            if (from..=to).contains(&value) {
-                return Ok(());
-            }
-            Err(ConfigError::Value {
-                key,
-                value: value.to_string(),
-                must,
-            })
-        };
-        let (grpc, ingest) = (&self.grpc, &self.ingest);
+        let ingest = &self.ingest;
         within(
             "connect_deadline_s",
             self.connect_deadline_s,
@@ -28,69 +18,7 @@ impl Config {
             86_400,
             "0 to 86400",
         )?;
-        within(
-            "grpc.max_message_bytes",
-            grpc.max_message_bytes as u64,
-            1 << 16,
-            64 << 20,
-            "65536 to 67108864",
-        )?;
-        within(
-            "grpc.max_concurrent_calls",
-            grpc.max_concurrent_calls.into(),
-            1,
-            1 << 20,
-            "1 to 1048576",
-        )?;
-        within(
-            "grpc.max_open_calls",
-            grpc.max_open_calls as u64,
-            1,
-            1 << 20,
-            "1 to 1048576",
-        )?;
-        within(
-            "grpc.max_connections",
-            grpc.max_connections as u64,
-            1,
-            1 << 16,
-            "1 to 65536",
-        )?;
-        within(
-            "grpc.max_connections_per_address",
-            grpc.max_connections_per_address.unwrap_or(1) as u64,
-            1,
-            1 << 16,
-            "1 to 65536",
-        )?;
-        within(
-            "grpc.window_bytes",
-            grpc.window_bytes as u64,
-            0,
-            1 << 30,
-            "0 to 1073741824",
-        )?;
-        within(
-            "grpc.message_deadline_s",
-            grpc.message_deadline_s,
-            1,
-            3_600,
-            "1 to 3600",
-        )?;
-        within(
-            "grpc.idle_limit_s",
-            grpc.idle_limit_s,
-            1,
-            86_400,
-            "1 to 86400",
-        )?;
-        within(
-            "grpc.keepalive_s",
-            grpc.keepalive_s,
-            1,
-            86_400,
-            "1 to 86400",
-        )?;
+        self.grpc.check()?;
         self.ready.check()?;
         within("ingest.lanes", ingest.lanes as u64, 1, 64, "1 to 64")?;
         within(
@@ -196,4 +124,22 @@ impl PartitionConfig {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses what is out of range.
+pub(super) fn within(
+    key: &'static str,
+    value: u64,
+    from: u64,
+    to: u64,
+    must: &'static str,
+) -> Result<(), ConfigError> {
+    if (from..=to).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::Value {
+        key,
+        value: value.to_string(),
+        must,
+    })
 }
