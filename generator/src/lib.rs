@@ -1,5 +1,6 @@
 //! The load generator of Sluicegate as a library: every command is a call that takes options and returns a report.
 
+pub mod access;
 pub mod cli;
 pub mod error;
 pub mod export;
@@ -23,4 +24,5 @@ mod tables;
 mod trouble;
 pub mod verify;
 mod waiting;
+mod web;
 mod workload;

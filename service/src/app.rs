@@ -15,6 +15,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use sluicegate_transport::tls::{Tls, TlsError};
 use tracing::{error, info, warn};
 
 pub use self::{
@@ -51,6 +52,8 @@ use crate::{
 pub enum AppError {
     #[error("{0}")]
     Config(#[from] ConfigError),
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     #[error("cannot listen on {addr} ({flag}): {reason}")]
     Listen {
         flag: &'static str,
@@ -77,7 +80,7 @@ impl AppError {
     #[must_use]
     pub fn has_to_be_mended(&self) -> bool {
         match self {
-            Self::Config(_) | Self::ReadyFile { .. } => true,
+            Self::Config(_) | Self::Tls(_) | Self::ReadyFile { .. } => true,
             // A port may become free, and an address come up.
             Self::Listen { reason, .. } => !matches!(
                 reason.kind(),
@@ -106,9 +109,17 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         config.ready.max_lag(),
     ));
     let metrics = Arc::new(Metrics::default());
-    figures::register(&metrics, &config, &started, &readiness, &shutdown.draining);
+    let tls = config.tls.files().map(Tls::load).transpose()?.map(Arc::new);
+    figures::register(
+        &metrics,
+        &config,
+        &started,
+        &readiness,
+        &shutdown.draining,
+        tls.as_ref(),
+    );
     let doors = Doors::open(
-        listeners, &config, &shutdown, &started, &readiness, &metrics,
+        listeners, tls, &config, &shutdown, &started, &readiness, &metrics,
     );
     let telling = service_manager::start(&readiness, &addresses, &shutdown);
     let ended = between(

@@ -9,6 +9,7 @@ use clap::{Arg, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use crate::{
     app::{self, AppError, Listeners},
     build_info::VERSION_AND_COMMIT,
+    certs::{self, Certs, CertsError},
     config::{self, Config, ConfigError, Settings},
     healthcheck::{self, Probe},
     repository::{RepositoryError, mysql::MySqlStorage},
@@ -27,6 +28,7 @@ Examples:
   sluicegate config --template > sluicegate.yaml
   sluicegate openapi > openapi.json
   sluicegate healthcheck --rest-addr 127.0.0.1:8080
+  sluicegate certs tls --names gate.example
 
 Exit status: 0 when it was told to end, or has done its work; 1 when it failed, and may do better when it is started again;
 2 when flags, file, environment or the database have to be mended before that.";
@@ -47,6 +49,15 @@ const CONFIG_EXAMPLES: &str = "\
 Examples:
   sluicegate config --config sluicegate.yaml
   SLUICEGATE_INGEST_LANES=4 sluicegate config";
+
+const CERTS_EXAMPLES: &str = "\
+Examples:
+  sluicegate certs tls --names gate.example,192.0.2.7
+  sluicegate certs tls --client press-4
+  sluicegate serve --embedded-db --tls-cert tls/server.pem --tls-key tls/server.key --tls-client-ca tls/ca.pem
+
+Clients trust tls/ca.pem. Whoever has tls/ca.key can make certificates that they take: keep it away from the service, or let an
+authority that you have already sign instead.";
 
 /// What `migrate` goes by.
 const OF_MIGRATE: [&str; 8] = [
@@ -100,6 +111,9 @@ pub enum Command {
     Openapi,
     /// Asks a running service whether it is ready, or alive: exit code 0 when it is, 1 when it is not
     Healthcheck(Probe),
+    /// Makes certificates for a first try: an authority, and one for the service or for a client
+    #[command(after_help = CERTS_EXAMPLES)]
+    Certs(Certs),
     /// Prints a completion script
     Completions { shell: clap_complete::Shell },
     /// Writes man pages, one for each command
@@ -157,6 +171,8 @@ pub enum Failure {
     #[error("{0}")]
     Unhealthy(#[from] healthcheck::Unhealthy),
     #[error("{0}")]
+    Certs(#[from] CertsError),
+    #[error("{0}")]
     Output(#[from] std::io::Error),
 }
 
@@ -168,7 +184,7 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Telemetry(_) => 2,
             Self::App(error) if error.has_to_be_mended() => 2,
-            Self::App(_) | Self::Unhealthy(_) | Self::Output(_) => 1,
+            Self::App(_) | Self::Unhealthy(_) | Self::Certs(_) | Self::Output(_) => 1,
         }
     }
 }
@@ -211,8 +227,15 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Settings => print(config::reference().as_bytes()),
         Command::Openapi => print(format!("{}\n", rest::openapi_json()).as_bytes()),
         Command::Healthcheck(probe) => {
-            let addr = config::rest_addr(probe.rest_addr, probe.config.as_deref())?;
-            Ok(healthcheck::ask(addr, &probe).await?)
+            let speaks_tls = probe.tls || probe.tls_cert.is_some();
+            let (addr, tls) =
+                config::rest_place(probe.rest_addr, speaks_tls, probe.config.as_deref())?;
+            Ok(healthcheck::ask(addr, tls, &probe).await?)
+        }
+        Command::Certs(wanted) => {
+            let written = certs::make(&wanted)?;
+            let lines = written.iter().map(|path| format!("{}\n", path.display()));
+            print(lines.collect::<String>().as_bytes())
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

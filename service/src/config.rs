@@ -11,6 +11,7 @@ mod settings;
 mod sources;
 mod telemetry;
 mod template;
+mod tls;
 
 use std::{
     net::SocketAddr,
@@ -28,9 +29,10 @@ pub use self::{
     reference::reference,
     rest::{RestConfig, RestOverrides},
     settings::{IngestOverrides, PartitionOverrides, Settings},
-    sources::{mask_password, rest_addr},
+    sources::{mask_password, rest_place},
     telemetry::{TelemetryConfig, TelemetryOverrides},
     template::template,
+    tls::{TlsConfig, TlsOverrides},
 };
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},
@@ -85,6 +87,7 @@ pub struct Config {
     pub quarantine: QuarantineConfig,
     pub ready: ReadyConfig,
     pub telemetry: TelemetryConfig,
+    pub tls: TlsConfig,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -256,6 +259,7 @@ impl Config {
             },
             ready: ReadyConfig::merge(given.ready, file.ready),
             telemetry: TelemetryConfig::merge(given.telemetry, file.telemetry),
+            tls: TlsConfig::merge(given.tls, file.tls),
         })
     }
 

@@ -4,6 +4,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +13,12 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::TcpStream;
+use sluicegate_transport::tls::unverified;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
 
 /// No answer of the service comes near it.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
@@ -27,6 +33,14 @@ pub struct Probe {
     /// Where REST listens [default: as in the file, or else 127.0.0.1:8080]
     #[arg(long, env = "SLUICEGATE_REST_ADDR", value_name = "HOST:PORT")]
     pub rest_addr: Option<SocketAddr>,
+
+    /// Speak TLS, as the service does with --tls-cert, and trust whoever answers
+    #[arg(long)]
+    pub tls: bool,
+
+    /// Certificate of the service: where it is set, TLS is spoken
+    #[arg(long, env = "SLUICEGATE_TLS_CERT", value_name = "FILE", hide = true)]
+    pub tls_cert: Option<PathBuf>,
 
     /// Ask whether the process is alive (/healthz), not whether readings flow (/readyz): for what ends a service that
     /// fails, since a database that is away is no reason for that
@@ -68,12 +82,12 @@ struct Readiness {
 ///
 /// # Errors
 /// When nobody answers in time, or with anything but 200.
-pub async fn ask(addr: SocketAddr, probe: &Probe) -> Result<(), Unhealthy> {
+pub async fn ask(addr: SocketAddr, tls: bool, probe: &Probe) -> Result<(), Unhealthy> {
     let addr = reachable(addr);
     let path = if probe.live { "/healthz" } else { "/readyz" };
     let deadline = Duration::from_secs(probe.deadline_s);
     let no_answer = |reason: String| Unhealthy::NoAnswer { addr, reason };
-    let (status, body) = tokio::time::timeout(deadline, answer(addr, path))
+    let (status, body) = tokio::time::timeout(deadline, answer(addr, tls, path))
         .await
         .map_err(|_| no_answer(format!("waited {} s", probe.deadline_s)))?
         .map_err(|error| no_answer(error.to_string()))?;
@@ -89,8 +103,22 @@ pub async fn ask(addr: SocketAddr, probe: &Probe) -> Result<(), Unhealthy> {
     })
 }
 
-async fn answer(addr: SocketAddr, path: &str) -> io::Result<(StatusCode, Bytes)> {
+async fn answer(addr: SocketAddr, tls: bool, path: &str) -> io::Result<(StatusCode, Bytes)> {
     let stream = TcpStream::connect(addr).await?;
+    if !tls {
+        return exchange(stream, addr, path).await;
+    }
+    let config = unverified::client().map_err(io::Error::other)?;
+    let connector = TlsConnector::from(Arc::new(config));
+    let stream = connector.connect(addr.ip().into(), stream).await?;
+    exchange(stream, addr, path).await
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    addr: SocketAddr,
+    path: &str,
+) -> io::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;

@@ -23,9 +23,9 @@ pub(super) struct Fleet {
 pub(super) type Answer<T> = (String, Result<T, String>);
 
 impl Fleet {
-    pub(super) fn new(endpoints: Vec<String>, timeout: Duration) -> Self {
+    pub(super) fn new(client: Client, endpoints: Vec<String>, timeout: Duration) -> Self {
         Self {
-            client: Client::new(),
+            client,
             endpoints,
             timeout,
         }
@@ -56,9 +56,13 @@ impl Fleet {
         path: &str,
         body: Option<&Value>,
     ) -> Result<T, String> {
+        let base = match endpoint.contains("://") {
+            true => endpoint.to_owned(),
+            false => format!("http://{endpoint}"),
+        };
         let mut request = self
             .client
-            .request(method, format!("http://{endpoint}/api/v1{path}"))
+            .request(method, format!("{base}/api/v1{path}"))
             .timeout(self.timeout);
         if let Some(body) = body {
             request = request.json(body);
@@ -119,7 +123,8 @@ mod tests {
             });
         }
         endpoints.push("127.0.0.1:1".to_owned());
-        let fleet = Fleet::new(endpoints, Duration::from_secs(20));
+        let client = crate::web::client(&crate::access::TlsFlags::default()).unwrap();
+        let fleet = Fleet::new(client, endpoints, Duration::from_secs(20));
         let answers = fleet.ask::<u64>(Method::GET, "/stats", None).await;
         let numbers: Vec<u64> = answers[..10]
             .iter()

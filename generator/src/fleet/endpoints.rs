@@ -4,13 +4,16 @@ use std::{path::Path, str::FromStr};
 
 use crate::error::Error;
 
+/// Before the address of a generator whose API speaks TLS.
+const TLS: &str = "https://";
+
 /// Most generators of one fleet.
 const MAX_ENDPOINTS: usize = 1_000;
 
 /// One item of `--endpoints`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoints {
-    /// `HOST:PORT`, each.
+    /// `HOST:PORT`, each, with `https://` before it where that is spoken.
     Addresses(Vec<String>),
     /// `NAME:PORT`: each address that the name has now.
     Name(String),
@@ -38,10 +41,11 @@ impl FromStr for Endpoints {
                 _ => Err(wrong()),
             };
         }
-        let address = text
-            .strip_prefix("http://")
-            .unwrap_or(text)
-            .trim_end_matches('/');
+        let (scheme, address) = match text.strip_prefix(TLS) {
+            Some(address) => (TLS, address),
+            None => ("", text.strip_prefix("http://").unwrap_or(text)),
+        };
+        let address = address.trim_end_matches('/');
         let (host, ports) = match address.rsplit_once(':') {
             Some((host, ports)) => (host, ports),
             None => ("127.0.0.1", address),
@@ -51,7 +55,7 @@ impl FromStr for Endpoints {
             (Ok(first), Ok(last)) if 0 < first && first <= last && !host.is_empty() => {
                 Ok(Self::Addresses(
                     (first..=last)
-                        .map(|port| format!("{host}:{port}"))
+                        .map(|port| format!("{scheme}{host}:{port}"))
                         .collect(),
                 ))
             }

@@ -22,11 +22,13 @@ pub use self::{
     summary::{Member, Missing, Spread, Summary},
 };
 use crate::{
+    access::TlsFlags,
     error::Error,
     flags,
     report::Report,
     run::{Mode, Rate},
     serve::{DEFAULT_ADDR, Frequency, Settings, Spam, Stats},
+    web,
 };
 
 /// Which generators, and what they are to do.
@@ -42,6 +44,8 @@ pub struct FleetOptions {
     /// Where `up` keeps what `down` has to stop [default: ~/.local/state/sluicegen].
     #[arg(long, value_name = "DIR", global = true)]
     pub state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub tls: TlsFlags,
     /// Print JSON.
     #[arg(long, global = true)]
     pub json: bool,
@@ -156,7 +160,8 @@ pub async fn fleet(options: &FleetOptions) -> Result<ExitCode, Error> {
             false => up,
         }));
     }
-    let fleet = Fleet::new(resolve(&endpoints).await?, patience(options)?);
+    let client = web::client(&options.tls)?;
+    let fleet = Fleet::new(client, resolve(&endpoints).await?, patience(options)?);
     ask(&fleet, options).await
 }
 

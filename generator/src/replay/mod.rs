@@ -103,10 +103,7 @@ async fn connect(options: &ReplayOptions) -> Result<Producer, Error> {
     if let Some(stream_id) = &options.stream_id {
         builder = builder.stream_id(stream_id);
     }
-    if let Some(token) = &options.token {
-        builder = builder.bearer_token(token);
-    }
-    Ok(builder.connect().await?)
+    Ok(options.access.on_producer(builder)?.connect().await?)
 }
 
 /// What is not sent because the stream is further already.

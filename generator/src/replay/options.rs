@@ -13,6 +13,7 @@ use super::{
     time::{Ambiguous, TimeFormat, TimeRules, UnitFlag, Zone},
 };
 use crate::{
+    access::Access,
     flags::{self, GiveUpAfter, Rate},
     run::EncodingFlag,
 };
@@ -30,9 +31,8 @@ pub struct ReplayOptions {
         value_parser = flags::target
     )]
     pub target: String,
-    /// Sent as `authorization: Bearer TOKEN`.
-    #[arg(long, env = "SLUICEGEN_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    #[command(flatten)]
+    pub access: Access,
     /// Name of the stream. A named replay that is run again goes on where the last one stopped, and says so.
     #[arg(long, value_name = "NAME")]
     pub stream_id: Option<String>,

@@ -39,10 +39,10 @@ pub(crate) struct Connection {
 /// Connects, and tries again as long as the options allow.
 pub(super) async fn connect(options: &RunOptions) -> Result<Connection, Error> {
     let token =
-        match &options.token {
+        match options.access.token()? {
             None => None,
             Some(token) => Some(format!("Bearer {token}").parse().map_err(|_| {
-                Error::Usage("--token must be visible ASCII characters".to_owned())
+                Error::Usage("the token must be visible ASCII characters".to_owned())
             })?),
         };
     let endpoint = Endpoint::from_shared(options.target.clone()).map_err(|_| {
@@ -51,6 +51,7 @@ pub(super) async fn connect(options: &RunOptions) -> Result<Connection, Error> {
             options.target
         ))
     })?;
+    let endpoint = options.access.on_endpoint(endpoint)?;
     let endpoint = endpoint.connect_timeout(options.connect_timeout);
     let attempts = Arc::new(AtomicU64::new(0));
     let started = Instant::now();
@@ -85,7 +86,12 @@ async fn attempt(
         attempts.fetch_add(1, Relaxed);
         async move {
             let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-            let socket = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
+            let usual = if uri.scheme_str() == Some("https") {
+                443
+            } else {
+                80
+            };
+            let socket = TcpStream::connect((host, uri.port_u16().unwrap_or(usual))).await?;
             socket.set_nodelay(true)?;
             Ok::<_, io::Error>(TokioIo::new(socket))
         }

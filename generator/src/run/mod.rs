@@ -24,6 +24,7 @@ use utoipa::ToSchema;
 
 pub use crate::flags::{GiveUpAfter, Rate};
 use crate::{
+    access::Access,
     error::Error,
     files, flags,
     journal::{Header, Writer},
@@ -83,9 +84,8 @@ pub struct RunOptions {
         value_parser = flags::target
     )]
     pub target: String,
-    /// Sent as `authorization: Bearer TOKEN`, for a proxy before the service, which does not ask for one.
-    #[arg(long, env = "SLUICEGEN_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    #[command(flatten)]
+    pub access: Access,
     #[arg(long, value_enum, default_value_t = Mode::StreamAcked)]
     pub mode: Mode,
     /// Of the streaming modes.
@@ -238,7 +238,7 @@ impl Default for RunOptions {
     fn default() -> Self {
         Self {
             target: "http://127.0.0.1:50051".to_owned(),
-            token: None,
+            access: Access::default(),
             mode: Mode::StreamAcked,
             encoding: EncodingFlag::Columns,
             rate: Rate::Max,

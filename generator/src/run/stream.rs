@@ -4,12 +4,9 @@ use sluicegate_proto::producer::{Producer, ProducerError, SeriesHandle};
 use tokio::time::Instant;
 
 use super::{Driven, Mode, RunOptions, Share};
-use crate::follower::Follower;
+use crate::{error::Error, follower::Follower};
 
-pub(super) async fn connect(
-    options: &RunOptions,
-    connection: u16,
-) -> Result<Producer, ProducerError> {
+pub(super) async fn connect(options: &RunOptions, connection: u16) -> Result<Producer, Error> {
     let prefix = options.stream_id.as_deref().unwrap_or("sluicegen");
     let mut builder = Producer::builder(&options.target)
         .stream_id(format!("{prefix}-{connection}"))
@@ -20,13 +17,10 @@ pub(super) async fn connect(
     if let Some(time) = options.give_up_after.0 {
         builder = builder.give_up_after(time);
     }
-    if let Some(token) = &options.token {
-        builder = builder.bearer_token(token);
-    }
     if let Some(readings) = options.batch_size {
         builder = builder.max_batch_readings(readings as usize);
     }
-    builder.connect().await
+    Ok(options.access.on_producer(builder)?.connect().await?)
 }
 
 pub(super) async fn drive(mut share: Share, mut producer: Producer) -> Driven {

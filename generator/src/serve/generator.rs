@@ -20,6 +20,7 @@ use super::{
     stats::Stats,
 };
 use crate::{
+    access::Access,
     error::Error,
     flags::{self, Rate},
     metrics::{Standing, Totals},
@@ -38,7 +39,7 @@ pub(super) struct Generator {
     inner: Mutex<Inner>,
     rates: watch::Sender<Rate>,
     spamming: Mutex<()>,
-    token: Option<String>,
+    access: Access,
     journal_dir: Option<PathBuf>,
     /// Of all starts and bursts.
     totals: Arc<Totals>,
@@ -111,7 +112,7 @@ fn default_mode() -> Mode {
 impl Generator {
     pub(super) fn new(
         settings: Settings,
-        token: Option<String>,
+        access: Access,
         journal_dir: Option<PathBuf>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -122,7 +123,7 @@ impl Generator {
                 last: Stats::default(),
             }),
             spamming: Mutex::new(()),
-            token,
+            access,
             journal_dir,
             totals: Arc::default(),
         })
@@ -150,10 +151,10 @@ impl Generator {
             }
             Activity::Stopping(_) => return Err(stopping()),
         }
-        let (token, journal_dir) = (self.token.clone(), self.journal_dir.clone());
+        let (access, journal_dir) = (self.access.clone(), self.journal_dir.clone());
         let rates = self.rates.subscribe();
         let settings = inner.settings.clone();
-        let running = Running::start(settings, rates, token, journal_dir, &self.totals);
+        let running = Running::start(settings, rates, access, journal_dir, &self.totals);
         let stats = running.shared.stats();
         inner.activity = Activity::Running(running);
         Ok(stats)
@@ -249,7 +250,7 @@ impl Generator {
             connect_timeout: timeout.min(Duration::from_secs(5)),
             concurrency: spam.concurrency,
             batch_size: spam.batch_size,
-            ..settings.options(self.token.as_ref())
+            ..settings.options(&self.access)
         });
         options.journal = self.journal_dir.as_ref().map(|directory| {
             directory.join(options.stream_id.clone().unwrap_or_default() + ".journal")

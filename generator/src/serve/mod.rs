@@ -10,11 +10,15 @@ mod stats;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use clap::Args;
-use sluicegate_transport::http;
+use sluicegate_transport::{
+    Lifetime, http,
+    tls::{NamedFile, Tls, TlsFiles},
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +30,7 @@ pub use self::{
     stats::{RateStats, State, Stats, TargetStats},
 };
 use crate::{
+    access::Access,
     error::Error,
     flags::{self, Rate},
     patterns::PatternFlags,
@@ -40,6 +45,10 @@ const BOUNDS: http::Bounds = http::Bounds {
     connections: 256,
     connections_per_address: None,
     write_deadline: Duration::from_secs(60),
+    lifetime: Lifetime {
+        max_age: None,
+        grace: Duration::ZERO,
+    },
 };
 
 /// Open requests may take so long after the end was asked for.
@@ -70,9 +79,24 @@ pub struct ServeOptions {
         value_parser = flags::target
     )]
     pub target: String,
-    /// Sent as `authorization: Bearer TOKEN`.
-    #[arg(long, env = "SLUICEGEN_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    #[command(flatten)]
+    pub access: Access,
+    /// Certificate of this generator's own API in PEM, which then speaks TLS; read anew when it changes.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLUICEGEN_API_TLS_CERT",
+        requires = "api_tls_key"
+    )]
+    pub api_tls_cert: Option<PathBuf>,
+    /// Private key of that certificate, PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLUICEGEN_API_TLS_KEY",
+        requires = "api_tls_cert"
+    )]
+    pub api_tls_key: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t = Mode::StreamAcked)]
     pub mode: Mode,
     /// Of the streaming modes.
@@ -90,6 +114,25 @@ pub struct ServeOptions {
     // Last: what follows stands below their heading in the help.
     #[command(flatten)]
     pub patterns: PatternFlags,
+}
+
+impl ServeOptions {
+    fn tls(&self) -> Result<Option<Arc<Tls>>, Error> {
+        let named = |setting, path: &PathBuf| NamedFile {
+            setting,
+            path: path.clone(),
+        };
+        let Some((cert, key)) = self.api_tls_cert.as_ref().zip(self.api_tls_key.as_ref()) else {
+            return Ok(None);
+        };
+        let files = TlsFiles {
+            cert: named("--api-tls-cert", cert),
+            key: named("--api-tls-key", key),
+            client_ca: None,
+        };
+        let tls = Tls::load(files).map_err(|error| Error::Usage(error.to_string()))?;
+        Ok(Some(Arc::new(tls)))
+    }
 }
 
 /// A generator that is served.
@@ -123,20 +166,32 @@ impl Server {
             std::fs::create_dir_all(directory)
                 .map_err(|error| Error::Usage(format!("{}: {error}", directory.display())))?;
         }
+        let tls = options.tls()?;
         let listener = TcpListener::bind(options.addr).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        let generator =
-            Generator::new(settings, options.token.clone(), options.journal_dir.clone());
+        let generator = Generator::new(
+            settings,
+            options.access.clone(),
+            options.journal_dir.clone(),
+        );
         if options.start {
             // It is fresh: it does not run already.
             let _ = generator.start().await;
         }
         let stop = CancellationToken::new();
+        if let Some(tls) = &tls {
+            tokio::spawn(tls.clone().watch(stop.clone()));
+        }
         let task = tokio::spawn({
             let stop = stop.clone();
             async move {
                 let service = warp::service(api::routes(generator.clone()));
-                let server = http::serve(listener, service, BOUNDS, stop.clone());
+                let door = http::Door {
+                    bounds: BOUNDS,
+                    tls,
+                    crowded: Box::new(|| ()),
+                };
+                let server = http::serve(listener, service, door, stop.clone());
                 let deadline = async {
                     stop.cancelled().await;
                     generator.close().await;
@@ -171,7 +226,12 @@ impl Server {
 pub async fn serve(options: &ServeOptions) -> Result<(), Error> {
     let server = Server::bind(options).await?;
     let addr = server.addr();
-    eprintln!("sluicegen: http://{addr}/swagger/swagger-ui/index.html");
+    let scheme = if options.api_tls_cert.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    eprintln!("sluicegen: {scheme}://{addr}/swagger/swagger-ui/index.html");
     if let Some(path) = &options.ready_file {
         write_ready(path, addr)
             .map_err(|error| Error::Report(format!("--ready-file {}: {error}", path.display())))?;

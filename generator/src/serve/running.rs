@@ -22,6 +22,7 @@ use super::{
     stats::{RateStats, State, Stats, TargetStats},
 };
 use crate::{
+    access::Access,
     flags::Rate,
     journal::Writer,
     metrics::Totals,
@@ -48,7 +49,7 @@ pub(super) struct Running {
 #[derive(Debug)]
 pub(super) struct Shared {
     settings: Settings,
-    token: Option<String>,
+    access: Access,
     journal_dir: Option<PathBuf>,
     rates: watch::Receiver<Rate>,
     counters: Arc<Counters>,
@@ -73,13 +74,13 @@ impl Running {
     pub(super) fn start(
         settings: Settings,
         rates: watch::Receiver<Rate>,
-        token: Option<String>,
+        access: Access,
         journal_dir: Option<PathBuf>,
         totals: &Arc<Totals>,
     ) -> Self {
         let shared = Arc::new(Shared {
             settings,
-            token,
+            access,
             journal_dir,
             rates,
             counters: Arc::new(Counters::of(totals)),
@@ -152,7 +153,7 @@ impl Shared {
             connect_timeout: CONNECT_TIMEOUT,
             // Without an end.
             duration: Some(Duration::from_secs(10 * 365 * 86_400)),
-            ..self.settings.options(self.token.as_ref())
+            ..self.settings.options(&self.access)
         };
         let options = Arc::new(named(options));
         let mut load = Load {

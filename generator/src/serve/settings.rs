@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::problem::{Kind, Problem};
 use crate::{
+    access::Access,
     flags::{self, Rate},
     patterns::{Misfit, Patterns},
     run::{EncodingFlag, GiveUpAfter, Mode, RunOptions},
@@ -97,10 +98,10 @@ impl Settings {
     }
 
     /// The options of a run without end with these settings.
-    pub(super) fn options(&self, token: Option<&String>) -> RunOptions {
+    pub(super) fn options(&self, access: &Access) -> RunOptions {
         RunOptions {
             target: self.target.clone(),
-            token: token.cloned(),
+            access: access.clone(),
             mode: self.mode,
             encoding: self.encoding,
             rate: self.rate,

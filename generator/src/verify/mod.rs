@@ -23,6 +23,7 @@ use self::{
     slices::Slices,
 };
 use crate::{
+    access::Access,
     error::Error,
     journal::{Entry, Fate, Journal},
 };
@@ -45,9 +46,9 @@ pub struct VerifyOptions {
         conflicts_with = "database_url"
     )]
     pub rest: String,
-    /// Sent as `authorization: Bearer TOKEN` with --rest.
-    #[arg(long, env = "SLUICEGEN_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    /// With --rest.
+    #[command(flatten)]
+    pub access: Access,
     /// Read the table directly: mysql://user:password@host:3306/database
     #[arg(long, value_name = "URL", hide_env_values = true)]
     pub database_url: Option<String>,

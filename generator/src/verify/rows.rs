@@ -14,7 +14,7 @@ impl Table {
     pub(super) async fn open(options: &VerifyOptions) -> Result<Self, Error> {
         Ok(match &options.database_url {
             Some(url) => Self::MySql(Box::new(MySqlTable::open(url).await?)),
-            None => Self::Rest(RestTable::open(&options.rest, options.token.as_deref()).await?),
+            None => Self::Rest(RestTable::open(&options.rest, &options.access).await?),
         })
     }
 

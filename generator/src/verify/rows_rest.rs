@@ -7,7 +7,7 @@ use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Deserialize;
 
 use super::row::Row;
-use crate::error::Error;
+use crate::{access::Access, error::Error, web};
 
 /// A line longer than this is none of ours.
 const MAX_LINE_BYTES: usize = 1 << 20;
@@ -40,11 +40,11 @@ struct Problem {
 }
 
 impl RestTable {
-    pub(super) async fn open(base: &str, token: Option<&str>) -> Result<Self, Error> {
+    pub(super) async fn open(base: &str, access: &Access) -> Result<Self, Error> {
         let base = base.trim_end_matches('/').to_owned();
         let mut table = Self {
-            client: Client::new(),
-            token: token.map(str::to_owned),
+            client: web::client(&access.tls)?,
+            token: access.token()?,
             decimals: 6,
             base,
         };

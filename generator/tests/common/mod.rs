@@ -56,10 +56,12 @@ impl Stack {
             database,
             directory,
         };
+        sluicegate_transport::crypto::provider();
+        let client = reqwest::Client::new();
         let ready = format!("http://{rest}/readyz");
         for _ in 0..2_400 {
             // The addresses are bound long before the service is ready.
-            let answer = reqwest::get(&ready).await;
+            let answer = client.get(&ready).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return stack;
             }

@@ -95,8 +95,14 @@ async fn a_run_tells_its_figures_while_it_lasts() {
         metrics_addr: Some(addr),
         ..RunOptions::default()
     }));
+    sluicegate_transport::crypto::provider();
+    let client = reqwest::Client::new();
     let page = async || {
-        let reply = reqwest::get(format!("http://{addr}/metrics")).await.ok()?;
+        let reply = client
+            .get(format!("http://{addr}/metrics"))
+            .send()
+            .await
+            .ok()?;
         reply.text().await.ok()
     };
     let mut sent = 0.0;

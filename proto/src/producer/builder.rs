@@ -51,6 +51,29 @@ impl ProducerBuilder {
         self
     }
 
+    /// Trusts the authorities of these certificates, in PEM, instead of those that the system trusts. For a target that
+    /// begins with `https://`.
+    pub fn tls_ca(mut self, pem: impl AsRef<[u8]>) -> Self {
+        if !self.settings.tls.trust(pem.as_ref()) {
+            self.invalid = Some(wrong("tls_ca", "has no certificate in PEM"));
+        }
+        self
+    }
+
+    /// Proves itself with a certificate and its key, in PEM each. For a target that begins with `https://`.
+    pub fn tls_identity(mut self, cert_pem: impl AsRef<[u8]>, key_pem: impl AsRef<[u8]>) -> Self {
+        self.settings
+            .tls
+            .identify(cert_pem.as_ref(), key_pem.as_ref());
+        self
+    }
+
+    /// The name that the certificate of the service must have; that of the target by default.
+    pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
+        self.settings.tls.expect_name(name.into());
+        self
+    }
+
     /// How readings travel; columns unless told otherwise.
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.settings.encoding = encoding;

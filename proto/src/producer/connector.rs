@@ -99,6 +99,7 @@ impl Connector {
                 ),
             }
         })?;
+        let endpoint = settings.tls.on(endpoint)?;
         let endpoint = endpoint
             .connect_timeout(settings.connect_timeout)
             .tcp_nodelay(true)

@@ -38,6 +38,7 @@ mod progress;
 mod series;
 mod settings;
 mod shared;
+mod tls;
 mod trouble;
 mod window;
 

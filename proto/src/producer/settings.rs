@@ -8,6 +8,7 @@ use super::{
     Encoding, ProducerError,
     batch::{BATCH_BYTES, READING_BYTES},
     encoder::COLUMNS_READING_BYTES,
+    tls::Tls,
 };
 
 /// The meaning of each stands with [`ProducerBuilder`](super::ProducerBuilder).
@@ -16,6 +17,7 @@ pub(super) struct Settings {
     pub(super) target: String,
     pub(super) stream_id: Option<String>,
     pub(super) bearer_token: Option<MetadataValue<Ascii>>,
+    pub(super) tls: Tls,
     pub(super) encoding: Encoding,
     pub(super) acked: bool,
     pub(super) max_batch_readings: usize,
@@ -37,6 +39,7 @@ impl Settings {
             target,
             stream_id: None,
             bearer_token: None,
+            tls: Tls::default(),
             encoding: Encoding::Columns,
             acked: true,
             max_batch_readings: 16_384,

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use sluicegate_transport::tls::Tls;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,7 @@ pub(super) struct Doors {
 impl Doors {
     pub(super) fn open(
         listeners: Listeners,
+        tls: Option<Arc<Tls>>,
         config: &Config,
         shutdown: &Shutdown,
         started: &Arc<OnceLock<UseCases>>,
@@ -40,10 +42,11 @@ impl Doors {
         let grpc = {
             let (started, readiness) = (started.clone(), readiness.clone());
             let (config, draining) = (config.grpc.clone(), draining.clone());
-            let metrics = metrics.clone();
+            let (metrics, tls) = (metrics.clone(), tls.clone());
             async move {
                 grpc::serve(
                     listeners.grpc,
+                    tls,
                     started,
                     readiness,
                     &config,
@@ -53,8 +56,16 @@ impl Doors {
                 .await
             }
         };
+        if let Some(tls) = &tls {
+            let watching = tls.clone().watch(closing.clone());
+            shutdown.tasks.start("certificate", async move {
+                watching.await;
+                Ok::<(), Infallible>(())
+            });
+        }
         let rest = rest::serve(
             listeners.rest,
+            tls,
             started.clone(),
             readiness.clone(),
             config.rest.clone(),

@@ -3,8 +3,10 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock},
+    time::SystemTime,
 };
 
+use sluicegate_transport::tls::Tls;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -22,6 +24,9 @@ use crate::{
     },
 };
 
+/// Seconds of a day.
+const DAY_S: f64 = 86_400.0;
+
 /// Registers what the service tells when it is asked.
 pub(super) fn register(
     metrics: &Metrics,
@@ -29,6 +34,7 @@ pub(super) fn register(
     started: &Arc<OnceLock<UseCases>>,
     readiness: &Arc<Readiness>,
     draining: &CancellationToken,
+    tls: Option<&Arc<Tls>>,
 ) {
     metrics.ask(Limits::of(config));
     telemetry::register(metrics);
@@ -37,6 +43,9 @@ pub(super) fn register(
         readiness: readiness.clone(),
         draining: draining.clone(),
     });
+    if let Some(tls) = tls {
+        metrics.ask(Certificate(tls.clone()));
+    }
     #[cfg(target_os = "linux")]
     metrics.ask_process(super::process::Process);
 }
@@ -81,6 +90,26 @@ impl Collector for Limits {
         let build = [("version", VERSION), ("commit", COMMIT)];
         answer.gauges("build_info", "The program, as labels", &[(build, 1.0)])?;
         answer.gauges("limit", "Settings that bound something", &self.0)
+    }
+}
+
+/// The certificate that both ports show.
+#[derive(Debug)]
+struct Certificate(Arc<Tls>);
+
+impl Collector for Certificate {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let left = self.0.expires().duration_since(SystemTime::now());
+        // Negative since then.
+        let left_s = left.map_or_else(
+            |over| -over.duration().as_secs_f64(),
+            |left| left.as_secs_f64(),
+        );
+        Answer(encoder).gauge(
+            "tls_certificate_days_left",
+            "Days until the certificate in use expires; negative once it has",
+            left_s / DAY_S,
+        )
     }
 }
 

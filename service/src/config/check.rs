@@ -63,6 +63,7 @@ impl Config {
         self.partitions.check()?;
         self.quarantine.check()?;
         self.telemetry.check()?;
+        self.tls.check()?;
         if self.instance.is_empty()
             || self.instance.len() > 64
             || self.instance.contains(char::is_control)

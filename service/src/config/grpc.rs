@@ -1,7 +1,10 @@
 //! Settings under `grpc:`.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use sluicegate_transport::Lifetime;
 
 use super::{ConfigError, check::within};
 
@@ -55,6 +58,26 @@ pub struct GrpcOverrides {
     )]
     pub max_connections_per_address: Option<usize>,
 
+    /// Longest life of a connection, seconds; 1 to 31536000, or up to a tenth less. Then its client is told to open another
+    /// one, which meets balancers and certificates anew [default: none]
+    #[arg(
+        id = "grpc_max_connection_age_s",
+        long = "grpc-max-connection-age-s",
+        env = "SLUICEGATE_GRPC_MAX_CONNECTION_AGE_S",
+        value_name = "SECONDS"
+    )]
+    pub max_connection_age_s: Option<u64>,
+
+    /// How long calls on a connection that has reached its age may take to end before they are ended, seconds; 0 to 86400
+    /// [default: 30]
+    #[arg(
+        id = "grpc_connection_grace_s",
+        long = "grpc-connection-grace-s",
+        env = "SLUICEGATE_GRPC_CONNECTION_GRACE_S",
+        value_name = "SECONDS"
+    )]
+    pub connection_grace_s: Option<u64>,
+
     /// Memory for what is on its way on fast connections, beyond 64 KiB for each, bytes; 0 to 1073741824
     /// [default: 33554432]
     #[arg(
@@ -98,6 +121,9 @@ pub struct GrpcConfig {
     pub max_connections: usize,
     /// None: as many as come.
     pub max_connections_per_address: Option<usize>,
+    /// None: for as long as both sides keep them.
+    pub max_connection_age_s: Option<u64>,
+    pub connection_grace_s: u64,
     pub window_bytes: usize,
     pub idle_limit_s: u64,
     pub message_deadline_s: u64,
@@ -123,6 +149,11 @@ impl GrpcConfig {
             max_connections_per_address: given
                 .max_connections_per_address
                 .or(file.max_connections_per_address),
+            max_connection_age_s: given.max_connection_age_s.or(file.max_connection_age_s),
+            connection_grace_s: given
+                .connection_grace_s
+                .or(file.connection_grace_s)
+                .unwrap_or(30),
             window_bytes: given.window_bytes.or(file.window_bytes).unwrap_or(32 << 20),
             message_deadline_s: given
                 .message_deadline_s
@@ -170,6 +201,20 @@ impl GrpcConfig {
             "1 to 65536",
         )?;
         within(
+            "grpc.max_connection_age_s",
+            self.max_connection_age_s.unwrap_or(1),
+            1,
+            31_536_000,
+            "1 to 31536000",
+        )?;
+        within(
+            "grpc.connection_grace_s",
+            self.connection_grace_s,
+            0,
+            86_400,
+            "0 to 86400",
+        )?;
+        within(
             "grpc.window_bytes",
             self.window_bytes as u64,
             0,
@@ -197,5 +242,14 @@ impl GrpcConfig {
             86_400,
             "1 to 86400",
         )
+    }
+
+    /// How long connections live.
+    #[must_use]
+    pub fn lifetime(&self) -> Lifetime {
+        Lifetime {
+            max_age: self.max_connection_age_s.map(Duration::from_secs),
+            grace: Duration::from_secs(self.connection_grace_s),
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use sluicegate_transport::Lifetime;
 use warp::http::uri::Authority;
 
 use super::ConfigError;
@@ -50,6 +51,26 @@ pub struct RestOverrides {
         value_name = "N"
     )]
     pub max_connections_per_address: Option<usize>,
+
+    /// Longest life of a connection, seconds; 1 to 31536000, or up to a tenth less. Then its client is told to open another
+    /// one, which meets balancers and certificates anew [default: none]
+    #[arg(
+        id = "rest_max_connection_age_s",
+        long = "rest-max-connection-age-s",
+        env = "SLUICEGATE_REST_MAX_CONNECTION_AGE_S",
+        value_name = "SECONDS"
+    )]
+    pub max_connection_age_s: Option<u64>,
+
+    /// How long requests on a connection that has reached its age may take to be answered, seconds; 0 to 86400
+    /// [default: 30]
+    #[arg(
+        id = "rest_connection_grace_s",
+        long = "rest-connection-grace-s",
+        env = "SLUICEGATE_REST_CONNECTION_GRACE_S",
+        value_name = "SECONDS"
+    )]
+    pub connection_grace_s: Option<u64>,
 
     /// Cuts off a client that takes nothing of its answer for so long, seconds; 1 to 3600 [default: 60]
     #[arg(
@@ -111,6 +132,9 @@ pub struct RestConfig {
     pub max_connections: usize,
     /// None: as many as come.
     pub max_connections_per_address: Option<usize>,
+    /// None: for as long as both sides keep them.
+    pub max_connection_age_s: Option<u64>,
+    pub connection_grace_s: u64,
     pub write_deadline_s: u64,
     pub answer_bytes: u32,
     pub max_exports: usize,
@@ -134,6 +158,11 @@ impl RestConfig {
             max_connections_per_address: given
                 .max_connections_per_address
                 .or(file.max_connections_per_address),
+            max_connection_age_s: given.max_connection_age_s.or(file.max_connection_age_s),
+            connection_grace_s: given
+                .connection_grace_s
+                .or(file.connection_grace_s)
+                .unwrap_or(30),
             write_deadline_s: given
                 .write_deadline_s
                 .or(file.write_deadline_s)
@@ -168,6 +197,20 @@ impl RestConfig {
                 1,
                 1 << 16,
                 "1 to 65536",
+            ),
+            (
+                "rest.max_connection_age_s",
+                self.max_connection_age_s.unwrap_or(1),
+                1,
+                31_536_000,
+                "1 to 31536000",
+            ),
+            (
+                "rest.connection_grace_s",
+                self.connection_grace_s,
+                0,
+                86_400,
+                "0 to 86400",
             ),
             (
                 "rest.write_deadline_s",
@@ -263,6 +306,15 @@ impl RestConfig {
             max_heavy_queries: self.max_heavy_queries,
             max_buckets: self.max_buckets,
             max_scanned_rows: self.max_scanned_rows,
+        }
+    }
+
+    /// How long connections live.
+    #[must_use]
+    pub fn lifetime(&self) -> Lifetime {
+        Lifetime {
+            max_age: self.max_connection_age_s.map(Duration::from_secs),
+            grace: Duration::from_secs(self.connection_grace_s),
         }
     }
 

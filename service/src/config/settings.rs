@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args;
 use serde::Deserialize;
 
-use super::{GrpcOverrides, ReadyOverrides, RestOverrides, TelemetryOverrides};
+use super::{GrpcOverrides, ReadyOverrides, RestOverrides, TelemetryOverrides, TlsOverrides};
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},
     repository::mysql::Layout,
@@ -98,6 +98,9 @@ pub struct Settings {
 
     #[command(flatten)]
     pub telemetry: TelemetryOverrides,
+
+    #[command(flatten)]
+    pub tls: TlsOverrides,
 }
 
 /// Settings under `ingest:`.

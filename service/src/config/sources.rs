@@ -14,19 +14,18 @@ use super::{ConfigError, Settings};
 pub(super) const DEFAULT_REST_ADDR: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// Where REST listens: as given, or else as the file says. Nothing else in the file is judged.
+/// Where REST listens, and whether it speaks TLS: as given, or else as the file says. Nothing else in the file is judged.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn rest_addr(
-    given: Option<SocketAddr>,
+pub fn rest_place(
+    addr: Option<SocketAddr>,
+    tls: bool,
     file: Option<&Path>,
-) -> Result<SocketAddr, ConfigError> {
-    let in_file = match (given, file) {
-        (None, Some(file)) => read_file(file)?.rest_addr,
-        _ => None,
-    };
-    Ok(given.or(in_file).unwrap_or(DEFAULT_REST_ADDR))
+) -> Result<(SocketAddr, bool), ConfigError> {
+    let in_file = file.map(read_file).transpose()?.unwrap_or_default();
+    let addr = addr.or(in_file.rest_addr).unwrap_or(DEFAULT_REST_ADDR);
+    Ok((addr, tls || in_file.tls.cert.is_some()))
 }
 
 pub(super) fn read_file(path: &Path) -> Result<Settings, ConfigError> {

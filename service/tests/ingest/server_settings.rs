@@ -14,7 +14,7 @@ use crate::common::{
     database::Database,
     readings::{assert_stored, column_batch, columns, position, reading, rows},
     service::{Service, open},
-    until,
+    until, web,
 };
 
 alone_on_each_engine! {
@@ -136,7 +136,7 @@ async fn a_server_without_autocommit_keeps_what_was_answered(database: Database)
     assert_eq!(stored.expect("stored").into_inner().committed, 1);
     let path = "/sensor/delete/time?from_time=0&to_time=9999999999999";
     let url = format!("http://{}{path}", service.rest);
-    let answer = reqwest::Client::new().delete(url).send().await;
+    let answer = web::client().delete(url).send().await;
     let answer: serde_json::Value = answer.expect("an answer").json().await.expect("JSON");
     assert_eq!(answer["deleted_count"], 1);
     // Another connection sees what is committed alone.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-use crate::common::on_each_engine;
+use crate::common::{on_each_engine, web};
 
 on_each_engine! {
     a_device_with_a_random_clock_gets_no_partitions,
@@ -129,11 +129,7 @@ async fn a_clock_that_has_jumped_drops_nothing_before_it_is_confirmed(database: 
     assert_eq!(service.readiness().await["partitions"]["dropped"], 0);
 
     let api = format!("http://{}/retention/confirm", service.rest);
-    let answer = reqwest::Client::new()
-        .put(api)
-        .send()
-        .await
-        .expect("answers");
+    let answer = web::client().put(api).send().await.expect("answers");
     assert_eq!(answer.status(), 200);
     let gone = || async { inventory(&database).await.0 == 0 };
     until("the old partitions are dropped", gone).await;

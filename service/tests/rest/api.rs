@@ -3,7 +3,7 @@
 use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
 
-use crate::common::service::Service;
+use crate::common::{service::Service, web};
 
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 /// What no client may ever read: the words of a driver or a database.
@@ -36,7 +36,7 @@ pub(crate) struct Answer {
 
 impl Api {
     pub(crate) fn of(service: &Service) -> Self {
-        let client = reqwest::Client::builder()
+        let client = web::builder()
             .redirect(reqwest::redirect::Policy::none())
             .build();
         Self {

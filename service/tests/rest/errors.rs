@@ -13,7 +13,7 @@ use crate::{
     api::Api,
     common::{
         database::Database, on_each_engine, program::Program, readings::assert_same,
-        service::Service,
+        service::Service, web,
     },
     sample::{filled, readings},
 };
@@ -341,7 +341,7 @@ async fn the_log_tells_what_a_request_failed_at(database: Database) {
     let program = Program::start(&database.url(), &["--partitions-enabled", "false"]).await;
     database.run("DROP TABLE sensor_readings").await;
     let url = format!("http://{}/sensor/time?{TIME}", program.rest);
-    let request = reqwest::Client::new().get(url);
+    let request = web::client().get(url);
     let answer = request
         .header("x-request-id", "the-one-that-failed")
         .send()

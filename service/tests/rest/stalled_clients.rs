@@ -13,7 +13,7 @@ use crate::common::{
     program::Program,
     readings::{self as numbered, BASE_US},
     service::connect,
-    until,
+    until, web,
 };
 
 on_each_engine! {
@@ -91,7 +91,10 @@ async fn exports_beyond_the_most_are_told_to_come_again(database: Database) {
         assert_eq!(status(&mut client).await, 200);
         stalled.push(client);
     }
-    let answer = reqwest::get(format!("http://{}{export}", program.rest)).await;
+    let answer = web::client()
+        .get(format!("http://{}{export}", program.rest))
+        .send()
+        .await;
     let answer = answer.expect("answers");
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers()["retry-after"], "1");

@@ -8,6 +8,7 @@ use crate::common::{
     program::Program,
     readings::{self as numbered, BASE_US},
     service::connect,
+    web,
 };
 
 on_each_engine! {
@@ -25,7 +26,7 @@ const TRACED: [&str; 4] = [
 /// Asks for a body as a browser does, which takes gzip.
 async fn get(program: &Program, path: &str) -> Vec<u8> {
     let url = format!("http://{}{path}", program.rest);
-    let request = reqwest::Client::new().get(url);
+    let request = web::client().get(url);
     let answer = request.header("accept-encoding", "gzip").send().await;
     let answer = answer.expect("answers");
     assert_eq!(answer.status(), 200, "{path}");

@@ -1,21 +1,25 @@
 //! An accept loop of our own over hyper-util: warp's server sets no deadlines and bounds nothing.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::{Request, Response, header::HOST};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::conn::auto,
     service::TowerToHyperService,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 use tower_service::Service;
 
 pub use crate::taking::Held;
-use crate::{Accepted, Complaint, Crowd, Listener, begun, taking::Taking};
+use crate::{
+    Accepted, Complaint, Crowd, Lifetime, Listener, begin,
+    taking::Taking,
+    tls::{Protocol, Tls},
+};
 
 /// A client that takes longer to send its headers is cut off.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
@@ -40,6 +44,27 @@ pub struct Bounds {
     pub connections_per_address: Option<usize>,
     /// How long a client may take nothing of its answer.
     pub write_deadline: Duration,
+    pub lifetime: Lifetime,
+}
+
+/// How a door is kept.
+pub struct Door {
+    pub bounds: Bounds,
+    /// None: what is said is said in the clear.
+    pub tls: Option<Arc<Tls>>,
+    /// Told of each connection that is closed because its address has enough of them.
+    pub crowded: Box<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bounds, tls, .. } = self;
+        formatter
+            .debug_struct("Door")
+            .field("bounds", bounds)
+            .field("tls", tls)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The name, or address, under which a request reached us, with its port as far as there is one: what a client of HTTP/2 or
@@ -63,12 +88,8 @@ impl AskedName {
 }
 
 /// Serves until `closing`, then waits for requests that are open.
-pub async fn serve<S, B>(
-    listener: TcpListener,
-    service: S,
-    bounds: Bounds,
-    closing: CancellationToken,
-) where
+pub async fn serve<S, B>(listener: TcpListener, service: S, door: Door, closing: CancellationToken)
+where
     S: Service<Request<hyper::body::Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -80,9 +101,15 @@ pub async fn serve<S, B>(
         + 'static,
 {
     let server = builder();
-    let graceful = GracefulShutdown::new();
+    let Door {
+        bounds,
+        tls,
+        crowded,
+    } = door;
+    let connections = TaskTracker::new();
     let listener = Listener::new(listener, bounds.connections_per_address);
-    let crowded = Complaint::default();
+    let crowd = Complaint::default();
+    let mut number = 0_u64;
     let free = Arc::new(Semaphore::new(bounds.connections));
     loop {
         let accepting = async {
@@ -94,11 +121,14 @@ pub async fn serve<S, B>(
             accepted = accepting => accepted,
         };
         let Accepted {
-            stream, counted, ..
+            stream,
+            peer: address,
+            counted,
         } = match accepted {
             Ok(accepted) => accepted,
             Err(Crowd(address)) => {
-                if crowded.is_due() {
+                crowded();
+                if crowd.is_due() {
                     tracing::warn!(%address, "a connection is turned away: its address has enough of them");
                 }
                 continue;
@@ -112,32 +142,51 @@ pub async fn serve<S, B>(
                 response.map(|body| taking.body(body, held))
             }
         });
-        // For the routes: warp has no filters for them.
-        let service = service.map_request(|mut request: Request<hyper::body::Incoming>| {
-            let (version, name) = (request.version(), AskedName::of(&request));
-            request.extensions_mut().insert(version);
-            request.extensions_mut().insert(name);
-            request
-        });
-        let service = TowerToHyperService::new(service);
-        let (server, watcher, closing) = (server.clone(), graceful.watcher(), closing.clone());
-        tokio::spawn(async move {
+        let (server, closing, tls) = (server.clone(), closing.clone(), tls.clone());
+        // Neighbours are far apart.
+        number = number.wrapping_add(619);
+        let age = bounds.lifetime.begin(number);
+        connections.spawn(async move {
             let _held = (place, counted);
+            let tls = tls.as_deref().map(|tls| (tls, Protocol::Web));
             let begun = tokio::select! {
                 () = closing.cancelled() => return,
-                begun = begun(stream) => begun,
+                begun = begin(stream, address, tls) => begun,
             };
-            let stream = match begun {
-                Ok(stream) => stream,
+            let (stream, peer) = match begun {
+                Ok(begun) => begun,
                 Err(error) => {
                     tracing::debug!(%error, "a connection ended");
                     return;
                 }
             };
+            // For the routes: warp has no filters for them.
+            let service =
+                service.map_request(move |mut request: Request<hyper::body::Incoming>| {
+                    let (version, name) = (request.version(), AskedName::of(&request));
+                    let extensions = request.extensions_mut();
+                    extensions.insert(version);
+                    extensions.insert(name);
+                    extensions.insert(peer.clone());
+                    request
+                });
+            let service = TowerToHyperService::new(service);
             let io = TokioIo::new(taking.io(stream));
-            let connection = server.serve_connection(io, service).into_owned();
+            let mut connection = pin!(server.serve_connection(io, service));
+            let served = async {
+                tokio::select! {
+                    ended = &mut connection => return ended,
+                    () = closing.cancelled() => {}
+                    () = age.is_over() => {}
+                }
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = &mut connection => ended,
+                    () = age.is_overstayed() => Ok(()),
+                }
+            };
             tokio::select! {
-                ended = watcher.watch(connection) => if let Err(error) = ended {
+                ended = served => if let Err(error) = ended {
                     tracing::debug!(%error, "a connection ended");
                 },
                 () = taking.stalled(bounds.write_deadline) => tracing::info!(
@@ -147,7 +196,10 @@ pub async fn serve<S, B>(
             }
         });
     }
-    if tokio::time::timeout(CLOSE_DEADLINE, graceful.shutdown())
+    // Nobody connects to what answers no more.
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(CLOSE_DEADLINE, connections.wait())
         .await
         .is_err()
     {

@@ -3,10 +3,18 @@
 
 mod addresses;
 mod complaint;
+pub mod crypto;
 pub mod http;
+mod lifetime;
 mod listener;
+mod peer;
 mod taking;
+pub mod tls;
+mod wire;
 
 pub use addresses::Counted;
 pub use complaint::Complaint;
-pub use listener::{Accepted, Begun, Crowd, Listener, NotBegun, begun};
+pub use lifetime::{Age, Lifetime};
+pub use listener::{Accepted, Begun, Crowd, Listener, NotBegun, begin};
+pub use peer::Peer;
+pub use wire::Wire;

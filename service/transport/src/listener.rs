@@ -4,21 +4,30 @@ use std::{
     io::{self, IoSlice},
     net::{IpAddr, SocketAddr},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{TcpListener, TcpStream},
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::addresses::{Addresses, Counted};
+use crate::{
+    addresses::{Addresses, Counted},
+    peer::Peer,
+    tls::{PeerCertificate, Protocol, Tls},
+    wire::Wire,
+};
 
 /// How HTTP/2 begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// A client that takes longer to begin is cut off.
+/// What a connection of TLS has encrypted and not sent yet.
+const TLS_BUFFER_BYTES: usize = 32 << 10;
+/// A client that takes longer for its handshake, or to begin after it, is cut off.
 const BEGIN_DEADLINE: Duration = Duration::from_secs(10);
 /// After a failed accept, such as one for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -28,6 +37,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub enum NotBegun {
     #[error("it brought nothing")]
     Late,
+    #[error("it does not begin with a handshake of TLS")]
+    NoTls,
     #[error(transparent)]
     Broken(#[from] io::Error),
 }
@@ -95,11 +106,66 @@ impl Listener {
     }
 }
 
-/// Waits for what tells HTTP/1 from HTTP/2, which hyper would do without a deadline.
+/// Waits until a connection has begun: its handshake, if it is one of TLS, and what tells HTTP/1 from HTTP/2, which hyper
+/// would wait for without a deadline.
 ///
 /// # Errors
-/// When the connection ends before, or takes too long.
-pub async fn begun<S: AsyncRead + Unpin>(stream: S) -> Result<Begun<S>, NotBegun> {
+/// When the connection ends before, takes too long, or speaks what this door does not.
+pub async fn begin(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<(&Tls, Protocol)>,
+) -> Result<(Begun<Wire>, Peer), NotBegun> {
+    // Without it every small answer would wait for the client's delayed TCP acknowledgement.
+    stream.set_nodelay(true)?;
+    let (wire, certificate) = match tls {
+        None => (Wire::Plain(stream), None),
+        Some((tls, protocol)) => {
+            let stream = tokio::time::timeout(BEGIN_DEADLINE, shake_hands(stream, tls, protocol))
+                .await
+                .map_err(|_| NotBegun::Late)??;
+            let (_, session) = stream.get_ref();
+            let certificates = session.peer_certificates().unwrap_or_default();
+            let certificate = certificates.first().and_then(PeerCertificate::read);
+            (Wire::Tls(Box::new(stream)), certificate.map(Arc::new))
+        }
+    };
+    let peer = Peer {
+        address,
+        certificate,
+    };
+    Ok((begun(wire).await?, peer))
+}
+
+/// How a handshake of TLS begins.
+const HANDSHAKE: u8 = 22;
+/// What a client is told that does not begin with one.
+const NO_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 35\r\n\
+    connection: close\r\n\r\nThis port speaks TLS: use https://.\n";
+
+async fn shake_hands(
+    mut stream: TcpStream,
+    tls: &Tls,
+    protocol: Protocol,
+) -> Result<TlsStream<TcpStream>, NotBegun> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 0 {
+        return Err(NotBegun::Broken(io::ErrorKind::UnexpectedEof.into()));
+    }
+    if first != [HANDSHAKE] {
+        let _ = stream.write_all(NO_TLS).await;
+        let _ = stream.shutdown().await;
+        return Err(NotBegun::NoTls);
+    }
+    let acceptor = TlsAcceptor::from(tls.config(protocol));
+    let limited = acceptor.accept_with(stream, |session| {
+        session.set_buffer_limit(Some(TLS_BUFFER_BYTES));
+    });
+    Ok(limited.await?)
+}
+
+async fn begun<S: AsyncRead + Unpin>(stream: S) -> Result<Begun<S>, NotBegun> {
     tokio::time::timeout(BEGIN_DEADLINE, first_bytes(stream))
         .await
         .map_err(|_| NotBegun::Late)?
@@ -172,8 +238,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt as _;
-
     use super::*;
 
     async fn read_back(sent: &[u8]) -> Vec<u8> {

@@ -167,8 +167,10 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for WatchedIo<I> {
         self.io.is_write_vectored()
     }
 
+    /// What TLS has encrypted already waits here.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+        let flushed = Pin::new(&mut self.io).poll_flush(context);
+        self.note(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

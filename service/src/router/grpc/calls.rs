@@ -8,7 +8,7 @@ use std::{
 use hyper::{Request, Response, body::Incoming};
 use prost::Message;
 use sluicegate_proto::v1::sensor_service_server::SERVICE_NAME;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, body::Body, service::Routes};
 use tower::Service as _;
 use tracing::{Instrument as _, Span};
@@ -83,13 +83,21 @@ impl Calls {
         }
     }
 
-    /// The same calls for one connection, whose unread replies and open calls are counted.
-    pub(super) fn of_connection(&self, unread: Unread, activity: Arc<Activity>) -> Self {
-        Self {
+    /// The same calls for one connection, whose unread replies and open calls are counted, and on which what streams is to
+    /// end with `ending`.
+    pub(super) fn of_connection(
+        &self,
+        unread: Unread,
+        activity: Arc<Activity>,
+        ending: CancellationToken,
+    ) -> Self {
+        let mut calls = Self {
             unread,
             activity,
             ..self.clone()
-        }
+        };
+        calls.bounds.draining = ending;
+        calls
     }
 
     /// A response with one message, or with the status alone. What is large has room before it waits to be written.

@@ -26,6 +26,7 @@ use std::{
 };
 
 use sluicegate_proto::FILE_DESCRIPTOR_SET;
+use sluicegate_transport::tls::Tls;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
@@ -50,6 +51,7 @@ const MAX_OTHER_MESSAGE_BYTES: usize = 4 << 10;
 /// None: what can go wrong with a listener that is bound passes by itself.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
     config: &GrpcConfig,
@@ -74,7 +76,7 @@ pub async fn serve(
         open.clone(),
         metrics.clone(),
     );
-    let serving = server::serve(listener, calls, config, draining.clone(), metrics);
+    let serving = server::serve(listener, tls, calls, config, draining.clone(), metrics);
     let no_call_is_left = async {
         draining.cancelled().await;
         open.close();

@@ -1,11 +1,14 @@
 //! Connections: how many there are, how large their windows, and what ends them.
 
-use std::{convert::Infallible, pin::pin, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{Request, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use sluicegate_transport::{Accepted, Listener, begun};
-use tokio::net::{TcpListener, TcpStream};
+use sluicegate_transport::{
+    Accepted, Begun, Listener, Peer, Wire, begin,
+    tls::{Protocol, Tls},
+};
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -24,6 +27,8 @@ const MAX_HEADER_BYTES: u32 = 8 << 10;
 const MAX_SEND_BYTES: usize = 64 << 10;
 /// Calls that a client cancels before they were begun; more of them at once are a flood.
 const MAX_PENDING_RESETS: usize = 20;
+/// What is open on a connection that has had its time, grace included, commits what it brought and says so.
+const END_DEADLINE: Duration = Duration::from_secs(30);
 /// Calls of one connection that broke the protocol, over its whole life.
 const MAX_BROKEN_CALLS: usize = 1024;
 /// A connection has at most one part in so many of all calls, so that no single one takes the places of all others.
@@ -34,6 +39,7 @@ const FEWEST_CALLS: usize = 16;
 /// Accepts connections until `draining`, and returns when all have ended.
 pub(super) async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     calls: Calls,
     config: &GrpcConfig,
     draining: CancellationToken,
@@ -48,7 +54,9 @@ pub(super) async fn serve(
             accepted = listener.accept() => accepted,
         };
         let Accepted {
-            stream, counted, ..
+            stream,
+            peer: address,
+            counted,
         } = match accepted {
             Ok(accepted) => accepted,
             Err(crowd) => {
@@ -60,12 +68,24 @@ pub(super) async fn serve(
             continue;
         };
         let (calls, config, draining) = (calls.clone(), config.clone(), draining.clone());
+        let tls = tls.clone();
         connections.spawn(async move {
             let _counted = counted;
             let Some(seat) = entry.seat().await else {
                 return;
             };
-            if let Err(error) = connection(stream, &seat, calls, &config, draining).await {
+            let begun = tokio::select! {
+                () = draining.cancelled() => return,
+                () = seat.activity.is_to_leave() => return,
+                begun = begin(stream, address, tls.as_deref().map(|tls| (tls, Protocol::Rpc))) => begun,
+            };
+            let ended = match begun {
+                Ok((stream, peer)) => {
+                    connection(stream, peer, &seat, calls, &config, draining).await
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended");
             }
         });
@@ -101,7 +121,8 @@ fn calls_of_one_connection(config: &GrpcConfig) -> u32 {
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: Begun<Wire>,
+    peer: Peer,
     Seat {
         window, activity, ..
     }: &Seat,
@@ -109,35 +130,34 @@ async fn connection(
     config: &GrpcConfig,
     draining: CancellationToken,
 ) -> Result<(), String> {
-    // Without it every reply of a unary call would wait for the client's delayed TCP acknowledgement.
-    stream
-        .set_nodelay(true)
-        .map_err(|error| error.to_string())?;
-    let begun = tokio::select! {
-        () = draining.cancelled() => return Ok(()),
-        () = activity.is_to_leave() => return Ok(()),
-        begun = begun(stream) => begun,
-    };
-    let stream = begun.map_err(|error| error.to_string())?;
     let unread = Unread::default();
-    let calls = calls.of_connection(unread.clone(), activity.clone());
-    let service = service_fn(move |request: Request<Incoming>| {
+    // What streams on it ends as it does when the service goes down, and goes on elsewhere.
+    let ending = draining.child_token();
+    let calls = calls.of_connection(unread.clone(), activity.clone(), ending.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
         let answer = Box::pin(calls.clone().answer(request));
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let server = server(config, window);
+    let age = config.lifetime().begin(rand::random());
     let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
     let served = async {
         tokio::select! {
             ended = &mut connection => return ended,
             () = draining.cancelled() => {}
             () = activity.is_to_leave() => {}
+            () = age.is_over() => {}
         }
         connection.as_mut().graceful_shutdown();
         tokio::select! {
-            ended = &mut connection => ended,
-            () = activity.overstays() => Ok(()),
+            ended = &mut connection => return ended,
+            () = activity.overstays() => return Ok(()),
+            () = age.is_overstayed() => ending.cancel(),
         }
+        tokio::time::timeout(END_DEADLINE, connection)
+            .await
+            .unwrap_or(Ok(()))
     };
     let unread_limit = Duration::from_secs(config.message_deadline_s);
     tokio::select! {

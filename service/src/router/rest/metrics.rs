@@ -29,6 +29,7 @@ struct Ended {
 pub(super) struct RestMetrics {
     requests: Family<Ended, Counter>,
     durations: Family<OfRoute, Histogram>,
+    turned_away: Counter,
 }
 
 impl RestMetrics {
@@ -44,7 +45,17 @@ impl RestMetrics {
                 "From a request's headers to those of its answer",
                 Family::new_with_constructor(durations),
             ),
+            turned_away: metrics.register(
+                "rest_turned_away",
+                "Connections that were closed because their address has as many as it may",
+                Counter::default(),
+            ),
         }
+    }
+
+    /// A connection was closed because of where it comes from.
+    pub(super) fn turn_away(&self) {
+        self.turned_away.inc();
     }
 
     pub(super) fn answered(

@@ -32,7 +32,7 @@ mod workers;
 
 use std::sync::{Arc, OnceLock};
 
-use sluicegate_transport::http;
+use sluicegate_transport::{http, tls::Tls};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -81,6 +81,7 @@ impl Context {
 /// Serves REST, from before the service has started, until `closing`, then until the requests that are open have ended.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
     config: RestConfig,
@@ -110,7 +111,14 @@ pub async fn serve(
         connections: config.max_connections,
         connections_per_address: config.max_connections_per_address,
         write_deadline: config.write_deadline(),
+        lifetime: config.lifetime(),
+    };
+    let metrics = context.metrics.clone();
+    let door = http::Door {
+        bounds,
+        tls,
+        crowded: Box::new(move || metrics.turn_away()),
     };
     let routes = cors::around(routes::all(&context), &context, &config.cors_origins);
-    http::serve(listener, warp::service(routes), bounds, closing).await;
+    http::serve(listener, warp::service(routes), door, closing).await;
 }

@@ -42,8 +42,12 @@ fn text(name: &GeneralName<'_>) -> Option<String> {
             Some((*name).to_owned())
         }
         GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes).ok().map(|ip| std::net::Ipv4Addr::from(ip).to_string()),
-            16 => <[u8; 16]>::try_from(*bytes).ok().map(|ip| std::net::Ipv6Addr::from(ip).to_string()),
+            4 => <[u8; 4]>::try_from(*bytes)
+                .ok()
+                .map(|ip| std::net::Ipv4Addr::from(ip).to_string()),
+            16 => <[u8; 16]>::try_from(*bytes)
+                .ok()
+                .map(|ip| std::net::Ipv6Addr::from(ip).to_string()),
             _ => None,
         },
         _ => None,

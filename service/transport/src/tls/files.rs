@@ -41,10 +41,7 @@ pub enum TlsError {
     #[error("{file} cannot be read: {reason}")]
     Unreadable { file: NamedFile, reason: io::Error },
     #[error("{file} has no {what} in PEM")]
-    Empty {
-        file: NamedFile,
-        what: &'static str,
-    },
+    Empty { file: NamedFile, what: &'static str },
     #[error("{file} is no {what} in PEM: {reason}")]
     Malformed {
         file: NamedFile,

@@ -4,6 +4,7 @@
 mod certificate;
 mod files;
 mod protocol;
+pub mod unverified;
 
 use std::{
     fmt,
