@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::StreamExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use sluicegate_transport::{http::AskedName, pages::Pages};
 use utoipa::OpenApi;
 use warp::{
     Filter, Reply as _,
@@ -106,15 +107,18 @@ async fn healthz() -> Result<BTreeMap<String, String>, Problem> {
 /// Everything that is served.
 pub(super) fn routes(
     generator: Arc<Generator>,
+    pages: Pages,
 ) -> impl Filter<Extract = (Response,), Error = std::convert::Infallible> + Clone {
     let swagger = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
     warp::method()
         .and(warp::path::full())
         .and(warp::header::headers_cloned())
+        .and(warp::ext::get::<AskedName>())
         .and(warp::body::stream())
         .then(
-            move |method: Method, path: FullPath, headers: HeaderMap, body| {
+            move |method: Method, path: FullPath, headers: HeaderMap, name: AskedName, body| {
                 let (generator, swagger) = (Arc::clone(&generator), Arc::clone(&swagger));
+                let pages = pages.clone();
                 async move {
                     let path = path.as_str();
                     let path = path.strip_prefix("/api/v1").unwrap_or(path);
@@ -124,7 +128,7 @@ pub(super) fn routes(
                         return page(path, swagger);
                     }
                     let answer = async {
-                        refuse_other_origins(&headers)?;
+                        pages.check(path, &method, &name, &headers)?;
                         let body = in_time(read(body)).await?;
                         answer(&generator, &method, path, &body).await
                     };
@@ -221,29 +225,6 @@ async fn read(
         piece.copy_to_slice(&mut bytes[start..]);
     }
     Ok(bytes)
-}
-
-/// Browsers name the page that sends: one that is not ours must not drive a generator.
-fn refuse_other_origins(headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value: &HeaderValue| value.to_str().ok())
-    };
-    match (text(header::ORIGIN), text(header::HOST)) {
-        (None, _) => Ok(()),
-        (Some(origin), Some(host))
-            if origin
-                .split_once("://")
-                .is_some_and(|(_, ours)| ours == host) =>
-        {
-            Ok(())
-        }
-        (Some(origin), _) => {
-            let detail = format!("{origin} is not where this generator is served.");
-            Err(Problem::new(Kind::CrossOriginRefused, detail))
-        }
-    }
 }
 
 fn page(path: &str, config: Arc<utoipa_swagger_ui::Config<'static>>) -> Response {

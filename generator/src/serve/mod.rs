@@ -17,6 +17,7 @@ use std::{
 use clap::Args;
 use sluicegate_transport::{
     Lifetime, http,
+    pages::Pages,
     tls::{NamedFile, Tls, TlsFiles},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -81,6 +82,15 @@ pub struct ServeOptions {
     pub target: String,
     #[command(flatten)]
     pub access: Access,
+    /// Names that this generator's API answers to besides addresses, localhost and the name of this host, as in gen.example or
+    /// *.example, or * for all; separated by commas. No page gets in under a name that its own server points here.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SLUICEGEN_ALLOWED_HOSTS",
+        value_delimiter = ','
+    )]
+    pub allowed_hosts: Vec<String>,
     /// Certificate of this generator's own API in PEM, which then speaks TLS; read anew when it changes.
     #[arg(
         long,
@@ -167,6 +177,7 @@ impl Server {
                 .map_err(|error| Error::Usage(format!("{}: {error}", directory.display())))?;
         }
         let tls = options.tls()?;
+        let pages = Pages::new(&options.allowed_hosts, &[]);
         let listener = TcpListener::bind(options.addr).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let generator = Generator::new(
@@ -185,7 +196,7 @@ impl Server {
         let task = tokio::spawn({
             let stop = stop.clone();
             async move {
-                let service = warp::service(api::routes(generator.clone()));
+                let service = warp::service(api::routes(generator.clone(), pages));
                 let door = http::Door {
                     bounds: BOUNDS,
                     tls,

@@ -1,6 +1,7 @@
 //! Errors as RFC 9457 problem documents.
 
 use serde::{Deserialize, Serialize};
+use sluicegate_transport::pages::Refusal;
 use utoipa::ToSchema;
 use warp::{
     http::{HeaderValue, StatusCode, header},
@@ -21,6 +22,7 @@ pub(super) enum Kind {
     NotFound,
     MethodNotAllowed,
     CrossOriginRefused,
+    Misdirected,
     TargetUnavailable,
 }
 
@@ -74,6 +76,11 @@ impl Kind {
                 StatusCode::FORBIDDEN,
                 "Pages of other origins are refused",
             ),
+            Self::Misdirected => (
+                "misdirected",
+                StatusCode::MISDIRECTED_REQUEST,
+                "The generator has another name",
+            ),
             Self::TargetUnavailable => (
                 "target-unavailable",
                 StatusCode::BAD_GATEWAY,
@@ -104,6 +111,23 @@ pub struct Problem {
     /// For 405: the methods that are allowed.
     #[serde(skip)]
     pub(super) allow: Option<&'static str>,
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Name(name) => Self::new(
+                Kind::Misdirected,
+                format!(
+                    "This generator does not answer to the name {name:?}: use its address, or --allowed-hosts."
+                ),
+            ),
+            Refusal::Origin => Self::new(
+                Kind::CrossOriginRefused,
+                "A page of another origin may change nothing here.",
+            ),
+        }
+    }
 }
 
 impl Problem {

@@ -38,6 +38,7 @@ impl Generator {
         let server = Server::bind(&Flags::parse_from(flags).options)
             .await
             .unwrap();
+        sluicegate_transport::crypto::provider();
         let client = Client::new();
         Self { server, client }
     }
@@ -380,6 +381,23 @@ async fn the_api_describes_itself_and_keeps_strangers_out() {
         .post(format!("{base}/start"))
         .header("origin", "http://elsewhere");
     assert_eq!(foreign.send().await.unwrap().status().as_u16(), 403);
+    // A page whose own server points its name here.
+    for (path, status) in [("start", 421), ("stats", 421), ("healthz", 200)] {
+        let rebound = generator.client.request(
+            if path == "start" {
+                Method::POST
+            } else {
+                Method::GET
+            },
+            format!("{base}/{path}"),
+        );
+        let rebound = rebound
+            .header("host", "pages.example")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(rebound.status().as_u16(), status, "{path}");
+    }
     let large = generator
         .client
         .post(format!("{base}/config"))
@@ -395,7 +413,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let mut client = tokio::net::TcpStream::connect(generator.server.addr())
         .await
         .unwrap();
-    let request = "POST /config HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{";
+    let request = "POST /config HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{";
     client.write_all(request.as_bytes()).await.unwrap();
     let mut begin = [0; 12];
     let read = client.read_exact(&mut begin);

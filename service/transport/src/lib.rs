@@ -7,6 +7,7 @@ pub mod crypto;
 pub mod http;
 mod lifetime;
 mod listener;
+pub mod pages;
 mod peer;
 mod taking;
 pub mod tls;

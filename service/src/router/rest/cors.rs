@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sluicegate_transport::http::AskedName;
+use sluicegate_transport::{http::AskedName, pages::is_own};
 use warp::{
     Filter as _, Rejection,
     filters::{BoxedFilter, cors::CorsForbidden},
@@ -12,7 +12,6 @@ use warp::{
 
 use super::{
     Context,
-    pages::is_own,
     problem::{Kind, Problem},
     respond::respond,
 };

@@ -13,7 +13,6 @@ mod format;
 mod health;
 mod metrics;
 mod new_values;
-mod pages;
 mod parameters;
 mod params;
 mod problem;
@@ -32,13 +31,13 @@ mod workers;
 
 use std::sync::{Arc, OnceLock};
 
-use sluicegate_transport::{http, tls::Tls};
+use sluicegate_transport::{http, pages::Pages, tls::Tls};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use self::docs::openapi_json;
 use self::{
-    metrics::RestMetrics, pages::Pages, problem::Problem, room::Rooms, static_files::StaticFiles,
+    metrics::RestMetrics, problem::Problem, room::Rooms, static_files::StaticFiles,
     workers::Workers,
 };
 use crate::{

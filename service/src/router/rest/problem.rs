@@ -1,6 +1,7 @@
 //! Errors as RFC 9457 problem documents: one sentence that a person can act on, never a driver's text.
 
 use serde::Serialize;
+use sluicegate_transport::pages::Refusal;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
 
@@ -249,6 +250,24 @@ impl From<RepositoryError> for Problem {
         };
         tracing::warn!(%error, "a request failed at the database");
         Self::new(kind, detail)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Name(name) => Self::new(
+                Kind::Misdirected,
+                format!(
+                    "This service does not answer to the name {name:?}: use its address, or put the name into \
+                     rest.allowed_hosts."
+                ),
+            ),
+            Refusal::Origin => Self::new(
+                Kind::CrossOriginRefused,
+                "A page of another origin may change nothing here: see the setting rest.cors_origins.",
+            ),
+        }
     }
 }
 

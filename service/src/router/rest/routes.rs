@@ -189,7 +189,7 @@ async fn answer(
             .check(route.path, &method, &request.name, &headers);
         let answer = match checked {
             Ok(()) => (route.handler)(context, request).await,
-            Err(refused) => Err(refused),
+            Err(refused) => Err(refused.into()),
         };
         respond(answer, &method, &headers, &id, &workers).await
     };

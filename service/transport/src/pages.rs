@@ -3,10 +3,9 @@
 
 use std::net::IpAddr;
 
-use sluicegate_transport::http::AskedName;
-use warp::http::{HeaderMap, Method, header, uri::Authority};
+use hyper::{HeaderMap, Method, header, http::uri::Authority};
 
-use super::problem::{Kind, Problem};
+use crate::http::AskedName;
 
 /// Says what kind of page a request comes from. Browsers send it, and no page can change it.
 const FETCH_SITE: &str = "sec-fetch-site";
@@ -15,9 +14,18 @@ const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 /// A setting that allows every origin.
 const ANY: &str = "*";
 
+/// Why a request is not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nobody here has this name.
+    Name(String),
+    /// It is to change something, and comes from a page of another origin.
+    Origin,
+}
+
 /// Whose pages may do what.
 #[derive(Clone, Debug)]
-pub(super) struct Pages {
+pub struct Pages {
     /// Names that the service answers to, besides addresses and those of this host itself.
     names: Vec<String>,
     /// Origins of other pages that may change something.
@@ -25,44 +33,41 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn new(allowed_hosts: &[String], cors_origins: &[String]) -> Self {
+    /// Besides addresses, localhost and the name of this host, these names are answered to: `*.example` is what ends in
+    /// `.example`, and `*` is everything. Pages of these origins may change something, besides those that come from here.
+    #[must_use]
+    pub fn new(allowed_hosts: &[String], origins: &[String]) -> Self {
         let own = rustix::system::uname();
         let own = own.nodename().to_string_lossy().into_owned();
         let names = allowed_hosts.iter().chain([&own]);
         Self {
             names: names.map(|name| name.to_ascii_lowercase()).collect(),
-            origins: cors_origins.to_vec(),
+            origins: origins.to_vec(),
         }
     }
 
     /// Whether a request for this path may be answered.
-    pub(super) fn check(
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn check(
         &self,
         path: &str,
         method: &Method,
         name: &AskedName,
         headers: &HeaderMap,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Refusal> {
         if let Some(name) = &name.0
             && !HEALTH.contains(&path)
             && !self.answers_to(name)
         {
-            return Err(Problem::new(
-                Kind::Misdirected,
-                format!(
-                    "This service does not answer to the name {name:?}: use its address, or put the name into \
-                     rest.allowed_hosts."
-                ),
-            ));
+            return Err(Refusal::Name(name.clone()));
         }
         let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-        if reads || self.may_change(name, headers) {
-            return Ok(());
+        match reads || self.may_change(name, headers) {
+            true => Ok(()),
+            false => Err(Refusal::Origin),
         }
-        Err(Problem::new(
-            Kind::CrossOriginRefused,
-            "A page of another origin may change nothing here: see the setting rest.cors_origins.",
-        ))
     }
 
     fn answers_to(&self, name: &str) -> bool {
@@ -107,7 +112,8 @@ impl Pages {
 }
 
 /// Whether an origin is that of the pages that come from here, such as the Swagger UI.
-pub(super) fn is_own(AskedName(name): &AskedName, origin: &str) -> bool {
+#[must_use]
+pub fn is_own(AskedName(name): &AskedName, origin: &str) -> bool {
     let authority = origin.split_once("://").map(|(_, authority)| authority);
     let same = |authority: &str| {
         name.as_ref()
@@ -118,7 +124,7 @@ pub(super) fn is_own(AskedName(name): &AskedName, origin: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use warp::http::{HeaderName, StatusCode};
+    use hyper::http::HeaderName;
 
     use super::*;
 
@@ -129,7 +135,7 @@ mod tests {
         )
     }
 
-    fn asked(path: &str, method: Method, host: &str, sent: &[(&str, &str)]) -> Option<StatusCode> {
+    fn asked(path: &str, method: Method, host: &str, sent: &[(&str, &str)]) -> Option<Refusal> {
         let headers = sent
             .iter()
             .map(|(name, value)| {
@@ -138,8 +144,7 @@ mod tests {
             })
             .collect();
         let name = AskedName((!host.is_empty()).then(|| host.to_owned()));
-        let checked = pages().check(path, &method, &name, &headers);
-        checked.err().map(|problem| problem.status())
+        pages().check(path, &method, &name, &headers).err()
     }
 
     #[test]
@@ -173,7 +178,7 @@ mod tests {
             "127.0.0.1, evil.example",
             "127.0.0.1@evil.example",
         ] {
-            let refused = Some(StatusCode::MISDIRECTED_REQUEST);
+            let refused = Some(Refusal::Name(host.to_owned()));
             for (method, path) in [
                 (Method::GET, "/sensor/time"),
                 (Method::DELETE, "/sensor/delete/time"),
