@@ -1,7 +1,8 @@
 //! Calls that do not keep to the rules: each is told so, and hurts nobody else.
 
-use std::time::Duration;
+use std::{io::Write as _, time::Duration};
 
+use flate2::{Compression, write::GzEncoder};
 use futures::StreamExt as _;
 use mysql_async::prelude::Queryable as _;
 use prost::{Message as _, bytes::Bytes};
@@ -12,7 +13,7 @@ use tonic_types::StatusExt as _;
 use crate::common::{
     database::Database,
     on_each_engine,
-    readings::{column_batch, columns, header, reading, readings, resume, rows},
+    readings::{assert_stored, column_batch, columns, header, reading, readings, resume, rows},
     service::{AckedCall, Service},
 };
 use crate::stranger::{StrangeCall, Stranger, empty_elements, framed};
@@ -24,7 +25,7 @@ on_each_engine! {
     a_second_message_on_a_unary_call_is_refused,
     a_unary_call_that_brings_no_message_is_ended,
     replies_that_nobody_reads_give_their_room_back,
-    compressed_messages_are_refused,
+    messages_packed_with_gzip_are_taken,
     the_deadline_of_a_client_is_answered_as_such,
     an_epoch_that_nobody_can_hold_is_not_resumed,
 }
@@ -195,25 +196,57 @@ async fn replies_that_nobody_reads_give_their_room_back(database: Database) {
     service.close().await;
 }
 
-async fn compressed_messages_are_refused(database: Database) {
+/// With the flag of what is packed.
+fn packed(message: &[u8]) -> Bytes {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(message).expect("packed");
+    let mut framed = framed(&packed.finish().expect("packed")).to_vec();
+    framed[0] = 1;
+    framed.into()
+}
+
+async fn messages_packed_with_gzip_are_taken(database: Database) {
     let service = Service::start(&database).await;
     let mut stranger = Stranger::connect(service.grpc).await.expect("connects");
-    let message = framed(&reading(1).encode_to_vec());
     let gzip = [("grpc-encoding", "gzip")];
-    let refused = stranger.call("SendSensorReading", &gzip, message.clone());
-    assert_eq!(refused.end().await.code(), Code::Unimplemented);
-    let mut flagged = message.to_vec();
-    flagged[0] = 1;
-    for method in ["SendSensorReading", "StreamReadings"] {
-        let refused = stranger
-            .call(method, &[], flagged.clone().into())
-            .end()
-            .await;
-        assert_eq!(refused.code(), Code::Unimplemented, "{refused:?}");
-    }
-    let identity = [("grpc-encoding", "identity")];
-    let stored = stranger.call("SendSensorReading", &identity, message);
+    let stored = stranger.call(
+        "SendSensorReading",
+        &gzip,
+        packed(&reading(1).encode_to_vec()),
+    );
     assert_eq!(stored.end().await.code(), Code::Ok);
+    // A call that packs need not pack each message.
+    let large = columns(column_batch(2..50_002)).encode_to_vec();
+    let rest = rows(readings(50_002..50_003)).encode_to_vec();
+    let both = [packed(&large), framed(&rest)].concat();
+    assert!(both.len() < large.len() / 2);
+    let stored = stranger.call("StreamReadings", &gzip, both.into());
+    assert_eq!(stored.end().await.code(), Code::Ok);
+    assert_stored(&database, 1..50_003).await;
+
+    // Sixteen megabytes in as many kilobytes.
+    let bomb = packed(&vec![0; 16 << 20]);
+    let refused = stranger.call("StreamReadings", &gzip, bomb).end().await;
+    assert!(refused.message().contains("too large"), "{refused:?}");
+    let mut flagged = framed(&reading(1).encode_to_vec()).to_vec();
+    flagged[0] = 1;
+    let flagged = Bytes::from(flagged);
+    for (method, headers, expected) in [
+        ("SendSensorReading", &[][..], "the call did not say how"),
+        ("StreamReadings", &[], "the call did not say how"),
+        (
+            "StreamReadings",
+            &gzip,
+            "it is said to be packed with gzip, and is not",
+        ),
+    ] {
+        let refused = stranger.call(method, headers, flagged.clone()).end().await;
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        assert!(refused.message().contains(expected), "{refused:?}");
+    }
+    let other = [("grpc-encoding", "zstd")];
+    let refused = stranger.call("StreamReadings", &other, flagged).end().await;
+    assert_eq!(refused.code(), Code::Unimplemented, "{refused:?}");
     service.close().await;
 }
 

@@ -18,9 +18,10 @@ use super::{
     idle::Activity,
     metrics::{self, GrpcMetrics},
     open_call::OpenCall,
+    packing::Packing,
     places::Places,
     replies,
-    requests::{Cardinality, Requests},
+    requests::{Cardinality, Requests, Sent},
     sensor_service::SensorService,
     status,
     unread::Unread,
@@ -135,11 +136,15 @@ impl Calls {
         let measured = self.metrics.call(&path, span.clone());
         let active = self.activity.call();
         let mut call = OpenCall::new(place, active, measured);
-        if status::is_compressed(request.headers()) {
-            return replies::of_status(status::compressed(), &mut call);
-        }
+        let packing = match Packing::of(request.headers()) {
+            Ok(packing) => packing,
+            Err(status) => return replies::of_status(status, &mut call),
+        };
         let deadline = client_deadline(request.headers());
         let Some(method) = method else {
+            if packing != Packing::None {
+                return replies::of_status(status::compressed(), &mut call);
+            }
             let answered = self.others.clone().call(request);
             let answered = async { answered.await.map_err(|never| match never {}) };
             // A call of others, such as one that watches the health, holds no shutdown up.
@@ -155,7 +160,11 @@ impl Calls {
         let Some(UseCases { ingest, .. }) = self.started.get() else {
             return replies::of_status(IngestError::Starting.into(), &mut call);
         };
-        let answered = self.of_sensors(method, ingest, request.into_body(), deadline, call);
+        let sent = Sent {
+            body: request.into_body(),
+            packing,
+        };
+        let answered = self.of_sensors(method, ingest, sent, deadline, call);
         answered.instrument(span).await
     }
 
@@ -164,7 +173,7 @@ impl Calls {
         &self,
         method: &str,
         ingest: &Arc<Ingest>,
-        body: Incoming,
+        sent: Sent,
         deadline: Option<Duration>,
         mut call: OpenCall,
     ) -> Response<Body> {
@@ -173,27 +182,27 @@ impl Calls {
         let (one, many) = (Cardinality::One, Cardinality::Many);
         match method {
             "SendSensorReading" => {
-                let reply = sensors.send_sensor_reading(Requests::new(body, one, most));
+                let reply = sensors.send_sensor_reading(Requests::new(sent, one, most));
                 self.reply(admission, within(deadline, reply).await, call)
                     .await
             }
             "SendSensorBatch" => {
-                let reply = sensors.send_sensor_batch(Requests::new(body, one, most));
+                let reply = sensors.send_sensor_batch(Requests::new(sent, one, most));
                 self.reply(admission, within(deadline, reply).await, call)
                     .await
             }
             "StreamReadings" => {
-                let reply = sensors.stream_readings(Requests::new(body, many, most));
+                let reply = sensors.stream_readings(Requests::new(sent, many, most));
                 self.reply(admission, within(deadline, reply).await, call)
                     .await
             }
             "StreamReadingsAcked" => {
-                let requests = Requests::new(body, many, most);
+                let requests = Requests::new(sent, many, most);
                 let acks = sensors.stream_readings_acked(requests, deadline, &self.tracker);
                 replies::of_stream(acks, call)
             }
             "OpenStream" => {
-                let reply = sensors.open_stream(Requests::new(body, one, most));
+                let reply = sensors.open_stream(Requests::new(sent, one, most));
                 self.reply(admission, within(deadline, reply).await, call)
                     .await
             }

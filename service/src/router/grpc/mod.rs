@@ -8,6 +8,7 @@ mod health;
 mod idle;
 mod metrics;
 mod open_call;
+mod packing;
 mod places;
 mod replies;
 mod requests;

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use tonic::{Code, Status};
 
 use super::{
+    packing::Packing,
     status,
     weigh::{Unreadable, Weighed, Weight},
 };
@@ -27,9 +28,16 @@ pub(super) enum Cardinality {
     Many,
 }
 
+/// What a call sends.
+pub(super) struct Sent {
+    pub(super) body: Incoming,
+    pub(super) packing: Packing,
+}
+
 /// The messages of one call, of the type `T`.
 pub(super) struct Requests<T> {
     body: Incoming,
+    packing: Packing,
     cardinality: Cardinality,
     max_message_bytes: usize,
     prefix: Prefix,
@@ -50,14 +58,17 @@ struct Prefix {
 /// A message as it was sent.
 struct Encoded {
     length: usize,
+    packing: Packing,
     bytes: Bytes,
     weight: Weight,
 }
 
 impl<T: Weighed> Requests<T> {
-    pub(super) fn new(body: Incoming, cardinality: Cardinality, max_message_bytes: usize) -> Self {
+    pub(super) fn new(sent: Sent, cardinality: Cardinality, max_message_bytes: usize) -> Self {
+        let Sent { body, packing } = sent;
         Self {
             body,
+            packing,
             cardinality,
             max_message_bytes,
             prefix: Prefix::default(),
@@ -88,18 +99,20 @@ impl<T: Weighed> Requests<T> {
         }
     }
 
-    /// The length that the prefix holds.
-    fn length(&mut self) -> Result<usize, Status> {
+    /// The length that the prefix holds, and how the message is packed.
+    fn length(&mut self) -> Result<(usize, Packing), Status> {
         let Prefix { bytes, .. } = std::mem::take(&mut self.prefix);
         let [flag, length @ ..] = bytes;
-        if flag != 0 {
-            return Err(status::compressed());
-        }
+        let packing = match (flag, self.packing) {
+            (0, _) => Packing::None,
+            (1, packing @ Packing::Gzip) => packing,
+            _ => return Err(status::unexpectedly_packed()),
+        };
         let length = u32::from_be_bytes(length) as usize;
         if length > self.max_message_bytes {
             return Err(status::too_large(length, self.max_message_bytes));
         }
-        Ok(length)
+        Ok((length, packing))
     }
 
     /// Waits for the end of a call that has one message.
@@ -137,15 +150,17 @@ impl<T: Weighed> Arrivals for Requests<T> {
                 self.ahead = Bytes::new();
             }
         }
-        let length = self.length()?;
+        let (length, packing) = self.length()?;
         let bytes = self.ahead.split_to(length.min(self.ahead.len()));
         let missing_bytes = length - bytes.len();
+        let unpacked_bytes = packing.room_bytes(length, self.max_message_bytes);
         self.message = Some(Encoded {
             length,
+            packing,
             bytes,
             weight: Weight::default(),
         });
-        Ok(Some(missing_bytes))
+        Ok(Some(missing_bytes + unpacked_bytes))
     }
 
     async fn arrived(&mut self, _place: &Arrival) -> Result<usize, Status> {
@@ -167,6 +182,11 @@ impl<T: Weighed> Arrivals for Requests<T> {
         if self.cardinality == Cardinality::One {
             self.end().await?;
         }
+        let packed = std::mem::take(&mut message.bytes);
+        message.bytes = message
+            .packing
+            .unpack(packed, self.max_message_bytes)
+            .await?;
         message.weight = match T::weigh(&message.bytes) {
             Ok(weight) => weight?,
             Err(Unreadable) => return Err(status::unreadable("it is cut short, or no protobuf")),

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use hyper::HeaderMap;
 use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -71,22 +70,39 @@ pub(super) fn missing() -> Status {
     bad_request("message", "the call has no message, but takes one")
 }
 
-/// A message whose size in memory nobody knows before it is unpacked.
-pub(super) fn compressed() -> Status {
-    let mut status = Status::unimplemented(
-        "compressed messages are not taken: send them as they are (grpc-encoding: identity)",
-    );
-    let identity = MetadataValue::from_static("identity");
-    status
-        .metadata_mut()
-        .insert("grpc-accept-encoding", identity);
-    status
+/// Messages are packed in a way that is not known here.
+pub(super) fn unknown_packing() -> Status {
+    accepting(
+        Status::unimplemented(
+            "messages may be packed with gzip, or come as they are (grpc-encoding: gzip or identity)",
+        ),
+        "gzip,identity",
+    )
 }
 
-/// Whether a call says that its messages are compressed.
-pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
-    let encoding = headers.get("grpc-encoding");
-    encoding.is_some_and(|encoding| encoding != "identity")
+/// A call of health or reflection whose message is packed: nobody would know its size in memory before it is unpacked.
+pub(super) fn compressed() -> Status {
+    accepting(
+        Status::unimplemented(
+            "compressed messages are not taken here: send them as they are (grpc-encoding: identity)",
+        ),
+        "identity",
+    )
+}
+
+/// A message that is packed in a call that did not say so.
+pub(super) fn unexpectedly_packed() -> Status {
+    bad_request(
+        "message",
+        "the message is packed, and the call did not say how (grpc-encoding)",
+    )
+}
+
+fn accepting(mut status: Status, encodings: &'static str) -> Status {
+    let encodings = MetadataValue::from_static(encodings);
+    let name = "grpc-accept-encoding";
+    status.metadata_mut().insert(name, encodings);
+    status
 }
 
 /// More calls than there is place for, over all connections.
@@ -167,7 +183,9 @@ mod tests {
             unreadable("in words"),
             cut_short(),
             missing(),
+            unknown_packing(),
             compressed(),
+            unexpectedly_packed(),
             too_many_calls(1),
             no_message(deadline),
             client_deadline(deadline),
