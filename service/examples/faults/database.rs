@@ -192,6 +192,23 @@ impl Schema {
         Ok(conn.disconnect().await?)
     }
 
+    /// Ends every connection to the schema, and says how many there were.
+    pub(crate) async fn kill_connections(&self) -> Result<usize> {
+        let sql = format!(
+            "SELECT CONCAT('KILL ', ID) FROM information_schema.PROCESSLIST
+             WHERE DB = '{}' AND ID <> CONNECTION_ID()",
+            self.name
+        );
+        let mut conn = self.connect().await?;
+        let kills: Vec<String> = conn.query(sql).await?;
+        for kill in &kills {
+            // One may have ended by itself.
+            let _ = conn.query_drop(kill).await;
+        }
+        conn.disconnect().await?;
+        Ok(kills.len())
+    }
+
     /// The number that a query returns.
     pub(crate) async fn number(&self, sql: &str) -> Result<u64> {
         let mut conn = self.connect().await?;

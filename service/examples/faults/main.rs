@@ -4,6 +4,7 @@
 mod cases;
 mod database;
 mod faketime;
+mod flood;
 mod generator;
 mod judge;
 mod lab;

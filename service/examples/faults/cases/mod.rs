@@ -8,6 +8,7 @@ mod database_states;
 mod database_stops;
 mod disk_full;
 mod embedded_kills;
+mod floods;
 mod hostile_memory;
 mod noisy_neighbour;
 mod poison;
@@ -154,6 +155,12 @@ pub(crate) const CASES: &[Case] = &[
         "strangers withhold, inflate, stall and flood, all at once, with the table locked",
         30,
         |lab| Box::pin(hostile_memory::run(lab)),
+    ),
+    case(
+        "floods",
+        "connections that are silent or slow, and frames that cost the server more than the client",
+        30,
+        |lab| Box::pin(floods::run(lab)),
     ),
     case(
         "task-panics",

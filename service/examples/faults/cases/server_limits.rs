@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use mysql_async::prelude::Queryable as _;
 use sluicegate::embedded_db::Engine;
 use sluicegate_proto::{producer::Producer, v1::SensorReading};
 use tokio::time::sleep;
@@ -86,17 +85,7 @@ async fn cache_of_the_log(admin: &Schema, schema: &Schema, bytes: u64) -> Result
     admin
         .run(&format!("SET GLOBAL max_binlog_cache_size = {bytes}"))
         .await?;
-    let sql = format!(
-        "SELECT CONCAT('KILL ', ID) FROM information_schema.PROCESSLIST WHERE DB = '{}'",
-        schema.name
-    );
-    let mut conn = admin.connect().await?;
-    let kills: Vec<String> = conn.query(sql).await?;
-    for kill in kills {
-        // One may have ended by itself.
-        let _ = conn.query_drop(kill).await;
-    }
-    Ok(conn.disconnect().await?)
+    schema.kill_connections().await.map(drop)
 }
 
 /// A column without a default, or its end. MySQL fills in a zero, which a trigger takes away.
