@@ -43,9 +43,7 @@ pub(super) fn register(
         readiness: readiness.clone(),
         draining: draining.clone(),
     });
-    if let Some(tls) = tls {
-        metrics.ask(Certificate(tls.clone()));
-    }
+    metrics.ask(Certificate(tls.cloned()));
     #[cfg(target_os = "linux")]
     metrics.ask_process(super::process::Process);
 }
@@ -95,21 +93,26 @@ impl Collector for Limits {
 
 /// The certificate that both ports show.
 #[derive(Debug)]
-struct Certificate(Arc<Tls>);
+struct Certificate(Option<Arc<Tls>>);
 
 impl Collector for Certificate {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let left = self.0.expires().duration_since(SystemTime::now());
+        let (name, help) = (
+            "tls_certificate_days_left",
+            "Days until the certificate in use expires; negative once it has",
+        );
+        let mut answer = Answer(encoder);
+        let Some(tls) = &self.0 else {
+            let none: [([(&str, &str); 0], f64); 0] = [];
+            return answer.gauges(name, help, &none);
+        };
+        let left = tls.expires().duration_since(SystemTime::now());
         // Negative since then.
         let left_s = left.map_or_else(
             |over| -over.duration().as_secs_f64(),
             |left| left.as_secs_f64(),
         );
-        Answer(encoder).gauge(
-            "tls_certificate_days_left",
-            "Days until the certificate in use expires; negative once it has",
-            left_s / DAY_S,
-        )
+        answer.gauge(name, help, left_s / DAY_S)
     }
 }
 

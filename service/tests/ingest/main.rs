@@ -40,5 +40,6 @@ mod streams;
 mod supervision;
 mod table_changes;
 mod timestamps;
+mod tls;
 mod traces;
 mod values;
