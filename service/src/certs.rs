@@ -13,10 +13,13 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
 };
+use sluicegate_transport::tls::certificate_end;
 
 /// Clocks differ.
 const EARLIER: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// A certificate that is kept is good for so long at the least.
+const KEPT: Duration = Duration::from_secs(30 * DAY.as_secs());
 /// The authority outlives what it signs.
 const AUTHORITY_DAYS: u32 = 3_650;
 
@@ -40,6 +43,10 @@ pub struct Certs {
     /// Makes a certificate for a client of this name instead, and leaves the service's as it is
     #[arg(long, value_name = "NAME")]
     pub client: Option<String>,
+
+    /// Leaves a certificate that is there and good for a month more as it is
+    #[arg(long)]
+    pub keep: bool,
 
     /// How long a certificate is good, days
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3_650))]
@@ -78,11 +85,15 @@ pub fn make(certs: &Certs) -> Result<Vec<PathBuf>, CertsError> {
         path: certs.dir.clone(),
         reason,
     })?;
+    let name = certs.client.as_deref().unwrap_or("server");
+    if certs.keep && is_good_for(&certs.dir.join(format!("{name}.pem")), KEPT) {
+        return Ok(Vec::new());
+    }
     let mut written = Vec::new();
     let authority = authority(&certs.dir, &mut written)?;
-    let (name, params) = match &certs.client {
-        Some(client) => (client.as_str(), of_client(client)?),
-        None => ("server", of_service(&certs.names)?),
+    let params = match &certs.client {
+        Some(client) => of_client(client)?,
+        None => of_service(&certs.names)?,
     };
     let key = KeyPair::generate()?;
     let certificate = good_for(params, certs.days).signed_by(&key, &authority)?;
@@ -95,6 +106,12 @@ pub fn make(certs: &Certs) -> Result<Vec<PathBuf>, CertsError> {
         &mut written,
     )?;
     Ok(written)
+}
+
+/// Whether the certificate in the file is good for so long.
+fn is_good_for(path: &Path, time: Duration) -> bool {
+    let end = certificate_end(path);
+    end.is_some_and(|end| end > SystemTime::now() + time)
 }
 
 fn of_service(names: &[String]) -> Result<CertificateParams, CertsError> {

@@ -35,6 +35,7 @@ impl Authority {
             names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
             client: client.map(str::to_owned),
             days,
+            keep: false,
         };
         make(&certs).expect("certificates");
     }

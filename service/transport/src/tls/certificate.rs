@@ -1,8 +1,11 @@
 //! What a certificate says.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::{
     certificate::X509Certificate, extensions::GeneralName, oid_registry::asn1_rs::FromDer as _,
     x509::X509Name,
@@ -54,23 +57,16 @@ fn text(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// From when until when a certificate is good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Validity {
-    pub(crate) from: SystemTime,
-    pub(crate) until: SystemTime,
+/// Until when the certificate in a file is good; None where there is none that can be read.
+#[must_use]
+pub fn certificate_end(path: &Path) -> Option<SystemTime> {
+    end(&CertificateDer::from_pem_file(path).ok()?)
 }
 
-impl Validity {
-    /// None of what cannot be read.
-    pub(crate) fn read(der: &CertificateDer<'_>) -> Option<Self> {
-        let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let validity = certificate.validity();
-        Some(Self {
-            from: at(validity.not_before.timestamp()),
-            until: at(validity.not_after.timestamp()),
-        })
-    }
+/// Until when a certificate is good; None of what cannot be read.
+pub(crate) fn end(der: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(at(certificate.validity().not_after.timestamp()))
 }
 
 fn at(seconds: i64) -> SystemTime {

@@ -9,7 +9,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{certificate::Validity, protocol::Protocol};
+use super::{certificate, protocol::Protocol};
 use crate::crypto;
 
 /// A file, and the setting that names it.
@@ -83,7 +83,8 @@ impl TlsFiles {
 /// What new connections begin with.
 pub(super) struct Loaded {
     pub(super) contents: Contents,
-    pub(super) validity: Validity,
+    /// When the certificate expires.
+    pub(super) end: SystemTime,
     rpc: Arc<ServerConfig>,
     web: Arc<ServerConfig>,
 }
@@ -108,7 +109,7 @@ impl Loaded {
             cert: files.cert.clone(),
             reason,
         };
-        let validity = Validity::read(&chain[0])
+        let end = certificate::end(&chain[0])
             .ok_or_else(|| unusable("it is no certificate of X.509".to_owned()))?;
         let provider = crypto::provider();
         let pair = CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider);
@@ -156,7 +157,7 @@ impl Loaded {
         };
         Ok(Self {
             contents,
-            validity,
+            end,
             rpc: of(Protocol::Rpc),
             web: of(Protocol::Web),
         })
@@ -170,7 +171,7 @@ impl Loaded {
     }
 
     pub(super) fn is_expired(&self, now: SystemTime) -> bool {
-        self.validity.until < now
+        self.end < now
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::files::Loaded;
 pub use self::{
-    certificate::PeerCertificate,
+    certificate::{PeerCertificate, certificate_end},
     files::{NamedFile, TlsError, TlsFiles},
     protocol::Protocol,
 };
@@ -68,7 +68,7 @@ impl Tls {
     /// Until when the certificate in use is good.
     #[must_use]
     pub fn expires(&self) -> SystemTime {
-        self.loaded().validity.until
+        self.loaded().end
     }
 
     /// Whether certificates are taken from clients.
