@@ -25,6 +25,7 @@ pub use self::{
 };
 use self::{doors::Doors, listeners::Addresses};
 use crate::{
+    auth::{AuthMetrics, Gate, TokenFileError},
     config::{Config, ConfigError},
     embedded_db::{Condition, EmbeddedDbError},
     ready_file::ReadyFile,
@@ -32,6 +33,7 @@ use crate::{
         Awaits, RepositoryError,
         mysql::{DatabaseSettings, MySqlStorage, StorageMetrics},
     },
+    router::Protection,
     shutdown::Shutdown,
     supervisor::TaskFailure,
     telemetry::metrics::Metrics,
@@ -54,6 +56,8 @@ pub enum AppError {
     Config(#[from] ConfigError),
     #[error("{0}")]
     Tls(#[from] TlsError),
+    #[error("{0} (auth.tokens)")]
+    Tokens(#[from] TokenFileError),
     #[error("cannot listen on {addr} ({flag}): {reason}")]
     Listen {
         flag: &'static str,
@@ -80,7 +84,7 @@ impl AppError {
     #[must_use]
     pub fn has_to_be_mended(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Tls(_) | Self::ReadyFile { .. } => true,
+            Self::Config(_) | Self::Tls(_) | Self::Tokens(_) | Self::ReadyFile { .. } => true,
             // A port may become free, and an address come up.
             Self::Listen { reason, .. } => !matches!(
                 reason.kind(),
@@ -118,8 +122,16 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         &shutdown.draining,
         tls.as_ref(),
     );
+    let gate = config.auth.gate();
+    // Its figures are there whether it is or not.
+    let of_gate = AuthMetrics::new(&metrics);
+    let gate = gate.map(|settings| Gate::open(settings, of_gate));
+    let protection = Protection {
+        tls,
+        gate: gate.transpose()?.map(Arc::new),
+    };
     let doors = Doors::open(
-        listeners, tls, &config, &shutdown, &started, &readiness, &metrics,
+        listeners, protection, &config, &shutdown, &started, &readiness, &metrics,
     );
     let telling = service_manager::start(&readiness, &addresses, &shutdown);
     let ended = between(

@@ -5,9 +5,11 @@ mod complaint;
 use std::{io::Write as _, path::PathBuf};
 
 use clap::{Arg, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use secrecy::ExposeSecret as _;
 
 use crate::{
     app::{self, AppError, Listeners},
+    auth::{Said, TokenCommand, TokenError},
     build_info::VERSION_AND_COMMIT,
     certs::{self, Certs, CertsError},
     config::{self, Config, ConfigError, Settings},
@@ -29,6 +31,7 @@ Examples:
   sluicegate openapi > openapi.json
   sluicegate healthcheck --rest-addr 127.0.0.1:8080
   sluicegate certs tls --names gate.example
+  sluicegate token new --name press-4 --scopes ingest:plant/ --file tokens.yaml
 
 Exit status: 0 when it was told to end, or has done its work; 1 when it failed, and may do better when it is started again;
 2 when flags, file, environment or the database have to be mended before that.";
@@ -114,6 +117,9 @@ pub enum Command {
     /// Makes certificates for a first try: an authority, and one for the service or for a client
     #[command(after_help = CERTS_EXAMPLES)]
     Certs(Certs),
+    /// Makes, lists and revokes the tokens of those who may use the service
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Prints a completion script
     Completions { shell: clap_complete::Shell },
     /// Writes man pages, one for each command
@@ -173,6 +179,8 @@ pub enum Failure {
     #[error("{0}")]
     Certs(#[from] CertsError),
     #[error("{0}")]
+    Token(#[from] TokenError),
+    #[error("{0}")]
     Output(#[from] std::io::Error),
 }
 
@@ -184,7 +192,11 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Telemetry(_) => 2,
             Self::App(error) if error.has_to_be_mended() => 2,
-            Self::App(_) | Self::Unhealthy(_) | Self::Certs(_) | Self::Output(_) => 1,
+            Self::App(_)
+            | Self::Unhealthy(_)
+            | Self::Certs(_)
+            | Self::Token(_)
+            | Self::Output(_) => 1,
         }
     }
 }
@@ -237,12 +249,24 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             let lines = written.iter().map(|path| format!("{}\n", path.display()));
             print(lines.collect::<String>().as_bytes())
         }
+        Command::Token(command) => say(command.run()?),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sluicegate", &mut script);
             print(&script)
         }
         Command::ManPages { dir } => Ok(clap_mangen::generate_to(Cli::command(), dir)?),
+    }
+}
+
+fn say(said: Said) -> Result<(), Failure> {
+    match said {
+        Said::Lines(lines) => print(lines.as_bytes()),
+        Said::Token(token) => {
+            print(format!("{}\n", token.expose_secret()).as_bytes())?;
+            eprintln!("this is the only time that the token is shown: its secret is not kept");
+            Ok(())
+        }
     }
 }
 

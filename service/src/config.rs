@@ -1,6 +1,7 @@
 //! Configuration: defaults < YAML file < environment < flags. [`Settings`] names every setting; the command line, the
 //! environment and the file are all read into it, and [`Config`] is what comes of them.
 
+mod auth;
 mod check;
 mod error;
 mod grpc;
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 use self::sources::{DEFAULT_REST_ADDR, read_file, refuse_unknown_variables};
 pub use self::{
+    auth::{AuthConfig, AuthOverrides},
     error::ConfigError,
     grpc::{GrpcConfig, GrpcOverrides},
     ready::{ReadyConfig, ReadyOverrides},
@@ -88,6 +90,7 @@ pub struct Config {
     pub ready: ReadyConfig,
     pub telemetry: TelemetryConfig,
     pub tls: TlsConfig,
+    pub auth: AuthConfig,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -260,6 +263,7 @@ impl Config {
             ready: ReadyConfig::merge(given.ready, file.ready),
             telemetry: TelemetryConfig::merge(given.telemetry, file.telemetry),
             tls: TlsConfig::merge(given.tls, file.tls),
+            auth: AuthConfig::merge(given.auth, file.auth),
         })
     }
 

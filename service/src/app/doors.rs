@@ -5,14 +5,13 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use sluicegate_transport::tls::Tls;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Listeners;
 use crate::{
     config::Config,
-    router::{grpc, rest},
+    router::{Protection, grpc, rest},
     shutdown::Shutdown,
     telemetry::metrics::Metrics,
     usecase::{UseCases, ingest::Ingest, readiness::Readiness},
@@ -30,7 +29,7 @@ pub(super) struct Doors {
 impl Doors {
     pub(super) fn open(
         listeners: Listeners,
-        tls: Option<Arc<Tls>>,
+        protection: Protection,
         config: &Config,
         shutdown: &Shutdown,
         started: &Arc<OnceLock<UseCases>>,
@@ -42,11 +41,11 @@ impl Doors {
         let grpc = {
             let (started, readiness) = (started.clone(), readiness.clone());
             let (config, draining) = (config.grpc.clone(), draining.clone());
-            let (metrics, tls) = (metrics.clone(), tls.clone());
+            let (metrics, protection) = (metrics.clone(), protection.clone());
             async move {
                 grpc::serve(
                     listeners.grpc,
-                    tls,
+                    protection,
                     started,
                     readiness,
                     &config,
@@ -56,16 +55,23 @@ impl Doors {
                 .await
             }
         };
-        if let Some(tls) = &tls {
+        if let Some(tls) = &protection.tls {
             let watching = tls.clone().watch(closing.clone());
             shutdown.tasks.start("certificate", async move {
                 watching.await;
                 Ok::<(), Infallible>(())
             });
         }
+        if let Some(gate) = &protection.gate {
+            let watching = gate.clone().watch(closing.clone());
+            shutdown.tasks.start("token file", async move {
+                watching.await;
+                Ok::<(), Infallible>(())
+            });
+        }
         let rest = rest::serve(
             listeners.rest,
-            tls,
+            protection,
             started.clone(),
             readiness.clone(),
             config.rest.clone(),

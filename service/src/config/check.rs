@@ -64,6 +64,7 @@ impl Config {
         self.quarantine.check()?;
         self.telemetry.check()?;
         self.tls.check()?;
+        self.auth.check()?;
         if self.instance.is_empty()
             || self.instance.len() > 64
             || self.instance.contains(char::is_control)

@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args;
 use serde::Deserialize;
 
-use super::{GrpcOverrides, ReadyOverrides, RestOverrides, TelemetryOverrides, TlsOverrides};
+use super::{
+    AuthOverrides, GrpcOverrides, ReadyOverrides, RestOverrides, TelemetryOverrides, TlsOverrides,
+};
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},
     repository::mysql::Layout,
@@ -101,6 +103,9 @@ pub struct Settings {
 
     #[command(flatten)]
     pub tls: TlsOverrides,
+
+    #[command(flatten)]
+    pub auth: AuthOverrides,
 }
 
 /// Settings under `ingest:`.

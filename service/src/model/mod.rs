@@ -3,6 +3,7 @@
 mod limits;
 mod point_in_time;
 mod position;
+mod principal;
 mod reading;
 mod rejection;
 mod selection;
@@ -15,6 +16,7 @@ pub use point_in_time::PointInTime;
 pub use position::{
     Epoch, Resumption, ResumptionError, Seq, StreamHeader, StreamId, StreamIdError, StreamPosition,
 };
+pub use principal::{PrincipalName, Reach};
 pub use reading::{Reading, SentReading, Series};
 pub use rejection::{Fault, Field, KEPT_CHARS, KeptSeries, Rejection};
 pub use selection::{IdPair, Order, Place, ReadingKey, Selection, TimeRange};

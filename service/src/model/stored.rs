@@ -113,6 +113,8 @@ pub struct StreamStanding {
     pub created_us: i64,
     /// Microseconds since the Unix epoch, UTC.
     pub updated_us: i64,
+    /// The principal that it belongs to, if it was ever opened with a token.
+    pub owner: Option<String>,
 }
 
 /// A reading in quarantine, as it was sent but for what was cut off long texts.

@@ -209,6 +209,15 @@ pub struct OpenedStream {
     pub rejected: u64,
 }
 
+/// Where a stream stands for somebody who knows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumed {
+    NotOpened,
+    /// It belongs to another principal.
+    OfAnother,
+    Stands(OpenedStream),
+}
+
 /// What an acknowledgement survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

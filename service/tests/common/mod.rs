@@ -9,6 +9,7 @@ pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod readings;
 pub(crate) mod service;
+pub(crate) mod tokens;
 pub(crate) mod web;
 
 use std::{future::Future, sync::Arc, time::Duration};

@@ -7,6 +7,7 @@ mod common;
 #[path = "../common/stranger.rs"]
 mod stranger;
 
+mod access;
 mod accounts;
 mod backpressure;
 mod bad_input;

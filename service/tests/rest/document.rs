@@ -46,14 +46,14 @@ pub(crate) async fn exemplary(database: &Database) -> (Database, Service) {
 }
 
 /// One operation of the document.
-struct Operation {
-    method: Method,
-    path: String,
-    spec: Value,
+pub(crate) struct Operation {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) spec: Value,
 }
 
 impl Operation {
-    fn all(document: &Value) -> Vec<Self> {
+    pub(crate) fn all(document: &Value) -> Vec<Self> {
         let paths = document["paths"].as_object().expect("paths").iter();
         let of_path = |(path, operations): (&String, &Value)| {
             let operations = operations.as_object().expect("operations").clone();
@@ -67,7 +67,7 @@ impl Operation {
         paths.flat_map(of_path).collect()
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 
@@ -79,7 +79,7 @@ impl Operation {
     }
 
     /// Path and query with the examples of those parameters that are `wanted`.
-    fn with_examples(&self, wanted: impl Fn(&Value) -> bool) -> String {
+    pub(crate) fn with_examples(&self, wanted: impl Fn(&Value) -> bool) -> String {
         let mut path = self.path.clone();
         let mut query = Vec::new();
         for parameter in self.parameters() {
@@ -111,7 +111,7 @@ impl Operation {
     }
 
     /// The body that the examples of its fields make, if it takes one.
-    fn body(&self, document: &Value) -> Option<Value> {
+    pub(crate) fn body(&self, document: &Value) -> Option<Value> {
         let schema = &self.spec["requestBody"]["content"]["application/json"]["schema"];
         let reference = schema["$ref"].as_str()?;
         let schema = document
@@ -131,7 +131,7 @@ impl Operation {
     }
 
     /// Asserts that the answer has a documented status, format and shape.
-    fn assert_documented(&self, document: &Value, answer: &Answer) {
+    pub(crate) fn assert_documented(&self, document: &Value, answer: &Answer) {
         let name = self.name();
         let response = &self.spec["responses"][answer.status.to_string()];
         assert!(
@@ -181,7 +181,7 @@ fn assert_fits(document: &Value, schema: &Value, value: &Value, what: &str) {
     assert!(errors.is_empty(), "{what}: {errors:?} in {value}");
 }
 
-async fn document(api: &Api) -> Value {
+pub(crate) async fn document(api: &Api) -> Value {
     let document = api.get("/openapi.json").await.json();
     assert!(
         document["openapi"]

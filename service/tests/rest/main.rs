@@ -14,6 +14,7 @@ mod browser;
 mod sample;
 
 mod absent;
+mod access;
 mod analysis;
 mod changes;
 mod collisions;

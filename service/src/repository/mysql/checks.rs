@@ -75,7 +75,7 @@ pub(super) async fn can_write(conn: &mut Conn, table: &Table) -> Result<(), Repo
         "START TRANSACTION",
         "SELECT epoch FROM ingest_streams WHERE stream_id = '' FOR UPDATE",
         "INSERT INTO ingest_streams SELECT * FROM ingest_streams WHERE FALSE",
-        "UPDATE ingest_streams SET epoch = epoch WHERE stream_id = ''",
+        "UPDATE ingest_streams SET epoch = epoch, owner = owner WHERE stream_id = ''",
         "INSERT INTO rejected_readings SELECT * FROM rejected_readings WHERE FALSE",
         "UPDATE id_blocks SET next_id = next_id WHERE FALSE",
         "INSERT INTO retention_clock SELECT * FROM retention_clock WHERE FALSE",

@@ -5,8 +5,8 @@ use mysql_async::{Conn, Pool, Value, prelude::Queryable as _};
 use super::error::explain;
 use crate::{
     ledger::LedgerGain,
-    model::{Epoch, Resumption, Seq, StreamId, StreamPosition},
-    repository::{OpenedStream, RepositoryError},
+    model::{Epoch, PrincipalName, Resumption, Seq, StreamId, StreamPosition},
+    repository::{OpenedStream, RepositoryError, Resumed},
 };
 
 /// The ledger of streams. Each call is tried a second time on a new connection: a restart of the database leaves dead
@@ -21,64 +21,157 @@ impl MySqlLedger {
     }
 
     /// Takes a stream over: raises its epoch, which fences older writers, and says where it stands.
-    pub(crate) async fn open(&self, stream: &StreamId) -> Result<OpenedStream, RepositoryError> {
-        match self.try_open(stream).await {
-            Err(RepositoryError::Unreachable(_)) => self.try_open(stream).await,
+    /// One that belongs to nobody belongs to the principal from then on, if there is one; None when it belongs to another.
+    pub(crate) async fn open(
+        &self,
+        stream: &StreamId,
+        principal: Option<&PrincipalName>,
+    ) -> Result<Option<OpenedStream>, RepositoryError> {
+        match self.try_open(stream, principal).await {
+            Err(RepositoryError::Unreachable(_)) => self.try_open(stream, principal).await,
             settled => settled,
         }
     }
 
-    /// Raises the epoch if it is the one that is held, and says where the stream stands in either case; None when it was
-    /// never opened. May be called again: it takes effect once.
+    /// Raises the epoch if it is the one that is held, and says where the stream stands in either case. May be called again:
+    /// it takes effect once.
     pub(crate) async fn resume(
         &self,
         stream: &StreamId,
         resumption: Resumption,
-    ) -> Result<Option<OpenedStream>, RepositoryError> {
-        match self.try_resume(stream, resumption).await {
-            Err(RepositoryError::Unreachable(_)) => self.try_resume(stream, resumption).await,
+        principal: Option<&PrincipalName>,
+    ) -> Result<Resumed, RepositoryError> {
+        match self.try_resume(stream, resumption, principal).await {
+            Err(RepositoryError::Unreachable(_)) => {
+                self.try_resume(stream, resumption, principal).await
+            }
             settled => settled,
         }
     }
 
-    /// Where a stream stands; None when it was never opened.
+    /// Where a stream stands. One that belongs to nobody belongs to the principal from then on, if there is one.
     pub(crate) async fn position(
         &self,
         stream: &StreamId,
-    ) -> Result<Option<StreamPosition>, RepositoryError> {
-        match self.try_position(stream).await {
-            Err(RepositoryError::Unreachable(_)) => self.try_position(stream).await,
+        principal: Option<&PrincipalName>,
+    ) -> Result<Resumed, RepositoryError> {
+        match self.try_position(stream, principal).await {
+            Err(RepositoryError::Unreachable(_)) => self.try_position(stream, principal).await,
             settled => settled,
         }
     }
 
-    async fn try_open(&self, stream: &StreamId) -> Result<OpenedStream, RepositoryError> {
+    async fn try_open(
+        &self,
+        stream: &StreamId,
+        principal: Option<&PrincipalName>,
+    ) -> Result<Option<OpenedStream>, RepositoryError> {
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
-        take_over(&mut conn, stream).await
+        let Some(principal) = principal else {
+            return take_over(&mut conn, stream).await.map(Some);
+        };
+        let (name, owner) = (quote(stream.as_str()), quote(principal.as_str()));
+        // From left to right, each with what those before it have set: the owner last.
+        let raise = format!(
+            "INSERT INTO ingest_streams (stream_id, epoch, owner, created_at, updated_at) \
+             VALUES ({name}, 1, {owner}, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)) \
+             ON DUPLICATE KEY UPDATE epoch = IF(COALESCE(owner, {owner}) = {owner}, epoch + 1, epoch), \
+             updated_at = IF(COALESCE(owner, {owner}) = {owner}, UTC_TIMESTAMP(6), updated_at), \
+             owner = COALESCE(owner, {owner})"
+        );
+        let row = raise_epoch(&mut conn, &name, &raise).await?;
+        let row = row.ok_or_else(|| RepositoryError::Other("the ledger row is gone".to_owned()))?;
+        Ok(row.of(Some(principal)))
     }
 
     async fn try_resume(
         &self,
         stream: &StreamId,
         resumption: Resumption,
-    ) -> Result<Option<OpenedStream>, RepositoryError> {
+        principal: Option<&PrincipalName>,
+    ) -> Result<Resumed, RepositoryError> {
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
         let name = quote(stream.as_str());
         let Resumption { held, next } = resumption;
+        let (claim, only) = match principal.map(|principal| quote(principal.as_str())) {
+            None => (String::new(), String::new()),
+            Some(owner) => (
+                format!(", owner = {owner}"),
+                format!(" AND COALESCE(owner, {owner}) = {owner}"),
+            ),
+        };
         let raise = format!(
-            "UPDATE ingest_streams SET epoch = {next}, updated_at = UTC_TIMESTAMP(6) \
-             WHERE stream_id = {name} AND epoch = {held}"
+            "UPDATE ingest_streams SET epoch = {next}, updated_at = UTC_TIMESTAMP(6){claim} \
+             WHERE stream_id = {name} AND epoch = {held}{only}"
         );
-        raise_epoch(&mut conn, &name, &raise).await
+        let row = raise_epoch(&mut conn, &name, &raise).await?;
+        Ok(stands(row, principal))
     }
 
     async fn try_position(
         &self,
         stream: &StreamId,
-    ) -> Result<Option<StreamPosition>, RepositoryError> {
+        principal: Option<&PrincipalName>,
+    ) -> Result<Resumed, RepositoryError> {
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
-        position_of(&mut conn, stream).await
+        let mut row = row_of(&mut conn, stream).await?;
+        // Once in the life of a stream that was opened before there were tokens.
+        if let (Some(principal), Some(LedgerRow { owner: None, .. })) = (principal, &row) {
+            let claim = "UPDATE ingest_streams SET owner = ? WHERE stream_id = ? AND owner IS NULL";
+            conn.exec_drop(claim, (principal.as_str(), stream.as_str()))
+                .await
+                .map_err(explain)?;
+            row = row_of(&mut conn, stream).await?;
+        }
+        Ok(stands(row, principal))
     }
+}
+
+/// A stream's row.
+struct LedgerRow {
+    opened: OpenedStream,
+    owner: Option<String>,
+}
+
+impl LedgerRow {
+    /// What it says to a principal; None when it is another's.
+    fn of(self, principal: Option<&PrincipalName>) -> Option<OpenedStream> {
+        let is_own = match (principal, &self.owner) {
+            (Some(principal), Some(owner)) => owner == principal.as_str(),
+            _ => true,
+        };
+        is_own.then_some(self.opened)
+    }
+}
+
+fn stands(row: Option<LedgerRow>, principal: Option<&PrincipalName>) -> Resumed {
+    let Some(row) = row else {
+        return Resumed::NotOpened;
+    };
+    row.of(principal)
+        .map_or(Resumed::OfAnother, Resumed::Stands)
+}
+
+type Columns = (u64, u64, u64, Option<String>);
+
+fn ledger_row((epoch, committed_seq, rejected, owner): Columns) -> LedgerRow {
+    LedgerRow {
+        opened: OpenedStream {
+            position: position((epoch, committed_seq)),
+            rejected,
+        },
+        owner,
+    }
+}
+
+async fn row_of(conn: &mut Conn, stream: &StreamId) -> Result<Option<LedgerRow>, RepositoryError> {
+    let sql =
+        "SELECT epoch, committed_seq, rejected, owner FROM ingest_streams WHERE stream_id = ?";
+    let row: Option<Columns> = conn
+        .exec_first(sql, (stream.as_str(),))
+        .await
+        .map_err(explain)?;
+    Ok(row.map(ledger_row))
 }
 
 /// Where a stream or a lane stands; None when it has no row.
@@ -115,6 +208,7 @@ pub(super) async fn take_over(
     );
     raise_epoch(conn, &name, &raise)
         .await?
+        .and_then(|row| row.of(None))
         .ok_or_else(|| RepositoryError::Other("the ledger row is gone".to_owned()))
 }
 
@@ -124,11 +218,11 @@ async fn raise_epoch(
     conn: &mut Conn,
     name: &str,
     raise: &str,
-) -> Result<Option<OpenedStream>, RepositoryError> {
+) -> Result<Option<LedgerRow>, RepositoryError> {
     // In one message: a service that is paused on the way must not leave the row locked.
     let sql = format!(
         "START TRANSACTION; {raise}; \
-         SELECT epoch, committed_seq, rejected FROM ingest_streams WHERE stream_id = {name}; \
+         SELECT epoch, committed_seq, rejected, owner FROM ingest_streams WHERE stream_id = {name}; \
          COMMIT"
     );
     let mut results = conn.query_iter(sql).await.map_err(explain)?;
@@ -138,14 +232,10 @@ async fn raise_epoch(
             .await
             .map_err(explain)?;
     }
-    let rows: Vec<(u64, u64, u64)> = results.collect().await.map_err(explain)?;
+    let rows: Vec<Columns> = results.collect().await.map_err(explain)?;
     // Reads on to the reply of COMMIT: without it nothing is taken over.
     results.drop_result().await.map_err(explain)?;
-    let row = rows.first().copied();
-    Ok(row.map(|(epoch, committed_seq, rejected)| OpenedStream {
-        position: position((epoch, committed_seq)),
-        rejected,
-    }))
+    Ok(rows.into_iter().next().map(ledger_row))
 }
 
 /// Moves streams and lanes on by what a batch gained them.

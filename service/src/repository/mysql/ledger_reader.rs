@@ -9,7 +9,7 @@ use crate::{
 };
 
 const STREAM_COLUMNS: &str = "SELECT stream_id, epoch, committed_seq, committed, rejected, duplicate, created_at, \
-                              updated_at FROM ingest_streams WHERE ";
+                              updated_at, owner FROM ingest_streams WHERE ";
 const QUARANTINE_COLUMNS: &str = "SELECT id, stream_id, seq, field, reason, sensor_value, sensor_type, id1, id2, \
                                   timestamp_us, rejected_at FROM rejected_readings WHERE ";
 
@@ -97,9 +97,19 @@ impl MySqlLedgerReader {
 }
 
 fn standing(row: Row) -> Option<StreamStanding> {
-    type Columns = (String, u64, u64, u64, u64, u64, Value, Value);
+    type Columns = (
+        String,
+        u64,
+        u64,
+        u64,
+        u64,
+        u64,
+        Value,
+        Value,
+        Option<String>,
+    );
     let columns = mysql_async::from_row_opt::<Columns>(row).ok()?;
-    let (stream_id, epoch, committed_seq, committed, rejected, duplicate, created, updated) =
+    let (stream_id, epoch, committed_seq, committed, rejected, duplicate, created, updated, owner) =
         columns;
     Some(StreamStanding {
         stream_id,
@@ -110,6 +120,7 @@ fn standing(row: Row) -> Option<StreamStanding> {
         duplicate,
         created_us: instant::from_value(&created)?,
         updated_us: instant::from_value(&updated)?,
+        owner,
     })
 }
 

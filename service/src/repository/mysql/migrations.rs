@@ -2,14 +2,14 @@
 
 use std::{fmt, str::FromStr};
 
-use mysql_async::{Conn, prelude::Queryable as _};
+use mysql_async::{Conn, Error, prelude::Queryable as _};
 use serde::{Deserialize, Serialize};
 
 use super::{error::explain, ids::COUNTER, ledger::quote};
 use crate::repository::RepositoryError;
 
 /// In order; a migration that was released is never changed.
-const MIGRATIONS: [(u32, &str, &str); 2] = [
+const MIGRATIONS: [(u32, &str, &str); 3] = [
     (
         1,
         "ledger",
@@ -20,7 +20,15 @@ const MIGRATIONS: [(u32, &str, &str); 2] = [
         "retention_clock",
         include_str!("../../../../sql/migrations/0002_retention_clock.sql"),
     ),
+    (
+        3,
+        "owner",
+        include_str!("../../../../sql/migrations/0003_owner.sql"),
+    ),
 ];
+
+/// ER_DUP_FIELDNAME.
+const DUPLICATE_COLUMN: u16 = 1060;
 
 /// A lock's name has at most 64 characters, and a database's too.
 const LOCK: &str =
@@ -177,9 +185,12 @@ async fn run_script(conn: &mut Conn, script: &str) -> Result<(), RepositoryError
         .map(str::trim)
         .filter(|text| !text.is_empty())
     {
-        // A run that was cut short may have left the table behind: its DDL is not undone.
+        // A run that was cut short may have left the table or the column behind: its DDL is not undone.
         let statement = statement.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
-        conn.query_drop(statement).await.map_err(explain)?;
+        match conn.query_drop(statement).await {
+            Err(Error::Server(error)) if error.code == DUPLICATE_COLUMN => {}
+            done => done.map_err(explain)?,
+        }
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use tower::Service as _;
 use tracing::{Instrument as _, Span};
 
 use super::{
+    access,
     deadline::{client_deadline, within},
     idle::Activity,
     metrics::{self, GrpcMetrics},
@@ -160,11 +161,13 @@ impl Calls {
         let Some(UseCases { ingest, .. }) = self.started.get() else {
             return replies::of_status(IngestError::Starting.into(), &mut call);
         };
+        let caller = access::caller(request.extensions());
+        let sensors = SensorService::new(ingest.clone(), caller, self.bounds.clone());
         let sent = Sent {
             body: request.into_body(),
             packing,
         };
-        let answered = self.of_sensors(method, ingest, sent, deadline, call);
+        let answered = self.of_sensors(method, (ingest, &sensors), sent, deadline, call);
         answered.instrument(span).await
     }
 
@@ -172,12 +175,11 @@ impl Calls {
     async fn of_sensors(
         &self,
         method: &str,
-        ingest: &Arc<Ingest>,
+        (ingest, sensors): (&Ingest, &SensorService),
         sent: Sent,
         deadline: Option<Duration>,
         mut call: OpenCall,
     ) -> Response<Body> {
-        let sensors = &SensorService::new(ingest.clone(), self.bounds.clone());
         let (admission, most) = (ingest.admission(), self.max_message_bytes);
         let (one, many) = (Cardinality::One, Cardinality::Many);
         match method {

@@ -1,5 +1,6 @@
 //! The gRPC door: protobuf <-> model, error -> status.
 
+mod access;
 mod calls;
 mod convert;
 mod deadline;
@@ -27,15 +28,16 @@ use std::{
 };
 
 use sluicegate_proto::FILE_DESCRIPTOR_SET;
-use sluicegate_transport::tls::Tls;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
-use self::{calls::Calls, health::HealthOfService, metrics::GrpcMetrics};
+use self::{access::GrpcDoorkeeper, calls::Calls, health::HealthOfService, metrics::GrpcMetrics};
 use crate::{
+    auth::Guard,
     config::GrpcConfig,
+    router::Protection,
     telemetry::metrics::Metrics,
     usecase::{UseCases, ingest::conversation::Bounds, readiness::Readiness},
 };
@@ -52,7 +54,7 @@ const MAX_OTHER_MESSAGE_BYTES: usize = 4 << 10;
 /// None: what can go wrong with a listener that is bound passes by itself.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<Arc<Tls>>,
+    Protection { tls, gate }: Protection,
     started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
     config: &GrpcConfig,
@@ -77,7 +79,20 @@ pub async fn serve(
         open.clone(),
         metrics.clone(),
     );
-    let serving = server::serve(listener, tls, calls, config, draining.clone(), metrics);
+    let guard = Guard {
+        gate,
+        doorkeeper: GrpcDoorkeeper {
+            metrics: metrics.clone(),
+        },
+    };
+    let serving = server::serve(
+        listener,
+        tls,
+        (calls, guard),
+        config,
+        draining.clone(),
+        metrics,
+    );
     let no_call_is_left = async {
         draining.cancelled().await;
         open.close();

@@ -18,7 +18,7 @@ use super::{
     weigh::Weighed,
 };
 use crate::usecase::ingest::{
-    EntryDoor, Ingest, IngestError, Readings,
+    Caller, EntryDoor, Ingest, IngestError, Readings,
     admission::{Patience, Room},
     arrivals::{Arrivals as _, receive},
     conversation::{Bounds, Conversation},
@@ -26,12 +26,17 @@ use crate::usecase::ingest::{
 
 pub(super) struct SensorService {
     ingest: Arc<Ingest>,
+    caller: Caller,
     bounds: Bounds,
 }
 
 impl SensorService {
-    pub(super) fn new(ingest: Arc<Ingest>, bounds: Bounds) -> Self {
-        Self { ingest, bounds }
+    pub(super) fn new(ingest: Arc<Ingest>, caller: Caller, bounds: Bounds) -> Self {
+        Self {
+            ingest,
+            caller,
+            bounds,
+        }
     }
 
     /// The message of a unary call. It has to be there in time, its beginning as well.
@@ -59,7 +64,7 @@ impl SensorService {
         let readings = Readings::Rows(vec![convert::reading(reading)]);
         let summary = self
             .ingest
-            .submit(None, readings, room, EntryDoor::Unary)
+            .submit(None, &self.caller, (readings, room), EntryDoor::Unary)
             .await?;
         match summary.rejections.first() {
             Some(note) => Err(of_rejection(note)),
@@ -78,7 +83,7 @@ impl SensorService {
         let readings = convert::rows(batch.readings);
         let summary = self
             .ingest
-            .submit(header, readings, room, EntryDoor::Batch)
+            .submit(header, &self.caller, (readings, room), EntryDoor::Batch)
             .await?;
         Ok(BatchResponse {
             received: summary.received,
@@ -95,7 +100,12 @@ impl SensorService {
         requests: Requests<StreamReadingsRequest>,
     ) -> Result<StreamReadingsResponse, Status> {
         let requests = StreamRequests(requests);
-        let conversation = Conversation::new(&self.ingest, requests, self.bounds.clone());
+        let conversation = Conversation::new(
+            &self.ingest,
+            self.caller.clone(),
+            requests,
+            self.bounds.clone(),
+        );
         let summary = conversation.store().await?;
         Ok(StreamReadingsResponse {
             received: summary.received,
@@ -114,7 +124,7 @@ impl SensorService {
         calls: &TaskTracker,
     ) -> BoxStream<'static, Result<StreamAck, Status>> {
         streaming::store_acked(
-            self.ingest.clone(),
+            (self.ingest.clone(), self.caller.clone()),
             StreamRequests(requests),
             self.bounds.clone(),
             deadline,
@@ -133,8 +143,11 @@ impl SensorService {
         let resumption = resume.map(convert::resumption).transpose()?;
         let opening = async {
             match resumption {
-                None => self.ingest.open_stream(&stream).await,
-                Some(resumption) => self.ingest.resume_stream(&stream, resumption).await,
+                None => self.ingest.open_stream(&stream, &self.caller).await,
+                Some(resumption) => {
+                    let resuming = self.ingest.resume_stream(&stream, resumption, &self.caller);
+                    resuming.await
+                }
             }
         };
         let opened = tokio::select! {

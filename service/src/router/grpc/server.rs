@@ -2,23 +2,28 @@
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
-use hyper::{Request, body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::{Request, body::Incoming, server::conn::http2};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use sluicegate_transport::{
     Accepted, Begun, Listener, Peer, Wire, begin,
     tls::{Protocol, Tls},
 };
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{Layer as _, ServiceExt as _};
 
 use super::{
+    access::GrpcDoorkeeper,
     calls::Calls,
     door::{Door, Seat},
     metrics::GrpcMetrics,
     unread::Unread,
     windows::Window,
 };
-use crate::config::GrpcConfig;
+use crate::{auth::Guard, config::GrpcConfig};
 
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Headers of one call, decoded: what gRPC itself takes by default.
@@ -40,7 +45,7 @@ const FEWEST_CALLS: usize = 16;
 pub(super) async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
-    calls: Calls,
+    (calls, guard): (Calls, Guard<GrpcDoorkeeper>),
     config: &GrpcConfig,
     draining: CancellationToken,
     metrics: GrpcMetrics,
@@ -68,7 +73,7 @@ pub(super) async fn serve(
             continue;
         };
         let (calls, config, draining) = (calls.clone(), config.clone(), draining.clone());
-        let tls = tls.clone();
+        let (tls, guard) = (tls.clone(), guard.clone());
         connections.spawn(async move {
             let _counted = counted;
             let Some(seat) = entry.seat().await else {
@@ -81,7 +86,7 @@ pub(super) async fn serve(
             };
             let ended = match begun {
                 Ok((stream, peer)) => {
-                    connection(stream, peer, &seat, calls, &config, draining).await
+                    connection(stream, peer, &seat, (calls, guard), &config, draining).await
                 }
                 Err(error) => Err(error.to_string()),
             };
@@ -126,7 +131,7 @@ async fn connection(
     Seat {
         window, activity, ..
     }: &Seat,
-    calls: Calls,
+    (calls, guard): (Calls, Guard<GrpcDoorkeeper>),
     config: &GrpcConfig,
     draining: CancellationToken,
 ) -> Result<(), String> {
@@ -134,11 +139,16 @@ async fn connection(
     // What streams on it ends as it does when the service goes down, and goes on elsewhere.
     let ending = draining.child_token();
     let calls = calls.of_connection(unread.clone(), activity.clone(), ending.clone());
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
+    let answering = tower::service_fn(move |request: Request<Incoming>| {
         let answer = Box::pin(calls.clone().answer(request));
         async move { Ok::<_, Infallible>(answer.await) }
     });
+    let guarded = guard.layer(answering);
+    let guarded = guarded.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        request
+    });
+    let service = TowerToHyperService::new(guarded);
     let server = server(config, window);
     let age = config.lifetime().begin(rand::random());
     let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));

@@ -5,7 +5,10 @@ use std::time::Duration;
 use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::usecase::ingest::{IngestError, RejectionNote};
+use crate::{
+    auth::Refusal,
+    usecase::ingest::{IngestError, RejectionNote},
+};
 
 pub(super) fn of_error(error: &IngestError) -> Status {
     let message = error.to_string();
@@ -23,6 +26,10 @@ pub(super) fn of_error(error: &IngestError) -> Status {
         IngestError::TooLarge { .. } => bad_request("message", &message),
         IngestError::MessageDeadline { .. } => Status::deadline_exceeded(message),
         IngestError::DictionaryFull => Status::resource_exhausted(message),
+        IngestError::OutOfReach { .. } | IngestError::NotOwner { .. } => {
+            Status::permission_denied(message)
+        }
+        IngestError::Ended => Status::unauthenticated(message),
         IngestError::CommitDeadline { .. }
         | IngestError::Starting
         | IngestError::Draining
@@ -38,6 +45,21 @@ pub(super) fn of_error(error: &IngestError) -> Status {
 impl From<IngestError> for Status {
     fn from(error: IngestError) -> Self {
         of_error(&error)
+    }
+}
+
+/// Somebody was not let in.
+pub(super) fn of_refusal(refusal: &Refusal) -> Status {
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::Missing | Refusal::Unreadable | Refusal::Invalid => {
+            Status::unauthenticated(message)
+        }
+        Refusal::Scope { .. } => Status::permission_denied(message),
+        Refusal::TooMany { retry_after } => {
+            let details = ErrorDetails::with_retry_info(Some(*retry_after));
+            Status::with_error_details(Code::ResourceExhausted, message, details)
+        }
     }
 }
 
@@ -133,7 +155,8 @@ pub(super) fn bad_request(field: &str, reason: &str) -> Status {
 mod tests {
     use super::*;
     use crate::{
-        model::{Epoch, Seq},
+        auth::Need,
+        model::{Epoch, PrincipalName, Seq},
         router::{book, grpc::metrics::code_name},
     };
 
@@ -168,7 +191,21 @@ mod tests {
             IngestError::CommitDeadline { .. } => Some(IngestError::Starting),
             IngestError::Starting => Some(IngestError::Draining),
             IngestError::Draining => Some(IngestError::Idle { limit: deadline }),
-            IngestError::Idle { .. } => Some(IngestError::Storage("in words".to_owned())),
+            IngestError::Idle { .. } => Some(IngestError::OutOfReach {
+                stream: Some("a".to_owned()),
+                prefixes: "\"b\"".to_owned(),
+            }),
+            IngestError::OutOfReach {
+                stream: Some(_), ..
+            } => Some(IngestError::OutOfReach {
+                stream: None,
+                prefixes: "\"b\"".to_owned(),
+            }),
+            IngestError::OutOfReach { stream: None, .. } => Some(IngestError::NotOwner {
+                stream: "a".to_owned(),
+            }),
+            IngestError::NotOwner { .. } => Some(IngestError::Ended),
+            IngestError::Ended => Some(IngestError::Storage("in words".to_owned())),
             IngestError::Storage(_) => None,
         };
         std::iter::successors(Some(IngestError::Fenced { current: Epoch(2) }), next).collect()
@@ -190,6 +227,22 @@ mod tests {
             no_message(deadline),
             client_deadline(deadline),
         ]);
+        found.extend(
+            [
+                Refusal::Missing,
+                Refusal::Unreadable,
+                Refusal::Invalid,
+                Refusal::Scope {
+                    need: Need::Ingest,
+                    principal: PrincipalName::parse("desk").unwrap(),
+                },
+                Refusal::TooMany {
+                    retry_after: deadline,
+                },
+            ]
+            .iter()
+            .map(of_refusal),
+        );
         let shown = book::table("gRPC");
         let fits = |row: &[String], status: &Status| {
             row[0] == code_name(status.code()) && book::shows(&row[1], status.message())

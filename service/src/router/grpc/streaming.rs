@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use super::{convert, deadline::within, requests::Requests};
 use crate::usecase::ingest::{
-    Ingest,
+    Caller, Ingest,
     admission::{Arrival, Room},
     arrivals::Arrivals,
     conversation::{Acknowledgement, Audience, Bounds, Conversation, Message},
@@ -61,7 +61,7 @@ impl Audience for Replies {
 
 /// Stores a stream while cumulative acknowledgements flow back, until the client's deadline if it has one.
 pub(super) fn store_acked(
-    ingest: Arc<Ingest>,
+    (ingest, caller): (Arc<Ingest>, Caller),
     requests: StreamRequests,
     bounds: Bounds,
     deadline: Option<Duration>,
@@ -69,7 +69,7 @@ pub(super) fn store_acked(
 ) -> BoxStream<'static, Result<StreamAck, Status>> {
     let (acks, replies) = mpsc::channel(1);
     let storing = async move {
-        let conversation = Conversation::new(&ingest, requests, bounds);
+        let conversation = Conversation::new(&ingest, caller, requests, bounds);
         let mut replies = Replies(acks);
         let stored = conversation.store_and_tell(&mut replies);
         if let Err(status) = within(deadline, stored).await {

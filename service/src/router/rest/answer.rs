@@ -3,9 +3,14 @@
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream::BoxStream};
 use serde::Serialize;
-use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+use warp::{
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    reply::Response,
+};
 
-use super::{format::Format, problem::Problem, room::Room, static_files::StaticFile};
+use super::{
+    access::challenge, format::Format, problem::Problem, room::Room, static_files::StaticFile,
+};
 use crate::{model::StoredReading, repository::RepositoryError};
 
 pub(super) const JSON: &str = "application/json";
@@ -96,6 +101,20 @@ impl Answer {
         answer
     }
 
+    /// The whole response of an answer that is no more than a few lines, without what an answer gets on its way out.
+    pub(super) fn into_small_response(self) -> Response {
+        let body = match self.body {
+            Body::Whole(body) => body,
+            _ => Bytes::new(),
+        };
+        let mut response: Response = warp::http::Response::new(body.into());
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.extend(self.headers);
+        headers.insert(header::CONTENT_TYPE, self.content_type);
+        response
+    }
+
     pub(super) fn of_problem(problem: &Problem, request_id: &str) -> Self {
         let status = problem.status();
         let mut answer = Self::whole(status, PROBLEM_JSON, problem.document(request_id));
@@ -105,6 +124,14 @@ impl Answer {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let seconds = HeaderValue::from_static("1");
             answer.headers.insert(header::RETRY_AFTER, seconds);
+        }
+        if let Some(wait) = problem.retry_after {
+            let seconds = HeaderValue::from(wait.as_secs());
+            answer.headers.insert(header::RETRY_AFTER, seconds);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let (name, challenge) = challenge();
+            answer.headers.insert(name, challenge);
         }
         answer
     }

@@ -10,7 +10,7 @@ use utoipa::OpenApi;
 use warp::http::HeaderValue;
 
 use super::{
-    Context, analysis,
+    Context, access, analysis,
     answer::{Answer, JSON},
     changes, health,
     new_values::NewValues,
@@ -50,8 +50,11 @@ const SWAGGER_INDEX: &str = "/swagger/swagger-ui/index.html";
 )]
 struct Document;
 
-static DOCUMENT: LazyLock<String> =
-    LazyLock::new(|| Document::openapi().to_pretty_json().unwrap_or_default());
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+    let mut document = Document::openapi();
+    access::describe(&mut document);
+    document.to_pretty_json().unwrap_or_default()
+});
 
 static SWAGGER: LazyLock<Arc<utoipa_swagger_ui::Config<'static>>> = LazyLock::new(|| {
     let config = utoipa_swagger_ui::Config::from("/openapi.json");

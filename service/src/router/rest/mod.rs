@@ -1,5 +1,6 @@
 //! The REST door: query string and JSON in, one use case, JSON, NDJSON, CSV or a problem document out.
 
+mod access;
 mod analysis;
 mod answer;
 mod changes;
@@ -31,17 +32,20 @@ mod workers;
 
 use std::sync::{Arc, OnceLock};
 
-use sluicegate_transport::{http, pages::Pages, tls::Tls};
+use sluicegate_transport::{http, pages::Pages};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::Layer as _;
 
 pub use self::docs::openapi_json;
 use self::{
-    metrics::RestMetrics, problem::Problem, room::Rooms, static_files::StaticFiles,
-    workers::Workers,
+    access::RestDoorkeeper, metrics::RestMetrics, problem::Problem, room::Rooms,
+    static_files::StaticFiles, workers::Workers,
 };
 use crate::{
+    auth::Guard,
     config::RestConfig,
+    router::Protection,
     telemetry::metrics::Metrics,
     usecase::{UseCases, manage::Manage, readiness::Readiness},
 };
@@ -80,7 +84,7 @@ impl Context {
 /// Serves REST, from before the service has started, until `closing`, then until the requests that are open have ended.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<Arc<Tls>>,
+    Protection { tls, gate }: Protection,
     started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
     config: RestConfig,
@@ -119,5 +123,12 @@ pub async fn serve(
         crowded: Box::new(move || metrics.turn_away()),
     };
     let routes = cors::around(routes::all(&context), &context, &config.cors_origins);
-    http::serve(listener, warp::service(routes), door, closing).await;
+    let guard = Guard {
+        gate,
+        doorkeeper: RestDoorkeeper {
+            metrics: context.metrics.clone(),
+        },
+    };
+    let service = guard.layer(warp::service(routes));
+    http::serve(listener, service, door, closing).await;
 }

@@ -1,5 +1,7 @@
 //! Errors as RFC 9457 problem documents: one sentence that a person can act on, never a driver's text.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use sluicegate_transport::pages::Refusal;
 use utoipa::ToSchema;
@@ -30,6 +32,9 @@ pub(super) enum Kind {
     InvalidChange,
     CrossOriginRefused,
     Misdirected,
+    Unauthenticated,
+    PermissionDenied,
+    TooManyFailures,
     Busy,
     Starting,
     DatabaseUnavailable,
@@ -119,6 +124,21 @@ impl Kind {
                 StatusCode::MISDIRECTED_REQUEST,
                 "This service does not answer to that name",
             ),
+            Self::Unauthenticated => (
+                "urn:sluicegate:problem:unauthenticated",
+                StatusCode::UNAUTHORIZED,
+                "The service does not know who asks",
+            ),
+            Self::PermissionDenied => (
+                "urn:sluicegate:problem:permission-denied",
+                StatusCode::FORBIDDEN,
+                "Whoever asks may not do this",
+            ),
+            Self::TooManyFailures => (
+                "urn:sluicegate:problem:too-many-failures",
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many tokens were not valid",
+            ),
             Self::Busy => (
                 "urn:sluicegate:problem:busy",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -151,6 +171,8 @@ pub(super) struct Problem {
     pub(super) parameter: Option<String>,
     /// For 405: the methods that are allowed.
     pub(super) allow: Option<String>,
+    /// When it is worth another try, if that is not a second.
+    pub(super) retry_after: Option<Duration>,
 }
 
 /// A problem document.
@@ -186,6 +208,7 @@ impl Problem {
             detail: detail.into(),
             parameter: None,
             allow: None,
+            retry_after: None,
         }
     }
 
@@ -357,6 +380,9 @@ mod tests {
         Kind::InvalidChange,
         Kind::CrossOriginRefused,
         Kind::Misdirected,
+        Kind::Unauthenticated,
+        Kind::PermissionDenied,
+        Kind::TooManyFailures,
         Kind::Busy,
         Kind::Starting,
         Kind::DatabaseUnavailable,

@@ -9,6 +9,7 @@ use sluicegate_transport::http::AskedName;
 use warp::http::{HeaderMap, Version, header};
 
 use super::problem::{Kind, Problem};
+use crate::auth::{Admitted, Need};
 
 /// Bodies hold two values: more than this is a mistake.
 const BODY_LIMIT_BYTES: usize = 64 << 10;
@@ -23,6 +24,8 @@ pub(super) struct Request {
     pub(super) version: Version,
     /// Under which name it reached us.
     pub(super) name: AskedName,
+    /// None where nobody is asked who they are.
+    pub(super) admitted: Option<Admitted>,
     /// What stands behind the question mark.
     pub(super) query: String,
     pub(super) headers: HeaderMap,
@@ -32,6 +35,12 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// Whether the gate, if there is one, has asked the caller for what the route needs.
+    pub(super) fn was_asked(&self, need: Need) -> bool {
+        let admitted = self.admitted.as_ref();
+        admitted.is_none_or(|admitted| admitted.need == need)
+    }
+
     /// The variable segment of the path, decoded.
     pub(super) fn segment(&self) -> Result<String, Problem> {
         let raw = self.segments.first().map_or("", String::as_str);

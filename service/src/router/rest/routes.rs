@@ -25,7 +25,11 @@ use super::{
     respond::respond,
     retention, streams,
 };
-use crate::{router::request_id::request_id, telemetry::spans};
+use crate::{
+    auth::{Admitted, Need},
+    router::request_id::request_id,
+    telemetry::spans,
+};
 
 type Handler = fn(Arc<Context>, Request) -> BoxFuture<'static, Result<Answer, Problem>>;
 
@@ -33,48 +37,50 @@ type Handler = fn(Arc<Context>, Request) -> BoxFuture<'static, Result<Answer, Pr
 const PREFIX: [&str; 2] = ["api", "v1"];
 
 /// A door: parse, call one use case, map the answer.
-struct Route {
+pub(super) struct Route {
     method: Method,
     /// With `{name}` for a variable segment.
-    path: &'static str,
+    pub(super) path: &'static str,
+    pub(super) need: Need,
     handler: Handler,
 }
 
 macro_rules! routes {
-    ($($method:ident $path:literal => $handler:path,)*) => {
+    ($($method:ident $path:literal $need:ident => $handler:path,)*) => {
         [$(Route {
             method: Method::$method,
             path: $path,
+            need: Need::$need,
             handler: |context, request| Box::pin($handler(context, request)),
         },)*]
     };
 }
 
 static ROUTES: [Route; 24] = routes! {
-    GET "/" => docs::root,
-    GET "/sensor/time" => readings::by_time,
-    GET "/sensor/ids" => readings::by_ids,
-    GET "/sensor/ids-time" => readings::by_ids_time,
-    GET "/sensor/latest" => analysis::latest,
-    GET "/sensor/aggregate" => analysis::aggregate,
-    DELETE "/sensor/delete/time" => changes::delete_by_time,
-    DELETE "/sensor/delete/ids" => changes::delete_by_ids,
-    DELETE "/sensor/delete/ids-time" => changes::delete_by_ids_time,
-    PUT "/sensor/update/time" => changes::update_by_time,
-    PUT "/sensor/update/ids" => changes::update_by_ids,
-    PUT "/sensor/update/ids-time" => changes::update_by_ids_time,
-    PUT "/retention/confirm" => retention::confirm,
-    GET "/streams" => streams::all,
-    GET "/streams/{id}" => streams::one,
-    GET "/streams/{id}/rejections" => streams::rejections_of_one,
-    GET "/rejections" => streams::rejections,
-    GET "/healthz" => health::healthz,
-    GET "/readyz" => health::readyz,
-    GET "/version" => health::version,
-    GET "/metrics" => health::metrics,
-    GET "/openapi.json" => docs::openapi,
-    GET "/swagger" => docs::swagger,
-    GET "/swagger/swagger-ui/{file}" => docs::swagger_file,
+    GET "/" Nothing => docs::root,
+    GET "/sensor/time" Read => readings::by_time,
+    GET "/sensor/ids" Read => readings::by_ids,
+    GET "/sensor/ids-time" Read => readings::by_ids_time,
+    GET "/sensor/latest" Read => analysis::latest,
+    GET "/sensor/aggregate" Read => analysis::aggregate,
+    DELETE "/sensor/delete/time" Write => changes::delete_by_time,
+    DELETE "/sensor/delete/ids" Write => changes::delete_by_ids,
+    DELETE "/sensor/delete/ids-time" Write => changes::delete_by_ids_time,
+    PUT "/sensor/update/time" Write => changes::update_by_time,
+    PUT "/sensor/update/ids" Write => changes::update_by_ids,
+    PUT "/sensor/update/ids-time" Write => changes::update_by_ids_time,
+    PUT "/retention/confirm" Admin => retention::confirm,
+    GET "/streams" Read => streams::all,
+    GET "/streams/{id}" Read => streams::one,
+    GET "/streams/{id}/rejections" Read => streams::rejections_of_one,
+    GET "/rejections" Read => streams::rejections,
+    GET "/healthz" Nothing => health::healthz,
+    GET "/readyz" Nothing => health::readyz,
+    GET "/version" Known => health::version,
+    GET "/metrics" Metrics => health::metrics,
+    GET "/openapi.json" Nothing => docs::openapi,
+    GET "/swagger" Nothing => docs::swagger,
+    GET "/swagger/swagger-ui/{file}" Nothing => docs::swagger_file,
 };
 
 /// Answers everything: what no route takes gets a problem document too.
@@ -135,23 +141,24 @@ fn route_filter(
     context: Arc<Context>,
 ) -> BoxedFilter<(Response,)> {
     let method = warp::method().and_then(move |method: Method| async move {
-        // A HEAD is a GET of which hyper leaves the body out.
-        let fits =
-            method == route.method || (method == Method::HEAD && route.method == Method::GET);
-        fits.then_some(method).ok_or_else(warp::reject)
+        fits(route, &method)
+            .then_some(method)
+            .ok_or_else(warp::reject)
     });
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     path.and(method)
         .and(warp::ext::get::<Version>())
         .and(warp::ext::get::<AskedName>())
+        .and(warp::ext::optional::<Admitted>())
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .then(
-            move |segments, method, version, name, query, headers, body| {
+            move |segments, method, version, name, admitted, query, headers, body| {
                 let request = Request {
                     version,
                     name,
+                    admitted,
                     query,
                     headers,
                     segments,
@@ -188,6 +195,7 @@ async fn answer(
             .pages
             .check(route.path, &method, &request.name, &headers);
         let answer = match checked {
+            Ok(()) if !request.was_asked(route.need) => Err(no_route(route.path, &method)),
             Ok(()) => (route.handler)(context, request).await,
             Err(refused) => Err(refused.into()),
         };
@@ -207,10 +215,30 @@ async fn answer(
     response
 }
 
-fn no_route(path: &str, method: &Method) -> Problem {
+/// A HEAD is a GET of which hyper leaves the body out.
+fn fits(route: &Route, method: &Method) -> bool {
+    *method == route.method || (*method == Method::HEAD && route.method == Method::GET)
+}
+
+/// The route that takes a request.
+pub(super) fn find(method: &Method, path: &str) -> Option<&'static Route> {
+    at(path).find(|route| fits(route, method))
+}
+
+/// The routes at a path, whatever their methods.
+fn at(path: &str) -> impl Iterator<Item = &'static Route> {
     let prefix = format!("/{}", PREFIX.join("/"));
-    let path = path.strip_prefix(&prefix).unwrap_or(path);
-    let matches = |route: &&Route| {
+    let path = match path.strip_prefix(&prefix) {
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    };
+    // Warp takes one more.
+    let path = match path.strip_suffix('/') {
+        Some("") | None => path,
+        Some(rest) => rest,
+    };
+    ROUTES.iter().filter(move |route| {
         let (mut given, mut own) = (path.split('/'), route.path.split('/'));
         loop {
             match (given.next(), own.next()) {
@@ -220,8 +248,11 @@ fn no_route(path: &str, method: &Method) -> Problem {
                 _ => return false,
             }
         }
-    };
-    let Some(route) = ROUTES.iter().find(matches) else {
+    })
+}
+
+fn no_route(path: &str, method: &Method) -> Problem {
+    let Some(route) = at(path).next() else {
         let detail = "No such path: /swagger shows all that there are.";
         return Problem::new(Kind::NotFound, detail);
     };

@@ -189,6 +189,9 @@ pub(super) struct StreamView {
     created_at: String,
     #[schema(example = "2026-01-31T12:30:00.000000Z")]
     updated_at: String,
+    /// The principal that it belongs to; null when it was never opened with a token, and for a lane
+    #[schema(example = "press-4")]
+    owner: Option<String>,
 }
 
 impl From<StreamStanding> for StreamView {
@@ -204,6 +207,7 @@ impl From<StreamStanding> for StreamView {
             duplicate: stream.duplicate,
             created_at: format_instant(stream.created_us),
             updated_at: format_instant(stream.updated_us),
+            owner: stream.owner,
         }
     }
 }

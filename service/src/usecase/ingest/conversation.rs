@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    EntryDoor, Inflow, Ingest, IngestError, Progress, Readings, RejectionNote, Summary,
+    Caller, EntryDoor, Inflow, Ingest, IngestError, Progress, Readings, RejectionNote, Summary,
     admission::{Patience, Room},
     arrivals::{Arrivals, receive},
 };
@@ -60,6 +60,8 @@ enum End {
     Draining,
     /// The stream brought nothing for too long.
     Idle,
+    /// Its producer may bring nothing more.
+    Ended,
 }
 
 enum Next {
@@ -71,15 +73,17 @@ enum Next {
 /// One call, as long as messages come.
 pub struct Conversation<'a, M> {
     ingest: &'a Ingest,
+    caller: Caller,
     messages: M,
     bounds: Bounds,
 }
 
 impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
     #[must_use]
-    pub fn new(ingest: &'a Ingest, messages: M, bounds: Bounds) -> Self {
+    pub fn new(ingest: &'a Ingest, caller: Caller, messages: M, bounds: Bounds) -> Self {
         Self {
             ingest,
+            caller,
             messages,
             bounds,
         }
@@ -108,6 +112,7 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
         match end {
             End::Finished => Ok(summary),
             End::Draining => Err(IngestError::Draining.into()),
+            End::Ended => Err(IngestError::Ended.into()),
             End::Idle => {
                 let limit = self.bounds.idle_limit;
                 Err(IngestError::Idle { limit }.into())
@@ -164,7 +169,11 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
         let ended_by_us = end != End::Finished;
         let last = tell(&progress, summary.rejections, ended_by_us);
         audience.tell(last).await;
-        Ok(())
+        match end {
+            // Nothing is to be sent again under this token.
+            End::Ended => Err(IngestError::Ended.into()),
+            _ => Ok(()),
+        }
     }
 
     async fn next(&mut self) -> Result<Next, M::Error> {
@@ -190,6 +199,7 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
         };
         tokio::select! {
             () = self.bounds.draining.cancelled() => Ok(Next::End(End::Draining)),
+            () = self.caller.ended() => Ok(Next::End(End::Ended)),
             message = message => message,
         }
     }
@@ -214,7 +224,7 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
         tokio::select! {
             // One that has nothing to wait for begins, and says that the service drains in its own way.
             biased;
-            begun = self.ingest.begin(header, door) => begun,
+            begun = self.ingest.begin(header, &self.caller, door) => begun,
             () = self.bounds.draining.cancelled() => Err(IngestError::Draining),
         }
     }

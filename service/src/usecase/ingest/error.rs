@@ -51,6 +51,28 @@ pub enum IngestError {
     DictionaryFull,
     #[error("not committed within {} ms (ingest.commit_deadline_ms): whether it will be is not known, so send it again", deadline.as_millis())]
     CommitDeadline { deadline: Duration },
+    #[error(
+        "the token may write streams whose names begin with {prefixes}, and {}",
+        match stream {
+            Some(stream) => format!("not {stream:?}"),
+            None => "nothing without a stream's name: open a stream, or send a position".to_owned(),
+        }
+    )]
+    OutOfReach {
+        /// None of readings that have no stream.
+        stream: Option<String>,
+        prefixes: String,
+    },
+    #[error(
+        "the stream {stream:?} belongs to another principal: take another name, or let an admin reassign it with PUT \
+         /streams/{{id}}/owner"
+    )]
+    NotOwner { stream: String },
+    #[error(
+        "the token was revoked, has expired or was changed: what was acknowledged is committed, so go on with a token \
+         that is valid"
+    )]
+    Ended,
     #[error("the service is starting, and /readyz says what it waits for: try again in a moment")]
     Starting,
     #[error("the service is shutting down")]

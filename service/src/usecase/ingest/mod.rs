@@ -6,6 +6,7 @@ mod batch;
 mod batch_size;
 mod books;
 mod busy;
+mod caller;
 mod columns;
 pub mod conversation;
 mod dictionaries;
@@ -41,6 +42,7 @@ use self::{
 };
 pub use self::{
     books::{Books, Figures},
+    caller::Caller,
     columns::{ColumnReadings, ROOM_OF_READING_BYTES, Readings},
     entry_door::EntryDoor,
     error::IngestError,
@@ -142,21 +144,25 @@ impl Ingest {
     /// Begins a stream of messages, named or anonymous.
     ///
     /// # Errors
-    /// When the header does not fit the ledger, or the ledger does not answer within the commit deadline.
+    /// When the caller may not write this, the header does not fit the ledger, or the ledger does not answer within the
+    /// commit deadline.
     pub async fn begin(
         &self,
         header: Option<StreamHeader>,
+        caller: &Caller,
         door: EntryDoor,
     ) -> Result<Inflow<'_>, IngestError> {
-        self.begin_with(header, Lot::Any, door).await
+        self.begin_with(header, caller, Lot::Any, door).await
     }
 
     async fn begin_with(
         &self,
         header: Option<StreamHeader>,
+        caller: &Caller,
         lot: Lot,
         door: EntryDoor,
     ) -> Result<Inflow<'_>, IngestError> {
+        caller.check(header.as_ref().map(|header| &header.stream_id))?;
         let (seat, was_here) = self
             .seats
             .take(header.as_ref().map(|header| &header.stream_id), lot);
@@ -164,7 +170,7 @@ impl Ingest {
             spans::tell_stream(header.stream_id.as_str());
         }
         let durable = match &header {
-            Some(header) => self.check_header(header, was_here).await?,
+            Some(header) => self.check_header(header, caller, was_here).await?,
             None => Seq(0),
         };
         let next_seq = header.as_ref().map_or(Seq(1), |header| header.first_seq);
@@ -192,8 +198,8 @@ impl Ingest {
     pub async fn submit(
         &self,
         header: Option<StreamHeader>,
-        readings: Readings,
-        room: Room,
+        caller: &Caller,
+        (readings, room): (Readings, Room),
         door: EntryDoor,
     ) -> Result<Summary, IngestError> {
         let deadline = self.settings.commit_deadline;
@@ -202,7 +208,7 @@ impl Ingest {
             _ => Lot::Any,
         };
         let settled = async {
-            let mut inflow = self.begin_with(header, lot, door).await?;
+            let mut inflow = self.begin_with(header, caller, lot, door).await?;
             inflow.push(readings, room).await?;
             inflow.check_brought_readings()?;
             inflow.finish().await

@@ -5,10 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use super::{Ingest, IngestError};
+use super::{Caller, Ingest, IngestError};
 use crate::{
     model::{Resumption, Seq, StreamHeader, StreamId},
-    repository::{OpenedStream, RepositoryError},
+    repository::{OpenedStream, RepositoryError, Resumed},
     telemetry::spans,
 };
 
@@ -52,16 +52,30 @@ impl Openings {
     }
 }
 
+fn not_owner(stream: &StreamId) -> IngestError {
+    IngestError::NotOwner {
+        stream: stream.to_string(),
+    }
+}
+
 impl Ingest {
     /// Takes a stream over and says where it stands.
     ///
     /// # Errors
-    /// When the ledger cannot be read or written, or does not answer within the commit deadline.
-    pub async fn open_stream(&self, stream: &StreamId) -> Result<OpenedStream, IngestError> {
+    /// When the stream is not the caller's to open, and when the ledger cannot be read or written, or does not answer within
+    /// the commit deadline.
+    pub async fn open_stream(
+        &self,
+        stream: &StreamId,
+        caller: &Caller,
+    ) -> Result<OpenedStream, IngestError> {
+        caller.check(Some(stream))?;
         spans::tell_stream(stream.as_str());
         let (ledger, stream_id) = (self.ledger.clone(), stream.clone());
-        let opening = async move { ledger.open(&stream_id).await };
+        let name = caller.name().cloned();
+        let opening = async move { ledger.open(&stream_id, name.as_ref()).await };
         let opened = self.answer(self.openings.in_turn(stream, opening)).await?;
+        let opened = opened.ok_or_else(|| not_owner(stream))?;
         self.metrics.opened();
         Ok(opened)
     }
@@ -87,19 +101,26 @@ impl Ingest {
     /// Goes on with a stream that its writer holds, and says where it stands.
     ///
     /// # Errors
-    /// When another writer has opened the stream, which is left as it is; when the stream was never opened under the
+    /// When the stream is not the caller's; when another writer has opened it, which is left as it is; when the stream was never opened under the
     /// epoch that the writer holds; and when the ledger cannot be read or written, or does not answer in time.
     pub async fn resume_stream(
         &self,
         stream: &StreamId,
         resumption: Resumption,
+        caller: &Caller,
     ) -> Result<OpenedStream, IngestError> {
+        caller.check(Some(stream))?;
         spans::tell_stream(stream.as_str());
         let (ledger, stream_id) = (self.ledger.clone(), stream.clone());
-        let resuming = async move { ledger.resume(&stream_id, resumption).await };
+        let name = caller.name().cloned();
+        let resuming = async move { ledger.resume(&stream_id, resumption, name.as_ref()).await };
         let found = self.openings.in_turn(stream, resuming);
         let found = self.answer(found).await?;
-        let found = found.ok_or(IngestError::NotOpened)?;
+        let found = match found {
+            Resumed::NotOpened => return Err(IngestError::NotOpened),
+            Resumed::OfAnother => return Err(not_owner(stream)),
+            Resumed::Stands(found) => found,
+        };
         match found.position.epoch {
             epoch if epoch == resumption.next => {
                 self.metrics.resumed();
@@ -122,6 +143,7 @@ impl Ingest {
     pub(super) async fn check_header(
         &self,
         header: &StreamHeader,
+        caller: &Caller,
         was_here: bool,
     ) -> Result<Seq, IngestError> {
         if header.first_seq == Seq(0) {
@@ -131,8 +153,12 @@ impl Ingest {
                 reason,
             });
         }
-        let position = self.answer(self.ledger.position(&header.stream_id)).await?;
-        let position = position.ok_or(IngestError::NotOpened)?;
+        let (stream, name) = (&header.stream_id, caller.name());
+        let position = match self.answer(self.ledger.position(stream, name)).await? {
+            Resumed::NotOpened => return Err(IngestError::NotOpened),
+            Resumed::OfAnother => return Err(not_owner(stream)),
+            Resumed::Stands(opened) => opened.position,
+        };
         // Nobody else is to blame.
         if position.epoch < header.epoch {
             return Err(IngestError::LedgerBehind {

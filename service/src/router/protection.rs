@@ -1,0 +1,16 @@
+//! What stands before both doors.
+
+use std::sync::Arc;
+
+use sluicegate_transport::tls::Tls;
+
+use crate::auth::Gate;
+
+/// What stands before both doors, as far as it was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Protection {
+    /// None: what is said is said in the clear.
+    pub tls: Option<Arc<Tls>>,
+    /// None: nobody is asked who they are.
+    pub gate: Option<Arc<Gate>>,
+}
