@@ -25,6 +25,7 @@ pub use self::{
 };
 use self::{doors::Doors, listeners::Addresses};
 use crate::{
+    audit::{AuditError, AuditLog, AuditMetrics},
     auth::{AuthMetrics, Gate, TokenFileError},
     config::{Config, ConfigError},
     embedded_db::{Condition, EmbeddedDbError},
@@ -58,6 +59,8 @@ pub enum AppError {
     Tls(#[from] TlsError),
     #[error("{0} (auth.tokens)")]
     Tokens(#[from] TokenFileError),
+    #[error("{0}")]
+    Audit(#[from] AuditError),
     #[error("cannot listen on {addr} ({flag}): {reason}")]
     Listen {
         flag: &'static str,
@@ -84,7 +87,11 @@ impl AppError {
     #[must_use]
     pub fn has_to_be_mended(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Tls(_) | Self::Tokens(_) | Self::ReadyFile { .. } => true,
+            Self::Config(_)
+            | Self::Tls(_)
+            | Self::Tokens(_)
+            | Self::Audit(_)
+            | Self::ReadyFile { .. } => true,
             // A port may become free, and an address come up.
             Self::Listen { reason, .. } => !matches!(
                 reason.kind(),
@@ -123,11 +130,14 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         tls.as_ref(),
     );
     let gate = config.auth.gate();
-    // Its figures are there whether it is or not.
-    let of_gate = AuthMetrics::new(&metrics);
+    // Their figures are there whether they are or not.
+    let (of_gate, of_audit) = (AuthMetrics::new(&metrics), AuditMetrics::new(&metrics));
     let gate = gate.map(|settings| Gate::open(settings, of_gate));
+    let audit = config.audit.file.clone();
+    let audit = audit.map(|target| AuditLog::open(target, of_audit));
     let protection = Protection {
         tls,
+        audit: audit.transpose()?.map(Arc::new),
         gate: gate.transpose()?.map(Arc::new),
     };
     let doors = Doors::open(

@@ -1,6 +1,7 @@
 //! Configuration: defaults < YAML file < environment < flags. [`Settings`] names every setting; the command line, the
 //! environment and the file are all read into it, and [`Config`] is what comes of them.
 
+mod audit;
 mod auth;
 mod check;
 mod error;
@@ -24,6 +25,7 @@ use serde::Serialize;
 
 use self::sources::{DEFAULT_REST_ADDR, read_file, refuse_unknown_variables};
 pub use self::{
+    audit::{AuditConfig, AuditOverrides},
     auth::{AuthConfig, AuthOverrides},
     error::ConfigError,
     grpc::{GrpcConfig, GrpcOverrides},
@@ -91,6 +93,7 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     pub tls: TlsConfig,
     pub auth: AuthConfig,
+    pub audit: AuditConfig,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -264,6 +267,7 @@ impl Config {
             telemetry: TelemetryConfig::merge(given.telemetry, file.telemetry),
             tls: TlsConfig::merge(given.tls, file.tls),
             auth: AuthConfig::merge(given.auth, file.auth),
+            audit: AuditConfig::merge(given.audit, file.audit),
         })
     }
 

@@ -1,6 +1,7 @@
 //! Sluicegate: streaming-first sensor ingestion for MySQL.
 
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod build_info;
 pub mod certs;

@@ -6,7 +6,8 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::{
-    AuthOverrides, GrpcOverrides, ReadyOverrides, RestOverrides, TelemetryOverrides, TlsOverrides,
+    AuditOverrides, AuthOverrides, GrpcOverrides, ReadyOverrides, RestOverrides,
+    TelemetryOverrides, TlsOverrides,
 };
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},
@@ -106,6 +107,9 @@ pub struct Settings {
 
     #[command(flatten)]
     pub auth: AuthOverrides,
+
+    #[command(flatten)]
+    pub audit: AuditOverrides,
 }
 
 /// Settings under `ingest:`.

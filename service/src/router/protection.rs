@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sluicegate_transport::tls::Tls;
 
-use crate::auth::Gate;
+use crate::{audit::AuditLog, auth::Gate};
 
 /// What stands before both doors, as far as it was asked for.
 #[derive(Clone, Debug, Default)]
@@ -13,4 +13,6 @@ pub struct Protection {
     pub tls: Option<Arc<Tls>>,
     /// None: nobody is asked who they are.
     pub gate: Option<Arc<Gate>>,
+    /// None: changes are not told.
+    pub audit: Option<Arc<AuditLog>>,
 }

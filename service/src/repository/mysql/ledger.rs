@@ -61,6 +61,35 @@ impl MySqlLedger {
         }
     }
 
+    /// Sets whose a stream is, and raises its epoch if that is somebody else: who writes it under the earlier owner is fenced.
+    /// None when it was never opened. May be called again: it takes effect once.
+    pub(crate) async fn give(
+        &self,
+        stream: &StreamId,
+        owner: Option<&PrincipalName>,
+    ) -> Result<Option<OpenedStream>, RepositoryError> {
+        match self.try_give(stream, owner).await {
+            Err(RepositoryError::Unreachable(_)) => self.try_give(stream, owner).await,
+            settled => settled,
+        }
+    }
+
+    async fn try_give(
+        &self,
+        stream: &StreamId,
+        owner: Option<&PrincipalName>,
+    ) -> Result<Option<OpenedStream>, RepositoryError> {
+        let mut conn = self.pool.get_conn().await.map_err(explain)?;
+        let name = quote(stream.as_str());
+        let owner = owner.map_or_else(|| "NULL".to_owned(), |owner| quote(owner.as_str()));
+        let raise = format!(
+            "UPDATE ingest_streams SET epoch = epoch + 1, owner = {owner}, updated_at = UTC_TIMESTAMP(6) \
+             WHERE stream_id = {name} AND NOT (owner <=> {owner})"
+        );
+        let row = raise_epoch(&mut conn, &name, &raise).await?;
+        Ok(row.and_then(|row| row.of(None)))
+    }
+
     async fn try_open(
         &self,
         stream: &StreamId,

@@ -54,7 +54,7 @@ const MAX_OTHER_MESSAGE_BYTES: usize = 4 << 10;
 /// None: what can go wrong with a listener that is bound passes by itself.
 pub async fn serve(
     listener: TcpListener,
-    Protection { tls, gate }: Protection,
+    Protection { tls, gate, .. }: Protection,
     started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
     config: &GrpcConfig,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Context,
     answer::Answer,
+    audited::{selected, selected_and_changed, settle},
     new_values::NewValues,
     parameters::{ByIds, ByIdsTime, ByTime, ChangeProblems, DryRun, QueryProblems},
     params::Params,
@@ -13,6 +14,7 @@ use super::{
     selection::{self, By},
     views::{Deleted, Updated},
 };
+use crate::{audit::Action, model::Change};
 
 /// Deletes the readings of a stretch of time.
 #[utoipa::path(delete, path = "/sensor/delete/time", tag = "changes", params(ByTime, DryRun),
@@ -52,7 +54,9 @@ async fn delete(context: Arc<Context>, request: Request, by: By) -> Result<Answe
     let deleted_count = if dry_run {
         context.manage()?.count(&selection).await?
     } else {
-        context.manage()?.delete(&selection).await?
+        let manage = context.manage()?;
+        let audited = context.audit(&request, Action::DeleteReadings, selected(&selection))?;
+        settle(audited, manage.delete(&selection).await)?
     };
     Ok(Answer::json(&Deleted {
         deleted_count,
@@ -96,12 +100,15 @@ async fn update(context: Arc<Context>, mut request: Request, by: By) -> Result<A
     let params = Params::parse(&query, &names)?;
     let selection = selection::selection(&params, by)?;
     let dry_run = params.flag("dry_run")?;
-    let change = NewValues::parse(&request.json().await?)?.into();
+    let change: Change = NewValues::parse(&request.json().await?)?.into();
     let updated_count = if dry_run {
         context.manage()?.check(&change)?;
         context.manage()?.count(&selection).await?
     } else {
-        context.manage()?.update(&selection, &change).await?
+        let manage = context.manage()?;
+        let what = selected_and_changed(&selection, &change);
+        let audited = context.audit(&request, Action::UpdateReadings, what)?;
+        settle(audited, manage.update(&selection, &change).await)?
     };
     Ok(Answer::json(&Updated {
         updated_count,

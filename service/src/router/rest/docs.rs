@@ -14,6 +14,7 @@ use super::{
     answer::{Answer, JSON},
     changes, health,
     new_values::NewValues,
+    owner,
     problem::{Kind, Problem, ProblemDocument},
     readings,
     request::Request,
@@ -42,7 +43,7 @@ const SWAGGER_INDEX: &str = "/swagger/swagger-ui/index.html";
         changes::delete_by_time, changes::delete_by_ids, changes::delete_by_ids_time,
         changes::update_by_time, changes::update_by_ids, changes::update_by_ids_time,
         retention::confirm,
-        streams::all, streams::one, streams::rejections_of_one, streams::rejections,
+        streams::all, streams::one, owner::set_owner, streams::rejections_of_one, streams::rejections,
         health::healthz, health::readyz, health::version, health::metrics,
         openapi, root, swagger, swagger_file
     ),

@@ -3,6 +3,7 @@
 mod access;
 mod analysis;
 mod answer;
+mod audited;
 mod changes;
 mod compress;
 mod cors;
@@ -14,6 +15,7 @@ mod format;
 mod health;
 mod metrics;
 mod new_values;
+mod owner;
 mod parameters;
 mod params;
 mod problem;
@@ -43,6 +45,7 @@ use self::{
     static_files::StaticFiles, workers::Workers,
 };
 use crate::{
+    audit::AuditLog,
     auth::Guard,
     config::RestConfig,
     router::Protection,
@@ -64,6 +67,8 @@ struct Context {
     heavy_rooms: Rooms,
     static_files: StaticFiles,
     pages: Pages,
+    /// None: changes are not told.
+    audit: Option<Arc<AuditLog>>,
     /// Those of the whole service.
     figures: Arc<Metrics>,
     /// Those of this door.
@@ -84,7 +89,7 @@ impl Context {
 /// Serves REST, from before the service has started, until `closing`, then until the requests that are open have ended.
 pub async fn serve(
     listener: TcpListener,
-    Protection { tls, gate }: Protection,
+    Protection { tls, gate, audit }: Protection,
     started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
     config: RestConfig,
@@ -107,6 +112,7 @@ pub async fn serve(
         heavy_rooms: Rooms::new(of_heavy_queries),
         static_files: StaticFiles::default(),
         pages: Pages::new(&config.allowed_hosts, &config.cors_origins),
+        audit,
         metrics: RestMetrics::new(&figures),
         figures,
     });

@@ -35,6 +35,7 @@ pub(super) enum Kind {
     Unauthenticated,
     PermissionDenied,
     TooManyFailures,
+    NotAudited,
     Busy,
     Starting,
     DatabaseUnavailable,
@@ -138,6 +139,11 @@ impl Kind {
                 "urn:sluicegate:problem:too-many-failures",
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many tokens were not valid",
+            ),
+            Self::NotAudited => (
+                "urn:sluicegate:problem:not-audited",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The change cannot be told in the audit log",
             ),
             Self::Busy => (
                 "urn:sluicegate:problem:busy",
@@ -383,6 +389,7 @@ mod tests {
         Kind::Unauthenticated,
         Kind::PermissionDenied,
         Kind::TooManyFailures,
+        Kind::NotAudited,
         Kind::Busy,
         Kind::Starting,
         Kind::DatabaseUnavailable,

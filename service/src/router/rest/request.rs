@@ -5,7 +5,7 @@ use std::{pin::Pin, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use percent_encoding::percent_decode_str;
-use sluicegate_transport::http::AskedName;
+use sluicegate_transport::{Peer, http::AskedName};
 use warp::http::{HeaderMap, Version, header};
 
 use super::problem::{Kind, Problem};
@@ -21,9 +21,12 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
 
 pub(super) struct Request {
+    /// Under which the log and the audit log speak of it.
+    pub(super) id: String,
     pub(super) version: Version,
     /// Under which name it reached us.
     pub(super) name: AskedName,
+    pub(super) peer: Option<Peer>,
     /// None where nobody is asked who they are.
     pub(super) admitted: Option<Admitted>,
     /// What stands behind the question mark.

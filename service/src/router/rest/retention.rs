@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
     Context,
     answer::Answer,
+    audited::settle_other,
     problem::{Problem, ProblemDocument},
     request::Request,
 };
+use crate::audit::Action;
 
 /// What retention takes for now
 #[derive(Serialize, ToSchema)]
@@ -31,12 +34,15 @@ pub(super) struct RetentionClock {
          content_type = "application/problem+json"),
         (status = 503, description = "The database is not available", body = ProblemDocument<'static>,
          content_type = "application/problem+json")))]
-pub(super) async fn confirm(context: Arc<Context>, _: Request) -> Result<Answer, Problem> {
+pub(super) async fn confirm(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
     let partitions = context.use_cases()?.partitions.as_ref();
-    let now_us = match partitions {
-        Some(partitions) => partitions.confirm_clock().await?.now_us,
-        None => Utc::now().timestamp_micros(),
+    let audited = context.audit(&request, Action::ConfirmRetention, Value::Null)?;
+    let confirmed = match partitions {
+        Some(partitions) => partitions.confirm_clock().await.map(|clock| clock.now_us),
+        None => Ok(Utc::now().timestamp_micros()),
     };
+    settle_other(audited, &confirmed);
+    let now_us = confirmed?;
     let now = DateTime::from_timestamp_micros(now_us).unwrap_or_default();
     Ok(Answer::json(&RetentionClock {
         now: now.to_rfc3339_opts(SecondsFormat::Secs, true),

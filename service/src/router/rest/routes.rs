@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, future::BoxFuture};
-use sluicegate_transport::http::AskedName;
+use sluicegate_transport::{Peer, http::AskedName};
 use tracing::Instrument as _;
 use warp::{
     Buf, Filter as _,
@@ -19,6 +19,7 @@ use super::{
     answer::Answer,
     changes, docs, health,
     metrics::NO_ROUTE,
+    owner,
     problem::{Kind, Problem},
     readings,
     request::{BodyStream, Request},
@@ -56,7 +57,7 @@ macro_rules! routes {
     };
 }
 
-static ROUTES: [Route; 24] = routes! {
+static ROUTES: [Route; 25] = routes! {
     GET "/" Nothing => docs::root,
     GET "/sensor/time" Read => readings::by_time,
     GET "/sensor/ids" Read => readings::by_ids,
@@ -72,6 +73,7 @@ static ROUTES: [Route; 24] = routes! {
     PUT "/retention/confirm" Admin => retention::confirm,
     GET "/streams" Read => streams::all,
     GET "/streams/{id}" Read => streams::one,
+    PUT "/streams/{id}/owner" Admin => owner::set_owner,
     GET "/streams/{id}/rejections" Read => streams::rejections_of_one,
     GET "/rejections" Read => streams::rejections,
     GET "/healthz" Nothing => health::healthz,
@@ -149,15 +151,26 @@ fn route_filter(
     path.and(method)
         .and(warp::ext::get::<Version>())
         .and(warp::ext::get::<AskedName>())
+        .and(warp::ext::optional::<Peer>())
         .and(warp::ext::optional::<Admitted>())
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .then(
-            move |segments, method, version, name, admitted, query, headers, body| {
+            move |segments,
+                  method,
+                  version,
+                  name,
+                  peer,
+                  admitted,
+                  query,
+                  headers: HeaderMap,
+                  body| {
                 let request = Request {
+                    id: request_id(&headers),
                     version,
                     name,
+                    peer,
                     admitted,
                     query,
                     headers,
@@ -187,7 +200,7 @@ async fn answer(
 ) -> Response {
     let begun = Instant::now();
     let headers = request.headers.clone();
-    let id = request_id(&headers);
+    let id = request.id.clone();
     let span = spans::request(&id, &method, route.path);
     let (workers, metrics) = (context.workers.clone(), context.metrics.clone());
     let response = async {

@@ -103,7 +103,7 @@ async fn quarantine(
     Ok(Answer::page(view, room))
 }
 
-fn no_such_stream() -> Problem {
+pub(super) fn no_such_stream() -> Problem {
     let detail = "The ledger has no stream of this name: GET /streams lists all.";
     Problem::of("id", Kind::NotFound, detail)
 }

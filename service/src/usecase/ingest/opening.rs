@@ -7,7 +7,7 @@ use std::{
 
 use super::{Caller, Ingest, IngestError};
 use crate::{
-    model::{Resumption, Seq, StreamHeader, StreamId},
+    model::{PrincipalName, Resumption, Seq, StreamHeader, StreamId},
     repository::{OpenedStream, RepositoryError, Resumed},
     telemetry::spans,
 };
@@ -136,6 +136,27 @@ impl Ingest {
                 Err(IngestError::Fenced { current })
             }
         }
+    }
+
+    /// Gives a stream to a principal, or to the next who opens it. Whoever writes it then has to open it anew. None when there
+    /// is no such stream.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written, or does not answer within the commit deadline.
+    pub async fn give_stream(
+        &self,
+        stream: &StreamId,
+        owner: Option<PrincipalName>,
+    ) -> Result<Option<OpenedStream>, RepositoryError> {
+        let (ledger, stream_id) = (self.ledger.clone(), stream.clone());
+        let giving = async move { ledger.give(&stream_id, owner.as_ref()).await };
+        let deadline = self.settings.commit_deadline;
+        tokio::time::timeout(deadline, self.openings.in_turn(stream, giving))
+            .await
+            .unwrap_or_else(|_| {
+                let reason = "the ledger does not answer within ingest.commit_deadline_ms";
+                Err(RepositoryError::Unreachable(reason.to_owned()))
+            })
     }
 
     /// Turns a misplaced writer away early, and says up to where what comes before its readings is durable. What
