@@ -7,6 +7,7 @@
 #   scripts/bench.sh --engine mariadb       one engine (mariadb or mysql)
 #   scripts/bench.sh --against COMMIT       builds that commit too, and prints how the present code compares with it, in ten
 #                                           alternating pairs; with --write also into bench-results/against.json
+#   scripts/bench.sh --secured              what TLS and a token cost, in ten alternating pairs
 #   scripts/bench.sh --scraped              what it costs to be asked for /metrics every second, in ten alternating pairs
 
 . "$(dirname "$0")/lib.sh"

@@ -58,19 +58,33 @@ def the(documents, kind):
     return found[0]
 
 
+def check_files(settings, pod, container, secrets):
+    """Each file that a setting names is a key of a secret that is mounted there."""
+    of_volume = {volume["name"]: volume["secret"]["secretName"] for volume in pod["volumes"]}
+    mounted = {mount["mountPath"]: of_volume[mount["name"]] for mount in container["volumeMounts"]}
+    for name, value in settings.items():
+        if value.startswith("/"):
+            folder, _, key = value.rpartition("/")
+            if folder not in mounted or key not in secrets[mounted[folder]]:
+                fail(f"{name} names {value}, which no secret brings")
+
+
 def check_settings(documents, program):
     """The program takes the settings that its pod gets, and the parts of the pod fit each other."""
     settings = the(documents, "ConfigMap")["data"]
     pod = the(documents, "Deployment")["spec"]["template"]["spec"]
     container = pod["containers"][0]
-    secret = yaml.safe_load((FOLDER / "secret.example.yaml").read_text())
+    examples = yaml.safe_load_all((FOLDER / "secret.example.yaml").read_text())
+    secrets = {secret["metadata"]["name"]: secret["stringData"] for secret in examples}
+    for volume in pod["volumes"]:
+        if (name := volume["secret"]["secretName"]) not in secrets:
+            fail(f"secret.example.yaml has no secret {name}, which the pod asks for")
     values = {"fieldRef": lambda ref: {"metadata.name": "sluicegate-0"}[ref["fieldPath"]],
-              "secretKeyRef": lambda ref: secret["stringData"][ref["key"]]}
+              "secretKeyRef": lambda ref: secrets[ref["name"]][ref["key"]]}
     for variable in container["env"]:
         (kind, reference), = variable["valueFrom"].items()
-        if kind == "secretKeyRef" and reference["name"] != secret["metadata"]["name"]:
-            fail(f"secret.example.yaml is not the secret {reference['name']} that the pod asks for")
         settings = {**settings, variable["name"]: values[kind](reference)}
+    check_files(settings, pod, container, secrets)
     done = subprocess.run([program / "sluicegate", "config"], capture_output=True, text=True, env=settings)
     if done.returncode != 0:
         fail(f"sluicegate does not take the settings of the ConfigMap: {done.stderr.strip()}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import against
 import report
 import scraped
+import security
 from cases import Rows
 from engine import Engine
 from plan import CASES, NAMES, Context, case_of, servers_of
@@ -28,13 +29,15 @@ def parse():
                         "--quick, or --rounds); stream-columns and stream-rows, or the cases that are named")
     parser.add_argument("--scraped", action="store_true", help="what it costs to be asked for /metrics every second, in "
                         "alternating pairs as with --against; stream-columns, or the cases that are named")
+    parser.add_argument("--secured", action="store_true", help="what TLS and a token cost, in alternating pairs as with "
+                        "--against; stream-columns and unary, or the cases that are named")
     parser.add_argument("--write", action="store_true", help="with --against: write bench-results/against.json")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     arguments = parser.parse_args()
     if arguments.write and not arguments.against:
         parser.error("--write belongs to --against: without it the results are always written")
-    if arguments.scraped and arguments.against:
-        parser.error("--scraped and --against each measure pairs: one at a time")
+    if sum(map(bool, (arguments.scraped, arguments.secured, arguments.against))) > 1:
+        parser.error("--scraped, --secured and --against each measure pairs: one at a time")
     return arguments
 
 
@@ -114,6 +117,8 @@ def main():
                 return against.run(arguments, all_rows, folder, say)
             if arguments.scraped:
                 return scraped.run(arguments, all_rows, folder, say)
+            if arguments.secured:
+                return security.run(arguments, all_rows, folder, say)
             for engine_name in arguments.engine or ["mysql", "mariadb"]:
                 for server, names_of_server in servers_of(names, engine_name):
                     with Engine(engine_name, Path(folder) / engine_name, server) as engine:

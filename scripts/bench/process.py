@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import ssl
 import subprocess
 import time
 import urllib.request
@@ -59,6 +60,35 @@ def watching(watcher):
         _watchers.remove(watcher)
 
 
+class Credentials:
+    """What a service that is secured shows and asks for, and what its producers have."""
+
+    def __init__(self, folder):
+        folder = Path(folder)
+        program = PROGRAMS / "sluicegate"
+        subprocess.run([program, "certs", folder, "--names", "localhost,127.0.0.1"], check=True, capture_output=True)
+        subprocess.run([program, "token", "new", "--name", "bench", "--scopes", "admin", "--file", folder / "tokens.yaml",
+                        "--into", folder / "bench.token"], check=True, capture_output=True)
+        self.flags = [f"--tls-cert={folder}/server.pem", f"--tls-key={folder}/server.key", f"--auth-tokens={folder}/tokens.yaml"]
+        self.environment = {"SLUICEGEN_TLS_CA": f"{folder}/ca.pem", "SLUICEGEN_TOKEN_FILE": f"{folder}/bench.token"}
+        self.trust = ssl.create_default_context(cafile=f"{folder}/ca.pem")
+
+
+# Those of services that start meanwhile, if they are secured.
+_credentials = None
+
+
+@contextlib.contextmanager
+def secured(credentials):
+    """Services that start meanwhile speak TLS and ask for tokens, and producers have them."""
+    global _credentials
+    _credentials = credentials
+    try:
+        yield
+    finally:
+        _credentials = None
+
+
 def end(process):
     process.terminate()
     try:
@@ -76,7 +106,9 @@ class Service:
         ready = self.folder / "ready.json"
         self.ready = ready
         self.watchers = []
+        self.credentials = _credentials
         flags = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
+        flags += self.credentials.flags if self.credentials else []
         self.command = [measured().programs / "sluicegate", "serve", "--database-url", engine.url(database), "--layout",
                         layout, "--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0", "--ready-file", ready, *flags]
 
@@ -95,8 +127,9 @@ class Service:
         else:
             raise SystemExit(f"the service is not ready after {self.ready_s} s")
         addresses = json.loads(self.ready.read_text())
-        self.grpc = f"http://{addresses['grpc_addr']}"
-        self.rest = f"http://{addresses['rest_addr']}"
+        scheme = "https" if self.credentials else "http"
+        self.grpc = f"{scheme}://{addresses['grpc_addr']}"
+        self.rest = f"{scheme}://{addresses['rest_addr']}"
         self.watchers = [watcher(self) for watcher in _watchers]
         return self
 
@@ -109,7 +142,8 @@ class Service:
     def expect_books(self, committed):
         """P6, and nothing rejected or still on its way. What a call was cut with comes again, and is stored once: it was
         turned away, which counts as rejected, or it is a duplicate."""
-        with urllib.request.urlopen(self.rest + "/readyz", timeout=30) as answer:
+        trust = self.credentials.trust if self.credentials else None
+        with urllib.request.urlopen(self.rest + "/readyz", timeout=30, context=trust) as answer:
             books = json.load(answer)["books"]
         again = books["turned_away"] + books["duplicate"]
         due = {"received": committed + again, "committed": committed, "rejected": books["turned_away"], "in_flight": 0}
@@ -130,7 +164,8 @@ def sluicegen(*flags, timeout=600):
     """Runs the generator and returns its JSON report; a report that ends in failure does not balance."""
     command = [measured().programs / "sluicegen", *map(str, flags)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+        environment = {**os.environ, **(_credentials.environment if _credentials else {})}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
     except subprocess.TimeoutExpired as expired:
         raise Unbalanced(f"not done after {timeout} s: sluicegen {' '.join(map(str, flags))}") from expired
     if done.returncode != 0:

@@ -89,12 +89,16 @@ def check_up(stack, commit):
     expect(len(published) == 3 and all(address == "127.0.0.1" for *_, address in published), f"published: {published}")
     for service in OURS:
         check_hardened(service, stack.container(service))
-    page = get(f"{stack.rest}/metrics")
+    stack.own_token = stack.token("ingest,read")
+    expect(stack.own_token.startswith("sg_"), f"no token: {stack.own_token}")
+    page = stack.ask("/metrics")
     expect(f'commit="{commit}"' in page, "sluicegate_build_info does not name the commit")
-    durability = get_any(f"{stack.rest}/readyz")[1]["storage"]["durability"]
+    status, problem = get_any(f"{stack.rest}/sensor/time?from_time=0&to_time=1", stack.trust())
+    expect(status == 401, f"without a token REST answers {status}: {problem}")
+    durability = stack.readiness()["storage"]["durability"]
     expect(durability == "full", f"durability is {durability} with docker/mysql.cnf")
-    say("MySQL, the service and a generator are up and healthy; ports on 127.0.0.1 alone; build_info has the commit; "
-        "durability is full")
+    say("MySQL, the service and a generator are up and healthy; ports on 127.0.0.1 alone, with TLS and tokens; build_info has the "
+        "commit; durability is full")
 
 
 def check_hardened(service, container):
@@ -141,7 +145,7 @@ def check_kills(stack, journal, stored):
     """Everything is killed under load, and nothing is lost or stored twice."""
     stack.fleet("start")
     name = f"{stack.project}-journal"
-    stack.generator("run", "--target", "http://sluicegate:50051", "--mode", "stream-acked", "--id1", "900", "--id2", "journal",
+    stack.generator("run", "--target", "https://sluicegate:50051", "--mode", "stream-acked", "--id1", "900", "--id2", "journal",
                     "--rate", "20000", "--count", str(JOURNALLED), "--give-up-after", "none", "--journal", "/journal/run.journal",
                     "--json", volume=journal, name=name)
     try:
@@ -167,7 +171,7 @@ def check_kills(stack, journal, stored):
     total = {name: int(figures[name]["total"]) for name in ("sent", "acknowledged", "failed")}
     expect(total["failed"] == 0 and total["sent"] == total["acknowledged"], f"{total}")
     expect(report["sent"] == JOURNALLED and report["failed"] == 0, f"{report}")
-    for source in (["--rest", "http://sluicegate:8080"], ["--database-url", "mysql://sluicegate:sluicegate@mysql:3306/sluicegate"]):
+    for source in (["--rest", "https://sluicegate:8080"], ["--database-url", "mysql://sluicegate:sluicegate@mysql:3306/sluicegate"]):
         done = stack.generator("verify", "--journal", "/journal/run.journal", *source, "--json", volume=journal)
         verdict = json.loads(done.stdout)
         expect(verdict["complete"] and verdict["found"] == verdict["acknowledged"] == JOURNALLED, f"verify {source[0]}: {verdict}")

@@ -1,7 +1,9 @@
 """The stack of docker/compose.yaml, and the engine below it."""
 
 import json
+import ssl
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -54,15 +56,15 @@ def until(what, holds, explain=lambda: ""):
     fail(f"waited in vain: {what} {explain()}")
 
 
-def get(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
+def get(url, trust=None):
+    with urllib.request.urlopen(url, timeout=10, context=trust) as answer:
         return answer.read().decode()
 
 
-def get_any(url):
+def get_any(url, trust=None):
     """Status and JSON, whatever the status."""
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=10, context=trust) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -75,7 +77,8 @@ class Stack:
         self.environment = environment
         self.project = environment["COMPOSE_PROJECT_NAME"]
         self.tag = environment["TAG"]
-        self.rest = f"http://127.0.0.1:{environment['REST_PORT']}"
+        self.own_token = ""
+        self.rest = f"https://127.0.0.1:{environment['REST_PORT']}"
 
     def compose(self, *arguments, check=True):
         return run(*self.command, *arguments, check=check, env=self.environment, cwd=self.folder)
@@ -105,6 +108,22 @@ class Stack:
         done = run("docker", "logs", "--tail", "30", self.container(service))
         return done.stdout + done.stderr
 
+    def trust(self):
+        """Whom whoever asks the service has to trust: the authority that the stack has made for itself."""
+        with tempfile.TemporaryDirectory() as folder:
+            docker("cp", f"{self.container('sluicegate')}:/credentials/ca.pem", folder)
+            return ssl.create_default_context(cafile=f"{folder}/ca.pem")
+
+    def ask(self, path):
+        return get(f"{self.rest}{path}", self.trust())
+
+    def readiness(self):
+        return get_any(f"{self.rest}/readyz", self.trust())[1]
+
+    def token(self, scopes):
+        """A new one."""
+        return self.compose("run", "--rm", "-T", "tokens", "token", "new", "--name", "tester", "--scopes", scopes).stdout.strip()
+
     def sql(self, query):
         shell = 'MYSQL_PWD=$MYSQL_PASSWORD exec mysql --user=$MYSQL_USER --batch --skip-column-names $MYSQL_DATABASE --execute "$0"'
         return docker("exec", self.container("mysql"), "sh", "-c", shell, query)
@@ -115,7 +134,7 @@ class Stack:
     def books(self):
         """The books of the service since it was started, once nothing is on its way."""
         def settled():
-            books = get_any(f"{self.rest}/readyz")[1]["books"]
+            books = self.readiness()["books"]
             return books if books["in_flight"] == 0 else None
         books = until("nothing is in flight", settled)
         accounted = books["committed"] + books["rejected"] + books["duplicate"]
@@ -132,6 +151,8 @@ class Stack:
 
     def generator(self, *arguments, volume=None, name=None, check=True):
         """Another one beside those of the stack: it runs to its end, or goes on if it has a name."""
-        where = ["--network", f"{self.project}_default", *(["--volume", f"{volume}:/journal"] if volume else [])]
+        where = ["--network", f"{self.project}_default", *(["--volume", f"{volume}:/journal"] if volume else []),
+                 "--volume", f"{self.project}_credentials:/credentials:ro", "--env", "SLUICEGEN_TLS_CA=/credentials/ca.pem",
+                 "--env", f"SLUICEGEN_TOKEN={self.own_token}"]
         how = ["--detach", "--name", name] if name else ["--rm"]
         return run("docker", "run", *how, *HARDENED, *where, f"sluicegen:{self.tag}", *arguments, check=check)

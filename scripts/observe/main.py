@@ -79,7 +79,9 @@ def configuration(folder, service, generator):
     by_name = "dns_sd_configs:\n      - names: [generator]\n        type: A\n        port: 9000\n        refresh_interval: 15s\n"
     by_address = f"static_configs:\n      - targets: ['{generator}']\n"
     text = (ROOT / "docker/prometheus.yml").read_text()
-    for before, after in [("- sluicegate:8080", f"- {service}"), (by_name, by_address),
+    # What runs here speaks no TLS.
+    in_tls = "scheme: https\n    tls_config:\n      ca_file: /credentials/ca.pem\n"
+    for before, after in [("- sluicegate:8080", f"- {service}"), (by_name, by_address), (in_tls, "scheme: http\n"),
                           ("scrape_interval: 5s", "scrape_interval: 1s"),
                           ("evaluation_interval: 15s", "evaluation_interval: 1s"), ("- prometheus/", f"- {rules}/")]:
         if before not in text:

@@ -120,6 +120,9 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         config.ready.max_lag(),
     ));
     let metrics = Arc::new(Metrics::default());
+    if let Some(warning) = config.warning_of_exposure() {
+        warn!("{warning}");
+    }
     let tls = config.tls.files().map(Tls::load).transpose()?.map(Arc::new);
     figures::register(
         &metrics,

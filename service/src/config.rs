@@ -5,6 +5,7 @@ mod audit;
 mod auth;
 mod check;
 mod error;
+mod exposure;
 mod grpc;
 mod ready;
 mod reference;
@@ -84,6 +85,7 @@ pub struct Config {
     pub shutdown_deadline_s: u64,
     pub log: String,
     pub log_format: LogFormat,
+    pub insecure: bool,
     pub grpc: GrpcConfig,
     pub ingest: IngestConfig,
     pub rest: RestConfig,
@@ -190,6 +192,7 @@ impl Config {
                 .unwrap_or(30),
             log: given.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: given.log_format.or(file.log_format).unwrap_or_default(),
+            insecure: given.insecure.or(file.insecure).unwrap_or(false),
             grpc: GrpcConfig::merge(given.grpc, file.grpc),
             ingest: IngestConfig {
                 lanes: ingest

@@ -1,10 +1,13 @@
 //! `sluicegate token`: makes, lists and revokes tokens.
 
-use std::path::PathBuf;
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
 
 use chrono::{SecondsFormat, Utc};
 use clap::{Args, Subcommand};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     scope::{Scope, Scopes},
@@ -65,6 +68,11 @@ pub struct NewToken {
     #[arg(long, value_name = "TIME")]
     pub expires: Option<TimeSpan>,
 
+    /// Writes the token into this file, which nobody else may read, instead of showing it; where it is there already, nothing
+    /// is made
+    #[arg(long, value_name = "FILE")]
+    pub into: Option<PathBuf>,
+
     #[command(flatten)]
     pub file: InFile,
 }
@@ -76,6 +84,8 @@ pub enum TokenError {
     File(#[from] TokenFileError),
     #[error("{0}")]
     Chance(String),
+    #[error("{} (--into): {reason}", .path.display())]
+    Into { path: PathBuf, reason: io::Error },
 }
 
 /// What a command says.
@@ -92,7 +102,21 @@ impl TokenCommand {
     /// When the file cannot be read or written, or has no such token.
     pub fn run(self) -> Result<Said, TokenError> {
         match self {
-            Self::New(wanted) => wanted.make().map(|token| Said::Token(token.reveal())),
+            Self::New(wanted) => match wanted.into.clone() {
+                None => wanted.make().map(|token| Said::Token(token.reveal())),
+                Some(path) if path.exists() => Ok(Said::Lines(format!(
+                    "{} is there already\n",
+                    path.display()
+                ))),
+                Some(path) => {
+                    let token = wanted.make()?.reveal();
+                    write(&path, &token).map_err(|reason| TokenError::Into {
+                        path: path.clone(),
+                        reason,
+                    })?;
+                    Ok(Said::Lines(format!("{}\n", path.display())))
+                }
+            },
             Self::List(InFile { file }) => Ok(Said::Lines(list(&TokenFile::new(file).read()?))),
             Self::Revoke { id, file } => {
                 revoke(&TokenFile::new(file.file), &id)?;
@@ -126,6 +150,20 @@ impl NewToken {
     }
 }
 
+/// Nobody else reads it, and nobody reads half of it.
+fn write(path: &Path, token: &SecretString) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    // With mode 600.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    writeln!(file, "{}", token.expose_secret())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
 fn revoke(file: &TokenFile, id: &TokenId) -> Result<(), TokenFileError> {
     file.change(|content| {
         let token = content
@@ -157,9 +195,35 @@ fn list(content: &Content) -> String {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_token_that_is_written_somewhere_is_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, into) = (
+            folder.path().join("tokens.yaml"),
+            folder.path().join("own.token"),
+        );
+        let new = || {
+            let new = NewToken {
+                name: PrincipalName::parse("press-4").unwrap(),
+                scopes: vec![Scope::Read],
+                expires: None,
+                into: Some(into.clone()),
+                file: InFile { file: file.clone() },
+            };
+            assert!(matches!(TokenCommand::New(new).run(), Ok(Said::Lines(_))));
+            std::fs::read_to_string(&into).unwrap()
+        };
+        let token = new();
+        assert!(token.starts_with("sg_") && token.ends_with('\n'), "{token}");
+        assert_eq!(new(), token);
+        assert_eq!(TokenFile::new(file.clone()).read().unwrap().tokens.len(), 1);
+        let mode = std::fs::metadata(&into).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+    }
 
     #[test]
     fn a_token_is_shown_once_and_its_secret_is_not_in_the_file() {
@@ -169,6 +233,7 @@ mod tests {
             name: PrincipalName::parse("press-4").unwrap(),
             scopes: vec!["ingest:plant/".parse().unwrap(), Scope::Read],
             expires: Some("90d".parse().unwrap()),
+            into: None,
             file: InFile { file: path.clone() },
         };
         let Ok(Said::Token(token)) = TokenCommand::New(new).run() else {

@@ -67,6 +67,12 @@ impl AuthConfig {
         )
     }
 
+    /// Whether anybody is asked who they are.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.tokens.is_some()
+    }
+
     /// How the gate is kept; None when nobody is asked who they are.
     #[must_use]
     pub fn gate(&self) -> Option<GateSettings> {

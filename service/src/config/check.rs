@@ -64,6 +64,7 @@ impl Config {
         self.quarantine.check()?;
         self.telemetry.check()?;
         self.tls.check()?;
+        self.check_exposure()?;
         self.auth.check()?;
         if self.instance.is_empty()
             || self.instance.len() > 64

@@ -1,10 +1,19 @@
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 /// A setting that cannot be used. One sentence, with where it stands.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("{}: {reason}", path.display())]
     File { path: PathBuf, reason: String },
+    #[error(
+        "{key} is {addr}, where others than this host can reach it, and there is {missing}: add what is missing, listen on a \
+         loopback address, or say --insecure"
+    )]
+    Exposed {
+        key: &'static str,
+        addr: SocketAddr,
+        missing: &'static str,
+    },
     #[error("{key} is {value}, but must be {must}")]
     Value {
         key: &'static str,

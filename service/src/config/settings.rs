@@ -81,6 +81,17 @@ pub struct Settings {
     #[arg(long, env = "SLUICEGATE_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
 
+    /// Whether to listen where others than this host can reach the service although it has no TLS or asks nobody who they are
+    /// [default: false]
+    #[arg(
+        long,
+        env = "SLUICEGATE_INSECURE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub insecure: Option<bool>,
+
     #[command(flatten)]
     pub grpc: GrpcOverrides,
 

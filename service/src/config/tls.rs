@@ -63,6 +63,12 @@ impl TlsConfig {
         }
     }
 
+    /// Whether certificates are taken from clients.
+    #[must_use]
+    pub fn asks_for_certificates(&self) -> bool {
+        self.client_ca.is_some()
+    }
+
     /// The files, if the ports speak TLS.
     #[must_use]
     pub fn files(&self) -> Option<TlsFiles> {

@@ -46,6 +46,7 @@ impl Tokens {
             .split(',')
             .map(|scope| scope.parse().expect("a scope"));
         let new = TokenCommand::New(NewToken {
+            into: None,
             name: PrincipalName::parse(name).expect("a name"),
             scopes: scopes.collect(),
             expires: seconds.map(|seconds| format!("{seconds}s").parse().expect("a time")),

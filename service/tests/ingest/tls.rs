@@ -21,13 +21,16 @@ use tokio::{
     time::sleep,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig};
+use tonic::{
+    Code,
+    transport::{Certificate, Channel, ClientTlsConfig},
+};
 
 use crate::common::{
     certs::Authority,
     database::Database,
     on_each_engine,
-    program::{Program, command, end_of},
+    program::{Program, command, end_of, terminated_at},
     readings::{assert_stored, reading},
     service::Client,
     until, web,
@@ -36,6 +39,7 @@ use crate::common::{
 on_each_engine! {
     both_ports_speak_tls_and_nothing_else,
     a_client_whose_certificate_is_not_trusted_is_refused,
+    a_port_that_others_reach_wants_tls_and_tokens,
     a_new_pair_is_taken_while_calls_go_on,
     what_does_not_fit_changes_nothing_and_is_said_once,
     a_connection_that_has_reached_its_age_goes_on_elsewhere,
@@ -178,7 +182,24 @@ async fn a_client_whose_certificate_is_not_trusted_is_refused(database: Database
     authority.client("press-4");
     other.client("press-4");
     let ca = format!("--tls-client-ca={}", authority.path("ca.pem"));
-    let program = start(&database, &authority, &[&ca]).await;
+    let tokens = authority.path("tokens.yaml");
+    let known = "certificates:\n- {subject: CN=press-4, principal: press-4, scopes: [ingest]}\n";
+    write_secret(&tokens, known);
+    let tokens = format!("--auth-tokens={tokens}");
+    let flags = authority.flags();
+    let mut alone = vec!["serve", "--embedded-db", &ca];
+    alone.extend(flags.iter().map(String::as_str));
+    let alone = end_of(command(&alone)).await;
+    assert_eq!(alone.code, Some(2));
+    assert!(
+        alone
+            .stderr
+            .contains("tls.client_ca is given, but must be absent while auth.tokens is"),
+        "{}",
+        alone.stderr
+    );
+
+    let program = start(&database, &authority, &[&ca, &tokens]).await;
     for addr in [program.rest, program.grpc] {
         // Health is for all, so that one without a certificate gets in, as far as that goes.
         for identity in [None, Some((&authority, "press-4"))] {
@@ -193,6 +214,11 @@ async fn a_client_whose_certificate_is_not_trusted_is_refused(database: Database
             "{refused}"
         );
     }
+    let nobody = client(&program, &authority)
+        .await
+        .send_sensor_reading(reading(1))
+        .await;
+    assert_eq!(nobody.expect_err("unknown").code(), Code::Unauthenticated);
     let named = producer(&program, &authority, "press-4")
         .tls_identity(authority.pem("press-4.pem"), authority.pem("press-4.key"));
     let mut named = named.connect().await.expect("opens");
@@ -200,6 +226,92 @@ async fn a_client_whose_certificate_is_not_trusted_is_refused(database: Database
     named.flush().await.expect("committed");
     program.terminate();
     assert_eq!(program.ended().await.code, Some(0));
+}
+
+/// A file that nobody else may read.
+fn write_secret(path: &str, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).expect("written");
+    let own = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(path, own).expect("set");
+}
+
+/// Each kind of address, with what is missing there.
+async fn a_port_that_others_reach_wants_tls_and_tokens(database: Database) {
+    let authority = Authority::new();
+    let tokens = authority.path("tokens.yaml");
+    write_secret(&tokens, "tokens: []\n");
+    let tokens = format!("--auth-tokens={tokens}");
+    let url = database.url();
+    let tls = authority.flags();
+    let tls: Vec<&str> = tls.iter().map(String::as_str).collect();
+    let free = "127.0.0.1:0";
+    let both = "no TLS (tls.cert, tls.key) and no authentication (auth.tokens)";
+    for (grpc, rest, flags, key, missing) in [
+        ("0.0.0.0:0", free, vec![], "grpc_addr is 0.0.0.0:0", both),
+        (free, "[::]:0", vec![], "rest_addr is [::]:0", both),
+        (
+            "192.0.2.1:1",
+            free,
+            vec![],
+            "grpc_addr is 192.0.2.1:1",
+            both,
+        ),
+        (
+            "0.0.0.0:0",
+            free,
+            tls.clone(),
+            "grpc_addr",
+            "no authentication (auth.tokens)",
+        ),
+        (
+            "0.0.0.0:0",
+            free,
+            vec![&*tokens],
+            "grpc_addr",
+            "no TLS (tls.cert, tls.key)",
+        ),
+    ] {
+        let mut refused = command(&[
+            "serve",
+            "--database-url",
+            &url,
+            "--grpc-addr",
+            grpc,
+            "--rest-addr",
+            rest,
+        ]);
+        refused.args(&flags);
+        let ended = end_of(refused).await;
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains(key) && ended.stderr.contains(missing),
+            "{}",
+            ended.stderr
+        );
+        assert!(ended.stderr.contains("--insecure"), "{}", ended.stderr);
+    }
+    let open = [
+        "serve",
+        "--database-url",
+        &url,
+        "--grpc-addr",
+        "0.0.0.0:0",
+        "--rest-addr",
+        free,
+    ];
+    for (flags, warns) in [
+        (vec!["--insecure"], true),
+        ([&tls[..], &[&tokens]].concat(), false),
+        ([&tls[..], &[&tokens, "--insecure=true"]].concat(), false),
+    ] {
+        let mut command = command(&open);
+        command.args(&flags);
+        let ended = terminated_at(command, "ready grpc=").await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let warned = ended.stderr.contains("whoever reaches it gets in");
+        assert_eq!(warned, warns, "{}", ended.stderr);
+    }
 }
 
 async fn a_new_pair_is_taken_while_calls_go_on(database: Database) {

@@ -71,12 +71,6 @@ impl Tls {
         self.loaded().end
     }
 
-    /// Whether certificates are taken from clients.
-    #[must_use]
-    pub fn asks_for_certificates(&self) -> bool {
-        self.files.client_ca.is_some()
-    }
-
     /// Looks at the files once. True when there are new ones in use now.
     ///
     /// # Errors
