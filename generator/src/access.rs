@@ -58,12 +58,7 @@ impl Access {
         let Some(path) = &self.token_file else {
             return Ok(self.token.clone());
         };
-        let refused = |reason: &str| refuse("--token-file", Some(path), reason);
-        let text = fs::read_to_string(path).map_err(|error| refused(&error.to_string()))?;
-        match text.trim() {
-            "" => Err(refused("it is empty")),
-            token => Ok(Some(token.to_owned())),
-        }
+        secret_in("--token-file", path).map(Some)
     }
 
     /// A producer that goes by the flags.
@@ -124,6 +119,16 @@ impl TlsFlags {
 
     pub(crate) fn refuse_identity(&self, reason: &str) -> Error {
         refuse("--tls-cert", self.tls_cert.as_ref(), reason)
+    }
+}
+
+/// What stands in a file that holds a secret and nothing else.
+pub(crate) fn secret_in(flag: &str, path: &PathBuf) -> Result<String, Error> {
+    let refused = |reason: &str| refuse(flag, Some(path), reason);
+    let text = fs::read_to_string(path).map_err(|error| refused(&error.to_string()))?;
+    match text.trim() {
+        "" => Err(refused("it is empty")),
+        secret => Ok(secret.to_owned()),
     }
 }
 

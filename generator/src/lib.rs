@@ -1,6 +1,7 @@
 //! The load generator of Sluicegate as a library: every command is a call that takes options and returns a report.
 
 pub mod access;
+pub mod api_token;
 pub mod cli;
 pub mod error;
 pub mod export;

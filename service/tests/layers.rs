@@ -219,6 +219,23 @@ fn the_clock_knows_nobody_who_asks_it_and_ingestion_not_its_management() {
 }
 
 #[test]
+fn who_calls_is_known_before_anybody_knows_what_for() {
+    let others = [
+        "crate::usecase",
+        "crate::repository",
+        "crate::router",
+        "crate::app",
+        "crate::config",
+        "tonic",
+        "warp",
+    ];
+    expect_free_of("auth", &others);
+    expect_free_of("audit", &others);
+    expect_free_of("audit", &["crate::auth", "crate::model"]);
+    expect_free_of("usecase", &["crate::auth", "crate::audit"]);
+}
+
+#[test]
 fn what_is_measured_is_known_to_no_one_who_measures() {
     expect_free_of("telemetry", &["use crate"]);
 }

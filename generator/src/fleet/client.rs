@@ -7,7 +7,7 @@ use reqwest::{Client, Method};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::serve::Problem;
+use crate::{api_token::ApiToken, serve::Problem};
 
 /// Requests at a time.
 const PARALLEL: usize = 256;
@@ -15,6 +15,7 @@ const PARALLEL: usize = 256;
 #[derive(Debug)]
 pub(super) struct Fleet {
     client: Client,
+    token: Option<ApiToken>,
     pub(super) endpoints: Vec<String>,
     timeout: Duration,
 }
@@ -23,9 +24,14 @@ pub(super) struct Fleet {
 pub(super) type Answer<T> = (String, Result<T, String>);
 
 impl Fleet {
-    pub(super) fn new(client: Client, endpoints: Vec<String>, timeout: Duration) -> Self {
+    pub(super) fn new(
+        (client, token): (Client, Option<ApiToken>),
+        endpoints: Vec<String>,
+        timeout: Duration,
+    ) -> Self {
         Self {
             client,
+            token,
             endpoints,
             timeout,
         }
@@ -64,6 +70,9 @@ impl Fleet {
             .client
             .request(method, format!("{base}/api/v1{path}"))
             .timeout(self.timeout);
+        if let Some(token) = &self.token {
+            request = token.on(request);
+        }
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -124,7 +133,7 @@ mod tests {
         }
         endpoints.push("127.0.0.1:1".to_owned());
         let client = crate::web::client(&crate::access::TlsFlags::default()).unwrap();
-        let fleet = Fleet::new(client, endpoints, Duration::from_secs(20));
+        let fleet = Fleet::new((client, None), endpoints, Duration::from_secs(20));
         let answers = fleet.ask::<u64>(Method::GET, "/stats", None).await;
         let numbers: Vec<u64> = answers[..10]
             .iter()

@@ -23,6 +23,7 @@ pub use self::{
 };
 use crate::{
     access::TlsFlags,
+    api_token::ApiTokenFlag,
     error::Error,
     flags,
     report::Report,
@@ -46,6 +47,8 @@ pub struct FleetOptions {
     pub state_dir: Option<PathBuf>,
     #[command(flatten)]
     pub tls: TlsFlags,
+    #[command(flatten)]
+    pub api_token: ApiTokenFlag,
     /// Print JSON.
     #[arg(long, global = true)]
     pub json: bool,
@@ -131,7 +134,8 @@ pub async fn fleet(options: &FleetOptions) -> Result<ExitCode, Error> {
             first_port,
             flags,
         } => {
-            let addresses = local::up(&directory, *count, *first_port, flags).await?;
+            let flags = options.api_token.with(flags);
+            let addresses = local::up(&directory, *count, *first_port, &flags).await?;
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             match options.json {
                 true => print_json(&serde_json::json!({ "endpoints": addresses }))?,
@@ -161,7 +165,12 @@ pub async fn fleet(options: &FleetOptions) -> Result<ExitCode, Error> {
         }));
     }
     let client = web::client(&options.tls)?;
-    let fleet = Fleet::new(client, resolve(&endpoints).await?, patience(options)?);
+    let token = options.api_token.read()?;
+    let fleet = Fleet::new(
+        (client, token),
+        resolve(&endpoints).await?,
+        patience(options)?,
+    );
     ask(&fleet, options).await
 }
 

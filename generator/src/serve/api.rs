@@ -20,7 +20,7 @@ use super::{
     settings::Settings,
     stats::Stats,
 };
-use crate::{metrics as figures, report::Report};
+use crate::{api_token::ApiToken, metrics as figures, report::Report};
 
 const MAX_BODY_BYTES: usize = 1 << 20;
 /// A client whose body takes longer is not waited for.
@@ -108,6 +108,7 @@ async fn healthz() -> Result<BTreeMap<String, String>, Problem> {
 pub(super) fn routes(
     generator: Arc<Generator>,
     pages: Pages,
+    token: Option<ApiToken>,
 ) -> impl Filter<Extract = (Response,), Error = std::convert::Infallible> + Clone {
     let swagger = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
     warp::method()
@@ -118,7 +119,7 @@ pub(super) fn routes(
         .then(
             move |method: Method, path: FullPath, headers: HeaderMap, name: AskedName, body| {
                 let (generator, swagger) = (Arc::clone(&generator), Arc::clone(&swagger));
-                let pages = pages.clone();
+                let (pages, token) = (pages.clone(), token.clone());
                 async move {
                     let path = path.as_str();
                     let path = path.strip_prefix("/api/v1").unwrap_or(path);
@@ -129,6 +130,7 @@ pub(super) fn routes(
                     }
                     let answer = async {
                         pages.check(path, &method, &name, &headers)?;
+                        ask_for(token.as_ref(), path, &headers)?;
                         let body = in_time(read(body)).await?;
                         answer(&generator, &method, path, &body).await
                     };
@@ -165,6 +167,21 @@ async fn answer(
             Kind::NotFound,
             "There is nothing at this path: see /swagger/swagger-ui/index.html.",
         )),
+    }
+}
+
+/// What needs no token: the health, and the document of the pages.
+const OPEN: [&str; 2] = ["/healthz", "/openapi.json"];
+
+fn ask_for(token: Option<&ApiToken>, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
+    let authorization = headers.get(header::AUTHORIZATION);
+    let authorization = authorization.and_then(|value| value.to_str().ok());
+    match token {
+        Some(token) if !OPEN.contains(&path) && !token.is_in(authorization) => Err(Problem::new(
+            Kind::Unauthenticated,
+            "Send the token of --api-token-file as authorization: Bearer TOKEN.",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -32,6 +32,7 @@ pub use self::{
 };
 use crate::{
     access::Access,
+    api_token::ApiTokenFlag,
     error::Error,
     flags::{self, Rate},
     patterns::PatternFlags,
@@ -107,6 +108,8 @@ pub struct ServeOptions {
         requires = "api_tls_cert"
     )]
     pub api_tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub api_token: ApiTokenFlag,
     #[arg(long, value_enum, default_value_t = Mode::StreamAcked)]
     pub mode: Mode,
     /// Of the streaming modes.
@@ -178,6 +181,7 @@ impl Server {
         }
         let tls = options.tls()?;
         let pages = Pages::new(&options.allowed_hosts, &[]);
+        let token = options.api_token.read()?;
         let listener = TcpListener::bind(options.addr).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let generator = Generator::new(
@@ -196,7 +200,7 @@ impl Server {
         let task = tokio::spawn({
             let stop = stop.clone();
             async move {
-                let service = warp::service(api::routes(generator.clone(), pages));
+                let service = warp::service(api::routes(generator.clone(), pages, token));
                 let door = http::Door {
                     bounds: BOUNDS,
                     tls,

@@ -23,6 +23,7 @@ pub(super) enum Kind {
     MethodNotAllowed,
     CrossOriginRefused,
     Misdirected,
+    Unauthenticated,
     TargetUnavailable,
 }
 
@@ -80,6 +81,11 @@ impl Kind {
                 "misdirected",
                 StatusCode::MISDIRECTED_REQUEST,
                 "The generator has another name",
+            ),
+            Self::Unauthenticated => (
+                "unauthenticated",
+                StatusCode::UNAUTHORIZED,
+                "The generator does not know who asks",
             ),
             Self::TargetUnavailable => (
                 "target-unavailable",

@@ -81,6 +81,59 @@ impl Generator {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generator_with_a_token_is_driven_by_who_has_it() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"a-secret\n").unwrap();
+    let flags = format!("--api-token-file {}", file.path().display());
+    let generator = Generator::serve(&flags).await;
+    let base = format!("http://{}", generator.server.addr());
+    for (method, path) in [
+        (Method::POST, "/start"),
+        (Method::POST, "/stop"),
+        (Method::POST, "/frequency"),
+        (Method::POST, "/config"),
+        (Method::POST, "/spam"),
+        (Method::GET, "/config"),
+        (Method::GET, "/stats"),
+        (Method::GET, "/metrics"),
+        (Method::GET, "/no/such/path"),
+        (Method::GET, "/api/v1/stats"),
+    ] {
+        for token in [None, Some("another")] {
+            let mut request = generator
+                .client
+                .request(method.clone(), format!("{base}{path}"));
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
+            let refused = request.send().await.unwrap();
+            assert_eq!(refused.status(), 401, "{method} {path}");
+            let problem: Value = refused.json().await.unwrap();
+            assert_eq!(problem["type"], "urn:sluicegen:problem:unauthenticated");
+        }
+    }
+    let stats = generator
+        .client
+        .get(format!("{base}/stats"))
+        .bearer_auth("a-secret");
+    assert_eq!(stats.send().await.unwrap().status(), 200);
+    for open in [
+        "/healthz",
+        "/openapi.json",
+        "/swagger/swagger-ui/index.html",
+    ] {
+        let answer = generator
+            .client
+            .get(format!("{base}{open}"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 200, "{open}");
+    }
+    generator.server.close().await;
+}
+
 fn number(stats: &Value, name: &str) -> u64 {
     stats[name].as_u64().unwrap()
 }

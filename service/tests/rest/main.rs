@@ -16,6 +16,7 @@ mod sample;
 mod absent;
 mod access;
 mod analysis;
+mod audit;
 mod changes;
 mod collisions;
 mod commands;
