@@ -64,8 +64,11 @@ impl Access {
     /// A producer that goes by the flags.
     pub(crate) fn on_producer(&self, builder: ProducerBuilder) -> Result<ProducerBuilder, Error> {
         let mut builder = builder;
-        if let Some(token) = self.token()? {
-            builder = builder.bearer_token(&token);
+        // Whether there is one is said at once; later ones are read by the producer itself.
+        match (self.token()?, &self.token_file) {
+            (Some(_), Some(path)) => builder = builder.bearer_token_file(path),
+            (Some(token), None) => builder = builder.bearer_token(&token),
+            (None, _) => {}
         }
         if let Some(ca) = self.tls.ca()? {
             builder = builder.tls_ca(ca);

@@ -1,11 +1,10 @@
 //! How a producer is set up.
 
-use std::{sync::Arc, time::Duration};
-
-use tonic::metadata::MetadataValue;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     Encoding, Producer, ProducerError,
+    bearer::Bearer,
     connector::Connector,
     delivery::Delivery,
     progress::Books,
@@ -39,15 +38,17 @@ impl ProducerBuilder {
 
     /// Sends `authorization: Bearer <token>` with every call.
     pub fn bearer_token(mut self, token: &str) -> Self {
-        match MetadataValue::try_from(format!("Bearer {token}")) {
-            Ok(mut value) => {
-                value.set_sensitive(true);
-                self.settings.bearer_token = Some(value);
-            }
-            Err(_) => {
-                self.invalid = Some(wrong("bearer_token", "must be visible ASCII characters"));
-            }
+        match Bearer::fixed(token) {
+            Ok(bearer) => self.settings.bearer = bearer,
+            Err(invalid) => self.invalid = Some(invalid),
         }
+        self
+    }
+
+    /// As [`bearer_token`](Self::bearer_token), with what stands in a file, which is read anew whenever the stream is opened.
+    /// When the token is no longer valid, the producer tries again until there is another one in the file.
+    pub fn bearer_token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.bearer = Bearer::File(Arc::new(path.into()));
         self
     }
 

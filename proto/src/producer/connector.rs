@@ -12,15 +12,15 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::{Interceptor, interceptor::InterceptedService},
+    Status,
+    service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 
 use super::{
     ProducerError,
     backoff::Backoff,
+    bearer::Bearer,
     error::{Verdict, judge},
     hold::{Claim, Hold},
     settings::Settings,
@@ -35,23 +35,9 @@ use crate::v1::{
 /// Messages that wait between the window and the connection: one in the socket, one behind it.
 const MESSAGES_AHEAD: usize = 2;
 
-pub(super) type Client = SensorServiceClient<InterceptedService<Channel, Authorize>>;
+pub(super) type Client = SensorServiceClient<InterceptedService<Channel, Bearer>>;
 /// Acknowledgements of one call.
 pub(super) type Replies = BoxStream<'static, Result<StreamAck, Status>>;
-
-#[derive(Debug, Clone)]
-pub(super) struct Authorize(Option<MetadataValue<Ascii>>);
-
-impl Interceptor for Authorize {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
-            request
-                .metadata_mut()
-                .insert("authorization", token.clone());
-        }
-        Ok(request)
-    }
-}
 
 /// A connection, and where the stream stands; `None` for an anonymous one.
 #[derive(Debug)]
@@ -82,7 +68,7 @@ pub(super) struct OpenFailure {
 #[derive(Debug)]
 pub(super) struct Connector {
     endpoint: Endpoint,
-    authorize: Authorize,
+    bearer: Bearer,
     stream_id: Option<String>,
     acked: bool,
     open_timeout: Duration,
@@ -108,11 +94,19 @@ impl Connector {
             .keep_alive_while_idle(true);
         Ok(Self {
             endpoint,
-            authorize: Authorize(settings.bearer_token.clone()),
+            bearer: settings.bearer.clone(),
             stream_id: settings.stream_id.clone(),
             acked: settings.acked,
             open_timeout: settings.connect_timeout,
         })
+    }
+
+    /// What to do about a status that ended a call, or kept one from beginning.
+    pub(super) fn judge(&self, status: &Status) -> Verdict {
+        match self.bearer.may_mend(status) {
+            true => Verdict::Retry,
+            false => judge(status),
+        }
     }
 
     /// Opens the stream, on the connection of `client` or else on a new one, and by `latest` at the latest.
@@ -172,7 +166,7 @@ impl Connector {
         })?;
         Ok(SensorServiceClient::with_interceptor(
             channel,
-            self.authorize.clone(),
+            self.bearer.clone(),
         ))
     }
 

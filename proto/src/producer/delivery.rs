@@ -10,7 +10,7 @@ use super::{
     backoff::Backoff,
     connector::{Client, Connector, OpenFailure, Opened},
     encoder::Dictionary,
-    error::{Verdict, judge},
+    error::Verdict,
     hold::Hold,
     progress::Books,
     settings::Settings,
@@ -205,7 +205,7 @@ impl Delivery {
             Failure::Call(status) => (status, true),
         };
         tracing::debug!(%status, in_call, "a call of the producer failed");
-        match judge(&status) {
+        match self.connector.judge(&status) {
             Verdict::Retry => {}
             Verdict::Fenced => {
                 if !self.hold.fenced() {

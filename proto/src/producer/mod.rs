@@ -27,6 +27,7 @@
 
 mod backoff;
 mod batch;
+mod bearer;
 mod builder;
 mod call;
 mod connector;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use tonic::metadata::{Ascii, MetadataValue};
-
 use super::{
     Encoding, ProducerError,
     batch::{BATCH_BYTES, READING_BYTES},
+    bearer::Bearer,
     encoder::COLUMNS_READING_BYTES,
     tls::Tls,
 };
@@ -16,7 +15,7 @@ use super::{
 pub(super) struct Settings {
     pub(super) target: String,
     pub(super) stream_id: Option<String>,
-    pub(super) bearer_token: Option<MetadataValue<Ascii>>,
+    pub(super) bearer: Bearer,
     pub(super) tls: Tls,
     pub(super) encoding: Encoding,
     pub(super) acked: bool,
@@ -38,7 +37,7 @@ impl Settings {
         Self {
             target,
             stream_id: None,
-            bearer_token: None,
+            bearer: Bearer::None,
             tls: Tls::default(),
             encoding: Encoding::Columns,
             acked: true,

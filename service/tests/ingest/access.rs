@@ -1,20 +1,34 @@
 //! Who may bring readings: each call of the contract with each kind of token, whose a stream is, and what becomes of a stream
 //! when its token is revoked.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use prost::Message as _;
-use sluicegate_proto::v1::{OpenStreamRequest, SensorBatch, StreamPosition};
+use sluicegate_proto::{
+    producer::Producer,
+    v1::{OpenStreamRequest, SensorBatch, StreamPosition},
+};
+use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Status, transport::Channel};
+use tonic::{
+    Code, Request, Status,
+    transport::{Certificate, Channel, ClientTlsConfig, Identity},
+};
 use tonic_prost::ProstCodec;
 
 use crate::common::{
+    certs::Authority,
     database::Database,
     on_each_engine,
+    program::Program,
     readings::{header, position, reading, readings, rows},
     service::{Client, Service},
     tokens::{Tokens, with_token},
+    web,
 };
 
 on_each_engine! {
@@ -23,6 +37,8 @@ on_each_engine! {
     a_stream_belongs_to_the_principal_that_opened_it_first,
     a_stream_of_a_token_that_is_revoked_ends_and_nothing_of_it_is_lost,
     a_stream_of_a_token_that_expires_ends,
+    a_producer_takes_the_next_token_of_its_file_and_loses_nothing,
+    a_client_certificate_stands_for_the_principal_that_the_file_says,
 }
 
 const UNKNOWN: &str = "sg_0123456789ab_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -388,4 +404,107 @@ async fn a_stream_of_a_token_that_expires_ends(database: Database) {
     assert!(acked > 0);
     assert_stored(&database, &service, acked).await;
     service.close().await;
+}
+
+async fn a_producer_takes_the_next_token_of_its_file_and_loses_nothing(database: Database) {
+    let tokens = Tokens::new();
+    let first = tokens.make("press-4", "ingest:press-4");
+    let service = guarded(&database, &tokens).await;
+    let own = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(own.path(), &first).expect("written");
+    let builder = Producer::builder(format!("http://{}", service.grpc))
+        .bearer_token_file(own.path())
+        .stream_id("press-4")
+        .backoff(Duration::from_millis(5), Duration::from_millis(50));
+    let mut producer = builder.connect().await.expect("opens");
+    // Revoked before there is another one: it waits for that.
+    let mut trouble = producer.trouble();
+    let handing_over = async {
+        sleep(Duration::from_millis(300)).await;
+        tokens.revoke(&first);
+        let failed = trouble.wait_for(|trouble| trouble.persists).await;
+        let why = failed
+            .expect("it runs")
+            .last_failure
+            .clone()
+            .expect("a reason");
+        assert!(why.contains("token"), "{why}");
+        let second = tokens.make("press-4", "ingest:press-4");
+        std::fs::write(own.path(), second).expect("written");
+    };
+    let handed_over = AtomicBool::new(false);
+    let sending = async {
+        let mut sent = 0;
+        while !handed_over.load(Ordering::Relaxed) {
+            sent += 1;
+            producer.send(reading(sent)).await.expect("taken");
+            sleep(Duration::from_millis(1)).await;
+        }
+        producer.flush().await.expect("committed");
+        sent
+    };
+    let handing_over = async {
+        handing_over.await;
+        handed_over.store(true, Ordering::Relaxed);
+    };
+    let (sent, ()) = tokio::join!(sending, handing_over);
+    assert!(sent > 0);
+    producer.close().await.expect("all is stored");
+    assert_eq!(database.count("sensor_readings").await, sent);
+    service.close().await;
+}
+
+async fn a_client_certificate_stands_for_the_principal_that_the_file_says(database: Database) {
+    let authority = Authority::new();
+    for name in ["press-4", "desk", "stranger"] {
+        authority.client(name);
+    }
+    let tokens = Tokens::new();
+    let token = tokens.make("somebody", "read");
+    let mut file = std::fs::read_to_string(tokens.path()).expect("the file");
+    file += "\
+certificates:
+- {subject: CN=press-4, principal: press-4, scopes: ['ingest:plant/']}
+- {subject: CN=desk, principal: desk, scopes: [read]}
+";
+    std::fs::write(tokens.path(), file).expect("written");
+    let [cert, key] = authority.flags();
+    let ca = format!("--tls-client-ca={}", authority.path("ca.pem"));
+    let auth = format!("--auth-tokens={}", tokens.path().display());
+    let program = Program::start(&database.url(), &[&cert, &key, &ca, &auth]).await;
+    for (name, sends, reads) in [
+        (None, Code::Unauthenticated, 401),
+        (Some("press-4"), Code::Ok, 403),
+        (Some("desk"), Code::PermissionDenied, 200),
+        (Some("stranger"), Code::Unauthenticated, 401),
+    ] {
+        let ca = Certificate::from_pem(authority.pem("ca.pem"));
+        let mut tls = ClientTlsConfig::new().ca_certificate(ca);
+        let mut web = web::builder()
+            .tls_certs_only([
+                reqwest::Certificate::from_pem(&authority.pem("ca.pem")).expect("a certificate")
+            ]);
+        if let Some(name) = name {
+            let [pem, key] = ["pem", "key"].map(|end| authority.pem(&format!("{name}.{end}")));
+            tls = tls.identity(Identity::from_pem(&pem, &key));
+            let both = [pem, key].concat();
+            web = web.identity(reqwest::Identity::from_pem(&both).expect("a pair"));
+        }
+        let endpoint = Channel::from_shared(format!("https://{}", program.grpc));
+        let endpoint = endpoint.expect("an address").tls_config(tls).expect("tls");
+        let mut client = Client::new(endpoint.connect().await.expect("connects"));
+        let opened = open_as(&mut client, "plant/press-4", None).await;
+        let code = opened.map_or_else(|status| status.code(), |_| Code::Ok);
+        assert_eq!(code, sends, "{name:?}");
+        let web = web.build().expect("a client");
+        let get = || web.get(format!("https://{}/streams", program.rest));
+        let answer = get().send().await.expect("answers");
+        assert_eq!(answer.status(), reads, "{name:?}");
+        // A token decides.
+        let answer = get().bearer_auth(&token).send().await.expect("answers");
+        assert_eq!(answer.status(), 200, "{name:?}");
+        let answer = get().bearer_auth(UNKNOWN).send().await.expect("answers");
+        assert_eq!(answer.status(), 401, "{name:?}");
+    }
+    program.kill().await;
 }

@@ -4,9 +4,10 @@ use std::{io::Write as _, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream::BoxStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 use super::{format::Format, views::ReadingView, workers::Workers};
 use crate::{model::StoredReading, repository::RepositoryError};
@@ -72,6 +73,23 @@ pub(super) fn pieces(
     };
     tokio::spawn(tracing::Instrument::in_current_span(sending));
     ReceiverStream::new(receive)
+}
+
+/// The pages, until their reader may have no more.
+pub(super) fn until_ended(
+    pages: impl Stream<Item = Result<Vec<StoredReading>, RepositoryError>> + Send + 'static,
+    ended: Option<CancellationToken>,
+) -> BoxStream<'static, Result<Vec<StoredReading>, RepositoryError>> {
+    let Some(ended) = ended else {
+        return pages.boxed();
+    };
+    let checked = pages.map(move |page| match ended.is_cancelled() {
+        true => Err(RepositoryError::Other(
+            "the token of its reader is no longer valid".to_owned(),
+        )),
+        false => page,
+    });
+    checked.boxed()
 }
 
 /// Turns pages into pieces of a body.

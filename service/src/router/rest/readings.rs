@@ -6,6 +6,7 @@ use super::{
     Context,
     answer::Answer,
     cursor,
+    export::until_ended,
     format::Format,
     parameters::{ByIds, ByIdsTime, ByTime, ExportProblems, Paging, QueryProblems},
     params::Params,
@@ -76,5 +77,6 @@ async fn query(context: Arc<Context>, request: Request, by: By) -> Result<Answer
     let limit = selection::any_limit(&params)?;
     let manage = context.manage()?.clone();
     let pages = manage.export(selected, order, from, limit).await?;
+    let pages = until_ended(pages, request.ended());
     Ok(Answer::export(format, pages))
 }

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use percent_encoding::percent_decode_str;
 use sluicegate_transport::{Peer, http::AskedName};
+use tokio_util::sync::CancellationToken;
 use warp::http::{HeaderMap, Version, header};
 
 use super::problem::{Kind, Problem};
@@ -42,6 +43,12 @@ impl Request {
     pub(super) fn was_asked(&self, need: Need) -> bool {
         let admitted = self.admitted.as_ref();
         admitted.is_none_or(|admitted| admitted.need == need)
+    }
+
+    /// Cancelled when what let the caller in is no longer good.
+    pub(super) fn ended(&self) -> Option<CancellationToken> {
+        let principal = self.admitted.as_ref()?.principal.as_ref()?;
+        Some(principal.ended.clone())
     }
 
     /// The variable segment of the path, decoded.
