@@ -63,9 +63,13 @@ Clients trust tls/ca.pem. Whoever has tls/ca.key can make certificates that they
 authority that you have already sign instead.";
 
 /// What `migrate` goes by.
-const OF_MIGRATE: [&str; 8] = [
+const OF_MIGRATE: [&str; 12] = [
     "config",
     "database_url",
+    "database_ca",
+    "database_client_cert",
+    "database_client_key",
+    "database_insecure",
     "embedded_db",
     "embedded_db_bin",
     "layout",

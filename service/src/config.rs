@@ -4,6 +4,7 @@
 mod audit;
 mod auth;
 mod check;
+mod database;
 mod error;
 mod exposure;
 mod grpc;
@@ -28,6 +29,7 @@ use self::sources::{DEFAULT_REST_ADDR, read_file, refuse_unknown_variables};
 pub use self::{
     audit::{AuditConfig, AuditOverrides},
     auth::{AuthConfig, AuthOverrides},
+    database::{Database, DatabaseConfig, DatabaseOverrides},
     error::ConfigError,
     grpc::{GrpcConfig, GrpcOverrides},
     ready::{ReadyConfig, ReadyOverrides},
@@ -53,16 +55,6 @@ use crate::{
     },
 };
 
-/// Which database is written to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Database {
-    Url(String),
-    Embedded {
-        data_dir: PathBuf,
-        binary: Option<PathBuf>,
-    },
-}
-
 /// The configuration in effect.
 #[derive(Clone, Debug, Serialize)]
 pub struct Config {
@@ -70,6 +62,10 @@ pub struct Config {
     pub database: Option<Database>,
     /// Only for print; the password is masked.
     database_url: Option<String>,
+    #[serde(skip)]
+    manage_url: Option<String>,
+    /// As `database_url`.
+    manage_database_url: Option<String>,
     embedded_db: Option<PathBuf>,
     embedded_db_bin: Option<PathBuf>,
     pub layout: Layout,
@@ -86,6 +82,8 @@ pub struct Config {
     pub log: String,
     pub log_format: LogFormat,
     pub insecure: bool,
+    #[serde(rename = "database")]
+    pub to_database: DatabaseConfig,
     pub grpc: GrpcConfig,
     pub ingest: IngestConfig,
     pub rest: RestConfig,
@@ -158,12 +156,15 @@ impl Config {
             }),
             (None, None) => None,
         };
+        let manage_url = given.manage_database_url.or(file.manage_database_url);
         let (ingest, file_ingest) = (given.ingest, file.ingest);
         let (partitions, file_partitions) = (given.partitions, file.partitions);
         let (quarantine, file_quarantine) = (given.quarantine, file.quarantine);
         Ok(Self {
             database,
             database_url: url.as_deref().map(mask_password),
+            manage_database_url: manage_url.as_deref().map(mask_password),
+            manage_url,
             embedded_db: embedded,
             embedded_db_bin: binary,
             layout: given.layout.or(file.layout).unwrap_or_default(),
@@ -193,6 +194,7 @@ impl Config {
             log: given.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: given.log_format.or(file.log_format).unwrap_or_default(),
             insecure: given.insecure.or(file.insecure).unwrap_or(false),
+            to_database: DatabaseConfig::merge(given.database, file.database),
             grpc: GrpcConfig::merge(given.grpc, file.grpc),
             ingest: IngestConfig {
                 lanes: ingest
@@ -278,7 +280,8 @@ impl Config {
     #[must_use]
     pub fn database_settings(&self, url: String) -> DatabaseSettings {
         DatabaseSettings {
-            url,
+            access: self.to_database.access(url),
+            manage: self.manage_access(),
             connect_deadline: Duration::from_secs(self.connect_deadline_s),
             wanted_layout: self.wanted_layout,
             instance: self.instance.clone(),

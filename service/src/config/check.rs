@@ -1,9 +1,8 @@
 //! Which values are possible.
 
-use super::{Config, ConfigError, Database, PartitionConfig, QuarantineConfig};
+use super::{Config, ConfigError, PartitionConfig, QuarantineConfig};
 use crate::{
     model::{OrNone, TimeSpan},
-    repository::mysql::check_address,
     usecase::manage::partitions::WidthSetting,
 };
 
@@ -56,9 +55,7 @@ impl Config {
             3_600_000,
             "1 to 3600000",
         )?;
-        if let Some(Database::Url(url)) = &self.database {
-            check_address(url).map_err(|error| ConfigError::Address(error.to_string()))?;
-        }
+        self.check_databases()?;
         self.rest.check()?;
         self.partitions.check()?;
         self.quarantine.check()?;

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::{
-    AuditOverrides, AuthOverrides, GrpcOverrides, ReadyOverrides, RestOverrides,
+    AuditOverrides, AuthOverrides, DatabaseOverrides, GrpcOverrides, ReadyOverrides, RestOverrides,
     TelemetryOverrides, TlsOverrides,
 };
 use crate::{
@@ -20,7 +20,8 @@ use crate::{
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Where the readings go: mysql://user:password@host:3306/database
+    /// Where the readings go: mysql://user:password@host:3306/database. ?ssl-mode=verify-identity behind it demands TLS and
+    /// proves the server; other modes are disabled, preferred (the default), required and verify-ca
     #[arg(
         long,
         env = "SLUICEGATE_DATABASE_URL",
@@ -28,6 +29,16 @@ pub struct Settings {
         value_name = "URL"
     )]
     pub database_url: Option<String>,
+
+    /// Another address of the same database, for questions and changes of management: an account that may change readings,
+    /// so that the one of --database-url need not [default: as --database-url]
+    #[arg(
+        long,
+        env = "SLUICEGATE_MANAGE_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub manage_database_url: Option<String>,
 
     /// Runs a private MariaDB or MySQL server as a child; data stays in DIR between runs [without DIR:
     /// sluicegate-data in the current folder]
@@ -91,6 +102,9 @@ pub struct Settings {
         default_missing_value = "true"
     )]
     pub insecure: Option<bool>,
+
+    #[command(flatten)]
+    pub database: DatabaseOverrides,
 
     #[command(flatten)]
     pub grpc: GrpcOverrides,

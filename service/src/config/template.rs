@@ -20,10 +20,14 @@ const HEAD: &str = "\
 ";
 
 /// What stands for a setting whose default is nothing, chance or a figure of the machine.
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
     (
         "database_url",
         "mysql://user:password@127.0.0.1:3306/sluicegate",
+    ),
+    (
+        "manage_database_url",
+        "mysql://manager:password@127.0.0.1:3306/sluicegate",
     ),
     ("embedded_db", "/var/lib/sluicegate/database"),
     ("embedded_db_bin", "/usr/sbin/mariadbd"),

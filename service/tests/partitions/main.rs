@@ -20,7 +20,7 @@ use sluicegate::{
     embedded_db::Engine,
     repository::{
         RepositoryError,
-        mysql::{DatabaseSettings, Layout, MySqlStorage},
+        mysql::{Access, DatabaseSettings, Layout, MySqlStorage, TlsFiles},
     },
     usecase::{
         clock::{Clock, TimeSettings},
@@ -60,7 +60,8 @@ const NOON: &str = "2026-06-01 12:00:00";
 
 async fn storage(database: &Database, layout: Layout) -> MySqlStorage {
     let settings = DatabaseSettings {
-        url: database.url(),
+        access: Access::of(database.url(), TlsFiles::default(), false),
+        manage: None,
         connect_deadline: Duration::from_secs(10),
         wanted_layout: None,
         instance: "test".to_owned(),

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::json;
 use sluicegate::{
     embedded_db::Engine,
-    repository::mysql::{DatabaseSettings, Layout, MySqlStorage, PartitionPass},
+    repository::mysql::{Access, DatabaseSettings, Layout, MySqlStorage, PartitionPass, TlsFiles},
 };
 use sluicegate_proto::v1::SensorReading;
 
@@ -293,7 +293,8 @@ async fn the_partition_manager_asks_by_the_index_of_time(database: Database) {
 
 async fn storage(database: &Database) -> MySqlStorage {
     let settings = DatabaseSettings {
-        url: database.url(),
+        access: Access::of(database.url(), TlsFiles::default(), false),
+        manage: None,
         connect_deadline: Duration::from_secs(10),
         wanted_layout: None,
         instance: "test".to_owned(),

@@ -95,3 +95,19 @@ pub(super) async fn can_write(conn: &mut Conn, table: &Table) -> Result<(), Repo
     }
     Ok(())
 }
+
+/// Runs every kind of statement that management needs, on no rows.
+pub(super) async fn can_manage(conn: &mut Conn) -> Result<(), RepositoryError> {
+    let statements = [
+        "SELECT id, ts, id1, id2, sensor_type, sensor_value FROM sensor_readings LIMIT 0",
+        "UPDATE sensor_readings SET ts = ts, id1 = id1, id2 = id2, sensor_type = sensor_type, sensor_value = sensor_value \
+         WHERE FALSE",
+        "DELETE FROM sensor_readings WHERE FALSE",
+        "SELECT * FROM ingest_streams LIMIT 0",
+        "SELECT * FROM rejected_readings LIMIT 0",
+    ];
+    for statement in statements {
+        conn.query_drop(statement).await.map_err(explain)?;
+    }
+    Ok(())
+}

@@ -1,11 +1,17 @@
 //! Connections, with everything that a session could inherit stated explicitly.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures::FutureExt as _;
-use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+use mysql_async::{Conn, DriverError, Error, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+use sluicegate_mysql_address::{Address, AddressError, Channel, SslMode};
+use tracing::{info, warn};
 
-use super::{error::explain, metrics::StorageMetrics};
+use super::{TlsFiles, error::explain, metrics::StorageMetrics};
 use crate::repository::RepositoryError;
 
 /// A server or a network that does not answer must not hold a lane for ever.
@@ -44,51 +50,106 @@ const SESSION: [&str; 8] = [
     "SET net_read_timeout = 5",
 ];
 
-/// Whether the address of a database can be used, without asking the database.
-///
-/// # Errors
-/// When it cannot. The sentence shows nothing of a password.
-pub fn check_address(url: &str) -> Result<(), RepositoryError> {
-    parse(url).map(drop)
+/// The longest packet that a server may send, bytes. The driver would take as many as the server says itself.
+const MAX_PACKET_BYTES: usize = 16 << 20;
+
+/// Where most addresses stand.
+const DATABASE_URL: &str = "the database url (--database-url)";
+/// Where that of management stands.
+const MANAGE_DATABASE_URL: &str = "the database url of management (--manage-database-url)";
+
+/// Where the database is, and how far it is trusted.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// `mysql://user:password@host:port/database`
+    pub url: String,
+    pub tls: TlsFiles,
+    /// Whether a password may go to whoever answers.
+    pub insecure: bool,
+    /// The setting that the address stands in, for people.
+    setting: &'static str,
 }
 
-fn parse(url: &str) -> Result<Opts, RepositoryError> {
-    let opts = Opts::from_url(url).map_err(|error| explain(error.into()))?;
-    if opts.db_name().is_none_or(str::is_empty) {
-        let reason =
-            "the database url (--database-url) names no database: mysql://user@host:port/DATABASE";
-        return Err(RepositoryError::Setup(reason.to_owned()));
+impl Access {
+    /// `insecure`: whether a password may go to whoever answers.
+    #[must_use]
+    pub fn of(url: String, tls: TlsFiles, insecure: bool) -> Self {
+        Self {
+            url,
+            tls,
+            insecure,
+            setting: DATABASE_URL,
+        }
     }
-    if opts.ssl_opts().is_some() {
-        let reason = "the database url (--database-url) asks for TLS (require_ssl), which is not there yet: leave it out, or reach the \
-                      database through a tunnel";
-        return Err(RepositoryError::Setup(reason.to_owned()));
+
+    /// The same, for management, by another address.
+    #[must_use]
+    pub fn for_management(&self, url: String) -> Self {
+        Self {
+            url,
+            setting: MANAGE_DATABASE_URL,
+            ..self.clone()
+        }
     }
-    Ok(opts)
+
+    /// Whether the database may be asked, without asking it.
+    ///
+    /// # Errors
+    /// When the address is none, or its password would be given away. The sentence shows nothing of a password.
+    pub fn check(&self) -> Result<(), RepositoryError> {
+        self.address().map(drop)
+    }
+
+    fn address(&self) -> Result<Address, RepositoryError> {
+        let setup = |error: AddressError| RepositoryError::Setup(error.to_string());
+        let address = Address::parse(self.setting, &self.url, &self.tls).map_err(setup)?;
+        if address.database().is_none() {
+            return Err(RepositoryError::Setup(format!(
+                "{} names no database: mysql://user@host:port/DATABASE",
+                self.setting
+            )));
+        }
+        if !self.insecure {
+            address.expect_a_safe_password().map_err(setup)?;
+        }
+        Ok(address)
+    }
 }
 
 /// Makes connections.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
-    opts: Opts,
+    address: Address,
+    insecure: bool,
+    /// Which one the first connection took: those after it take no other, whatever the server says then.
+    channel: Arc<OnceLock<Channel>>,
+    plain: Opts,
+    tls: Opts,
     metrics: StorageMetrics,
 }
 
 impl Connector {
-    pub(super) fn new(url: &str, metrics: &StorageMetrics) -> Result<Self, RepositoryError> {
-        let opts = parse(url)?;
-        let pool = PoolOpts::default()
-            .with_constraints(PoolConstraints::new(0, OWN_CONNECTIONS).unwrap_or_default())
-            .with_inactive_connection_ttl(Duration::from_secs(60));
-        let opts = OptsBuilder::from_opts(opts)
-            .setup(SESSION.to_vec())
-            .pool_opts(pool)
-            .tcp_nodelay(true)
-            // A network that swallows everything must not look like a slow database for ever.
-            .tcp_keepalive(Some(TCP_KEEPALIVE))
-            .into();
+    pub(super) fn new(access: &Access, metrics: &StorageMetrics) -> Result<Self, RepositoryError> {
+        let address = access.address()?;
+        let opts = |channel| {
+            let pool = PoolOpts::default()
+                .with_constraints(PoolConstraints::new(0, OWN_CONNECTIONS).unwrap_or_default())
+                .with_inactive_connection_ttl(Duration::from_secs(60));
+            OptsBuilder::from_opts(address.opts(channel))
+                .setup(SESSION.to_vec())
+                .pool_opts(pool)
+                .max_allowed_packet(Some(MAX_PACKET_BYTES))
+                .tcp_nodelay(true)
+                // A network that swallows everything must not look like a slow database for ever.
+                .tcp_keepalive(Some(TCP_KEEPALIVE))
+                .into()
+        };
         Ok(Self {
-            opts,
+            insecure: access.insecure,
+            channel: Arc::default(),
+            plain: opts(Channel::Plain),
+            tls: opts(Channel::Tls),
+            address,
             metrics: metrics.clone(),
         })
     }
@@ -104,9 +165,31 @@ impl Connector {
     }
 
     async fn try_to_connect(&self) -> Result<Conn, RepositoryError> {
+        let decided = self.channel.get().copied();
+        let first = decided.unwrap_or_else(|| self.address.first_channel());
+        let (conn, channel) = match self.over(first).await? {
+            Ok(conn) => (conn, first),
+            Err(error) => match self.address.next_channel(first, &error) {
+                Some(next) if decided.is_none() => match self.over(next).await? {
+                    Ok(conn) => (conn, next),
+                    // Then it was not TLS that was wanted.
+                    Err(Error::Driver(DriverError::NoClientSslFlagFromServer)) => {
+                        return Err(explain(error));
+                    }
+                    Err(error) => return Err(explain(error)),
+                },
+                _ => return Err(explain(error)),
+            },
+        };
+        self.channel.get_or_init(|| channel);
+        Ok(conn)
+    }
+
+    async fn over(&self, channel: Channel) -> Result<Result<Conn, Error>, RepositoryError> {
         // The driver panics where its build lacks the cryptography that an account asks for.
-        let connecting = AssertUnwindSafe(Conn::new(self.opts.clone())).catch_unwind();
-        tokio::time::timeout(CONNECT_DEADLINE, connecting)
+        let connecting =
+            AssertUnwindSafe(Conn::new(self.opts_over(channel).clone())).catch_unwind();
+        let connected = tokio::time::timeout(CONNECT_DEADLINE, connecting)
             .await
             .map_err(|_| RepositoryError::Unreachable("no answer to a connection".to_owned()))?
             .unwrap_or_else(|_| {
@@ -114,20 +197,58 @@ impl Connector {
                     name: UNNAMED.to_owned(),
                 }
                 .into())
-            })
-            .map_err(explain)
+            });
+        Ok(connected)
     }
 
-    /// Where the database is, for people: the socket, or host and port.
-    pub(super) fn place(&self) -> String {
-        match self.opts.socket() {
-            Some(socket) => socket.to_owned(),
-            None => format!("{}:{}", self.opts.ip_or_hostname(), self.opts.tcp_port()),
+    fn opts_over(&self, channel: Channel) -> &Opts {
+        match channel {
+            Channel::Plain => &self.plain,
+            Channel::Tls => &self.tls,
         }
     }
 
+    /// As the first connection found them.
+    fn opts(&self) -> &Opts {
+        let decided = self.channel.get().copied();
+        self.opts_over(decided.unwrap_or_else(|| self.address.first_channel()))
+    }
+
+    /// Says how the database is reached, and what of that is not as it should be.
+    pub(super) fn report(&self) {
+        let place = self.place();
+        let tls = match (self.channel.get(), self.address.mode()) {
+            (Some(Channel::Tls), SslMode::VerifyIdentity) => "verified, with the server's name",
+            (Some(Channel::Tls), SslMode::VerifyCa) => "verified, for whatever name",
+            (Some(Channel::Tls), _) => "not verified",
+            _ => "none",
+        };
+        let mode = self.address.mode().to_string();
+        info!(place, tls, ssl_mode = mode, "the database is reached");
+        if self.insecure {
+            warn!(
+                place,
+                "database.insecure lets a password go to whoever answers in the database's place: let TLS verify it \
+                 (ssl-mode=verify-identity in its address) and take this setting away"
+            );
+        }
+        if !self.address.has_password() && !self.address.is_trusted() {
+            warn!(
+                place,
+                "the account has no password, and nothing verifies the database: whoever is on the way can read and \
+                 change what is stored. Give the account a password or a certificate, and the address \
+                 ssl-mode=verify-identity"
+            );
+        }
+    }
+
+    /// Where the database is, for people.
+    pub(super) fn place(&self) -> String {
+        self.address.place()
+    }
+
     pub(super) fn pool(&self, name: &'static str) -> Pool {
-        let pool = Pool::new(self.opts.clone());
+        let pool = Pool::new(self.opts().clone());
         self.metrics.pools().add(name, OWN_CONNECTIONS, &pool);
         pool
     }
@@ -148,11 +269,11 @@ impl Connector {
         let mut setup: Vec<_> = SESSION.map(str::to_owned).to_vec();
         setup.push(limit);
         let constraints = PoolConstraints::new(0, connections).unwrap_or_default();
-        let pool = self.opts.pool_opts().clone();
+        let pool = self.opts().pool_opts().clone();
         let pool = pool
             .with_constraints(constraints)
             .with_reset_connection(false);
-        let opts = OptsBuilder::from_opts(self.opts.clone())
+        let opts = OptsBuilder::from_opts(self.opts().clone())
             .setup(setup)
             .pool_opts(pool)
             // An UPDATE then tells how many rows it found, not how many became different.

@@ -47,7 +47,7 @@ use self::{
     table::{Table, TableLayout},
 };
 pub use self::{
-    connection::check_address,
+    connection::Access,
     ledger::MySqlLedger,
     ledger_reader::MySqlLedgerReader,
     loader::Loader,
@@ -58,6 +58,8 @@ pub use self::{
     quarantine_limits::MySqlQuarantine,
     readings::MySqlReadings,
 };
+pub use sluicegate_mysql_address::TlsFiles;
+
 use super::{Awaited, Awaits, ClockStore, Durability, RepositoryError, StorageFacts};
 use crate::model::{Reading, StreamId};
 
@@ -69,8 +71,10 @@ const OWN_POOL: &str = "service";
 /// How to reach the database and what to do at start.
 #[derive(Clone, Debug)]
 pub struct DatabaseSettings {
-    /// `mysql://user:password@host:port/database`
-    pub url: String,
+    /// For ingestion, and for all that the service does by itself.
+    pub access: Access,
+    /// For questions and changes of management; None for the same.
+    pub manage: Option<Access>,
     /// How long to wait at start for a database that does not answer.
     pub connect_deadline: Duration,
     /// The layout that was asked for, to say that the table has another one.
@@ -88,6 +92,8 @@ const HELD_PAUSE: Duration = Duration::from_millis(500);
 /// A database that was reached and found fit.
 pub struct MySqlStorage {
     connector: Connector,
+    /// For management.
+    manage: Connector,
     pool: Pool,
     probe: Probe,
     table: Arc<Table>,
@@ -108,7 +114,7 @@ impl MySqlStorage {
         settings: &DatabaseSettings,
         layout: Layout,
     ) -> Result<Vec<String>, RepositoryError> {
-        let connector = Connector::new(&settings.url, &settings.metrics)?;
+        let connector = Connector::new(&settings.access, &settings.metrics)?;
         let mut conn = wait_for_database(&connector, settings).await?;
         let applied = migrations::apply(&mut conn, layout).await?;
         let _ = conn.disconnect().await;
@@ -120,7 +126,7 @@ impl MySqlStorage {
     /// # Errors
     /// When the database is not reachable in time, or with one sentence that says which setting to change.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, RepositoryError> {
-        let connector = Connector::new(&settings.url, &settings.metrics)?;
+        let connector = Connector::new(&settings.access, &settings.metrics)?;
         let mut conn = wait_for_database(&connector, settings).await?;
         let server = checks::server(&mut conn).await?;
         let table = Table::read(&mut conn).await?;
@@ -128,6 +134,8 @@ impl MySqlStorage {
         let control = control::prove(&connector, &mut conn, &table).await?;
         let indexes = Indexes::read(&mut conn).await?;
         let _ = conn.disconnect().await;
+        connector.report();
+        let manage = management(settings, &connector).await?;
         let facts = StorageFacts {
             server_version: server.version,
             layout: table.layout.to_string(),
@@ -143,6 +151,7 @@ impl MySqlStorage {
         Ok(Self {
             probe: Probe::new(connector.clone()),
             connector,
+            manage,
             pool,
             indexes,
             table: Arc::new(table),
@@ -174,7 +183,7 @@ impl MySqlStorage {
 
     fn asking(&self, name: &'static str, connections: usize) -> Asking {
         let server_version = &self.facts.server_version;
-        Asking::new(&self.connector, server_version, name, connections)
+        Asking::new(&self.manage, server_version, name, connections)
     }
 
     /// The database's clock, and what is stored about the time.
@@ -250,6 +259,22 @@ impl MySqlStorage {
     pub(crate) async fn ping(&self) -> Result<(), RepositoryError> {
         self.probe.ask().await
     }
+}
+
+/// What management connects by, tried out.
+async fn management(
+    settings: &DatabaseSettings,
+    connector: &Connector,
+) -> Result<Connector, RepositoryError> {
+    let Some(access) = &settings.manage else {
+        return Ok(connector.clone());
+    };
+    let manage = Connector::new(access, &settings.metrics)?;
+    let mut conn = wait_for_database(&manage, settings).await?;
+    checks::can_manage(&mut conn).await?;
+    let _ = conn.disconnect().await;
+    manage.report();
+    Ok(manage)
 }
 
 fn report(facts: &StorageFacts) {
