@@ -171,7 +171,7 @@ def check_kills(stack, journal, stored):
     total = {name: int(figures[name]["total"]) for name in ("sent", "acknowledged", "failed")}
     expect(total["failed"] == 0 and total["sent"] == total["acknowledged"], f"{total}")
     expect(report["sent"] == JOURNALLED and report["failed"] == 0, f"{report}")
-    for source in (["--rest", "https://sluicegate:8080"], ["--database-url", "mysql://sluicegate:sluicegate@mysql:3306/sluicegate"]):
+    for source in (["--rest", "https://sluicegate:8080"], ["--database-insecure", "--database-url", "mysql://sluicegate:sluicegate@mysql:3306/sluicegate"]):
         done = stack.generator("verify", "--journal", "/journal/run.journal", *source, "--json", volume=journal)
         verdict = json.loads(done.stdout)
         expect(verdict["complete"] and verdict["found"] == verdict["acknowledged"] == JOURNALLED, f"verify {source[0]}: {verdict}")

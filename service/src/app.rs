@@ -231,7 +231,7 @@ async fn start(
             info!(applied, "migrated");
         }
     }
-    let storage = Arc::new(MySqlStorage::open(&settings).await?);
+    let storage = Arc::new(Box::pin(MySqlStorage::open(&settings)).await?);
     let stores = stores(config, &storage);
     let clock = Arc::new(Clock::new(config.time_settings(), storage.clock()));
     clock.look().await?;

@@ -49,9 +49,13 @@ pub struct VerifyOptions {
     /// With --rest.
     #[command(flatten)]
     pub access: Access,
-    /// Read the table directly: mysql://user:password@host:3306/database
+    /// Read the table directly: mysql://user:password@host:3306/database. ?ssl-mode=verify-identity behind it demands TLS and
+    /// proves the server, with &ssl-ca=FILE for an authority of your own.
     #[arg(long, value_name = "URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// Let the password of --database-url go to a server on another host that TLS does not verify.
+    #[arg(long)]
+    pub database_insecure: bool,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,

@@ -13,7 +13,10 @@ pub(super) enum Table {
 impl Table {
     pub(super) async fn open(options: &VerifyOptions) -> Result<Self, Error> {
         Ok(match &options.database_url {
-            Some(url) => Self::MySql(Box::new(MySqlTable::open(url).await?)),
+            Some(url) => {
+                let table = MySqlTable::open(url, options.database_insecure).await?;
+                Self::MySql(Box::new(table))
+            }
             None => Self::Rest(RestTable::open(&options.rest, &options.access).await?),
         })
     }

@@ -1,7 +1,8 @@
 //! Rows straight from the table, page by page in order of time and id.
 
 use chrono::{DateTime, Datelike as _, NaiveDate, Timelike as _};
-use mysql_async::{Conn, Opts, OptsBuilder, Value, prelude::Queryable as _};
+use mysql_async::{Conn, OptsBuilder, Value, prelude::Queryable as _};
+use sluicegate_mysql_address::{Address, AddressError, TlsFiles};
 
 use super::row::Row;
 use crate::error::Error;
@@ -18,22 +19,17 @@ pub(super) struct MySqlTable {
 type Fetched = (i64, i32, String, String, f64, Value);
 
 impl MySqlTable {
-    pub(super) async fn open(url: &str) -> Result<Self, Error> {
-        let opts = Opts::from_url(url).map_err(|_| {
-            Error::Usage("--database-url is no mysql://user:password@host:3306/database".to_owned())
-        })?;
-        if opts.ssl_opts().is_some() {
-            let reason = "--database-url asks for TLS (require_ssl), which is not there yet";
-            return Err(Error::Usage(reason.to_owned()));
+    pub(super) async fn open(url: &str, insecure: bool) -> Result<Self, Error> {
+        let usage = |error: AddressError| Error::Usage(error.to_string());
+        let address = Address::parse("--database-url", url, &TlsFiles::default()).map_err(usage)?;
+        if !insecure {
+            address.expect_a_safe_password().map_err(usage)?;
         }
-        let place = match opts.socket() {
-            Some(socket) => socket.to_owned(),
-            None => format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port()),
-        };
-        let opts = OptsBuilder::from_opts(opts).setup(vec!["SET time_zone = '+00:00'"]);
-        let mut conn = Conn::new(opts)
+        // The driver makes its TLS with what the process has chosen.
+        sluicegate_transport::crypto::provider();
+        let mut conn = connect(&address)
             .await
-            .map_err(|error| Error::Database(format!("{place}: {}", reason(&error))))?;
+            .map_err(|error| Error::Database(format!("{}: {}", address.place(), reason(&error))))?;
         let sql = "SELECT CAST(DATETIME_PRECISION AS UNSIGNED) FROM information_schema.COLUMNS \
                    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' AND COLUMN_NAME = 'ts'";
         let decimals: Option<u32> = conn.query_first(sql).await.map_err(failed)?;
@@ -74,6 +70,24 @@ impl MySqlTable {
                 return Ok(());
             }
         }
+    }
+}
+
+async fn connect(address: &Address) -> Result<Conn, mysql_async::Error> {
+    let over = |channel| {
+        let opts = OptsBuilder::from_opts(address.opts(channel));
+        Conn::new(opts.setup(vec!["SET time_zone = '+00:00'"]))
+    };
+    let first = address.first_channel();
+    let error = match over(first).await {
+        Ok(conn) => return Ok(conn),
+        Err(error) => error,
+    };
+    match address.next_channel(first, &error) {
+        Some(next) => over(next)
+            .await
+            .map_err(|second| address.telling(error, second)),
+        None => Err(error),
     }
 }
 

@@ -7,10 +7,10 @@ mod files;
 mod mode;
 mod parameters;
 
-use std::{borrow::Cow, path::PathBuf};
+use std::{borrow::Cow, net::IpAddr, path::PathBuf};
 
 use mysql_async::{DriverError, Error, Opts, OptsBuilder, SslOpts};
-use rustls::{crypto::CryptoProvider, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 
 pub use self::mode::SslMode;
 use self::{files::Files, parameters::Parameters};
@@ -57,6 +57,8 @@ pub struct Address {
     plain: Opts,
     tls: SslOpts,
     mode: SslMode,
+    /// Whether what is said stays on this host.
+    is_local: bool,
     /// Which setting it stands in, for people.
     setting: &'static str,
 }
@@ -71,7 +73,6 @@ impl Address {
         url: &str,
         beside: &TlsFiles,
     ) -> Result<Self, AddressError> {
-        install_crypto();
         let refused = |reason: String| AddressError(format!("{setting} {reason}"));
         let Parameters { url, own } = Parameters::taken_from(url).map_err(refused)?;
         let opts = Opts::from_url(&url).map_err(|error| refused(malformed(&error.to_string())))?;
@@ -88,12 +89,14 @@ impl Address {
         };
         let mode = own.mode.unwrap_or(default);
         let is_socket = opts.socket().is_some();
-        let is_local = is_socket || opts.addr_is_loopback();
+        // IPv6 stands in brackets in an address, and nowhere else.
+        let host = opts.ip_or_hostname().trim_matches(['[', ']']).to_owned();
+        let is_local = is_socket || is_this_host(&host);
         let tls = match mode {
             SslMode::Disabled => SslOpts::default(),
             _ if is_socket => SslOpts::default(),
             _ => {
-                let name = name(&opts, mode).map_err(refused)?;
+                let name = name(&host, mode).map_err(refused)?;
                 files
                     .options()
                     .map_err(AddressError)?
@@ -105,12 +108,14 @@ impl Address {
         // A server elsewhere must not send its client to a socket of this host, and the driver's TLS knows no sockets.
         let prefers_socket = opts.prefer_socket() && is_local && !mode.demands_tls();
         let plain = OptsBuilder::from_opts(opts)
+            .ip_or_hostname(host)
             .prefer_socket(prefers_socket)
             .into();
         Ok(Self {
             plain,
             tls,
             mode,
+            is_local,
             setting,
         })
     }
@@ -139,7 +144,7 @@ impl Address {
             SslMode::Disabled => Channel::Plain,
             _ if self.plain.socket().is_some() => Channel::Plain,
             // On this host TLS protects nothing; it is there for servers that demand it.
-            SslMode::Preferred if self.is_local() => Channel::Plain,
+            SslMode::Preferred if self.is_local => Channel::Plain,
             _ => Channel::Tls,
         }
     }
@@ -158,6 +163,16 @@ impl Address {
                 Some(Channel::Tls)
             }
             _ => None,
+        }
+    }
+
+    /// Which of two errors says what is wrong, when both channels failed.
+    #[must_use]
+    pub fn telling(&self, first: Error, second: Error) -> Error {
+        match (&first, &second) {
+            // Then it was not TLS that was wanted.
+            (Error::Server(_), Error::Driver(_) | Error::Io(_)) => first,
+            _ => second,
         }
     }
 
@@ -202,29 +217,21 @@ impl Address {
     /// Whether what is said stays on this host, or goes to a server that TLS has verified.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
-        self.is_local() || self.mode.verifies()
-    }
-
-    fn is_local(&self) -> bool {
-        self.plain.socket().is_some() || self.plain.addr_is_loopback()
+        self.is_local || self.mode.verifies()
     }
 }
 
-/// The driver takes the cryptography that the process has chosen, and another one may have been built in.
-fn install_crypto() {
-    if CryptoProvider::get_default().is_none() {
-        // Another thread may come first, with the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
+/// Whether nobody outside of this host is on the way to it. The driver takes an address in a URL for a name.
+fn is_this_host(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The name that the server's certificate has to have.
-fn name(opts: &Opts, mode: SslMode) -> Result<Cow<'static, str>, String> {
+fn name(host: &str, mode: SslMode) -> Result<Cow<'static, str>, String> {
     if mode == SslMode::VerifyCa {
         return Ok(Cow::Borrowed(ANY_NAME));
     }
-    // IPv6 stands in brackets in an address, and in none in a certificate.
-    let host = opts.ip_or_hostname().trim_matches(['[', ']']);
     match ServerName::try_from(host) {
         Ok(_) => Ok(Cow::Owned(host.to_owned())),
         Err(_) if !mode.verifies() => Ok(Cow::Borrowed(NO_NAME)),

@@ -1,14 +1,14 @@
 //! How the account proves itself to the database: what works, and one sentence for what does not.
 
 use sluicegate::embedded_db::Engine;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
+use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::common::{
-    alone_on_each_engine, database::Database, on_each_engine, readings::reading, service::Service,
+use crate::{
+    common::{
+        alone_on_each_engine, database::Database, on_each_engine, readings::reading,
+        service::Service,
+    },
+    fake_mysql::{greeting, receive, send},
 };
 
 mod real {
@@ -126,7 +126,7 @@ async fn server_that_asks_for(plugin: &'static str) -> (u16, JoinHandle<Vec<u8>>
     let port = listener.local_addr().expect("bound").port();
     let answered = tokio::spawn(async move {
         let (mut client, _) = listener.accept().await.expect("a client");
-        send(&mut client, 0, &greeting()).await;
+        send(&mut client, 0, &greeting("mysql_native_password")).await;
         receive(&mut client).await;
         let mut request = [b"\xfe", plugin.as_bytes(), b"\0", &[7; 32], b"\0"].concat();
         if plugin == "parsec" {
@@ -142,42 +142,4 @@ async fn server_that_asks_for(plugin: &'static str) -> (u16, JoinHandle<Vec<u8>>
         answer
     });
     (port, answered)
-}
-
-fn greeting() -> Vec<u8> {
-    // Long password, database, local files, protocol 41, transactions, secure connection, and, in the upper half, multiple
-    // statements and results, plugins.
-    let (lower, upper) = (0xa289_u16, 0x000b_u16);
-    [
-        b"\x0a8.0.99\0\x01\0\0\0".as_slice(),
-        &[5; 8],
-        b"\0",
-        &lower.to_le_bytes(),
-        b"\x2d\x02\0",
-        &upper.to_le_bytes(),
-        b"\x15",
-        &[0; 10],
-        &[5; 12],
-        b"\0mysql_native_password\0",
-    ]
-    .concat()
-}
-
-async fn send(client: &mut TcpStream, number: u8, payload: &[u8]) {
-    let mut packet = (payload.len() as u32).to_le_bytes().to_vec();
-    packet[3] = number;
-    packet.extend_from_slice(payload);
-    let _ = client.write_all(&packet).await;
-}
-
-/// A packet; empty when the client has gone.
-async fn receive(client: &mut TcpStream) -> Vec<u8> {
-    let mut head = [0; 4];
-    if client.read_exact(&mut head).await.is_err() {
-        return Vec::new();
-    }
-    head[3] = 0;
-    let mut payload = vec![0; u32::from_le_bytes(head) as usize];
-    let _ = client.read_exact(&mut payload).await;
-    payload
 }

@@ -7,6 +7,12 @@ mod common;
 #[path = "../common/stranger.rs"]
 mod stranger;
 
+#[path = "../common/certificates.rs"]
+mod certificates;
+
+#[path = "../common/fake_mysql.rs"]
+mod fake_mysql;
+
 mod access;
 mod accounts;
 mod backpressure;
@@ -16,10 +22,13 @@ mod clusters;
 mod config_errors;
 mod crashes;
 mod crowds;
+mod database_tls;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod fake_database;
 mod forgotten_lanes;
 mod gone_instances;
+mod grants;
 mod layouts;
 mod logs;
 mod lost_connections;

@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use mysql_async::{Conn, Error, Pool, Row, prelude::Queryable as _};
 use tokio_util::sync::CancellationToken;
 
-use super::{connection::Connector, error::explain, statement::Statement};
+use super::{answers, connection::Connector, error::explain, statement::Statement};
 use crate::repository::RepositoryError;
 
 /// Longest wait for a connection.
@@ -84,24 +84,32 @@ async fn to_its_end(
 ) -> Result<Answered, Error> {
     let id = conn.id();
     let beginning: String = statement.sql.chars().take(BEGINNING_CHARS).collect();
-    let answer = {
+    let (answer, is_wanted) = {
         let mut answer = pin!(answer(&mut conn, statement));
         tokio::select! {
-            answer = &mut answer => return answer,
-            () = gone.cancelled() => {}
-        }
-        tokio::select! {
-            answer = &mut answer => answer,
-            never = end(&connector, id, &beginning) => match never {},
+            answer = &mut answer => (answer, true),
+            () = gone.cancelled() => tokio::select! {
+                answer = &mut answer => (answer, false),
+                never = end(&connector, id, &beginning) => match never {},
+            },
         }
     };
+    if answer.as_ref().is_err_and(answers::is_too_long) {
+        answers::cut(conn);
+        return answer;
+    }
+    if is_wanted {
+        return answer;
+    }
     // What was sent to end this statement may still be under way, and must not meet the next one.
     let _ = conn.disconnect().await;
     answer
 }
 
 async fn answer(conn: &mut Conn, statement: Statement) -> Result<Answered, Error> {
-    let rows = conn.exec(statement.sql, statement.params).await?;
+    let mut result = conn.exec_iter(statement.sql, statement.params).await?;
+    let rows = answers::rows(&mut result, answers::PAGE_BYTES).await?;
+    result.drop_result().await?;
     Ok(Answered {
         rows,
         affected: conn.affected_rows(),

@@ -2,7 +2,7 @@
 
 use mysql_async::{Conn, prelude::Queryable as _};
 
-use super::{error::explain, infile::CHUNK_BYTES, table::Table};
+use super::{error::explain, infile::CHUNK_BYTES, refusal::explain_to, table::Table};
 use crate::repository::{Durability, RepositoryError};
 
 pub(super) struct Server {
@@ -72,21 +72,51 @@ async fn expect_utc(conn: &mut Conn) -> Result<(), RepositoryError> {
 /// now and not with the first reading.
 pub(super) async fn can_write(conn: &mut Conn, table: &Table) -> Result<(), RepositoryError> {
     let statements = [
-        "START TRANSACTION",
-        "SELECT epoch FROM ingest_streams WHERE stream_id = '' FOR UPDATE",
-        "INSERT INTO ingest_streams SELECT * FROM ingest_streams WHERE FALSE",
-        "UPDATE ingest_streams SET epoch = epoch, owner = owner WHERE stream_id = ''",
-        "INSERT INTO rejected_readings SELECT * FROM rejected_readings WHERE FALSE",
-        "UPDATE id_blocks SET next_id = next_id WHERE FALSE",
-        "INSERT INTO retention_clock SELECT * FROM retention_clock WHERE FALSE",
-        table.load_statement.as_str(),
-        "ROLLBACK",
+        ("begin", "START TRANSACTION"),
+        (
+            "lock the ledger",
+            "SELECT epoch FROM ingest_streams WHERE stream_id = '' FOR UPDATE",
+        ),
+        (
+            "open streams in the ledger",
+            "INSERT INTO ingest_streams SELECT * FROM ingest_streams WHERE FALSE",
+        ),
+        (
+            "move streams on in the ledger",
+            "UPDATE ingest_streams SET epoch = epoch, owner = owner WHERE stream_id = ''",
+        ),
+        (
+            "take lanes that are gone out of the ledger",
+            "DELETE FROM ingest_streams WHERE stream_id = '' AND updated_at IS NULL",
+        ),
+        (
+            "put rejected readings into the quarantine",
+            "INSERT INTO rejected_readings SELECT * FROM rejected_readings WHERE FALSE",
+        ),
+        (
+            "let rejected readings go",
+            "DELETE FROM rejected_readings WHERE id IS NULL",
+        ),
+        (
+            "take ids",
+            "UPDATE id_blocks SET next_id = next_id WHERE FALSE",
+        ),
+        (
+            "remember the time",
+            "INSERT INTO retention_clock SELECT * FROM retention_clock WHERE FALSE",
+        ),
+        (
+            "remember the time",
+            "UPDATE retention_clock SET steady_s = steady_s WHERE FALSE",
+        ),
+        ("load readings", table.load_statement.as_str()),
+        ("roll back", "ROLLBACK"),
     ];
-    for statement in statements {
+    for (what, statement) in statements {
         conn.set_infile_handler(async { Ok(Box::pin(futures::stream::empty()) as _) });
         conn.query_drop(statement)
             .await
-            .map_err(|error| match explain(error) {
+            .map_err(|error| match explain_to(what, error) {
                 RepositoryError::Other(reason) => RepositoryError::Setup(format!(
                     "the schema does not fit: {reason}: run `sluicegate migrate`"
                 )),
@@ -96,18 +126,43 @@ pub(super) async fn can_write(conn: &mut Conn, table: &Table) -> Result<(), Repo
     Ok(())
 }
 
-/// Runs every kind of statement that management needs, on no rows.
+/// Asks all that management asks, for no rows, and says what it may not change. That is no reason not to start: who
+/// only looks needs no more.
 pub(super) async fn can_manage(conn: &mut Conn) -> Result<(), RepositoryError> {
-    let statements = [
-        "SELECT id, ts, id1, id2, sensor_type, sensor_value FROM sensor_readings LIMIT 0",
-        "UPDATE sensor_readings SET ts = ts, id1 = id1, id2 = id2, sensor_type = sensor_type, sensor_value = sensor_value \
-         WHERE FALSE",
-        "DELETE FROM sensor_readings WHERE FALSE",
-        "SELECT * FROM ingest_streams LIMIT 0",
-        "SELECT * FROM rejected_readings LIMIT 0",
+    let questions = [
+        (
+            "show readings over REST",
+            "SELECT id, ts, id1, id2, sensor_type, sensor_value FROM sensor_readings LIMIT 0",
+        ),
+        (
+            "show streams over REST",
+            "SELECT * FROM ingest_streams LIMIT 0",
+        ),
+        (
+            "show rejected readings over REST",
+            "SELECT * FROM rejected_readings LIMIT 0",
+        ),
     ];
-    for statement in statements {
-        conn.query_drop(statement).await.map_err(explain)?;
+    let changes = [
+        (
+            "change readings over REST",
+            "UPDATE sensor_readings SET sensor_value = sensor_value, sensor_type = sensor_type, ts = ts WHERE FALSE",
+        ),
+        (
+            "delete readings over REST",
+            "DELETE FROM sensor_readings WHERE FALSE",
+        ),
+    ];
+    for (what, question) in questions {
+        let asked = conn.query_drop(question).await;
+        asked.map_err(|error| explain_to(what, error))?;
+    }
+    for (what, change) in changes {
+        let tried = conn.query_drop(change).await;
+        match tried.map_err(|error| explain_to(what, error)) {
+            Err(RepositoryError::Setup(reason)) => tracing::warn!("{reason}"),
+            tried => tried?,
+        }
     }
     Ok(())
 }

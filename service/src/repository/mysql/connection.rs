@@ -11,7 +11,7 @@ use mysql_async::{Conn, DriverError, Error, Opts, OptsBuilder, Pool, PoolConstra
 use sluicegate_mysql_address::{Address, AddressError, Channel, SslMode};
 use tracing::{info, warn};
 
-use super::{TlsFiles, error::explain, metrics::StorageMetrics};
+use super::{TlsFiles, answers, error::explain, metrics::StorageMetrics};
 use crate::repository::RepositoryError;
 
 /// A server or a network that does not answer must not hold a lane for ever.
@@ -130,6 +130,8 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(access: &Access, metrics: &StorageMetrics) -> Result<Self, RepositoryError> {
+        // The driver makes its TLS with what the process has chosen.
+        sluicegate_transport::crypto::provider();
         let address = access.address()?;
         let opts = |channel| {
             let pool = PoolOpts::default()
@@ -172,11 +174,7 @@ impl Connector {
             Err(error) => match self.address.next_channel(first, &error) {
                 Some(next) if decided.is_none() => match self.over(next).await? {
                     Ok(conn) => (conn, next),
-                    // Then it was not TLS that was wanted.
-                    Err(Error::Driver(DriverError::NoClientSslFlagFromServer)) => {
-                        return Err(explain(error));
-                    }
-                    Err(error) => return Err(explain(error)),
+                    Err(second) => return Err(explain(self.address.telling(error, second))),
                 },
                 _ => return Err(explain(error)),
             },
@@ -187,17 +185,19 @@ impl Connector {
 
     async fn over(&self, channel: Channel) -> Result<Result<Conn, Error>, RepositoryError> {
         // The driver panics where its build lacks the cryptography that an account asks for.
-        let connecting =
-            AssertUnwindSafe(Conn::new(self.opts_over(channel).clone())).catch_unwind();
-        let connected = tokio::time::timeout(CONNECT_DEADLINE, connecting)
-            .await
-            .map_err(|_| RepositoryError::Unreachable("no answer to a connection".to_owned()))?
-            .unwrap_or_else(|_| {
-                Err(DriverError::UnknownAuthPlugin {
-                    name: UNNAMED.to_owned(),
-                }
-                .into())
-            });
+        let connecting = AssertUnwindSafe(Conn::new(self.opts_over(channel).clone()));
+        let mut connecting = Box::pin(connecting.catch_unwind());
+        let Ok(connected) = tokio::time::timeout(CONNECT_DEADLINE, &mut connecting).await else {
+            answers::cut(connecting);
+            let reason = "no answer to a connection".to_owned();
+            return Err(RepositoryError::Unreachable(reason));
+        };
+        let connected = connected.unwrap_or_else(|_| {
+            Err(DriverError::UnknownAuthPlugin {
+                name: UNNAMED.to_owned(),
+            }
+            .into())
+        });
         Ok(connected)
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mysql_async::{Conn, prelude::Queryable as _};
+use mysql_async::Conn;
 
-use super::error::explain;
+use super::{answers, error::explain};
 use crate::repository::RepositoryError;
 
 /// The indexes that queries are told to use: the optimizer's own guess changes with its statistics.
@@ -23,7 +23,7 @@ impl Indexes {
         let sql = "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS \
                    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' \
                    ORDER BY INDEX_NAME, SEQ_IN_INDEX";
-        let rows: Vec<(String, String)> = conn.query(sql).await.map_err(explain)?;
+        let rows: Vec<(String, String)> = answers::ask(conn, sql).await.map_err(explain)?;
         let mut indexes = BTreeMap::<String, Vec<String>>::new();
         for (index, column) in rows {
             indexes

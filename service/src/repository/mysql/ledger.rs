@@ -2,7 +2,10 @@
 
 use mysql_async::{Conn, Pool, Value, prelude::Queryable as _};
 
-use super::error::explain;
+use super::{
+    answers::{self, LEDGER_ROW_BYTES},
+    error::explain,
+};
 use crate::{
     ledger::LedgerGain,
     model::{Epoch, PrincipalName, Resumption, Seq, StreamId, StreamPosition},
@@ -261,7 +264,9 @@ async fn raise_epoch(
             .await
             .map_err(explain)?;
     }
-    let rows: Vec<Columns> = results.collect().await.map_err(explain)?;
+    let rows: Vec<Columns> = answers::rows(&mut results, LEDGER_ROW_BYTES)
+        .await
+        .map_err(explain)?;
     // Reads on to the reply of COMMIT: without it nothing is taken over.
     results.drop_result().await.map_err(explain)?;
     Ok(rows.into_iter().next().map(ledger_row))

@@ -27,6 +27,7 @@ use mysql_async::{Conn, prelude::Queryable as _};
 use tracing::{Instrument as _, debug, error, info, warn};
 
 use super::{
+    answers,
     claim::{self, Claim},
     connection::{Connector, SILENCE_LIMIT_S},
     control::{self, Control},
@@ -294,6 +295,7 @@ impl Loader {
             names.join(","),
             shape::QUESTION
         );
+        let most_bytes = names.len() * answers::LEDGER_ROW_BYTES;
         let mut results = conn.query_iter(sql).await.map_err(explain)?;
         for _without_rows in ["SET", "START TRANSACTION"] {
             results
@@ -301,7 +303,9 @@ impl Loader {
                 .await
                 .map_err(explain)?;
         }
-        let rows: Vec<(String, u64, u64)> = results.collect().await.map_err(explain)?;
+        let rows: Vec<(String, u64, u64)> = answers::rows(&mut results, most_bytes)
+            .await
+            .map_err(explain)?;
         let shape = Shape::of(results.columns_ref());
         results.drop_result().await.map_err(explain)?;
         let found = rows.into_iter().filter_map(|(name, epoch, committed_seq)| {
@@ -423,7 +427,7 @@ impl Loader {
             // The connection may be in the middle of anything: closing it rolls back. The next attempt has a new one.
             Err(reason) => {
                 debug!(%reason, "rolled back");
-                drop(conn);
+                answers::cut(conn);
                 match reason {
                     RepositoryError::TooBig(reason) => self.too_big(&batch, reason).await,
                     // Perhaps a limit that nobody has told of.

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use mysql_async::{Conn, Error, prelude::Queryable as _};
 use serde::{Deserialize, Serialize};
 
-use super::{error::explain, ids::COUNTER, ledger::quote};
+use super::{answers, error::explain, ids::COUNTER, ledger::quote, refusal::explain_to};
 use crate::repository::RepositoryError;
 
 /// In order; a migration that was released is never changed.
@@ -27,8 +27,12 @@ const MIGRATIONS: [(u32, &str, &str); 3] = [
     ),
 ];
 
+/// What an account of migration is for.
+const MAKING: &str = "make the tables (`sluicegate migrate`, --migrate)";
 /// ER_DUP_FIELDNAME.
 const DUPLICATE_COLUMN: u16 = 1060;
+/// ER_NO_SUCH_TABLE
+const NO_SUCH_TABLE: u16 = 1146;
 
 /// A lock's name has at most 64 characters, and a database's too.
 const LOCK: &str =
@@ -90,16 +94,18 @@ pub(super) async fn apply(conn: &mut Conn, layout: Layout) -> Result<Vec<String>
 }
 
 async fn apply_locked(conn: &mut Conn, layout: Layout) -> Result<Vec<String>, RepositoryError> {
-    conn.query_drop(
-        "CREATE TABLE IF NOT EXISTS schema_migrations (version INT UNSIGNED NOT NULL PRIMARY KEY, \
-         name VARCHAR(64) CHARACTER SET ascii NOT NULL, applied_at DATETIME(6) NOT NULL) ENGINE = InnoDB",
-    )
-    .await
-    .map_err(explain)?;
-    let known: Vec<u32> = conn
-        .query("SELECT version FROM schema_migrations")
+    // Where all is done, an account that may not do it is good enough.
+    if !exists(conn, "schema_migrations").await? {
+        make(
+            conn,
+            "CREATE TABLE IF NOT EXISTS schema_migrations (version INT UNSIGNED NOT NULL PRIMARY KEY, \
+             name VARCHAR(64) CHARACTER SET ascii NOT NULL, applied_at DATETIME(6) NOT NULL) ENGINE = InnoDB",
+        )
+        .await?;
+    }
+    let known: Vec<u32> = answers::ask(conn, "SELECT version FROM schema_migrations")
         .await
-        .map_err(explain)?;
+        .map_err(|error| explain_to("see which tables were made", error))?;
     if let Some(newer) = known
         .iter()
         .find(|&&version| version as usize > MIGRATIONS.len())
@@ -120,7 +126,7 @@ async fn apply_locked(conn: &mut Conn, layout: Layout) -> Result<Vec<String>, Re
             "INSERT INTO schema_migrations VALUES ({version}, {}, UTC_TIMESTAMP(6))",
             quote(name)
         );
-        conn.query_drop(record).await.map_err(explain)?;
+        make(conn, &record).await?;
         applied.push(format!("{version:04}_{name}"));
     }
     if !exists(conn, "sensor_readings").await? {
@@ -166,16 +172,24 @@ async fn start_counter(conn: &mut Conn) -> Result<(), RepositoryError> {
     let start = format!(
         "INSERT IGNORE INTO id_blocks (name, next_id) SELECT {name}, COALESCE(MAX(id), 0) + 1 FROM sensor_readings"
     );
-    conn.query_drop(start).await.map_err(explain)
+    make(conn, &start).await
 }
 
+async fn make(conn: &mut Conn, statement: &str) -> Result<(), RepositoryError> {
+    let made = conn.query_drop(statement).await;
+    made.map_err(|error| explain_to(MAKING, error))
+}
+
+/// By asking it: a list of tables leaves out those that the account may not see.
 async fn exists(conn: &mut Conn, table: &str) -> Result<bool, RepositoryError> {
-    let sql = format!(
-        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {}",
-        quote(table)
-    );
-    let count: Option<u64> = conn.query_first(sql).await.map_err(explain)?;
-    Ok(count == Some(1))
+    match conn
+        .query_drop(format!("SELECT 1 FROM {table} LIMIT 0"))
+        .await
+    {
+        Ok(()) => Ok(true),
+        Err(Error::Server(error)) if error.code == NO_SUCH_TABLE => Ok(false),
+        Err(error) => Err(explain_to(&format!("see the table {table}"), error)),
+    }
 }
 
 /// Runs the statements of a script, each ended by a semicolon at the end of a line.
@@ -187,9 +201,9 @@ async fn run_script(conn: &mut Conn, script: &str) -> Result<(), RepositoryError
     {
         // A run that was cut short may have left the table or the column behind: its DDL is not undone.
         let statement = statement.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
-        match conn.query_drop(statement).await {
+        match conn.query_drop(&statement).await {
             Err(Error::Server(error)) if error.code == DUPLICATE_COLUMN => {}
-            done => done.map_err(explain)?,
+            done => done.map_err(|error| explain_to(MAKING, error))?,
         }
     }
     Ok(())

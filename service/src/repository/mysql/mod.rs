@@ -1,6 +1,7 @@
 //! Storage in MySQL and MariaDB. Nothing outside of this folder speaks SQL.
 
 mod aggregate;
+mod answers;
 mod asking;
 mod checks;
 mod claim;
@@ -86,6 +87,8 @@ pub struct DatabaseSettings {
     pub metrics: StorageMetrics,
 }
 
+/// Longer than the locks that a start may wait for.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 /// Between two looks for whether the process that has our name is still there.
 const HELD_PAUSE: Duration = Duration::from_millis(500);
 
@@ -128,14 +131,22 @@ impl MySqlStorage {
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, RepositoryError> {
         let connector = Connector::new(&settings.access, &settings.metrics)?;
         let mut conn = wait_for_database(&connector, settings).await?;
-        let server = checks::server(&mut conn).await?;
-        let table = Table::read(&mut conn).await?;
-        checks::can_write(&mut conn, &table).await?;
+        let looked = answered(
+            settings,
+            &connector,
+            Box::pin(async {
+                let server = checks::server(&mut conn).await?;
+                let table = Table::read(&mut conn).await?;
+                checks::can_write(&mut conn, &table).await?;
+                Ok((server, table))
+            }),
+        );
+        let (server, table) = looked.await?;
         let control = control::prove(&connector, &mut conn, &table).await?;
         let indexes = Indexes::read(&mut conn).await?;
         let _ = conn.disconnect().await;
         connector.report();
-        let manage = management(settings, &connector).await?;
+        let manage = Box::pin(management(settings, &connector)).await?;
         let facts = StorageFacts {
             server_version: server.version,
             layout: table.layout.to_string(),
@@ -261,19 +272,42 @@ impl MySqlStorage {
     }
 }
 
+/// A part of the start whose questions take no time. One that falls silent in their middle is given up like one that
+/// does not answer at all.
+async fn answered<T>(
+    settings: &DatabaseSettings,
+    connector: &Connector,
+    questions: impl Future<Output = Result<T, RepositoryError>>,
+) -> Result<T, RepositoryError> {
+    let deadline = settings.connect_deadline + ANSWER_DEADLINE;
+    tokio::time::timeout(deadline, questions)
+        .await
+        .unwrap_or_else(|_| {
+            Err(RepositoryError::GaveUp(format!(
+                "gave up on {}, which has taken a connection and does not answer what is asked on it, after {} s \
+                 (--connect-deadline-s, and {} s for locks)",
+                connector.place(),
+                deadline.as_secs(),
+                ANSWER_DEADLINE.as_secs()
+            )))
+        })
+}
+
 /// What management connects by, tried out.
 async fn management(
     settings: &DatabaseSettings,
     connector: &Connector,
 ) -> Result<Connector, RepositoryError> {
-    let Some(access) = &settings.manage else {
-        return Ok(connector.clone());
+    let manage = match &settings.manage {
+        Some(access) => Connector::new(access, &settings.metrics)?,
+        None => connector.clone(),
     };
-    let manage = Connector::new(access, &settings.metrics)?;
     let mut conn = wait_for_database(&manage, settings).await?;
-    checks::can_manage(&mut conn).await?;
+    if settings.manage.is_some() {
+        manage.report();
+    }
+    answered(settings, &manage, Box::pin(checks::can_manage(&mut conn))).await?;
     let _ = conn.disconnect().await;
-    manage.report();
     Ok(manage)
 }
 

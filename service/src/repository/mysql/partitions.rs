@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDateTime};
 use mysql_async::{Conn, Pool, prelude::Queryable as _};
 
-use super::{error::explain, ledger::quote};
+use super::{answers, error::explain, ledger::quote, refusal::explain_to};
 use crate::repository::{Partition, PartitionChange, RepositoryError, Split};
 
 /// The server has a row for each subpartition, of which those of a partition are added up.
@@ -73,7 +73,7 @@ impl PartitionPass {
             Option<u64>,
             Option<u64>,
         );
-        let rows: Vec<Row> = self.conn.query(READ).await.map_err(explain)?;
+        let rows: Vec<Row> = answers::ask(&mut self.conn, READ).await.map_err(explain)?;
         let mut partitions = Vec::with_capacity(rows.len());
         for (name, method, expression, bound, rows, bytes) in rows {
             let (Some(name), Some(bound)) = (name, bound) else {
@@ -157,7 +157,9 @@ impl PartitionPass {
         let patience = format!("SET SESSION lock_wait_timeout = {patience_s}");
         self.conn.query_drop(patience).await.map_err(explain)?;
         tracing::debug!(sql, "altering");
-        self.conn.query_drop(sql).await.map_err(explain)
+        let what = "make and drop partitions (partitions.enabled)";
+        let altered = self.conn.query_drop(sql).await;
+        altered.map_err(|error| explain_to(what, error))
     }
 
     pub async fn end(mut self) {

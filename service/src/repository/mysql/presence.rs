@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::{Conn, Pool, prelude::Queryable as _};
 
-use super::{claim, error::explain, ledger::quote};
+use super::{answers, claim, error::explain, ledger::quote};
 use crate::{
     model::{StreamId, TimeSpan},
     repository::RepositoryError,
@@ -66,7 +66,7 @@ impl MySqlLanes {
         let sql = format!(
             "SELECT stream_id FROM ingest_streams WHERE stream_id LIKE '{prefix}%' AND {unheard}"
         );
-        let names: Vec<String> = conn.query(sql).await.map_err(explain)?;
+        let names: Vec<String> = answers::ask(&mut conn, &sql).await.map_err(explain)?;
         let mut removed = Vec::new();
         for lane in names.iter().map(|name| StreamId::stored(name)) {
             // Whoever begins with this name meanwhile finds it held, and tries again.

@@ -1,8 +1,9 @@
 //! What the error codes of servers mean: one table for all engines, whose codes do not overlap where they differ. A code
 //! that is not in it is judged by its SQLSTATE, and else tried again.
 
-use mysql_async::ServerError;
+use mysql_async::{Error, ServerError};
 
+use super::error::explain;
 use crate::repository::RepositoryError;
 
 /// What a code means.
@@ -18,14 +19,16 @@ enum Meaning {
     TooBig,
     /// The schema is not what it was, whatever the reading.
     Table,
-    /// The account may not.
+    /// The account is not let in.
     Access,
+    /// The account may not do this.
+    Privilege,
     LocalInfile,
     /// The row is to blame, or a constraint or trigger that looks at it.
     Reading,
 }
 
-use Meaning::{Access, Busy, Closed, Gone, LocalInfile, Reading, Table, TooBig};
+use Meaning::{Access, Busy, Closed, Gone, LocalInfile, Privilege, Reading, Table, TooBig};
 
 /// Codes with their name in the server's source. Sources: the MySQL and MariaDB error references, TiDB's error codes.
 const CODES: &[(u16, Meaning, &str)] = &[
@@ -105,16 +108,17 @@ const CODES: &[(u16, Meaning, &str)] = &[
     (1044, Access, "ER_DBACCESS_DENIED_ERROR"),
     (1045, Access, "ER_ACCESS_DENIED_ERROR"),
     (1130, Access, "ER_HOST_NOT_PRIVILEGED"),
-    (1142, Access, "ER_TABLEACCESS_DENIED_ERROR"),
-    (1143, Access, "ER_COLUMNACCESS_DENIED_ERROR"),
-    (1227, Access, "ER_SPECIFIC_ACCESS_DENIED_ERROR"),
+    (1142, Privilege, "ER_TABLEACCESS_DENIED_ERROR"),
+    (1143, Privilege, "ER_COLUMNACCESS_DENIED_ERROR"),
+    (1227, Privilege, "ER_SPECIFIC_ACCESS_DENIED_ERROR"),
     (1251, Access, "ER_NOT_SUPPORTED_AUTH_MODE"),
     (1275, Access, "ER_SERVER_IS_IN_SECURE_AUTH_MODE"),
-    (1370, Access, "ER_PROCACCESS_DENIED_ERROR"),
+    (1370, Privilege, "ER_PROCACCESS_DENIED_ERROR"),
     (1524, Access, "ER_PLUGIN_IS_NOT_LOADED"),
     (1698, Access, "ER_ACCESS_DENIED_NO_PASSWORD_ERROR"),
     (1820, Access, "ER_MUST_CHANGE_PASSWORD"),
     (1862, Access, "ER_MUST_CHANGE_PASSWORD_LOGIN"),
+    (3159, Access, "ER_SECURE_TRANSPORT_REQUIRED (MySQL)"),
     (3118, Access, "ER_ACCOUNT_HAS_BEEN_LOCKED (MySQL)"),
     (4151, Access, "ER_ACCOUNT_HAS_BEEN_LOCKED (MariaDB)"),
     (1148, LocalInfile, "ER_NOT_ALLOWED_COMMAND"),
@@ -151,6 +155,7 @@ pub(super) fn of_server(error: &ServerError) -> RepositoryError {
         Some(TooBig) => RepositoryError::TooBig(text),
         Some(Table) => RepositoryError::Table(text),
         Some(Access) => RepositoryError::Setup(format!("the database refuses access: {text}")),
+        Some(Privilege) => lacking("do this", error),
         Some(LocalInfile) => RepositoryError::Setup(
             "local_infile is off: run SET GLOBAL local_infile = 1 and put local_infile = 1 into the server's \
              configuration"
@@ -158,6 +163,22 @@ pub(super) fn of_server(error: &ServerError) -> RepositoryError {
         ),
         Some(Reading) => RepositoryError::Data(error.message.clone()),
         None => RepositoryError::Other(text),
+    }
+}
+
+/// The account lacks a privilege, and for what.
+fn lacking(what: &str, error: &ServerError) -> RepositoryError {
+    RepositoryError::Setup(format!(
+        "the database's account may not {what}: {} ({}): sql/grants.sql has what each account needs",
+        error.message, error.code
+    ))
+}
+
+/// As `explain`, where it is known what the statement was to do.
+pub(super) fn explain_to(what: &str, error: Error) -> RepositoryError {
+    match error {
+        Error::Server(error) if meaning(&error) == Some(Privilege) => lacking(what, &error),
+        other => explain(other),
     }
 }
 
@@ -198,7 +219,7 @@ mod tests {
             let expected = match meaning {
                 Gone | Busy | Closed => Refusal::Passing,
                 TooBig => Refusal::TooBig,
-                Table | Access | LocalInfile => Refusal::OfTheTable,
+                Table | Access | Privilege | LocalInfile => Refusal::OfTheTable,
                 Reading => Refusal::OfAReading,
             };
             let found = refusal(code, "Irgendein Satz", "HY000");

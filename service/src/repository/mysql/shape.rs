@@ -4,7 +4,7 @@
 
 use mysql_async::{Column, Conn, consts::ColumnType, prelude::Queryable as _};
 
-use super::error::explain;
+use super::{error::explain, refusal::explain_to};
 use crate::repository::RepositoryError;
 
 /// Answered without a look at any reading. FOR UPDATE takes the table as the LOAD will: one that came to hold it for
@@ -38,7 +38,8 @@ impl Shape {
     }
 
     pub(super) async fn read(conn: &mut Conn) -> Result<Self, RepositoryError> {
-        let answer = conn.query_iter(QUESTION).await.map_err(explain)?;
+        let answer = conn.query_iter(QUESTION).await;
+        let answer = answer.map_err(|error| explain_to("load readings", error))?;
         let shape = Self::of(answer.columns_ref());
         answer.drop_result().await.map_err(explain)?;
         Ok(shape)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use mysql_async::{Conn, Row, prelude::Queryable as _};
 
-use super::{error::explain, shape::Shape};
+use super::{answers, error::explain, shape::Shape};
 use crate::{
     model::{Limits, TimestampRange},
     repository::RepositoryError,
@@ -193,7 +193,7 @@ async fn read_columns(conn: &mut Conn) -> Result<Vec<Column>, RepositoryError> {
     let sql = "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, DATETIME_PRECISION, COLLATION_NAME, EXTRA \
                FROM information_schema.COLUMNS \
                WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings'";
-    let rows: Vec<Row> = conn.query(sql).await.map_err(explain)?;
+    let rows: Vec<Row> = answers::ask(conn, sql).await.map_err(explain)?;
     let columns = rows.into_iter().map(|row| {
         let text = |index: usize| row.get::<Option<String>, _>(index).flatten();
         Column {
@@ -214,7 +214,7 @@ async fn primary_key(conn: &mut Conn) -> Result<Vec<String>, RepositoryError> {
     let sql = "SELECT INDEX_NAME, COALESCE(COLUMN_NAME, '') FROM information_schema.STATISTICS \
                WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' AND NON_UNIQUE = 0 \
                ORDER BY INDEX_NAME, SEQ_IN_INDEX";
-    let unique: Vec<(String, String)> = conn.query(sql).await.map_err(explain)?;
+    let unique: Vec<(String, String)> = answers::ask(conn, sql).await.map_err(explain)?;
     if let Some((index, _)) = unique.iter().find(|(index, _)| index != "PRIMARY") {
         return Err(setup(&format!(
             "sensor_readings has the unique index {index}, but readings may be alike in everything except their id: \

@@ -1,0 +1,49 @@
+-- Accounts that may do what they are for, and nothing else. Each statement is understood by MySQL 8.0 and later and by
+-- MariaDB 10.5 and later. Before it is run, as an administrator of the server:
+--
+--   put the name of your database for `sensors`, passwords for 'change-me', and hosts for '%';
+--   where the database is on another host, add REQUIRE SSL (or REQUIRE X509) to each CREATE USER.
+--
+-- It may be run again: what is there stays.
+
+-- PART 1, before the first start -------------------------------------------------------------------------------------
+
+CREATE DATABASE IF NOT EXISTS `sensors`;
+
+-- Migration, for `sluicegate migrate`: makes the tables and their later columns, notes which it has made, and looks once
+-- for the last id of a table of readings that was there before. Nothing runs under this account from day to day.
+CREATE USER IF NOT EXISTS 'sluicegate_migrate'@'%' IDENTIFIED BY 'change-me';
+GRANT CREATE, ALTER, SELECT, INSERT ON `sensors`.* TO 'sluicegate_migrate'@'%';
+
+-- PART 2, when `sluicegate migrate` has made the tables --------------------------------------------------------------
+
+-- Ingestion, for --database-url. It sees and ends connections of its own without a privilege, and LOAD DATA LOCAL needs
+-- no FILE.
+CREATE USER IF NOT EXISTS 'sluicegate_ingest'@'%' IDENTIFIED BY 'change-me';
+-- To see that the tables are those of this version.
+GRANT SELECT ON `sensors`.`schema_migrations` TO 'sluicegate_ingest'@'%';
+-- To load readings. They are loaded by REPLACE, without which the server would make other values of bad ones; it replaces
+-- none, for ids are unique, and it demands DELETE. SELECT is for the trial at the start.
+GRANT SELECT, INSERT, DELETE ON `sensors`.`sensor_readings` TO 'sluicegate_ingest'@'%';
+-- To keep the ledger of streams and lanes. DELETE is for lanes of instances that are gone.
+GRANT SELECT, INSERT, UPDATE, DELETE ON `sensors`.`ingest_streams` TO 'sluicegate_ingest'@'%';
+-- To take ids.
+GRANT SELECT, UPDATE ON `sensors`.`id_blocks` TO 'sluicegate_ingest'@'%';
+-- To put rejected readings into the quarantine, and to let old ones go (quarantine.max_rows, quarantine.retention).
+GRANT SELECT, INSERT, DELETE ON `sensors`.`rejected_readings` TO 'sluicegate_ingest'@'%';
+-- To remember how far the clock was believed.
+GRANT SELECT, INSERT, UPDATE ON `sensors`.`retention_clock` TO 'sluicegate_ingest'@'%';
+-- To make partitions and to drop old ones. Who has DROP can drop the whole table: leave this out where
+-- partitions.enabled is false, or on the layout seed, which has no partitions.
+GRANT ALTER, DROP ON `sensors`.`sensor_readings` TO 'sluicegate_ingest'@'%';
+
+-- Management, for --manage-database-url: questions and changes over REST.
+CREATE USER IF NOT EXISTS 'sluicegate_manage'@'%' IDENTIFIED BY 'change-me';
+-- To show readings, streams and the quarantine. With these three alone, REST can show and not change.
+GRANT SELECT ON `sensors`.`sensor_readings` TO 'sluicegate_manage'@'%';
+GRANT SELECT ON `sensors`.`ingest_streams` TO 'sluicegate_manage'@'%';
+GRANT SELECT ON `sensors`.`rejected_readings` TO 'sluicegate_manage'@'%';
+-- To correct readings. On the layout seed the server would set ts to now, unless it is told to leave it.
+GRANT UPDATE (sensor_value, sensor_type, ts) ON `sensors`.`sensor_readings` TO 'sluicegate_manage'@'%';
+-- To delete readings.
+GRANT DELETE ON `sensors`.`sensor_readings` TO 'sluicegate_manage'@'%';
