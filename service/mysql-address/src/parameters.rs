@@ -49,11 +49,11 @@ impl Parameters {
 impl Own {
     /// Whether the parameter is one of ours.
     fn take(&mut self, parameter: &str) -> Result<bool, String> {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let name = name.replace('_', "-").to_ascii_lowercase();
+        let (written, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let name = written.replace('_', "-").to_ascii_lowercase();
         if OF_THE_DRIVER.contains(&name.as_str()) {
             return Err(format!(
-                "has the parameter {name}: say ssl-mode=required, verify-ca or verify-identity instead"
+                "has the parameter {written}: say ssl-mode=required, verify-ca or verify-identity instead"
             ));
         }
         let file = match name.as_str() {

@@ -2,12 +2,18 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use futures::FutureExt as _;
-use mysql_async::{Conn, DriverError, Error, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+use mysql_async::{
+    Conn, DriverError, Error, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, Row,
+    prelude::Queryable as _,
+};
 use sluicegate_mysql_address::{Address, AddressError, Channel, SslMode};
 use tracing::{info, warn};
 
@@ -50,7 +56,7 @@ const SESSION: [&str; 8] = [
     "SET net_read_timeout = 5",
 ];
 
-/// The longest packet that a server may send, bytes. The driver would take as many as the server says itself.
+/// The longest packet that a server may send, bytes, whatever it says.
 const MAX_PACKET_BYTES: usize = 16 << 20;
 
 /// Where most addresses stand.
@@ -125,6 +131,8 @@ pub(super) struct Connector {
     channel: Arc<OnceLock<Channel>>,
     plain: Opts,
     tls: Opts,
+    /// The longest packet, as the server said last.
+    packet_bytes: Arc<AtomicUsize>,
     metrics: StorageMetrics,
 }
 
@@ -140,7 +148,6 @@ impl Connector {
             OptsBuilder::from_opts(address.opts(channel))
                 .setup(SESSION.to_vec())
                 .pool_opts(pool)
-                .max_allowed_packet(Some(MAX_PACKET_BYTES))
                 .tcp_nodelay(true)
                 // A network that swallows everything must not look like a slow database for ever.
                 .tcp_keepalive(Some(TCP_KEEPALIVE))
@@ -151,6 +158,7 @@ impl Connector {
             channel: Arc::default(),
             plain: opts(Channel::Plain),
             tls: opts(Channel::Tls),
+            packet_bytes: Arc::new(AtomicUsize::new(MAX_PACKET_BYTES)),
             address,
             metrics: metrics.clone(),
         })
@@ -185,7 +193,14 @@ impl Connector {
 
     async fn over(&self, channel: Channel) -> Result<Result<Conn, Error>, RepositoryError> {
         // The driver panics where its build lacks the cryptography that an account asks for.
-        let connecting = AssertUnwindSafe(Conn::new(self.opts_over(channel).clone()));
+        let connecting = AssertUnwindSafe(async {
+            let mut conn = Conn::new(self.opts_over(channel)).await?;
+            if self.hears_of_smaller_packets(&mut conn).await? {
+                let _ = conn.disconnect().await;
+                conn = Conn::new(self.opts_over(channel)).await?;
+            }
+            Ok(conn)
+        });
         let mut connecting = Box::pin(connecting.catch_unwind());
         let Ok(connected) = tokio::time::timeout(CONNECT_DEADLINE, &mut connecting).await else {
             answers::cut(connecting);
@@ -201,15 +216,29 @@ impl Connector {
         Ok(connected)
     }
 
-    fn opts_over(&self, channel: Channel) -> &Opts {
-        match channel {
-            Channel::Plain => &self.plain,
-            Channel::Tls => &self.tls,
-        }
+    /// Asks the server for the longest packet that it takes, and says whether this connection goes by more. The driver
+    /// would ask by itself, and believe whatever it is told.
+    async fn hears_of_smaller_packets(&self, conn: &mut Conn) -> Result<bool, Error> {
+        let row: Option<Row> = conn.query_first("SELECT @@max_allowed_packet").await?;
+        let told = row.and_then(|row| row.get_opt::<usize, _>(0)?.ok());
+        let bytes = told.unwrap_or(MAX_PACKET_BYTES).min(MAX_PACKET_BYTES);
+        let before = self.packet_bytes.swap(bytes, Ordering::Relaxed);
+        Ok(bytes < before)
+    }
+
+    fn opts_over(&self, channel: Channel) -> Opts {
+        let opts = match channel {
+            Channel::Plain => self.plain.clone(),
+            Channel::Tls => self.tls.clone(),
+        };
+        let bytes = self.packet_bytes.load(Ordering::Relaxed);
+        OptsBuilder::from_opts(opts)
+            .max_allowed_packet(Some(bytes))
+            .into()
     }
 
     /// As the first connection found them.
-    fn opts(&self) -> &Opts {
+    fn opts(&self) -> Opts {
         let decided = self.channel.get().copied();
         self.opts_over(decided.unwrap_or_else(|| self.address.first_channel()))
     }
@@ -248,7 +277,7 @@ impl Connector {
     }
 
     pub(super) fn pool(&self, name: &'static str) -> Pool {
-        let pool = Pool::new(self.opts().clone());
+        let pool = Pool::new(self.opts());
         self.metrics.pools().add(name, OWN_CONNECTIONS, &pool);
         pool
     }
@@ -273,7 +302,7 @@ impl Connector {
         let pool = pool
             .with_constraints(constraints)
             .with_reset_connection(false);
-        let opts = OptsBuilder::from_opts(self.opts().clone())
+        let opts = OptsBuilder::from_opts(self.opts())
             .setup(setup)
             .pool_opts(pool)
             // An UPDATE then tells how many rows it found, not how many became different.
