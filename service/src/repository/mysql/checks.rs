@@ -87,7 +87,7 @@ pub(super) async fn can_write(conn: &mut Conn, table: &Table) -> Result<(), Repo
         ),
         (
             "take lanes that are gone out of the ledger",
-            "DELETE FROM ingest_streams WHERE stream_id = '' AND updated_at IS NULL",
+            "DELETE FROM ingest_streams WHERE FALSE",
         ),
         (
             "put rejected readings into the quarantine",
@@ -95,7 +95,7 @@ pub(super) async fn can_write(conn: &mut Conn, table: &Table) -> Result<(), Repo
         ),
         (
             "let rejected readings go",
-            "DELETE FROM rejected_readings WHERE id IS NULL",
+            "DELETE FROM rejected_readings WHERE FALSE",
         ),
         (
             "take ids",
