@@ -103,6 +103,9 @@ impl Access {
     }
 }
 
+/// Both in PEM.
+type CertAndKey = (Vec<u8>, Vec<u8>);
+
 impl TlsFlags {
     /// What stands in the file of `--tls-ca`.
     pub(crate) fn ca(&self) -> Result<Option<Vec<u8>>, Error> {
@@ -110,7 +113,7 @@ impl TlsFlags {
     }
 
     /// Certificate and key.
-    pub(crate) fn identity(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+    pub(crate) fn identity(&self) -> Result<Option<CertAndKey>, Error> {
         let cert = read("--tls-cert", self.tls_cert.as_ref())?;
         let key = read("--tls-key", self.tls_key.as_ref())?;
         Ok(cert.zip(key))

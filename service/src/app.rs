@@ -142,6 +142,7 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         tls,
         audit: audit.transpose()?.map(Arc::new),
         gate: gate.transpose()?.map(Arc::new),
+        max_open_calls: config.auth.max_open_calls(),
     };
     let doors = Doors::open(
         listeners, protection, &config, &shutdown, &started, &readiness, &metrics,

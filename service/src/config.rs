@@ -307,6 +307,7 @@ impl Config {
             budget_bytes: self.ingest.budget_bytes,
             dictionary_bytes: self.ingest.dictionary_bytes,
             commit_deadline: Duration::from_millis(self.ingest.commit_deadline_ms),
+            quotas: self.auth.quotas(),
         }
     }
 

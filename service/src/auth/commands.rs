@@ -239,7 +239,7 @@ mod tests {
         let Ok(Said::Token(token)) = TokenCommand::New(new).run() else {
             panic!("a token");
         };
-        let secret = token.expose_secret().rsplitn(2, '_').next().unwrap();
+        let secret = token.expose_secret().splitn(3, '_').last().unwrap();
         assert!(!std::fs::read_to_string(&path).unwrap().contains(secret));
         let file = InFile { file: path };
         let Ok(Said::Lines(list)) = TokenCommand::List(file.clone()).run() else {

@@ -13,6 +13,8 @@ pub struct Protection {
     pub tls: Option<Arc<Tls>>,
     /// None: nobody is asked who they are.
     pub gate: Option<Arc<Gate>>,
+    /// Calls that one principal may have open; None: as many as there is place for.
+    pub max_open_calls: Option<usize>,
     /// None: changes are not told.
     pub audit: Option<Arc<AuditLog>>,
 }

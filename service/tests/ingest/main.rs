@@ -38,6 +38,7 @@ mod odd_calls;
 mod offenders;
 mod producers;
 mod quarantine;
+mod quotas;
 mod readiness;
 mod server_limits;
 mod server_settings;

@@ -24,6 +24,7 @@ use super::{
     replies,
     requests::{Cardinality, Requests, Sent},
     sensor_service::SensorService,
+    shares::Shares,
     status,
     unread::Unread,
 };
@@ -54,6 +55,7 @@ pub(super) struct Calls {
     /// Health and reflection.
     others: Routes,
     places: Arc<Places>,
+    shares: Shares,
     metrics: GrpcMetrics,
     tracker: TaskTracker,
     max_message_bytes: usize,
@@ -67,7 +69,7 @@ impl Calls {
         started: Arc<OnceLock<UseCases>>,
         bounds: Bounds,
         others: Routes,
-        max_open: usize,
+        (places, shares): (Places, Shares),
         max_message_bytes: usize,
         tracker: TaskTracker,
         metrics: GrpcMetrics,
@@ -76,7 +78,8 @@ impl Calls {
             started,
             bounds,
             others,
-            places: Arc::new(Places::new(max_open)),
+            places: Arc::new(places),
+            shares,
             metrics,
             tracker,
             max_message_bytes,
@@ -162,6 +165,13 @@ impl Calls {
             return replies::of_status(IngestError::Starting.into(), &mut call);
         };
         let caller = access::caller(request.extensions());
+        match self.shares.take(caller.name()) {
+            Ok(share) => call.counts_for(share),
+            Err(status) => {
+                self.metrics.turn_away(metrics::CALL_OF_PRINCIPAL);
+                return replies::of_status(status, &mut call);
+            }
+        }
         let sensors = SensorService::new(ingest.clone(), caller, self.bounds.clone());
         let sent = Sent {
             body: request.into_body(),

@@ -73,7 +73,13 @@ impl GrpcMetrics {
                 Family::default(),
             ),
         };
-        for what in [CALL, CONNECTION, IDLE_CONNECTION, CONNECTION_OF_CROWD] {
+        for what in [
+            CALL,
+            CALL_OF_PRINCIPAL,
+            CONNECTION,
+            IDLE_CONNECTION,
+            CONNECTION_OF_CROWD,
+        ] {
             made.turned_away.get_or_create(&OfWhat { what }).inc_by(0);
         }
         made
@@ -103,6 +109,7 @@ impl GrpcMetrics {
 }
 
 pub(super) const CALL: Word = Word("call");
+pub(super) const CALL_OF_PRINCIPAL: Word = Word("call_of_principal");
 pub(super) const CONNECTION: Word = Word("connection");
 pub(super) const IDLE_CONNECTION: Word = Word("idle_connection");
 pub(super) const CONNECTION_OF_CROWD: Word = Word("connection_of_crowd");

@@ -15,6 +15,7 @@ mod replies;
 mod requests;
 mod sensor_service;
 mod server;
+mod shares;
 mod status;
 mod streaming;
 mod unread;
@@ -33,7 +34,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
-use self::{access::GrpcDoorkeeper, calls::Calls, health::HealthOfService, metrics::GrpcMetrics};
+use self::{
+    access::GrpcDoorkeeper, calls::Calls, health::HealthOfService, metrics::GrpcMetrics,
+    places::Places, shares::Shares,
+};
 use crate::{
     auth::Guard,
     config::GrpcConfig,
@@ -54,7 +58,12 @@ const MAX_OTHER_MESSAGE_BYTES: usize = 4 << 10;
 /// None: what can go wrong with a listener that is bound passes by itself.
 pub async fn serve(
     listener: TcpListener,
-    Protection { tls, gate, .. }: Protection,
+    Protection {
+        tls,
+        gate,
+        max_open_calls,
+        ..
+    }: Protection,
     started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
     config: &GrpcConfig,
@@ -74,7 +83,10 @@ pub async fn serve(
         started,
         bounds,
         with_reflection(Routes::new(health_service)).prepare(),
-        config.max_open_calls,
+        (
+            Places::new(config.max_open_calls),
+            Shares::new(max_open_calls),
+        ),
         config.max_message_bytes,
         open.clone(),
         metrics.clone(),

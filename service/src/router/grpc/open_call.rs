@@ -4,7 +4,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::Code;
 
-use super::{idle::ActiveCall, metrics::Measured, unread::UnreadReply};
+use super::{idle::ActiveCall, metrics::Measured, shares::Share, unread::UnreadReply};
 use crate::usecase::ingest::admission::Room;
 
 /// A call that is open. Dropping it makes place for another one.
@@ -16,6 +16,7 @@ pub(super) struct OpenCall {
     measured: Measured,
     unread: Option<UnreadReply>,
     room: Option<Room>,
+    share: Option<Share>,
 }
 
 impl OpenCall {
@@ -27,12 +28,18 @@ impl OpenCall {
             measured,
             unread: None,
             room: None,
+            share: None,
         }
     }
 
     /// The shutdown waits for it, as its connection does for each.
     pub(super) fn holds_up(&mut self, token: TaskTrackerToken) {
         self.token = Some(token);
+    }
+
+    /// Its principal has one more.
+    pub(super) fn counts_for(&mut self, share: Option<Share>) {
+        self.share = share;
     }
 
     /// It has its status.

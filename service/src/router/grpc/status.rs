@@ -19,7 +19,7 @@ pub(super) fn of_error(error: &IngestError) -> Status {
             Status::failed_precondition(message)
         }
         IngestError::Malformed { field, reason } => bad_request(field, reason),
-        IngestError::BudgetExhausted { retry_after } => {
+        IngestError::BudgetExhausted { retry_after } | IngestError::TooFast { retry_after, .. } => {
             let details = ErrorDetails::with_retry_info(Some(*retry_after));
             Status::with_error_details(Code::ResourceExhausted, message, details)
         }
@@ -134,6 +134,13 @@ pub(super) fn too_many_calls(max_open: usize) -> Status {
     ))
 }
 
+/// More calls than one principal may have open.
+pub(super) fn too_many_calls_of_principal(most: usize) -> Status {
+    Status::unavailable(format!(
+        "the principal has {most} calls open, which are as many as auth.max_open_calls allows: try again once one has ended"
+    ))
+}
+
 /// A call of health or reflection that stays open and says nothing.
 pub(super) fn no_message(deadline: Duration) -> Status {
     Status::deadline_exceeded(format!("the call brought no message within {deadline:?}"))
@@ -153,6 +160,8 @@ pub(super) fn bad_request(field: &str, reason: &str) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::{
         auth::Need,
@@ -186,7 +195,12 @@ mod tests {
             IngestError::MessageDeadline { .. } => Some(IngestError::BudgetExhausted {
                 retry_after: deadline,
             }),
-            IngestError::BudgetExhausted { .. } => Some(IngestError::DictionaryFull),
+            IngestError::BudgetExhausted { .. } => Some(IngestError::TooFast {
+                setting: "auth.max_rows_per_s",
+                per_s: NonZeroU32::MIN,
+                retry_after: deadline,
+            }),
+            IngestError::TooFast { .. } => Some(IngestError::DictionaryFull),
             IngestError::DictionaryFull => Some(IngestError::CommitDeadline { deadline }),
             IngestError::CommitDeadline { .. } => Some(IngestError::Starting),
             IngestError::Starting => Some(IngestError::Draining),
@@ -224,6 +238,7 @@ mod tests {
             compressed(),
             unexpectedly_packed(),
             too_many_calls(1),
+            too_many_calls_of_principal(1),
             no_message(deadline),
             client_deadline(deadline),
         ]);

@@ -89,7 +89,9 @@ impl Context {
 /// Serves REST, from before the service has started, until `closing`, then until the requests that are open have ended.
 pub async fn serve(
     listener: TcpListener,
-    Protection { tls, gate, audit }: Protection,
+    Protection {
+        tls, gate, audit, ..
+    }: Protection,
     started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
     config: RestConfig,

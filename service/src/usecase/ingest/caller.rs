@@ -32,7 +32,8 @@ impl Caller {
     }
 
     /// To whom a stream belongs that is opened now.
-    pub(super) fn name(&self) -> Option<&PrincipalName> {
+    #[must_use]
+    pub fn name(&self) -> Option<&PrincipalName> {
         self.known.as_ref().map(|(name, _)| name)
     }
 

@@ -10,6 +10,7 @@ use super::{
     Caller, EntryDoor, Inflow, Ingest, IngestError, Progress, Readings, RejectionNote, Summary,
     admission::{Patience, Room},
     arrivals::{Arrivals, receive},
+    quotas::Brought,
 };
 use crate::model::StreamHeader;
 
@@ -76,6 +77,8 @@ pub struct Conversation<'a, M> {
     caller: Caller,
     messages: M,
     bounds: Bounds,
+    /// What came last: the next message is not read before that is within the caller's quota.
+    brought: Brought,
 }
 
 impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
@@ -86,6 +89,7 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
             caller,
             messages,
             bounds,
+            brought: Brought::default(),
         }
     }
 
@@ -178,7 +182,9 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
 
     async fn next(&mut self) -> Result<Next, M::Error> {
         let idle_limit = self.bounds.idle_limit;
+        let brought = std::mem::take(&mut self.brought);
         let message = async {
+            self.ingest.quotas.settle(&self.caller, brought).await;
             match tokio::time::timeout(idle_limit, self.messages.announced()).await {
                 Err(_) => Ok(Next::End(End::Idle)),
                 Ok(Err(error)) => Err(error),
@@ -193,6 +199,12 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
                         self.bounds.message_deadline,
                     )
                     .await?;
+                    if let Message::Readings(readings) = &message {
+                        self.brought = Brought {
+                            rows: readings.len(),
+                            bytes: room.bytes(),
+                        };
+                    }
                     Ok(Next::Message(message, room))
                 }
             }

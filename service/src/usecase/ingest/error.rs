@@ -1,6 +1,6 @@
 //! Why ingestion refuses.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use crate::{
     model::{Epoch, Seq},
@@ -44,6 +44,15 @@ pub enum IngestError {
     MessageDeadline { deadline: Duration },
     #[error("the memory for readings in flight is used up")]
     BudgetExhausted { retry_after: Duration },
+    #[error(
+        "the principal brings more than {per_s} a second ({setting}): come back in {} ms",
+        retry_after.as_millis().max(1)
+    )]
+    TooFast {
+        setting: &'static str,
+        per_s: NonZeroU32,
+        retry_after: Duration,
+    },
     #[error(
         "the dictionaries of open calls take more memory than ingest.dictionary_bytes allows: send a dictionary with \
          every batch instead (extend_dictionary = false)"
@@ -93,6 +102,7 @@ impl IngestError {
         matches!(
             self,
             Self::BudgetExhausted { .. }
+                | Self::TooFast { .. }
                 | Self::MessageDeadline { .. }
                 | Self::CommitDeadline { .. }
                 | Self::Starting

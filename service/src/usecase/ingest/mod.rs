@@ -23,6 +23,7 @@ mod loading;
 mod metrics;
 mod opening;
 mod pace;
+mod quotas;
 mod seal;
 mod session;
 mod slow;
@@ -37,6 +38,7 @@ use self::{
     lanes::Lanes,
     metrics::IngestMetrics,
     opening::Openings,
+    quotas::{Brought, Quotas},
     session::Session,
     streams::{LaneSeats, Lot},
 };
@@ -49,6 +51,7 @@ pub use self::{
     events::{BatchEvent, BatchEvents, Stage},
     inflow::{Inflow, Rejections, Summary},
     lane_state::{LaneActivity, LaneState},
+    quotas::QuotaSettings,
     session::{Progress, RejectionNote},
 };
 use crate::{
@@ -71,6 +74,7 @@ pub struct IngestSettings {
     pub budget_bytes: u32,
     pub dictionary_bytes: usize,
     pub commit_deadline: Duration,
+    pub quotas: QuotaSettings,
 }
 
 /// A lot of no more than this is small, bytes: about a thousand readings.
@@ -80,6 +84,7 @@ const SMALL_LOT_BYTES: usize = 128 * 1024;
 pub struct Ingest {
     settings: IngestSettings,
     admission: Admission,
+    quotas: Quotas,
     seats: LaneSeats,
     lanes: Lanes,
     storage: Arc<MySqlStorage>,
@@ -108,6 +113,7 @@ impl Ingest {
         let facts = storage.facts().clone();
         let books = Arc::new(Books::default());
         let events = BatchEvents::default();
+        let quotas = Quotas::new(settings.quotas, metrics);
         let metrics = Arc::new(IngestMetrics::new(metrics));
         let (lanes, busy) = Lanes::start(
             &settings,
@@ -122,6 +128,7 @@ impl Ingest {
             settings,
             admission: Admission::new(settings.budget_bytes)
                 .measured_by(metrics.room_wait().clone()),
+            quotas,
             seats: LaneSeats::new(busy),
             lanes,
             ledger: storage.ledger(),
@@ -194,7 +201,7 @@ impl Ingest {
     /// Stores one lot of readings and returns once all of it is settled.
     ///
     /// # Errors
-    /// As for a stream, and when the commit takes too long.
+    /// As for a stream, when the caller brings more than it may in a second, and when the commit takes too long.
     pub async fn submit(
         &self,
         header: Option<StreamHeader>,
@@ -202,6 +209,11 @@ impl Ingest {
         (readings, room): (Readings, Room),
         door: EntryDoor,
     ) -> Result<Summary, IngestError> {
+        let brought = Brought {
+            rows: readings.len(),
+            bytes: room.bytes(),
+        };
+        self.quotas.take(caller, brought)?;
         let deadline = self.settings.commit_deadline;
         let lot = match readings.size_bytes() {
             0..=SMALL_LOT_BYTES => Lot::Small,
