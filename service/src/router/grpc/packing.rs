@@ -4,7 +4,7 @@
 use std::io::Read as _;
 
 use bytes::Bytes;
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use hyper::HeaderMap;
 use tonic::Status;
 
