@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import kubernetes_validate
@@ -85,7 +86,11 @@ def check_settings(documents, program):
         (kind, reference), = variable["valueFrom"].items()
         settings = {**settings, variable["name"]: values[kind](reference)}
     check_files(settings, pod, container, secrets)
-    done = subprocess.run([program / "sluicegate", "config"], capture_output=True, text=True, env=settings)
+    with tempfile.TemporaryDirectory() as folder:
+        # The one file that is read before anything is served; in the pod it comes from a secret.
+        subprocess.run([program / "sluicegate", "certs", folder], check=True, capture_output=True)
+        done = subprocess.run([program / "sluicegate", "config"], capture_output=True, text=True,
+                              env={**settings, "SLUICEGATE_DATABASE_CA": f"{folder}/ca.pem"})
     if done.returncode != 0:
         fail(f"sluicegate does not take the settings of the ConfigMap: {done.stderr.strip()}")
     deadline_s = int(settings["SLUICEGATE_SHUTDOWN_DEADLINE_S"])
