@@ -36,17 +36,18 @@ fn lines(path: &Path) -> Vec<Value> {
 }
 
 /// The service of the examples, with an audit log.
-async fn audited(database: &Database, file: &Path, tokens: Option<&Tokens>) -> Service {
+async fn audited(database: &Database, file: &Path, tokens: Option<&Tokens>) -> (Database, Service) {
     let (database, plain) = exemplary(database).await;
     plain.close().await;
-    Service::start_with(&database, |settings| {
+    let service = Service::start_with(&database, |settings| {
         take_any_time(settings);
         settings.audit.file = Some(AuditTarget::File(file.to_owned()));
         if let Some(tokens) = tokens {
             tokens.asked_for(settings);
         }
     })
-    .await
+    .await;
+    (database, service)
 }
 
 async fn every_change_is_told_with_who_made_it(database: Database) {
@@ -54,7 +55,7 @@ async fn every_change_is_told_with_who_made_it(database: Database) {
     let file = folder.path().join("audit.jsonl");
     let tokens = Tokens::new();
     let admin = tokens.make("root", "admin");
-    let service = audited(&database, &file, Some(&tokens)).await;
+    let (_, service) = audited(&database, &file, Some(&tokens)).await;
     let api = Api::of(&service);
     let document = document(&api).await;
     let mut told = 0;
@@ -126,7 +127,7 @@ async fn a_change_that_cannot_be_told_is_not_made(database: Database) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("log/audit.jsonl");
     fs::create_dir(folder.path().join("log")).expect("made");
-    let service = audited(&database, &file, None).await;
+    let (database, service) = audited(&database, &file, None).await;
     let api = Api::of(&service);
     fs::remove_dir_all(folder.path().join("log")).expect("removed");
     let before = database.count("sensor_readings").await;
@@ -162,7 +163,7 @@ async fn a_change_that_cannot_be_told_is_not_made(database: Database) {
 async fn a_log_that_was_moved_away_is_begun_anew(database: Database) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("audit.jsonl");
-    let service = audited(&database, &file, None).await;
+    let (_, service) = audited(&database, &file, None).await;
     let api = Api::of(&service);
     let change = async || {
         let path = format!("/sensor/update/time?{RANGE}");
@@ -181,7 +182,7 @@ async fn an_owner_is_set_by_an_admin_and_the_earlier_one_is_fenced(database: Dat
     let file = folder.path().join("audit.jsonl");
     let tokens = Tokens::new();
     let admin = tokens.make("root", "admin");
-    let service = audited(&database, &file, Some(&tokens)).await;
+    let (_, service) = audited(&database, &file, Some(&tokens)).await;
     let api = Api::of(&service);
     let of_stream = async || {
         let request = api
