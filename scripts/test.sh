@@ -28,6 +28,7 @@ export SLUICEGATE_TEST_MYSQLD="$SLUICEGATE_CACHE/mysql/bin/mysqld"
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
 step "cargo fmt" cargo fmt --all --check
 step "cargo clippy" cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+step "supply chain" scripts/check-supply.sh
 step "cargo test" cargo test --quiet --workspace --all-features
 step "Prometheus" scripts/install-prometheus.sh
 step "metrics, alerts, dashboards" scripts/observe/main.py "$TARGET/debug" "$SLUICEGATE_CACHE/prometheus/bin"
