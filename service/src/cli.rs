@@ -226,13 +226,13 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
                 Shutdown::new(std::time::Duration::from_secs(config.shutdown_deadline_s));
             shutdown.on_signal()?;
             let listeners = Listeners::bind(&config).await?;
-            Ok(app::run(listeners, config, shutdown).await?)
+            Ok(Box::pin(app::run(listeners, config, shutdown)).await?)
         }
         Command::Migrate(sources) => {
             let config = sources.resolve()?;
             let _telemetry = telemetry::init(&config.log, config.log_format, None)
                 .map_err(Failure::Telemetry)?;
-            Ok(migrate(&config).await?)
+            Ok(Box::pin(migrate(&config)).await?)
         }
         Command::Config(Shown { template: true, .. }) => print(config::template()?.as_bytes()),
         Command::Config(Shown { sources, .. }) => {

@@ -107,6 +107,9 @@ where
         crowded,
     } = door;
     let connections = TaskTracker::new();
+    // Connections end with the server, also where nobody waits for its end.
+    let ending = closing.child_token();
+    let _ended = ending.clone().drop_guard();
     let listener = Listener::new(listener, bounds.connections_per_address);
     let crowd = Complaint::default();
     let mut number = 0_u64;
@@ -142,7 +145,7 @@ where
                 response.map(|body| taking.body(body, held))
             }
         });
-        let (server, closing, tls) = (server.clone(), closing.clone(), tls.clone());
+        let (server, closing, tls) = (server.clone(), ending.clone(), tls.clone());
         // Neighbours are far apart.
         number = number.wrapping_add(619);
         let age = bounds.lifetime.begin(number);
