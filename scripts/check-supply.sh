@@ -3,7 +3,7 @@
 #
 #   SLUICEGATE_ADVISORY_DB=FOLDER scripts/check-supply.sh     FOLDER has the folder crates/ of the advisory database
 #
-# Builds cargo-deny and, where it is needed, cargo-audit the first time: a minute and a half, and two and a half, of one core.
+# Builds cargo-deny and, where it is needed, cargo-audit the first time: one and a half, and three, minutes of a core.
 
 . "$(dirname "$0")/lib.sh"
 cd "$(dirname "$0")/.."
