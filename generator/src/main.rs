@@ -6,6 +6,7 @@ use sluicegen::cli::{self, Cli};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    sluicegate_transport::core_dumps::turn_off();
     let done = match Cli::read() {
         Ok(cli) => cli::dispatch(cli).await,
         Err(error) => Err(error),

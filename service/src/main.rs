@@ -9,6 +9,7 @@ use sluicegate::{
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    sluicegate_transport::core_dumps::turn_off();
     let _failpoints = sluicegate::failpoint::setup();
     let done = match Cli::read() {
         Ok(cli) => cli::run(cli).await,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod core_dumps;
 #[path = "../../../proto/tests/fake/mod.rs"]
 mod fake;
 mod health;

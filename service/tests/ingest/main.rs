@@ -20,6 +20,7 @@ mod bad_input;
 mod bad_readings;
 mod clusters;
 mod config_errors;
+mod core_dumps;
 mod crashes;
 mod crowds;
 mod database_tls;

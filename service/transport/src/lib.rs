@@ -1,8 +1,10 @@
 //! How connections come in, for every door of both programs: accepted whatever happens to one of them, and cut off when they
-//! do not begin in time. [`http`] serves what comes in over HTTP.
+//! do not begin in time. [`http`] serves what comes in over HTTP. [`crypto`] and [`core_dumps`] are what else both have to have
+//! alike.
 
 mod addresses;
 mod complaint;
+pub mod core_dumps;
 pub mod crypto;
 pub mod http;
 mod lifetime;
