@@ -29,6 +29,8 @@ use root_account::RootAccount;
 pub use server::Engine;
 use server::Server;
 
+/// What a node of Galera says until it has joined (ER_UNKNOWN_COM_ERROR).
+const NODE_NOT_READY: u16 = 1047;
 /// Making a new database takes seconds; a loaded machine gets more.
 const INITIALISE_LIMIT: Duration = Duration::from_secs(180);
 /// Crash recovery reads the redo log, which may be 2 GiB.
@@ -314,7 +316,10 @@ impl EmbeddedDb {
             }
             match self.prepare().await {
                 Ok(()) => return Ok(()),
-                Err(mysql_async::Error::Server(error)) => return Err(error.to_string()),
+                // A node of a cluster listens before it has joined it.
+                Err(mysql_async::Error::Server(error)) if error.code != NODE_NOT_READY => {
+                    return Err(error.to_string());
+                }
                 Err(_) => sleep(POLL_INTERVAL).await,
             }
         }
