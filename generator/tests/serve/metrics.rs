@@ -96,7 +96,9 @@ async fn a_run_tells_its_figures_while_it_lasts() {
         ..RunOptions::default()
     }));
     sluicegate_transport::crypto::provider();
-    let client = reqwest::Client::new();
+    // What is kept open would still be answered for a moment.
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0);
+    let client = client.build().unwrap();
     let page = async || {
         let reply = client
             .get(format!("http://{addr}/metrics"))
