@@ -26,6 +26,9 @@ const PIECE_BYTES: usize = 16 << 10;
 const PAUSE: Duration = Duration::from_millis(2);
 /// Connections that write frames as fast as that.
 const WRITERS: usize = 8;
+/// Connections that open calls and keep them. Each has a quarter of all calls at the most, so four would take all: what holds
+/// that back is `auth.max_open_calls`, and not the door.
+const KEEPERS: usize = 3;
 /// Connections that are slow, or silent.
 const CROWD: usize = 1_100;
 /// Between two bytes of one that is slow.
@@ -94,6 +97,7 @@ impl Flood {
             Self::SilentConnections | Self::SlowHeaders | Self::SlowBodies | Self::SlowReaders => {
                 CROWD
             }
+            Self::LyingLengths | Self::CompressionBombs => KEEPERS,
             _ => WRITERS,
         };
         for &door in doors {
