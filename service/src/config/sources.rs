@@ -58,7 +58,12 @@ pub(super) fn refuse_unknown_variables(
         };
         let ours = name.starts_with("SLUICEGATE_") && name != "SLUICEGATE_CONFIG";
         // What scripts, tests and builds of this project use is not the service's to judge.
-        let others = ["SLUICEGATE_TEST_", "SLUICEGATE_CACHE_", "SLUICEGATE_COMMIT"];
+        let others = [
+            "SLUICEGATE_TEST_",
+            "SLUICEGATE_CACHE_",
+            "SLUICEGATE_COMMIT",
+            "SLUICEGATE_ADVISORY_DB",
+        ];
         let foreign = others.iter().any(|prefix| name.starts_with(prefix))
             || is_service_link(&name, &value.to_string_lossy());
         if ours && !foreign && !known.iter().any(|&variable| variable == name.as_str()) {
