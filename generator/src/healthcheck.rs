@@ -8,7 +8,12 @@ use std::{
 
 use clap::Args;
 
-use crate::{error::Error, flags, fleet::describe, serve::DEFAULT_ADDR, web};
+use crate::{
+    error::Error,
+    flags,
+    serve::DEFAULT_ADDR,
+    web::{self, describe},
+};
 
 /// Which generator, and how long it may take.
 #[derive(Debug, Clone, Args)]

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod api_token;
 pub mod cli;
+mod door;
 pub mod error;
 pub mod export;
 mod files;

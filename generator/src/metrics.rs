@@ -16,8 +16,12 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use sluicegate_transport::http;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use warp::{Filter as _, Reply as _, http::header, reply::Response};
+
+use crate::door::door;
 
 /// The only format there is here: Prometheus reads it, and says so by itself.
 /// <https://prometheus.io/docs/specs/om/open_metrics_spec/>
@@ -202,7 +206,9 @@ pub(crate) fn answer(page: String) -> Response {
 
 /// Serves `/metrics` until it is dropped.
 #[derive(Debug)]
-pub(crate) struct MetricsServer(JoinHandle<()>);
+pub(crate) struct MetricsServer {
+    _closing: DropGuard,
+}
 
 impl MetricsServer {
     /// # Errors
@@ -220,15 +226,16 @@ impl MetricsServer {
                 target_rate,
             }))
         });
-        Ok(Self(tokio::spawn(
-            warp::serve(page).incoming(listener).run(),
-        )))
-    }
-}
-
-impl Drop for MetricsServer {
-    fn drop(&mut self) {
-        self.0.abort();
+        let closing = CancellationToken::new();
+        tokio::spawn(http::serve(
+            listener,
+            warp::service(page),
+            door(None),
+            closing.clone(),
+        ));
+        Ok(Self {
+            _closing: closing.drop_guard(),
+        })
     }
 }
 

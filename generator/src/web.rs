@@ -1,8 +1,10 @@
 //! Asking others over HTTP.
 
+use std::error::Error as _;
+
 use reqwest::{Certificate, Client, Identity};
 
-use crate::{access::TlsFlags, error::Error, fleet::describe};
+use crate::{access::TlsFlags, error::Error};
 
 /// A client for the health of this host's own generator, which is no secret: it trusts whoever answers.
 pub(crate) fn client_for_health() -> Result<Client, Error> {
@@ -31,4 +33,18 @@ pub(crate) fn client(tls: &TlsFlags) -> Result<Client, Error> {
     builder
         .build()
         .map_err(|error| Error::Usage(describe(&error)))
+}
+
+/// The cause that a person can do something about is the last one.
+pub(crate) fn describe(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut cause = error.source();
+    let mut text = error.to_string();
+    while let Some(source) = cause {
+        text = source.to_string();
+        cause = source.source();
+    }
+    text
 }

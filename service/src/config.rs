@@ -282,6 +282,7 @@ impl Config {
         DatabaseSettings {
             access: self.to_database.access(url),
             manage: self.manage_access(),
+            statement_limit: Duration::from_secs(self.rest.statement_limit_s.into()),
             connect_deadline: Duration::from_secs(self.connect_deadline_s),
             wanted_layout: self.wanted_layout,
             instance: self.instance.clone(),

@@ -1,13 +1,13 @@
 //! Asks many generators at once.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use reqwest::{Client, Method};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{api_token::ApiToken, serve::Problem};
+use crate::{api_token::ApiToken, serve::Problem, web::describe};
 
 /// Requests at a time.
 const PARALLEL: usize = 256;
@@ -86,20 +86,6 @@ impl Fleet {
         }
         reply.json().await.map_err(|error| describe(&error))
     }
-}
-
-/// The cause that a person can do something about is the last one.
-pub(crate) fn describe(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut cause = error.source();
-    let mut text = error.to_string();
-    while let Some(source) = cause {
-        text = source.to_string();
-        cause = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

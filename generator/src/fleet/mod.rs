@@ -11,7 +11,6 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-pub(crate) use self::client::describe;
 use self::{
     client::{Answer, Fleet},
     endpoints::resolve,

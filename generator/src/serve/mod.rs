@@ -16,7 +16,7 @@ use std::{
 
 use clap::Args;
 use sluicegate_transport::{
-    Lifetime, http,
+    http,
     pages::Pages,
     tls::{NamedFile, Tls, TlsFiles},
 };
@@ -33,6 +33,7 @@ pub use self::{
 use crate::{
     access::Access,
     api_token::ApiTokenFlag,
+    door::{door, exposure},
     error::Error,
     flags::{self, Rate},
     patterns::PatternFlags,
@@ -41,17 +42,6 @@ use crate::{
 
 /// Where a generator listens unless told otherwise.
 pub(crate) const DEFAULT_ADDR: &str = "127.0.0.1:9000";
-
-/// Far more than a fleet, a browser and Prometheus need.
-const BOUNDS: http::Bounds = http::Bounds {
-    connections: 256,
-    connections_per_address: None,
-    write_deadline: Duration::from_secs(60),
-    lifetime: Lifetime {
-        max_age: None,
-        grace: Duration::ZERO,
-    },
-};
 
 /// Open requests may take so long after the end was asked for.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
@@ -110,6 +100,10 @@ pub struct ServeOptions {
     pub api_tls_key: Option<PathBuf>,
     #[command(flatten)]
     pub api_token: ApiTokenFlag,
+    /// Listen where others than this host can reach the API also without --api-tls-cert and --api-token-file: whoever does gets
+    /// in, and can have the readings and the token for the service sent anywhere.
+    #[arg(long, env = "SLUICEGEN_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub insecure: bool,
     #[arg(long, value_enum, default_value_t = Mode::StreamAcked)]
     pub mode: Mode,
     /// Of the streaming modes.
@@ -180,6 +174,20 @@ impl Server {
                 .map_err(|error| Error::Usage(format!("{}: {error}", directory.display())))?;
         }
         let tls = options.tls()?;
+        let exposure = exposure(
+            options.addr,
+            tls.is_some(),
+            options.api_token.api_token_file.is_some(),
+        );
+        match exposure {
+            Some(missing) if !options.insecure => {
+                return Err(Error::Usage(format!(
+                    "{missing}: give what is missing, listen on 127.0.0.1, or let everybody in with --insecure"
+                )));
+            }
+            Some(missing) => eprintln!("sluicegen: {missing} (--insecure)"),
+            None => {}
+        }
         let pages = Pages::new(&options.allowed_hosts, &[]);
         let token = options.api_token.read()?;
         let listener = TcpListener::bind(options.addr).await.map_err(failed)?;
@@ -201,12 +209,7 @@ impl Server {
             let stop = stop.clone();
             async move {
                 let service = warp::service(api::routes(generator.clone(), pages, token));
-                let door = http::Door {
-                    bounds: BOUNDS,
-                    tls,
-                    crowded: Box::new(|| ()),
-                };
-                let server = http::serve(listener, service, door, stop.clone());
+                let server = http::serve(listener, service, door(tls), stop.clone());
                 let deadline = async {
                     stop.cancelled().await;
                     generator.close().await;

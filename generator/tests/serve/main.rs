@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod core_dumps;
+mod exposure;
 #[path = "../../../proto/tests/fake/mod.rs"]
 mod fake;
 mod health;

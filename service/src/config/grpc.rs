@@ -21,6 +21,16 @@ pub struct GrpcOverrides {
     )]
     pub max_message_bytes: Option<usize>,
 
+    /// Headers of a call, bytes, with 32 for each beside its name and value; 1024 to 1048576. A call with more is refused
+    /// [default: 8192]
+    #[arg(
+        id = "grpc_max_header_bytes",
+        long = "grpc-max-header-bytes",
+        env = "SLUICEGATE_GRPC_MAX_HEADER_BYTES",
+        value_name = "BYTES"
+    )]
+    pub max_header_bytes: Option<u32>,
+
     /// Calls at once on one connection; 1 to 1048576. Whatever it says, one connection has at most a quarter of
     /// `grpc.max_open_calls`, or 16 where that is less [default: 1024]
     #[arg(
@@ -116,6 +126,7 @@ pub struct GrpcOverrides {
 #[derive(Clone, Debug, Serialize)]
 pub struct GrpcConfig {
     pub max_message_bytes: usize,
+    pub max_header_bytes: u32,
     pub max_concurrent_calls: u32,
     pub max_open_calls: usize,
     pub max_connections: usize,
@@ -137,6 +148,10 @@ impl GrpcConfig {
                 .max_message_bytes
                 .or(file.max_message_bytes)
                 .unwrap_or(4 << 20),
+            max_header_bytes: given
+                .max_header_bytes
+                .or(file.max_header_bytes)
+                .unwrap_or(8 << 10),
             max_concurrent_calls: given
                 .max_concurrent_calls
                 .or(file.max_concurrent_calls)
@@ -171,6 +186,13 @@ impl GrpcConfig {
             1 << 16,
             64 << 20,
             "65536 to 67108864",
+        )?;
+        within(
+            "grpc.max_header_bytes",
+            self.max_header_bytes.into(),
+            1 << 10,
+            1 << 20,
+            "1024 to 1048576",
         )?;
         within(
             "grpc.max_concurrent_calls",

@@ -80,6 +80,25 @@ pub struct RestOverrides {
     )]
     pub write_deadline_s: Option<u64>,
 
+    /// Headers of a request with its address, bytes, in HTTP/2 with 32 for each beside its name and value; 8192 to 1048576. A
+    /// request with more is refused [default: 65536]
+    #[arg(
+        id = "rest_max_header_bytes",
+        long = "rest-max-header-bytes",
+        env = "SLUICEGATE_REST_MAX_HEADER_BYTES",
+        value_name = "BYTES"
+    )]
+    pub max_header_bytes: Option<u32>,
+
+    /// Ends a statement that the database works on for so long, for a query or a page of an export, in MariaDB also for a
+    /// change, seconds; 1 to 3600 [default: 60]
+    #[arg(
+        long = "rest-statement-limit-s",
+        env = "SLUICEGATE_REST_STATEMENT_LIMIT_S",
+        value_name = "SECONDS"
+    )]
+    pub statement_limit_s: Option<u32>,
+
     /// Memory for pages that are made or wait for their clients, bytes; from 16777216 [default: 33554432]
     #[arg(
         long = "rest-answer-bytes",
@@ -136,6 +155,8 @@ pub struct RestConfig {
     pub max_connection_age_s: Option<u64>,
     pub connection_grace_s: u64,
     pub write_deadline_s: u64,
+    pub max_header_bytes: u32,
+    pub statement_limit_s: u32,
     pub answer_bytes: u32,
     pub max_exports: usize,
     pub max_heavy_queries: usize,
@@ -166,6 +187,14 @@ impl RestConfig {
             write_deadline_s: given
                 .write_deadline_s
                 .or(file.write_deadline_s)
+                .unwrap_or(60),
+            max_header_bytes: given
+                .max_header_bytes
+                .or(file.max_header_bytes)
+                .unwrap_or(64 << 10),
+            statement_limit_s: given
+                .statement_limit_s
+                .or(file.statement_limit_s)
                 .unwrap_or(60),
             answer_bytes: given.answer_bytes.or(file.answer_bytes).unwrap_or(32 << 20),
             max_exports: given.max_exports.or(file.max_exports).unwrap_or(16),
@@ -215,6 +244,20 @@ impl RestConfig {
             (
                 "rest.write_deadline_s",
                 self.write_deadline_s,
+                1,
+                3_600,
+                "1 to 3600",
+            ),
+            (
+                "rest.max_header_bytes",
+                self.max_header_bytes.into(),
+                8 << 10,
+                1 << 20,
+                "8192 to 1048576",
+            ),
+            (
+                "rest.statement_limit_s",
+                self.statement_limit_s.into(),
                 1,
                 3_600,
                 "1 to 3600",

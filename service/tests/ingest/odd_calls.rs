@@ -28,6 +28,7 @@ on_each_engine! {
     messages_packed_with_gzip_are_taken,
     the_deadline_of_a_client_is_answered_as_such,
     an_epoch_that_nobody_can_hold_is_not_resumed,
+    headers_beyond_their_limit_are_refused,
 }
 
 /// The field that a refusal names.
@@ -316,4 +317,29 @@ async fn an_epoch_that_nobody_can_hold_is_not_resumed(database: Database) {
     assert_eq!(call.until_acked(10).await.committed, 10);
     call.finish().await;
     service.close().await;
+}
+
+async fn headers_beyond_their_limit_are_refused(database: Database) {
+    for (given, taken, refused) in [(None, 6_000, 9_000), (Some(1 << 10), 500, 2_000)] {
+        let service = Service::start_with(&database, |settings| {
+            settings.grpc.max_header_bytes = given;
+        })
+        .await;
+        let mut client = service.client().await;
+        let with = |bytes: usize, number: u64| {
+            let mut request = Request::new(reading(number));
+            let padding = "x".repeat(bytes).parse().expect("ASCII");
+            request.metadata_mut().insert("x-padding", padding);
+            request
+        };
+        let sent = client.send_sensor_reading(with(taken, 1)).await;
+        sent.unwrap_or_else(|status| panic!("{given:?}: {status:?}"));
+        let status = client.send_sensor_reading(with(refused, 2)).await;
+        let status = status.expect_err("it is refused");
+        assert!(status.message().contains("431"), "{given:?}: {status:?}");
+        // The connection is still good.
+        let sent = client.send_sensor_reading(reading(3)).await;
+        sent.unwrap_or_else(|status| panic!("{given:?}: {status:?}"));
+        service.close().await;
+    }
 }

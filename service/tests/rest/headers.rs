@@ -17,6 +17,7 @@ on_each_engine! {
     answers_are_compressed_for_those_who_take_it,
     a_request_id_is_taken_over_or_made,
     pages_of_other_origins_are_let_in_by_configuration_only,
+    headers_beyond_their_limit_are_refused,
 }
 
 const PATH: &str = "/sensor/time?from_time=0&to_time=9999999999999";
@@ -220,4 +221,24 @@ async fn pages_of_other_origins_are_let_in_by_configuration_only(database: Datab
         "{answer:?}"
     );
     service.close().await;
+}
+
+async fn headers_beyond_their_limit_are_refused(database: Database) {
+    let (long, longer) = ("x".repeat(10_000), "x".repeat(70_000));
+    for (given, taken, refused) in [
+        (None, &long, &longer),
+        (Some(8 << 10), &long[..5_000].to_owned(), &long),
+    ] {
+        let service = Service::start_with(&database, |settings| {
+            settings.rest.max_header_bytes = given;
+        })
+        .await;
+        let api = Api::of(&service);
+        let asked = |text: &str| get(&api, "/version").header("x-padding", text);
+        assert_eq!(api.send(asked(taken)).await.status, 200, "{given:?}");
+        let answer = asked(refused).send().await.expect("an answer");
+        assert_eq!(answer.status(), 431, "{given:?}");
+        assert_eq!(api.get("/version").await.status, 200);
+        service.close().await;
+    }
 }

@@ -29,6 +29,7 @@ on_each_engine! {
     cheap_requests_go_on_beside_forty_aggregates,
     beyond_the_most_a_heavy_query_is_told_to_come_again,
     an_aggregate_of_too_many_buckets_or_readings_is_refused,
+    a_statement_that_takes_too_long_is_ended,
 }
 
 const FORTY: usize = 40;
@@ -218,6 +219,26 @@ async fn an_aggregate_of_too_many_buckets_or_readings_is_refused(database: Datab
         detail.contains("200 are the most (rest.max_scanned_rows)"),
         "{detail}"
     );
+    program.terminate();
+    assert_eq!(program.ended().await.code, Some(0));
+}
+
+async fn a_statement_that_takes_too_long_is_ended(database: Database) {
+    let program = Program::start(&database.url(), &["--rest-statement-limit-s", "1"]).await;
+    let holder = hold_table(&database).await;
+    for path in [&aggregate(), &format!("/sensor/time?{}", long_range())] {
+        let answered = http::get(program.rest, path).await;
+        let (status, problem) = answered.expect("answers");
+        assert_eq!(status, 503, "{path}: {problem}");
+        assert_eq!(
+            problem["type"],
+            "urn:sluicegate:problem:database-unavailable"
+        );
+        let detail = problem["detail"].as_str().expect("a text");
+        assert!(detail.contains("rest.statement_limit_s"), "{detail}");
+    }
+    holder.disconnect().await.expect("lets go");
+    assert_answers(program.rest, &aggregate()).await;
     program.terminate();
     assert_eq!(program.ended().await.code, Some(0));
 }

@@ -25,8 +25,6 @@ use crate::{
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// A client of HTTP/2 that is idle is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// The head of a request with its address, and what is written and not sent yet, of a connection of HTTP/1.
-const BUFFER_BYTES: usize = 64 << 10;
 /// Requests at once on a connection of HTTP/2, what each may have written and not sent yet, and what a connection may
 /// have brought of bodies that nobody reads.
 const STREAMS: u32 = 16;
@@ -44,6 +42,8 @@ pub struct Bounds {
     pub connections_per_address: Option<usize>,
     /// How long a client may take nothing of its answer.
     pub write_deadline: Duration,
+    /// The head of a request with its address; of HTTP/1 also what is written and not sent yet. At least 8 KiB.
+    pub header_bytes: u32,
     pub lifetime: Lifetime,
 }
 
@@ -100,12 +100,12 @@ where
         + Unpin
         + 'static,
 {
-    let server = builder();
     let Door {
         bounds,
         tls,
         crowded,
     } = door;
+    let server = builder(bounds.header_bytes);
     let connections = TaskTracker::new();
     // Connections end with the server, also where nobody waits for its end.
     let ending = closing.child_token();
@@ -210,18 +210,19 @@ where
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+fn builder(header_bytes: u32) -> auto::Builder<TokioExecutor> {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
-        .max_buf_size(BUFFER_BYTES);
+        .max_buf_size(header_bytes as usize);
     server
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE)
         .max_concurrent_streams(STREAMS)
+        .max_header_list_size(header_bytes)
         .max_send_buf_size(STREAM_BUFFER_BYTES)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);

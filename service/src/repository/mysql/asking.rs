@@ -38,9 +38,10 @@ impl Asking {
         server_version: &str,
         name: &'static str,
         connections: usize,
+        statement_limit: Duration,
     ) -> Self {
         Self {
-            pool: connector.management_pool(server_version, name, connections),
+            pool: connector.management_pool(server_version, name, connections, statement_limit),
             connector: connector.clone(),
         }
     }

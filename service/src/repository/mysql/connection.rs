@@ -30,9 +30,6 @@ const UNNAMED: &str = "that this account has";
 /// Connections for what the service does by itself.
 const OWN_CONNECTIONS: usize = 8;
 
-/// Longest run of a statement of management, seconds.
-const STATEMENT_LIMIT_S: u32 = 60;
-
 /// How long the server waits for a client in the middle of something, be it a transaction or the rows of a LOAD,
 /// seconds. An instance that is paused, or cut off unnoticed, then lets go of the streams that it held, so that another
 /// one can take them over.
@@ -289,11 +286,12 @@ impl Connector {
         server_version: &str,
         name: &'static str,
         connections: usize,
+        limit: Duration,
     ) -> Pool {
         let limit = if server_version.contains("MariaDB") {
-            format!("SET max_statement_time = {STATEMENT_LIMIT_S}")
+            format!("SET max_statement_time = {}", limit.as_secs())
         } else {
-            format!("SET max_execution_time = {}", STATEMENT_LIMIT_S * 1000)
+            format!("SET max_execution_time = {}", limit.as_millis())
         };
         let mut setup: Vec<_> = SESSION.map(str::to_owned).to_vec();
         setup.push(limit);

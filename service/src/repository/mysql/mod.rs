@@ -76,6 +76,8 @@ pub struct DatabaseSettings {
     pub access: Access,
     /// For questions and changes of management; None for the same.
     pub manage: Option<Access>,
+    /// How long the database may work on a statement of management; whole seconds.
+    pub statement_limit: Duration,
     /// How long to wait at start for a database that does not answer.
     pub connect_deadline: Duration,
     /// The layout that was asked for, to say that the table has another one.
@@ -97,6 +99,7 @@ pub struct MySqlStorage {
     connector: Connector,
     /// For management.
     manage: Connector,
+    statement_limit: Duration,
     pool: Pool,
     probe: Probe,
     table: Arc<Table>,
@@ -163,6 +166,7 @@ impl MySqlStorage {
             probe: Probe::new(connector.clone()),
             connector,
             manage,
+            statement_limit: settings.statement_limit,
             pool,
             indexes,
             table: Arc::new(table),
@@ -194,7 +198,13 @@ impl MySqlStorage {
 
     fn asking(&self, name: &'static str, connections: usize) -> Asking {
         let server_version = &self.facts.server_version;
-        Asking::new(&self.manage, server_version, name, connections)
+        Asking::new(
+            &self.manage,
+            server_version,
+            name,
+            connections,
+            self.statement_limit,
+        )
     }
 
     /// The database's clock, and what is stored about the time.

@@ -26,8 +26,6 @@ use super::{
 use crate::{auth::Guard, config::GrpcConfig};
 
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Headers of one call, decoded: what gRPC itself takes by default.
-const MAX_HEADER_BYTES: u32 = 8 << 10;
 /// What is written and not sent yet, for each call.
 const MAX_SEND_BYTES: usize = 64 << 10;
 /// Calls that a client cancels before they were begun; more of them at once are a flood.
@@ -110,7 +108,7 @@ fn server(config: &GrpcConfig, window: &Window) -> Server {
         .initial_stream_window_size(window.stream_bytes)
         .initial_connection_window_size(window.connection_bytes)
         .max_concurrent_streams(calls_of_one_connection(config))
-        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_header_list_size(config.max_header_bytes)
         .max_send_buf_size(MAX_SEND_BYTES)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_BROKEN_CALLS)

@@ -122,6 +122,7 @@ pub async fn serve(
         connections: config.max_connections,
         connections_per_address: config.max_connections_per_address,
         write_deadline: config.write_deadline(),
+        header_bytes: config.max_header_bytes,
         lifetime: config.lifetime(),
     };
     let metrics = context.metrics.clone();

@@ -257,9 +257,13 @@ impl From<RepositoryError> for Problem {
                 Kind::DatabaseUnavailable,
                 "The database does not answer: try again in a moment.",
             ),
-            RepositoryError::Contention(_) | RepositoryError::TooBig(_) => (
+            RepositoryError::Contention(_) => (
                 Kind::DatabaseUnavailable,
-                "The database is busy or the request took too long: try again, or select less.",
+                "The database is busy with other transactions: try again in a moment.",
+            ),
+            RepositoryError::TooBig(_) => (
+                Kind::DatabaseUnavailable,
+                "This is more than the database does at once, in time (rest.statement_limit_s) or in memory: select less.",
             ),
             RepositoryError::NotWritable(_) => (
                 Kind::DatabaseUnavailable,
