@@ -10,6 +10,8 @@ mod files;
 mod flags;
 pub mod fleet;
 mod follower;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod healthcheck;
 mod journal;
 mod latency;

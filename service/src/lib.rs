@@ -9,6 +9,8 @@ pub mod cli;
 pub mod config;
 pub mod embedded_db;
 pub mod failpoint;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod healthcheck;
 pub mod ledger;
 pub mod model;

@@ -85,6 +85,19 @@ impl Input {
         })
     }
 
+    /// These bytes, as if they came through a pipe.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        io::Write::write_all(&mut file, bytes).expect("room in it");
+        Self {
+            name: "input".to_owned(),
+            file,
+            start: 0,
+            bytes: bytes.len() as u64,
+        }
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }

@@ -1,6 +1,8 @@
 //! `sluicegen replay`: sends the readings of a CSV file, long or wide.
 
 mod columns;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod input;
 mod number;
 mod options;

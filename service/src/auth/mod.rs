@@ -6,6 +6,8 @@ mod certificates;
 mod commands;
 mod credentials;
 mod failures;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gate;
 mod layer;
 mod metrics;

@@ -9,6 +9,8 @@ mod clock;
 mod connection;
 mod control;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod ids;
 mod indexes;
 mod infile;

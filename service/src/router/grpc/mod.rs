@@ -5,6 +5,8 @@ mod calls;
 mod convert;
 mod deadline;
 mod door;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 mod idle;
 mod metrics;

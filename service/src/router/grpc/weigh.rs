@@ -43,6 +43,15 @@ pub(super) struct Weight {
     /// Fields that a reader of the contract knows, other than readings and series.
     others: usize,
     unknown: usize,
+    kinds: Kinds,
+}
+
+/// What a message of a stream is. Of several a reader of protobuf keeps the last, and loses the readings of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Kinds {
+    header: bool,
+    rows: bool,
+    columns: bool,
 }
 
 impl Weight {
@@ -86,6 +95,16 @@ impl Weight {
                     ),
                 );
             }
+        }
+        let Kinds {
+            header,
+            rows,
+            columns,
+        } = self.kinds;
+        if [header, rows, columns].into_iter().filter(|&it| it).count() > 1 {
+            let reason = "the message has more than one of header, rows and columns, and only the last of them would count: \
+                          send each in a message of its own";
+            return malformed("message", reason.to_owned());
         }
         let known = self.rows + self.series + self.series_index + self.others;
         if known == 0 && self.unknown > 0 {
@@ -166,11 +185,18 @@ impl Weighed for StreamReadingsRequest {
         while !rest.is_empty() {
             match decode_key(&mut rest)? {
                 (1, WireType::LengthDelimited) => {
+                    weight.kinds.header = true;
                     weight.others += 1;
                     weight.row_bytes += delimited(&mut rest)?.len();
                 }
-                (2, WireType::LengthDelimited) => rows(delimited(&mut rest)?, &mut weight)?,
-                (3, WireType::LengthDelimited) => columns(delimited(&mut rest)?, &mut weight)?,
+                (2, WireType::LengthDelimited) => {
+                    weight.kinds.rows = true;
+                    rows(delimited(&mut rest)?, &mut weight)?;
+                }
+                (3, WireType::LengthDelimited) => {
+                    weight.kinds.columns = true;
+                    columns(delimited(&mut rest)?, &mut weight)?;
+                }
                 (tag, wire_type) => skip(tag, wire_type, &mut rest, &mut weight)?,
             }
         }
@@ -179,9 +205,9 @@ impl Weighed for StreamReadingsRequest {
 
     fn with_room(weight: &Weight) -> Self {
         use stream_readings_request::Message::{Columns, Rows};
-        let message = if weight.rows > 0 {
+        let message = if weight.kinds.rows {
             Some(Rows(SensorBatch::with_room(weight)))
-        } else if weight.series_index > 0 {
+        } else if weight.kinds.columns {
             Some(Columns(ColumnBatch {
                 series: Vec::with_capacity(weight.series),
                 series_index: Vec::with_capacity(weight.series_index),
@@ -282,6 +308,32 @@ fn skip(
     Ok(skip_field(wire_type, tag, rest, DecodeContext::default())?)
 }
 
+/// Bytes of the texts and vectors of a decoded message.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn bytes_of(request: &StreamReadingsRequest) -> usize {
+    use stream_readings_request::Message::{Columns, Rows};
+    match &request.message {
+        Some(Rows(batch)) => {
+            let texts = batch.readings.iter();
+            texts
+                .map(|one| one.id2.capacity() + one.sensor_type.capacity())
+                .sum::<usize>()
+                + batch.readings.capacity() * size_of::<SensorReading>()
+        }
+        Some(Columns(batch)) => {
+            let texts = batch.series.iter();
+            texts
+                .map(|one| one.id2.capacity() + one.sensor_type.capacity())
+                .sum::<usize>()
+                + batch.series.capacity() * size_of::<Series>()
+                + batch.series_index.capacity() * size_of::<u32>()
+                + batch.sensor_value.capacity() * size_of::<f64>()
+                + batch.timestamp_delta_us.capacity() * size_of::<i64>()
+        }
+        _ => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -300,30 +352,6 @@ mod tests {
     fn weight(request: &StreamReadingsRequest) -> Weight {
         let encoded = request.encode_to_vec();
         StreamReadingsRequest::count(&encoded).expect("protobuf")
-    }
-
-    /// Bytes of the texts and vectors of a decoded message.
-    fn bytes_of(request: &StreamReadingsRequest) -> usize {
-        match &request.message {
-            Some(Rows(batch)) => {
-                let texts = batch.readings.iter();
-                texts
-                    .map(|one| one.id2.capacity() + one.sensor_type.capacity())
-                    .sum::<usize>()
-                    + batch.readings.capacity() * size_of::<SensorReading>()
-            }
-            Some(Columns(batch)) => {
-                let texts = batch.series.iter();
-                texts
-                    .map(|one| one.id2.capacity() + one.sensor_type.capacity())
-                    .sum::<usize>()
-                    + batch.series.capacity() * size_of::<Series>()
-                    + batch.series_index.capacity() * size_of::<u32>()
-                    + batch.sensor_value.capacity() * size_of::<f64>()
-                    + batch.timestamp_delta_us.capacity() * size_of::<i64>()
-            }
-            _ => 0,
-        }
     }
 
     fn decoded(encoded: &[u8]) -> (Weight, StreamReadingsRequest) {
@@ -382,6 +410,32 @@ mod tests {
                     prop_assert!(bytes_of(&request) <= weight.bytes(), "{:?}", weight);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_thing() {
+        let rows = StreamReadingsRequest {
+            message: Some(Rows(SensorBatch {
+                readings: vec![reading("a")],
+                position: None,
+            })),
+        };
+        let columns = StreamReadingsRequest {
+            message: Some(Columns(ColumnBatch::default())),
+        };
+        let (rows, columns) = (rows.encode_to_vec(), columns.encode_to_vec());
+        let weigh = |parts: &[&[u8]]| StreamReadingsRequest::weigh(&parts.concat());
+        assert!(
+            matches!(weigh(&[&rows, &rows]), Ok(Ok(_))),
+            "they are merged"
+        );
+        for parts in [[&rows[..], &columns[..]], [&columns, &rows]] {
+            let refused = weigh(&parts);
+            assert!(
+                matches!(&refused, Ok(Err(IngestError::Malformed { field, .. })) if field == "message"),
+                "{refused:?}"
+            );
         }
     }
 

@@ -22,9 +22,14 @@ pub(super) fn fingerprint(query: &impl Hash) -> u64 {
 }
 
 pub(super) fn encode(fingerprint: u64, place: &impl Serialize) -> String {
+    sign(fingerprint, &serde_json::to_vec(place).unwrap_or_default())
+}
+
+/// A cursor whose place is whatever these bytes say.
+pub(super) fn sign(fingerprint: u64, place: &[u8]) -> String {
     let mut bytes = vec![VERSION];
     bytes.extend(fingerprint.to_be_bytes());
-    bytes.extend(serde_json::to_vec(place).unwrap_or_default());
+    bytes.extend(place);
     bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }

@@ -12,6 +12,8 @@ mod docs;
 mod entity_tag;
 mod export;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 mod metrics;
 mod new_values;

@@ -147,13 +147,40 @@ pub(super) fn any_limit(params: &Params<'_>) -> Result<Option<u64>, Problem> {
     limit.map(Some).ok_or_else(|| invalid("limit", &text, must))
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+fn encoded(text: &str) -> String {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// A selection as a client would write it.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn written(selection: &Selection) -> String {
+    let mut parts = Vec::new();
+    if let Some(TimeRange { from_us, to_us }) = selection.time {
+        let at = |at_us: i64| match at_us % 1_000 {
+            0 => (at_us / 1_000).to_string(),
+            _ => encoded(&super::time::format_instant(at_us)),
+        };
+        parts.push(format!("from_time={}&to_time={}", at(from_us), at(to_us)));
+    }
+    if let Some(pairs) = &selection.pairs {
+        let id1: Vec<_> = pairs.iter().map(|pair| pair.id1.to_string()).collect();
+        let escaped = |pair: &IdPair| pair.id2.replace('\\', r"\\").replace(',', r"\,");
+        let id2: Vec<_> = pairs.iter().map(escaped).collect();
+        let (id1, id2) = (id1.join(","), encoded(&id2.join(",")));
+        parts.push(format!("id2={id2}&id1={id1}"));
+    }
+    let sensor_type = selection.sensor_type.as_ref();
+    parts.extend(sensor_type.map(|it| format!("sensor_type={}", encoded(it))));
+    parts.join("&")
+}
+
 #[cfg(test)]
 mod tests {
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::router::rest::time::format_instant;
 
     fn parse(by: By, query: &str) -> Result<Selection, Problem> {
         selection(&Params::parse(query, &by.names(&["limit"]))?, by)
@@ -237,32 +264,6 @@ mod tests {
         for query in ["limit=0", "limit=10001", "limit=-1", "limit=x", "limit=1e3"] {
             assert_eq!(limit_of(query), None, "{query}");
         }
-    }
-
-    fn encoded(text: &str) -> String {
-        utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-    }
-
-    /// A selection as a client would write it.
-    fn written(selection: &Selection) -> String {
-        let mut parts = Vec::new();
-        if let Some(TimeRange { from_us, to_us }) = selection.time {
-            let at = |at_us: i64| match at_us % 1_000 {
-                0 => (at_us / 1_000).to_string(),
-                _ => encoded(&format_instant(at_us)),
-            };
-            parts.push(format!("from_time={}&to_time={}", at(from_us), at(to_us)));
-        }
-        if let Some(pairs) = &selection.pairs {
-            let id1: Vec<_> = pairs.iter().map(|pair| pair.id1.to_string()).collect();
-            let escaped = |pair: &IdPair| pair.id2.replace('\\', r"\\").replace(',', r"\,");
-            let id2: Vec<_> = pairs.iter().map(escaped).collect();
-            let (id1, id2) = (id1.join(","), encoded(&id2.join(",")));
-            parts.push(format!("id2={id2}&id1={id1}"));
-        }
-        let sensor_type = selection.sensor_type.as_ref();
-        parts.extend(sensor_type.map(|it| format!("sensor_type={}", encoded(it))));
-        parts.join("&")
     }
 
     prop_compose! {

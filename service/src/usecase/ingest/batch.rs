@@ -86,12 +86,7 @@ impl OpenBatch {
         let count = readings.len() as u64;
         let (rows_before, rejections_before) = (self.columns.rows(), self.rejections.len());
         let beside_bytes_before = self.beside_bytes();
-        match readings {
-            Readings::Rows(rows) => self.append_rows(first_seq, rows, limits),
-            Readings::Columns(columns) => {
-                self.append_columns(first_seq, &columns, dictionary, limits);
-            }
-        }
+        self.check(first_seq, readings, dictionary, limits);
         let part = LoadPart {
             stream: waiting.session.stream(),
             first_seq,
@@ -105,6 +100,22 @@ impl OpenBatch {
         room.resize(rows * ROW_BYTES + beside_bytes);
         self.add_part(waiting, part);
         self.rooms.push(room);
+    }
+
+    /// Takes the good ones, and notes the bad ones.
+    pub(super) fn check(
+        &mut self,
+        first_seq: Seq,
+        readings: Readings,
+        dictionary: &mut Dictionary,
+        limits: &Limits,
+    ) {
+        match readings {
+            Readings::Rows(rows) => self.append_rows(first_seq, rows, limits),
+            Readings::Columns(columns) => {
+                self.append_columns(first_seq, &columns, dictionary, limits);
+            }
+        }
     }
 
     fn append_rows(&mut self, first_seq: Seq, rows: Vec<SentReading>, limits: &Limits) {

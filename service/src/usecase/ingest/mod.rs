@@ -14,6 +14,8 @@ mod dictionary;
 mod entry_door;
 mod error;
 mod events;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod inflow;
 mod intake;
 mod lane;
