@@ -31,6 +31,7 @@ pub struct Patterns {
     /// The same seed makes the same readings.
     pub seed: u64,
     /// Different series, named by number, where neither `id1` nor `id2` is given; each has one type.
+    #[schema(minimum = 1, maximum = 100_000_000)]
     pub series: u32,
     /// Values of id1. Every id1 goes with every id2 and every type.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,6 +42,7 @@ pub struct Patterns {
     #[schema(value_type = Option<String>, example = "boiler,gate-[00..99]")]
     pub id2: Option<Id2Set>,
     /// Sensor types.
+    #[schema(min_items = 1)]
     pub types: Vec<SensorType>,
     /// Values of the types that have none of their own.
     #[schema(value_type = String, example = "walk:20:0.1")]
@@ -54,15 +56,19 @@ pub struct Patterns {
     #[schema(value_type = Option<String>, example = "10s")]
     pub shuffle_within: Option<TimeText>,
     /// Share of readings that come late, 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
     pub late: f64,
     /// How late they come at most.
     #[schema(value_type = String, example = "60s")]
     pub late_by: TimeText,
     /// Share of readings that come behind one that was measured after them, 0 to 0.5: they change places.
+    #[schema(minimum = 0, maximum = 0.5)]
     pub out_of_order: f64,
     /// Share of readings that are resends of the one before, 0 to 0.5.
+    #[schema(minimum = 0, maximum = 0.5)]
     pub duplicates: f64,
     /// Share of readings that the service has to reject, 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
     pub bad: f64,
 }
 

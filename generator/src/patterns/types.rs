@@ -11,8 +11,10 @@ use super::Values;
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct SensorType {
     /// Its name.
+    #[schema(min_length = 1)]
     pub name: String,
     /// Its share is its weight over the sum of all weights; 1 to 1,000.
+    #[schema(minimum = 1, maximum = 1_000)]
     pub weight: u32,
     /// How its values come about; without it as `values` says.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -15,6 +15,7 @@ use warp::{
 };
 
 use super::{
+    document::{OPEN, document},
     generator::{Frequency, Generator, Spam},
     problem::{Kind, Problem},
     settings::Settings,
@@ -36,7 +37,7 @@ const SWAGGER: &str = "/swagger/swagger-ui/";
     servers((url = "/api/v1"), (url = "/")),
     paths(start, stop, frequency, configure, spam, stats, config, metrics, healthz)
 )]
-struct Document;
+pub(super) struct Document;
 
 /// Begin to send. The figures start from 0.
 #[utoipa::path(post, path = "/start", responses(
@@ -159,7 +160,7 @@ async fn answer(
         ("GET", "/config") => json(config(generator).await?),
         ("GET", "/metrics") => metrics(generator).await,
         ("GET", "/healthz") => json(healthz().await?),
-        ("GET", "/openapi.json") => json(Document::openapi()),
+        ("GET", "/openapi.json") => json(document()),
         (_, "/start" | "/stop" | "/frequency" | "/spam") => Err(only("POST")),
         (_, "/stats" | "/metrics" | "/healthz" | "/openapi.json") => Err(only("GET")),
         (_, "/config") => Err(only("GET, POST")),
@@ -169,9 +170,6 @@ async fn answer(
         )),
     }
 }
-
-/// What needs no token: the health, and the document of the pages.
-const OPEN: [&str; 2] = ["/healthz", "/openapi.json"];
 
 fn ask_for(token: Option<&ApiToken>, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
     let authorization = headers.get(header::AUTHORIZATION);

@@ -66,7 +66,7 @@ enum Activity {
 #[serde(deny_unknown_fields)]
 pub struct Frequency {
     /// The time from one reading to the next.
-    #[schema(example = "100ms")]
+    #[schema(example = "100ms", pattern = "^[0-9]+(\\.[0-9]+)?(us|ms|s|m|h|d)$")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
     /// Readings per second, or "max".
@@ -80,19 +80,21 @@ pub struct Frequency {
 #[serde(deny_unknown_fields)]
 pub struct Spam {
     /// Readings, 1 to 100000000.
-    #[schema(example = 1000)]
+    #[schema(example = 1000, minimum = 1, maximum = 100_000_000)]
     pub total: u64,
     /// Calls at a time, 1 to 65536; 64 by default.
+    #[schema(minimum = 1, maximum = 65_536)]
     #[serde(default = "default_concurrency")]
     pub concurrency: u32,
     /// The longest time of the whole burst, up to 10m; 30s by default.
-    #[schema(example = "30s")]
+    #[schema(example = "30s", pattern = "^[0-9]+(\\.[0-9]+)?(us|ms|s|m|h|d)$")]
     #[serde(default = "default_timeout")]
     pub timeout: String,
     /// The kind of call; unary by default.
     #[serde(default = "default_mode")]
     pub mode: Mode,
-    /// Readings per batch.
+    /// Readings per batch, 1 to 1000000.
+    #[schema(minimum = 1, maximum = 1_000_000)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<u32>,
 }

@@ -1,6 +1,7 @@
 //! `sluicegen serve`: a generator that is told what to do over REST.
 
 mod api;
+mod document;
 mod generator;
 mod problem;
 mod running;

@@ -27,10 +27,13 @@ pub struct Settings {
     #[schema(value_type = Value, example = json!(1000))]
     pub rate: Rate,
     /// Connections, each with its own stream; 1 to 1024.
+    #[schema(minimum = 1, maximum = 1_024)]
     pub connections: u16,
     /// Readings per batch, 1 to 1000000.
+    #[schema(minimum = 1, maximum = 1_000_000)]
     pub batch_size: Option<u32>,
     /// Calls at a time, with the modes unary and batch; 1 to 65536.
+    #[schema(minimum = 1, maximum = 65_536)]
     pub concurrency: u32,
     /// What the readings look like.
     pub patterns: Patterns,

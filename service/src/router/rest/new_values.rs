@@ -14,12 +14,13 @@ use crate::model::Change;
 /// New values, either or both
 #[derive(Debug, Default, PartialEq, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(min_properties = 1)]
 pub(super) struct NewValues {
     /// A finite number
     #[schema(example = 21.5)]
     sensor_value: Option<f64>,
     /// 1 to 50 characters
-    #[schema(example = "temperature")]
+    #[schema(example = "temperature", min_length = 1, max_length = 50)]
     sensor_type: Option<String>,
 }
 

@@ -28,7 +28,7 @@ use crate::{
 pub(super) struct NewOwner {
     /// The name of a principal, or null for the next who opens the stream
     #[serde(deserialize_with = "Option::deserialize")]
-    #[schema(required = true, example = "press-5")]
+    #[schema(required = true, example = "press-5", pattern = "^[!-~]{1,64}$")]
     owner: Option<String>,
 }
 

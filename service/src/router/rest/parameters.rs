@@ -1,6 +1,6 @@
 //! What operations take and may answer, for the document.
 
-use utoipa::{IntoParams, IntoResponses};
+use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use super::problem::ProblemDocument;
 
@@ -15,66 +15,88 @@ macro_rules! parameters {
     };
 }
 
+/// RFC 3339 with any offset, or milliseconds since the Unix epoch
+#[derive(ToSchema)]
+#[schema(
+    pattern = "^(-?[0-9]+|[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]+)?([Zz]|[+ -]([01][0-9]|2[0-3]):[0-5][0-9]))$"
+)]
+#[allow(dead_code, reason = "read by the derive only")]
+struct InstantText(String);
+
+/// Whole numbers, separated by commas
+#[derive(ToSchema)]
+#[schema(pattern = "^[+-]?[0-9]+(,[+-]?[0-9]+)*$")]
+#[allow(dead_code, reason = "read by the derive only")]
+struct Id1List(String);
+
+/// Texts, separated by commas, with a backslash in front of a comma or backslash inside of one
+#[derive(ToSchema)]
+#[schema(
+    pattern = "^(\\\\[,\\\\]|\\\\(?![,\\\\])|[^,\\\\])+(,(\\\\[,\\\\]|\\\\(?![,\\\\])|[^,\\\\])+)*$"
+)]
+#[allow(dead_code, reason = "read by the derive only")]
+struct Id2List(String);
+
 parameters!(ByTime {
     /// Start, belongs to the range: RFC 3339 with any offset, or milliseconds since the Unix epoch
-    #[param(example = "2026-01-31T12:00:00Z")]
-    from_time: String,
+    #[param(example = "2026-01-31T12:00:00Z", inline)]
+    from_time: InstantText,
     /// End, does not belong to the range
-    #[param(example = "2026-01-31T13:00:00Z")]
-    to_time: String,
+    #[param(example = "2026-01-31T13:00:00Z", inline)]
+    to_time: InstantText,
     /// Only readings of this type
-    #[param(example = "temperature")]
+    #[param(example = "temperature", min_length = 1)]
     sensor_type: Option<String>,
 });
 
 parameters!(ByIds {
     /// Whole numbers, at most 1,000, separated by commas
-    #[param(example = "0,1")]
-    id1: String,
+    #[param(example = "0,1", inline)]
+    id1: Id1List,
     /// As many texts, separated by commas; the first belongs to the first of id1 and so on; a comma inside of one is
     /// written `\,` and a backslash `\\`
-    #[param(example = "A,B")]
-    id2: String,
+    #[param(example = "A,B", inline)]
+    id2: Id2List,
     /// Only readings of this type
-    #[param(example = "temperature")]
+    #[param(example = "temperature", min_length = 1)]
     sensor_type: Option<String>,
 });
 
 parameters!(ByIdsTime {
     /// Start, belongs to the range: RFC 3339 with any offset, or milliseconds since the Unix epoch
-    #[param(example = "2026-01-31T12:00:00Z")]
-    from_time: String,
+    #[param(example = "2026-01-31T12:00:00Z", inline)]
+    from_time: InstantText,
     /// End, does not belong to the range
-    #[param(example = "2026-01-31T13:00:00Z")]
-    to_time: String,
+    #[param(example = "2026-01-31T13:00:00Z", inline)]
+    to_time: InstantText,
     /// Whole numbers, at most 1,000, separated by commas
-    #[param(example = "0,1")]
-    id1: String,
+    #[param(example = "0,1", inline)]
+    id1: Id1List,
     /// As many texts, separated by commas; the first belongs to the first of id1 and so on; a comma inside of one is
     /// written `\,` and a backslash `\\`
-    #[param(example = "A,B")]
-    id2: String,
+    #[param(example = "A,B", inline)]
+    id2: Id2List,
     /// Only readings of this type
-    #[param(example = "temperature")]
+    #[param(example = "temperature", min_length = 1)]
     sensor_type: Option<String>,
 });
 
 parameters!(ByTimeMaybeIds {
     /// Start, belongs to the range: RFC 3339 with any offset, or milliseconds since the Unix epoch
-    #[param(example = "2026-01-31T12:00:00Z")]
-    from_time: String,
+    #[param(example = "2026-01-31T12:00:00Z", inline)]
+    from_time: InstantText,
     /// End, does not belong to the range
-    #[param(example = "2026-01-31T13:00:00Z")]
-    to_time: String,
+    #[param(example = "2026-01-31T13:00:00Z", inline)]
+    to_time: InstantText,
     /// Whole numbers, at most 1,000, separated by commas
-    #[param(example = "0,1")]
-    id1: Option<String>,
+    #[param(example = "0,1", inline)]
+    id1: Option<Id1List>,
     /// As many texts, separated by commas; the first belongs to the first of id1 and so on; a comma inside of one is
     /// written `\,` and a backslash `\\`
-    #[param(example = "A,B")]
-    id2: Option<String>,
+    #[param(example = "A,B", inline)]
+    id2: Option<Id2List>,
     /// Only readings of this type
-    #[param(example = "temperature")]
+    #[param(example = "temperature", min_length = 1)]
     sensor_type: Option<String>,
 });
 
@@ -86,6 +108,7 @@ parameters!(Paging {
     #[param(example = "asc", pattern = "^(asc|desc)$")]
     order: Option<String>,
     /// `next_cursor` of the page before; every parameter but limit stays as it was
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// `json`, `ndjson` or `csv`, instead of the header Accept; the last two need HTTP/1.1 or later
     #[param(example = "json", pattern = "^(json|ndjson|csv)$")]
@@ -97,6 +120,7 @@ parameters!(CursorPaging {
     #[param(example = 100, minimum = 1, maximum = 10_000)]
     limit: Option<u64>,
     /// `next_cursor` of the page before; every parameter but limit stays as it was
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
 });
 
@@ -108,7 +132,7 @@ parameters!(DryRun {
 parameters!(Width {
     /// Width of a bucket, 1s to 30d: a whole number of s, m, h or d; buckets are aligned to UTC; how many the range may
     /// have is a setting, rest.max_buckets
-    #[param(example = "5m")]
+    #[param(example = "5m", pattern = "^[0-9]+[smhd]$")]
     bucket: String,
 });
 
