@@ -14,6 +14,7 @@ on_each_engine! {
     metrics_are_open_where_the_setting_says,
     who_tries_too_many_tokens_is_told_to_wait_and_others_are_not,
     a_new_token_is_good_at_once_and_a_broken_file_changes_nothing,
+    a_page_of_another_origin_may_read_that_a_token_is_asked_for,
 }
 
 /// What needs no token: no data, and the health.
@@ -29,7 +30,7 @@ const SCOPES: [&str; 4] = ["ingest", "read", "write", "admin"];
 const UNKNOWN: &str = "sg_0123456789ab_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// The service of the examples, which asks for tokens from now on.
-async fn guarded(database: &Database, tokens: &Tokens) -> Service {
+pub(crate) async fn guarded(database: &Database, tokens: &Tokens) -> Service {
     let (database, open) = exemplary(database).await;
     open.close().await;
     Service::start_with(&database, |settings| {
@@ -280,5 +281,32 @@ async fn a_new_token_is_good_at_once_and_a_broken_file_changes_nothing(database:
     })
     .await;
     assert_eq!(status(&second).await, 200);
+    service.close().await;
+}
+
+async fn a_page_of_another_origin_may_read_that_a_token_is_asked_for(database: Database) {
+    const ALLOWED: &str = "access-control-allow-origin";
+    let tokens = Tokens::new();
+    let service = Service::start_with(&database, |settings| {
+        tokens.asked_for(settings);
+        settings.rest.cors_origins = Some(vec!["https://dash.example".to_owned()]);
+    })
+    .await;
+    let api = Api::of(&service);
+    for (origin, allowed) in [
+        ("https://dash.example", Some("https://dash.example")),
+        ("https://elsewhere.example", None),
+    ] {
+        let request = api
+            .request(Method::GET, "/streams")
+            .header("origin", origin);
+        let answer = api.send(request).await;
+        assert_eq!(answer.status, 401, "{origin}");
+        let found = answer
+            .headers
+            .get(ALLOWED)
+            .map(|it| it.to_str().expect("ASCII"));
+        assert_eq!(found, allowed, "{origin}");
+    }
     service.close().await;
 }

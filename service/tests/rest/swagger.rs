@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    access::guarded,
     browser::{Browser, PATIENCE},
-    common::{database::Database, engines::engines},
+    common::{database::Database, engines::engines, tokens::Tokens},
     document::exemplary,
 };
 
@@ -60,6 +61,15 @@ async fn operations(browser: &Browser, count: usize) -> Vec<String> {
     }
 }
 
+fn operations_of_document() -> usize {
+    let document: Value =
+        serde_json::from_str(sluicegate::router::rest::openapi_json()).expect("JSON");
+    let paths = document["paths"].as_object().expect("paths").values();
+    paths
+        .map(|of_path| of_path.as_object().expect("operations").len())
+        .sum()
+}
+
 /// Tries every operation out; in groups, in the order of the page.
 async fn try_all(browser: &Browser, page: &str, count: usize) {
     browser.post("url", json!({"url": page})).await;
@@ -98,12 +108,7 @@ async fn every_operation_can_be_tried_out_from_the_page() {
     let (engine, _) = engines().remove(0);
     let database = Database::create(engine).await.expect("it is selected");
     let (_, service) = exemplary(&database).await;
-    let document: Value =
-        serde_json::from_str(sluicegate::router::rest::openapi_json()).expect("JSON");
-    let paths = document["paths"].as_object().expect("paths").values();
-    let count = paths
-        .map(|of_path| of_path.as_object().expect("operations").len())
-        .sum();
+    let count = operations_of_document();
     // The address alone leads to it.
     let page = format!("http://{}/", service.rest);
     let browser = std::sync::Arc::new(browser);
@@ -118,4 +123,70 @@ async fn every_operation_can_be_tried_out_from_the_page() {
     }
     tried.expect("all of them answer");
     service.close_after_deletes().await;
+}
+
+/// Gives the page a token, as a person does by the button Authorize.
+const AUTHORIZE: &str = r#"
+    const [token, done] = arguments;
+    const until = (selector) => new Promise((resolve, reject) => {
+        const begun = Date.now();
+        const look = () => {
+            const found = document.querySelector(selector);
+            if (found) resolve(found);
+            else if (Date.now() - begun > 15000) reject(new Error("waited in vain: " + selector));
+            else setTimeout(look, 20);
+        };
+        look();
+    });
+    (async () => {
+        (await until(".auth-wrapper .btn.authorize")).click();
+        const field = await until(".dialog-ux input");
+        // As if it was typed: the page keeps the value that it was told of.
+        Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set.call(field, token);
+        field.dispatchEvent(new Event("input", {bubbles: true}));
+        (await until(".dialog-ux .btn.modal-btn.auth.authorize")).click();
+        (await until(".dialog-ux .btn-done")).click();
+        return "given";
+    })().then((it) => done(it), (error) => done({failure: String(error)}));
+"#;
+
+async fn authorize(browser: &Browser, page: &str, token: &str, count: usize) {
+    browser.post("url", json!({"url": page})).await;
+    let ids = operations(browser, count).await;
+    let id = ids.iter().find(|id| id.starts_with("operations-streams-"));
+    let id = id.expect("an operation of streams");
+    let answer = browser.async_script(TRY_IT_OUT, json!([id])).await;
+    assert_eq!(answer["status"], "401", "without a token: {answer:#}");
+    let given = browser.async_script(AUTHORIZE, json!([token])).await;
+    assert_eq!(given, "given");
+    browser
+        .script("document.querySelector('.btn-clear')?.click()")
+        .await;
+    let answer = browser.async_script(TRY_IT_OUT, json!([id])).await;
+    assert_eq!(answer["status"], "200", "with the token: {answer:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_sends_the_token_that_its_reader_gives_it() {
+    let Some(browser) = Browser::start(&[]).await else {
+        return;
+    };
+    let (engine, _) = engines().remove(0);
+    let database = Database::create(engine).await.expect("it is selected");
+    let tokens = Tokens::new();
+    let token = tokens.make("desk", "read");
+    let service = guarded(&database, &tokens).await;
+    let page = format!("http://{}/", service.rest);
+    let browser = std::sync::Arc::new(browser);
+    // In a task, so that the browser ends however this does.
+    let trying = tokio::spawn({
+        let browser = browser.clone();
+        async move { authorize(&browser, &page, &token, operations_of_document()).await }
+    });
+    let tried = trying.await;
+    if let Some(browser) = std::sync::Arc::into_inner(browser) {
+        browser.end().await;
+    }
+    tried.expect("it is let in");
+    service.close().await;
 }

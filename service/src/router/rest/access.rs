@@ -1,5 +1,7 @@
 //! What is answered to who is refused. What each route needs stands in the table of routes.
 
+use std::sync::Arc;
+
 use utoipa::openapi::{
     Content, OpenApi, Ref, ResponseBuilder,
     path::Operation,
@@ -29,6 +31,22 @@ const SCHEME: &str = "token";
 #[derive(Clone, Debug)]
 pub(super) struct RestDoorkeeper {
     pub(super) metrics: RestMetrics,
+    /// Origins whose pages may read the answers.
+    pub(super) origins: Arc<[String]>,
+}
+
+impl RestDoorkeeper {
+    /// Without it a page of such an origin hears of no status, and could not ask its user for a token.
+    fn let_read(&self, headers: &HeaderMap, response: &mut Response) {
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return;
+        };
+        if self.origins.iter().any(|it| it == "*" || *origin == **it) {
+            let answered = response.headers_mut();
+            answered.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            answered.insert(header::VARY, HeaderValue::from_static("origin"));
+        }
+    }
 }
 
 impl Doorkeeper for RestDoorkeeper {
@@ -61,6 +79,7 @@ impl Doorkeeper for RestDoorkeeper {
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
+        self.let_read(headers, &mut response);
         response
     }
 }

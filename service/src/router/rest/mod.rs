@@ -138,6 +138,7 @@ pub async fn serve(
         gate,
         doorkeeper: RestDoorkeeper {
             metrics: context.metrics.clone(),
+            origins: config.cors_origins.clone().into(),
         },
     };
     let service = guard.layer(warp::service(routes));
