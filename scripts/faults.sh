@@ -20,6 +20,7 @@ for argument in "$@"; do
 done
 
 need_packages build-essential curl jq ca-certificates faketime
+[ "$build" = debug ] || need_packages slowhttptest
 need_mariadb
 need_cargo
 step "MySQL" scripts/install-mysql.sh

@@ -1,9 +1,10 @@
 //! Clients that flood: connections that say nothing, headers and bodies that never end, and frames of HTTP/2 that cost the
 //! server more than the client. They write frames by hand, for no library would.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
 
 use prost::bytes::{BufMut as _, BytesMut};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -51,10 +52,25 @@ pub(crate) enum Flood {
     HeaderBombs,
     LyingLengths,
     CompressionBombs,
+    /// The slow clients of `slowhttptest`, which others have written.
+    StrangersSlowHeaders,
+    StrangersSlowBodies,
+    StrangersSlowReaders,
+    /// Handshakes of TLS that end in the middle of the client's first message, and behind it.
+    HalfHellos,
+    UnansweredHellos,
+    /// Handshakes that are begun as fast as they are answered.
+    RepeatedHellos,
 }
 
 impl Flood {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const TLS: [Self; 3] = [
+        Self::HalfHellos,
+        Self::UnansweredHellos,
+        Self::RepeatedHellos,
+    ];
+
+    pub(crate) const PLAIN: [Self; 15] = [
         Self::SilentConnections,
         Self::SlowHeaders,
         Self::SlowBodies,
@@ -67,7 +83,18 @@ impl Flood {
         Self::HeaderBombs,
         Self::LyingLengths,
         Self::CompressionBombs,
+        Self::StrangersSlowHeaders,
+        Self::StrangersSlowBodies,
+        Self::StrangersSlowReaders,
     ];
+
+    /// Whether it is let loose by `slowhttptest`.
+    pub(crate) fn is_strangers(self) -> bool {
+        matches!(
+            self,
+            Self::StrangersSlowHeaders | Self::StrangersSlowBodies | Self::StrangersSlowReaders
+        )
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -83,6 +110,12 @@ impl Flood {
             Self::HeaderBombs => "header_bombs",
             Self::LyingLengths => "lying_lengths",
             Self::CompressionBombs => "compression_bombs",
+            Self::StrangersSlowHeaders => "strangers_slow_headers",
+            Self::StrangersSlowBodies => "strangers_slow_bodies",
+            Self::StrangersSlowReaders => "strangers_slow_readers",
+            Self::HalfHellos => "half_hellos",
+            Self::UnansweredHellos => "unanswered_hellos",
+            Self::RepeatedHellos => "repeated_hellos",
         }
     }
 
@@ -90,12 +123,24 @@ impl Flood {
     pub(crate) fn begin(self, grpc: SocketAddr, rest: SocketAddr) -> JoinSet<()> {
         let mut clients = JoinSet::new();
         let doors: &[SocketAddr] = match self {
-            Self::SlowHeaders | Self::SlowBodies | Self::SlowReaders => &[rest],
+            Self::SlowHeaders
+            | Self::SlowBodies
+            | Self::SlowReaders
+            | Self::StrangersSlowHeaders
+            | Self::StrangersSlowBodies
+            | Self::StrangersSlowReaders => &[rest],
             _ => &[grpc, rest],
         };
         let each = match self {
-            Self::SilentConnections | Self::SlowHeaders | Self::SlowBodies | Self::SlowReaders => {
-                CROWD
+            Self::SilentConnections
+            | Self::SlowHeaders
+            | Self::SlowBodies
+            | Self::SlowReaders
+            | Self::HalfHellos
+            | Self::UnansweredHellos => CROWD,
+            // Each is a crowd by itself.
+            Self::StrangersSlowHeaders | Self::StrangersSlowBodies | Self::StrangersSlowReaders => {
+                1
             }
             Self::LyingLengths | Self::CompressionBombs => KEEPERS,
             _ => WRITERS,
@@ -224,8 +269,79 @@ impl Flood {
                 };
                 write(door, piece).await
             }
+            Self::StrangersSlowHeaders => stranger(door, &["-H", "-i", "1"], "readyz").await,
+            Self::StrangersSlowBodies => {
+                let update = "sensor/update/time?from_time=1&to_time=2";
+                let put = ["-B", "-i", "1", "-t", "PUT", "-f", "application/json"];
+                stranger(door, &put, update).await
+            }
+            Self::StrangersSlowReaders => stranger(door, &["-X", "-k", "50"], "openapi.json").await,
+            Self::HalfHellos => {
+                let mut client = connect(door).await?;
+                let hello = hello();
+                client.write_all(&hello[..hello.len() / 2]).await?;
+                // Until it is closed.
+                client.read_u8().await.map(drop)
+            }
+            Self::UnansweredHellos => {
+                let mut client = connect(door).await?;
+                client.write_all(&hello()).await?;
+                let mut answer = Vec::new();
+                client.read_to_end(&mut answer).await.map(drop)
+            }
+            Self::RepeatedHellos => {
+                let hello = hello();
+                loop {
+                    let mut client = connect(door).await?;
+                    client.write_all(&hello).await?;
+                    client.read_u8().await?;
+                    sleep(PAUSE).await;
+                }
+            }
         }
     }
+}
+
+/// `slowhttptest` with as many connections, for as long as it is let.
+async fn stranger(door: SocketAddr, how: &[&str], path: &str) -> std::io::Result<()> {
+    let mut command = tokio::process::Command::new("slowhttptest");
+    command
+        .args(how)
+        .args(["-c", &CROWD.to_string(), "-r", "500", "-l", "600"])
+        .args(["-u", &format!("http://{door}/{path}")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    command.status().await.map(drop)
+}
+
+/// Whether `slowhttptest` is there.
+pub(crate) fn has_stranger() -> bool {
+    let mut command = std::process::Command::new("slowhttptest");
+    let quiet = command
+        .arg("-h")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // It has no status of its own for a question.
+    quiet.status().is_ok()
+}
+
+/// The first message of a client of TLS.
+fn hello() -> Vec<u8> {
+    let provider = sluicegate_transport::crypto::provider();
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map(|config| config.with_root_certificates(RootCertStore::empty()))
+        .map(|config| config.with_no_client_auth());
+    let name = ServerName::from(std::net::Ipv4Addr::LOCALHOST);
+    let client = config.and_then(|config| ClientConnection::new(Arc::new(config), name));
+    let mut hello = Vec::new();
+    // Memory does not fail, and the parts are those of the library itself.
+    if let Ok(mut client) = client {
+        let _ = client.write_tls(&mut hello);
+    }
+    hello
 }
 
 /// Little is kept of what comes back: these clients do not read.

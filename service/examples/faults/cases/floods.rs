@@ -2,13 +2,14 @@
 //! single readings are served meanwhile, the process stays within its bound (P4), and connections to the database that are
 //! lost come back.
 
-use std::time::Duration;
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use tokio::process::Command;
 
 use crate::{
-    flood::Flood,
+    flood::{Flood, has_stranger},
     generator::{Generator, RunReport},
     judge::{hold_books, hold_ledger, hold_stored},
     lab::Lab,
@@ -26,13 +27,71 @@ const SLOWER: f64 = 3.0;
 /// Below it, noise of the machine is larger than what is measured, milliseconds.
 const LEAST_MS: f64 = 20.0;
 
+/// How producers reach the service.
+struct Way {
+    target: String,
+    flags: String,
+}
+
+/// What was found beside floods.
+struct Found {
+    outcome: Outcome,
+    journals: Vec<PathBuf>,
+    slow: Vec<String>,
+}
+
 pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
-    if lab.scale.quick {
-        let why = "it takes minutes, and measures times that nothing may run beside: scripts/faults.sh --case floods";
-        return Err(Skipped(why).into());
-    }
+    refuse_haste(lab)?;
     let stack = Stack::start(lab, &[]).await?;
     let lab = &*lab;
+    let way = Way {
+        target: format!("http://{}", stack.service.grpc),
+        flags: String::new(),
+    };
+    let floods = Flood::PLAIN.into_iter();
+    let floods: Vec<_> = match has_stranger() {
+        true => floods.collect(),
+        false => {
+            println!("no slowhttptest here: its slow clients are NOT let loose");
+            floods.filter(|flood| !flood.is_strangers()).collect()
+        }
+    };
+    let found = withstand(lab, &stack, &way, &floods).await?;
+    hold_books(&stack.service).await?;
+    hold_stored(&stack.schema, &[&stack.service]).await?;
+    found.judge(lab, stack).await
+}
+
+/// The same over TLS, by those who begin handshakes and do not end them.
+pub(crate) async fn handshakes(lab: &mut Lab) -> Result<Outcome> {
+    refuse_haste(lab)?;
+    let folder = lab.folder.join("certificates");
+    let mut command = Command::new(&lab.programs.sluicegate);
+    command.arg("certs").arg(&folder).stdout(Stdio::null());
+    ensure!(command.status().await?.success(), "no certificates");
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (cert, key) = (path("server.pem"), path("server.key"));
+    let stack = Stack::start(lab, &["--tls-cert", &cert, "--tls-key", &key]).await?;
+    let lab = &*lab;
+    let way = Way {
+        target: format!("https://{}", stack.service.grpc),
+        flags: format!("--tls-ca {}", path("ca.pem")),
+    };
+    let found = withstand(lab, &stack, &way, &Flood::TLS).await?;
+    found.judge(lab, stack).await
+}
+
+fn refuse_haste(lab: &Lab) -> Result<()> {
+    if lab.scale.quick {
+        let why = "it takes minutes, and measures times that nothing may run beside: scripts/faults.sh --case floods \
+                   --case handshakes";
+        return Err(Skipped(why).into());
+    }
+    Ok(())
+}
+
+/// Floods the service, one kind after the other.
+async fn withstand(lab: &Lab, stack: &Stack, way: &Way, floods: &[Flood]) -> Result<Found> {
     let pid = Pid::from_raw(stack.service.pid as i32).context("it runs")?;
     let files = Rlimit {
         current: Some(FILES),
@@ -40,18 +99,18 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     };
     prlimit(Some(pid), Resource::Nofile, files)?;
     let mut journals = Vec::new();
-    let mut outcome = Outcome::of_verdict(Flood::ALL.len() as u32, Verdict::none());
-    let (unary, stream) = beside(lab, &stack, "undisturbed", &mut journals).await?;
+    let mut outcome = Outcome::of_verdict(floods.len() as u32, Verdict::none());
+    let (unary, stream) = beside(lab, way, "undisturbed", &mut journals).await?;
     let undisturbed = [unary.ack_ms.p99, stream.ack_ms.p99];
     for (name, p99) in ["unary", "stream"].into_iter().zip(undisturbed) {
         outcome = outcome.figure(&format!("undisturbed_{name}_p99_ms"), p99);
     }
     let mut slow = Vec::new();
-    for flood in Flood::ALL {
+    for flood in floods {
         let clients = flood.begin(stack.service.grpc, stack.service.rest);
         tokio::time::sleep(Duration::from_secs(1)).await;
         let lost = stack.schema.kill_connections();
-        let beside = beside(lab, &stack, flood.name(), &mut journals);
+        let beside = beside(lab, way, flood.name(), &mut journals);
         let (lost, beside) = tokio::join!(lost, beside);
         let (unary, stream) = beside?;
         drop(clients);
@@ -77,38 +136,49 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
             usage.peak_mib
         );
     }
-    let usage = stack.service.usage()?;
-    let Stack {
-        schema, service, ..
-    } = stack;
-    hold_books(&service).await?;
-    let verdict = Verdict::of(lab, &schema, &journals).await?;
-    verdict.hold()?;
-    hold_ledger(&schema).await?;
-    hold_stored(&schema, &[&service]).await?;
-    end(service).await?;
-    schema.drop().await?;
-    hold!(
-        slow.is_empty(),
-        "readings take more than {SLOWER} times as long: {}",
-        slow.join(", ")
-    );
-    Ok(Outcome { verdict, ..outcome }.figure("peak_mib", usage.peak_mib))
+    let peak_mib = stack.service.usage()?.peak_mib;
+    Ok(Found {
+        outcome: outcome.figure("peak_mib", peak_mib),
+        journals,
+        slow,
+    })
+}
+
+impl Found {
+    /// Holds the table to the journals, and the times to those without a flood.
+    async fn judge(self, lab: &Lab, stack: Stack) -> Result<Outcome> {
+        let Stack {
+            schema, service, ..
+        } = stack;
+        let verdict = Verdict::of(lab, &schema, &self.journals).await?;
+        verdict.hold()?;
+        hold_ledger(&schema).await?;
+        end(service).await?;
+        schema.drop().await?;
+        hold!(
+            self.slow.is_empty(),
+            "readings take more than {SLOWER} times as long: {}",
+            self.slow.join(", ")
+        );
+        Ok(Outcome {
+            verdict,
+            ..self.outcome
+        })
+    }
 }
 
 /// Two producers for as long as it takes.
 async fn beside(
     lab: &Lab,
-    stack: &Stack,
+    Way { target, flags }: &Way,
     name: &str,
-    journals: &mut Vec<std::path::PathBuf>,
+    journals: &mut Vec<PathBuf>,
 ) -> Result<(RunReport, RunReport)> {
     let seconds = lab.scale.seconds(10, 3);
-    let target = format!("http://{}", stack.service.grpc);
-    let unary = format!("--mode unary --rate 50 --duration {seconds}s --concurrency 16");
-    let unary = Generator::start(lab, &target, &format!("{name}-unary"), &unary).await?;
-    let stream = format!("--mode stream-acked --rate 2000 --duration {seconds}s");
-    let stream = Generator::start(lab, &target, &format!("{name}-stream"), &stream).await?;
+    let unary = format!("--mode unary --rate 50 --duration {seconds}s --concurrency 16 {flags}");
+    let unary = Generator::start(lab, target, &format!("{name}-unary"), &unary).await?;
+    let stream = format!("--mode stream-acked --rate 2000 --duration {seconds}s {flags}");
+    let stream = Generator::start(lab, target, &format!("{name}-stream"), &stream).await?;
     let ((unary, first), (stream, second)) = tokio::try_join!(unary.ended(), stream.ended())?;
     journals.extend([first, second]);
     Ok((unary, stream))

@@ -163,6 +163,12 @@ pub(crate) const CASES: &[Case] = &[
         |lab| Box::pin(floods::run(lab)),
     ),
     case(
+        "handshakes",
+        "handshakes of TLS that are begun and not ended",
+        20,
+        |lab| Box::pin(floods::handshakes(lab)),
+    ),
+    case(
         "task-panics",
         "each long-lived task panics at full rate",
         20,
