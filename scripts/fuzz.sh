@@ -45,11 +45,13 @@ folder=$(realpath -m "$TARGET/fuzz")
 build=(--fuzz-dir service/fuzz --target-dir "$folder/build")
 mkdir -p "$folder/logs"
 step "building" cargo +nightly fuzz build "${build[@]}"
+# Called by themselves, so that nothing is built again while they run.
+programs="$folder/build/$(rustc +nightly --version --verbose | sed -n 's/^host: //p')/release"
 
 # fuzz TARGET: new inputs go beside those that are kept.
 fuzz() {
     mkdir -p "$folder/corpus/$1" "$folder/artifacts/$1"
-    cargo +nightly fuzz run "${build[@]}" "$1" "$folder/corpus/$1" "service/fuzz/corpus/$1" -- \
+    "$programs/$1" "$folder/corpus/$1" "service/fuzz/corpus/$1" \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 \
         -artifact_prefix="$folder/artifacts/$1/" >"$folder/logs/$1" 2>&1
 }
@@ -75,7 +77,7 @@ for target in "${targets[@]}"; do
     if [ -n "$keep" ]; then
         merged=$(mktemp -d)
         # Of those that reach the same, the smallest stays.
-        cargo +nightly fuzz run "${build[@]}" "$target" "$merged" "service/fuzz/corpus/$target" "$folder/corpus/$target" -- \
+        "$programs/$target" "$merged" "service/fuzz/corpus/$target" "$folder/corpus/$target" \
             -merge=1 -max_len=4096 >"$folder/logs/$target.merge" 2>&1
         rm -rf "service/fuzz/corpus/$target"
         mv "$merged" "service/fuzz/corpus/$target"

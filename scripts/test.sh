@@ -34,6 +34,7 @@ step "Prometheus" scripts/install-prometheus.sh
 step "metrics, alerts, dashboards" scripts/observe/main.py "$TARGET/debug" "$SLUICEGATE_CACHE/prometheus/bin"
 step "dashboards' schema" scripts/check-dashboards.sh
 step "Kubernetes" scripts/check-kubernetes.sh "$TARGET/debug"
+step "the REST interfaces" scripts/check-api.sh "$TARGET/debug"
 step "units of systemd" scripts/check-units.sh "$TARGET/debug"
 step "the book" scripts/check-docs.sh "$TARGET/debug"
 # A few faults of each kind, some minutes; SLUICEGATE_TEST_FAULTS=no leaves them out.

@@ -25,8 +25,9 @@ RULES = [
     ("POST /frequency", "timeout", "10 nanoseconds to 1000s", "a number in a text has bounds"),
     ("POST /(frequency|spam)", "timeout", "expected a time|10m at most", "a number in a text has bounds"),
     ("POST /(frequency|config)", "rate", "expected readings per second", "a number in a text has bounds"),
+    ("POST .*", ".*", r"invalid type: floating point `-?\d+\.0`", "a whole number is written without a fraction"),
     ("POST /config", "target", "expected an address", "an address is more than a pattern"),
-    ("POST /config", r"patterns\.(id1|id2|values|types\[\d+\].*|late_by|shuffle_within|start_time)", ".*",
+    ("POST /config", r"patterns\.((id1|id2|start_time)(\[\d+\])*|values|types\[\d+\].*|late_by|shuffle_within)", ".*",
      "a text with a grammar of its own, which the manual of sluicegen describes"),
     ("POST /config", r"patterns\.(late|id1)", "must be 1 at most|are the most", "several keys are counted together"),
 ]
@@ -60,7 +61,8 @@ def before_call(ctx, case, **kwargs):
     if not target or not isinstance(case.body, dict) or not case.operation.label.startswith("POST"):
         return
     body = case.body
-    if isinstance(body.get("target"), str) and re.match("[a-z]+://.", body["target"]):
+    # Null stands for the default, where nobody listens.
+    if body.get("target", "") is None or isinstance(body.get("target"), str) and re.match("[a-z]+://.", body["target"]):
         body["target"] = target
     if case.operation.label == "POST /spam":
         # Beyond these bounds a request is refused, and stays as it is.

@@ -47,7 +47,11 @@ pub(crate) fn csv(data: &[u8]) {
     let checked = match check(&input, meaning) {
         Ok(checked) => checked,
         Err(error) => {
-            let lines = text.iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
+            let lines = text
+                .iter()
+                .filter(|&&byte| matches!(byte, b'\n' | b'\r'))
+                .count() as u64
+                + 1;
             let is_packed = text.starts_with(b"\x1f\x8b");
             assert!(
                 is_packed || error.line.is_none_or(|line| (1..=lines).contains(&line)),

@@ -81,7 +81,7 @@ pub struct RestOverrides {
     pub write_deadline_s: Option<u64>,
 
     /// Headers of a request with its address, bytes, in HTTP/2 with 32 for each beside its name and value; 8192 to 1048576. A
-    /// request with more is refused [default: 65536]
+    /// request with more is refused, in HTTP/1 at the latest one with twice as much [default: 65536]
     #[arg(
         id = "rest_max_header_bytes",
         long = "rest-max-header-bytes",
@@ -90,8 +90,8 @@ pub struct RestOverrides {
     )]
     pub max_header_bytes: Option<u32>,
 
-    /// Ends a statement that the database works on for so long, for a query or a page of an export, in MariaDB also for a
-    /// change, seconds; 1 to 3600 [default: 60]
+    /// Ends a statement of a query, an export or a change that waits for a locked table for so long, or that the database works
+    /// on for so long, in MySQL but for changes; seconds, 1 to 3600 [default: 60]
     #[arg(
         long = "rest-statement-limit-s",
         env = "SLUICEGATE_REST_STATEMENT_LIMIT_S",

@@ -287,6 +287,7 @@ async fn a_new_token_is_good_at_once_and_a_broken_file_changes_nothing(database:
 async fn a_page_of_another_origin_may_read_that_a_token_is_asked_for(database: Database) {
     const ALLOWED: &str = "access-control-allow-origin";
     let tokens = Tokens::new();
+    tokens.make("desk", "read");
     let service = Service::start_with(&database, |settings| {
         tokens.asked_for(settings);
         settings.rest.cors_origins = Some(vec!["https://dash.example".to_owned()]);

@@ -35,13 +35,12 @@ impl Asking {
     /// At most `connections` statements run at once.
     pub(super) fn new(
         connector: &Connector,
-        server_version: &str,
         name: &'static str,
         connections: usize,
         statement_limit: Duration,
     ) -> Self {
         Self {
-            pool: connector.management_pool(server_version, name, connections, statement_limit),
+            pool: connector.management_pool(name, connections, statement_limit),
             connector: connector.clone(),
         }
     }

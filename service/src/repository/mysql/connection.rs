@@ -37,14 +37,11 @@ pub(super) const SILENCE_LIMIT_S: u32 = 5;
 
 /// The session's settings: whatever the server's defaults are, texts are UTF-8, times are in UTC, a bad value is an
 /// error, and a transaction locks rows and never gaps.
-const SESSION: [&str; 8] = [
+const SESSION: [&str; 7] = [
     // The driver's handshake says so too, but a pooled connection is reset, and MySQL then falls back to its default.
     "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
     // RELEASE would end the connection with each transaction, CHAIN begin another one.
     "SET completion_type = 'NO_CHAIN'",
-    // Changes from management are transactions of one statement. A load takes as long as it takes; each engine reads
-    // one of the comments.
-    "SET autocommit = 1 /*M! , max_statement_time = 0 */ /*!50708 , max_execution_time = 0 */",
     "SET time_zone = '+00:00'",
     "SET sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
@@ -52,6 +49,20 @@ const SESSION: [&str; 8] = [
     // SILENCE_LIMIT_S, for the rows of a LOAD.
     "SET net_read_timeout = 5",
 ];
+
+/// All of the session's settings. The driver says in which order they are made, so none is made twice.
+fn session(limit: Option<Duration>) -> Vec<String> {
+    let (limit_s, limit_ms) = limit.map_or((0, 0), |it| (it.as_secs(), it.as_millis()));
+    // Changes from management are transactions of one statement. A load takes as long as it takes. Each engine reads one of
+    // the comments.
+    let execution = format!(
+        "SET autocommit = 1 /*M! , max_statement_time = {limit_s} */ /*!50708 , max_execution_time = {limit_ms} */"
+    );
+    // A table that somebody has locked, or alters, is waited for before a statement is executed, by default for a year.
+    let waiting = limit.map(|_| format!("SET lock_wait_timeout = {limit_s}"));
+    let always = SESSION.iter().map(|&setting| setting.to_owned());
+    always.chain([execution]).chain(waiting).collect()
+}
 
 /// The longest packet that a server may send, bytes, whatever it says.
 const MAX_PACKET_BYTES: usize = 16 << 20;
@@ -143,7 +154,7 @@ impl Connector {
                 .with_constraints(PoolConstraints::new(0, OWN_CONNECTIONS).unwrap_or_default())
                 .with_inactive_connection_ttl(Duration::from_secs(60));
             OptsBuilder::from_opts(address.opts(channel))
-                .setup(SESSION.to_vec())
+                .setup(session(None))
                 .pool_opts(pool)
                 .tcp_nodelay(true)
                 // A network that swallows everything must not look like a slow database for ever.
@@ -283,25 +294,17 @@ impl Connector {
     /// statements when it goes back.
     pub(super) fn management_pool(
         &self,
-        server_version: &str,
         name: &'static str,
         connections: usize,
-        limit: Duration,
+        statement_limit: Duration,
     ) -> Pool {
-        let limit = if server_version.contains("MariaDB") {
-            format!("SET max_statement_time = {}", limit.as_secs())
-        } else {
-            format!("SET max_execution_time = {}", limit.as_millis())
-        };
-        let mut setup: Vec<_> = SESSION.map(str::to_owned).to_vec();
-        setup.push(limit);
         let constraints = PoolConstraints::new(0, connections).unwrap_or_default();
         let pool = self.opts().pool_opts().clone();
         let pool = pool
             .with_constraints(constraints)
             .with_reset_connection(false);
         let opts = OptsBuilder::from_opts(self.opts())
-            .setup(setup)
+            .setup(session(Some(statement_limit)))
             .pool_opts(pool)
             // An UPDATE then tells how many rows it found, not how many became different.
             .client_found_rows(true);

@@ -199,14 +199,7 @@ impl MySqlStorage {
     }
 
     fn asking(&self, name: &'static str, connections: usize) -> Asking {
-        let server_version = &self.facts.server_version;
-        Asking::new(
-            &self.manage,
-            server_version,
-            name,
-            connections,
-            self.statement_limit,
-        )
+        Asking::new(&self.manage, name, connections, self.statement_limit)
     }
 
     /// The database's clock, and what is stored about the time.

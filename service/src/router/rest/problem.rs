@@ -259,7 +259,7 @@ impl From<RepositoryError> for Problem {
             ),
             RepositoryError::Contention(_) => (
                 Kind::DatabaseUnavailable,
-                "The database is busy with other transactions: try again in a moment.",
+                "The database is busy with other transactions, or somebody has locked the table: try again in a moment.",
             ),
             RepositoryError::TooBig(_) => (
                 Kind::DatabaseUnavailable,
