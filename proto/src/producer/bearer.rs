@@ -8,7 +8,7 @@ use tonic::{
     service::Interceptor,
 };
 
-use super::{ProducerError, settings::wrong};
+use super::error::{ProducerError, wrong};
 
 /// Where the token comes from.
 #[derive(Debug, Clone, Default)]

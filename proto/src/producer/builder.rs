@@ -3,13 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Encoding, Producer, ProducerError,
-    bearer::Bearer,
-    connector::Connector,
-    delivery::Delivery,
-    progress::Books,
-    settings::{Settings, wrong},
-    shared::Shared,
+    Encoding, Producer, ProducerError, bearer::Bearer, connector::Connector, delivery::Delivery,
+    error::wrong, progress::Books, settings::Settings, shared::Shared,
 };
 
 /// Collects the settings of a [`Producer`]. Made by [`Producer::builder`].

@@ -123,3 +123,10 @@ impl From<Status> for ProducerError {
         }
     }
 }
+
+pub(super) fn wrong(setting: &'static str, reason: &str) -> ProducerError {
+    ProducerError::InvalidSetting {
+        setting,
+        reason: reason.to_owned(),
+    }
+}

@@ -7,6 +7,7 @@ use super::{
     batch::{BATCH_BYTES, READING_BYTES},
     bearer::Bearer,
     encoder::COLUMNS_READING_BYTES,
+    error::wrong,
     tls::Tls,
 };
 
@@ -85,12 +86,5 @@ impl Settings {
             .max_unacknowledged_bytes
             .max(BATCH_BYTES + settings.max_batch_readings * READING_BYTES);
         Ok(settings)
-    }
-}
-
-pub(super) fn wrong(setting: &'static str, reason: &str) -> ProducerError {
-    ProducerError::InvalidSetting {
-        setting,
-        reason: reason.to_owned(),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-use super::{ProducerError, settings::wrong};
+use super::error::{ProducerError, wrong};
 
 /// How a certificate begins in PEM.
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";

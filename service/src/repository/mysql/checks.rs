@@ -2,7 +2,11 @@
 
 use mysql_async::{Conn, prelude::Queryable as _};
 
-use super::{error::explain, infile::CHUNK_BYTES, refusal::explain_to, table::Table};
+use super::{
+    error::{explain, explain_to},
+    infile::CHUNK_BYTES,
+    table::Table,
+};
 use crate::repository::{Durability, RepositoryError};
 
 pub(super) struct Server {

@@ -2,7 +2,7 @@
 
 use mysql_async::{DriverError, Error, IoError, LocalInfileError, TlsError};
 
-use super::refusal::of_server;
+use super::refusal::{lacking, of_server};
 use crate::repository::RepositoryError;
 
 /// What the driver can prove itself with.
@@ -18,6 +18,14 @@ pub(super) fn explain(error: Error) -> RepositoryError {
             Some(sentence) => RepositoryError::Setup(sentence),
             None => RepositoryError::Unreachable(innermost(&other)),
         },
+    }
+}
+
+/// As `explain`, where it is known what the statement was to do.
+pub(super) fn explain_to(what: &str, error: Error) -> RepositoryError {
+    match &error {
+        Error::Server(server) => lacking(what, server).unwrap_or_else(|| of_server(server)),
+        _ => explain(error),
     }
 }
 

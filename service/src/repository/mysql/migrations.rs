@@ -5,7 +5,12 @@ use std::{fmt, str::FromStr};
 use mysql_async::{Conn, Error, prelude::Queryable as _};
 use serde::{Deserialize, Serialize};
 
-use super::{answers, error::explain, ids::COUNTER, ledger::quote, refusal::explain_to};
+use super::{
+    answers,
+    error::{explain, explain_to},
+    ids::COUNTER,
+    ledger::quote,
+};
 use crate::repository::RepositoryError;
 
 /// In order; a migration that was released is never changed.

@@ -3,7 +3,11 @@
 use chrono::{DateTime, NaiveDateTime};
 use mysql_async::{Conn, Pool, prelude::Queryable as _};
 
-use super::{answers, error::explain, ledger::quote, refusal::explain_to};
+use super::{
+    answers,
+    error::{explain, explain_to},
+    ledger::quote,
+};
 use crate::repository::{Partition, PartitionChange, RepositoryError, Split};
 
 /// The server has a row for each subpartition, of which those of a partition are added up.

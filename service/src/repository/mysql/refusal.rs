@@ -1,9 +1,8 @@
 //! What the error codes of servers mean: one table for all engines, whose codes do not overlap where they differ. A code
 //! that is not in it is judged by its SQLSTATE, and else tried again.
 
-use mysql_async::{Error, ServerError};
+use mysql_async::ServerError;
 
-use super::error::explain;
 use crate::repository::RepositoryError;
 
 /// What a code means.
@@ -155,7 +154,7 @@ pub(super) fn of_server(error: &ServerError) -> RepositoryError {
         Some(TooBig) => RepositoryError::TooBig(text),
         Some(Table) => RepositoryError::Table(text),
         Some(Access) => RepositoryError::Setup(format!("the database refuses access: {text}")),
-        Some(Privilege) => lacking("do this", error),
+        Some(Privilege) => without_privilege("do this", error),
         Some(LocalInfile) => RepositoryError::Setup(
             "local_infile is off: run SET GLOBAL local_infile = 1 and put local_infile = 1 into the server's \
              configuration"
@@ -166,20 +165,16 @@ pub(super) fn of_server(error: &ServerError) -> RepositoryError {
     }
 }
 
-/// The account lacks a privilege, and for what.
-fn lacking(what: &str, error: &ServerError) -> RepositoryError {
+/// What is said when the account lacks a privilege for this; None where that is not what is wrong.
+pub(super) fn lacking(what: &str, error: &ServerError) -> Option<RepositoryError> {
+    (meaning(error) == Some(Privilege)).then(|| without_privilege(what, error))
+}
+
+fn without_privilege(what: &str, error: &ServerError) -> RepositoryError {
     RepositoryError::Setup(format!(
         "the database's account may not {what}: {} ({}): sql/grants.sql has what each account needs",
         error.message, error.code
     ))
-}
-
-/// As `explain`, where it is known what the statement was to do.
-pub(super) fn explain_to(what: &str, error: Error) -> RepositoryError {
-    match error {
-        Error::Server(error) if meaning(&error) == Some(Privilege) => lacking(what, &error),
-        other => explain(other),
-    }
 }
 
 fn meaning(error: &ServerError) -> Option<Meaning> {

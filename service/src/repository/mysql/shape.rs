@@ -4,7 +4,7 @@
 
 use mysql_async::{Column, Conn, consts::ColumnType, prelude::Queryable as _};
 
-use super::{error::explain, refusal::explain_to};
+use super::error::{explain, explain_to};
 use crate::repository::RepositoryError;
 
 /// Answered without a look at any reading. FOR UPDATE takes the table as the LOAD will: one that came to hold it for
