@@ -15,7 +15,6 @@ use warp::{
 };
 
 use super::{
-    document::{OPEN, document},
     generator::{Frequency, Generator, Spam},
     problem::{Kind, Problem},
     settings::Settings,
@@ -110,8 +109,10 @@ pub(super) fn routes(
     generator: Arc<Generator>,
     pages: Pages,
     token: Option<ApiToken>,
+    document: Value,
 ) -> impl Filter<Extract = (Response,), Error = std::convert::Infallible> + Clone {
     let swagger = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
+    let document = Arc::new(document);
     warp::method()
         .and(warp::path::full())
         .and(warp::header::headers_cloned())
@@ -120,7 +121,7 @@ pub(super) fn routes(
         .then(
             move |method: Method, path: FullPath, headers: HeaderMap, name: AskedName, body| {
                 let (generator, swagger) = (Arc::clone(&generator), Arc::clone(&swagger));
-                let (pages, token) = (pages.clone(), token.clone());
+                let (pages, token, document) = (pages.clone(), token.clone(), document.clone());
                 async move {
                     let path = path.as_str();
                     let path = path.strip_prefix("/api/v1").unwrap_or(path);
@@ -133,7 +134,7 @@ pub(super) fn routes(
                         pages.check(path, &method, &name, &headers)?;
                         ask_for(token.as_ref(), path, &headers)?;
                         let body = in_time(read(body)).await?;
-                        answer(&generator, &method, path, &body).await
+                        answer(&generator, &document, &method, path, &body).await
                     };
                     answer.await.unwrap_or_else(Problem::into_response)
                 }
@@ -146,6 +147,7 @@ pub(super) fn routes(
 
 async fn answer(
     generator: &Arc<Generator>,
+    document: &Value,
     method: &Method,
     path: &str,
     body: &[u8],
@@ -160,7 +162,7 @@ async fn answer(
         ("GET", "/config") => json(config(generator).await?),
         ("GET", "/metrics") => metrics(generator).await,
         ("GET", "/healthz") => json(healthz().await?),
-        ("GET", "/openapi.json") => json(document()),
+        ("GET", "/openapi.json") => json(document),
         (_, "/start" | "/stop" | "/frequency" | "/spam") => Err(only("POST")),
         (_, "/stats" | "/metrics" | "/healthz" | "/openapi.json") => Err(only("GET")),
         (_, "/config") => Err(only("GET, POST")),
@@ -170,6 +172,9 @@ async fn answer(
         )),
     }
 }
+
+/// What needs no token: the health, and the document of the pages.
+pub(super) const OPEN: [&str; 2] = ["/healthz", "/openapi.json"];
 
 fn ask_for(token: Option<&ApiToken>, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
     let authorization = headers.get(header::AUTHORIZATION);

@@ -3,10 +3,7 @@
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::api::Document;
-
-/// What needs no token: the health, and the document of the pages.
-pub(super) const OPEN: [&str; 2] = ["/healthz", "/openapi.json"];
+use super::api::{Document, OPEN};
 
 /// What may be a number, or a list, where its text would say the same.
 const LISTS: [&str; 3] = ["id1", "id2", "start_time"];

@@ -24,7 +24,7 @@ use sluicegate_transport::{
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use self::generator::Generator;
+use self::{document::document, generator::Generator};
 pub use self::{
     generator::{Frequency, Spam},
     problem::Problem,
@@ -209,7 +209,8 @@ impl Server {
         let task = tokio::spawn({
             let stop = stop.clone();
             async move {
-                let service = warp::service(api::routes(generator.clone(), pages, token));
+                let service =
+                    warp::service(api::routes(generator.clone(), pages, token, document()));
                 let server = http::serve(listener, service, door(tls), stop.clone());
                 let deadline = async {
                     stop.cancelled().await;

@@ -158,9 +158,3 @@ fn describe_operation(operation: &mut Operation, need: Need) {
             .insert(status.to_owned(), response.into());
     }
 }
-
-/// Tells clients how to prove who they are (RFC 9110, section 11.6.1).
-pub(super) fn challenge() -> (header::HeaderName, HeaderValue) {
-    let bearer = HeaderValue::from_static("Bearer realm=\"sluicegate\"");
-    (header::WWW_AUTHENTICATE, bearer)
-}

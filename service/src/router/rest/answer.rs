@@ -8,9 +8,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{
-    access::challenge, format::Format, problem::Problem, room::Room, static_files::StaticFile,
-};
+use super::{format::Format, problem::Problem, room::Room, static_files::StaticFile};
 use crate::{model::StoredReading, repository::RepositoryError};
 
 pub(super) const JSON: &str = "application/json";
@@ -135,4 +133,10 @@ impl Answer {
         }
         answer
     }
+}
+
+/// Tells clients how to prove who they are (RFC 9110, section 11.6.1).
+fn challenge() -> (header::HeaderName, HeaderValue) {
+    let bearer = HeaderValue::from_static("Bearer realm=\"sluicegate\"");
+    (header::WWW_AUTHENTICATE, bearer)
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document and the pages of the Swagger UI.
+//! The pages of the Swagger UI, and the document that they show.
 
 use std::{
     borrow::Cow,
@@ -6,74 +6,28 @@ use std::{
 };
 
 use bytes::Bytes;
-use utoipa::OpenApi;
 use warp::http::HeaderValue;
 
 use super::{
-    Context, access, analysis,
+    Context,
     answer::{Answer, JSON},
-    changes, health,
-    new_values::NewValues,
-    owner,
     problem::{Kind, Problem, ProblemDocument},
-    readings,
     request::Request,
-    retention, streams,
 };
 
 const SWAGGER_INDEX: &str = "/swagger/swagger-ui/index.html";
-
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Sluicegate",
-        description = "Manages stored sensor readings. Readings come in over gRPC. Every path also stands at the root."
-    ),
-    servers((url = "/api/v1"), (url = "/")),
-    tags(
-        (name = "readings", description = "Query and export"),
-        (name = "analysis", description = "Newest readings and figures per time bucket"),
-        (name = "changes", description = "Delete and update"),
-        (name = "streams", description = "The ledger of streams and the quarantine"),
-        (name = "service", description = "State of the service")
-    ),
-    paths(
-        readings::by_time, readings::by_ids, readings::by_ids_time,
-        analysis::latest, analysis::aggregate,
-        changes::delete_by_time, changes::delete_by_ids, changes::delete_by_ids_time,
-        changes::update_by_time, changes::update_by_ids, changes::update_by_ids_time,
-        retention::confirm,
-        streams::all, streams::one, owner::set_owner, streams::rejections_of_one, streams::rejections,
-        health::healthz, health::readyz, health::version, health::metrics,
-        openapi, root, swagger, swagger_file
-    ),
-    components(schemas(ProblemDocument<'static>, NewValues))
-)]
-struct Document;
-
-static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-    let mut document = Document::openapi();
-    access::describe(&mut document);
-    document.to_pretty_json().unwrap_or_default()
-});
 
 static SWAGGER: LazyLock<Arc<utoipa_swagger_ui::Config<'static>>> = LazyLock::new(|| {
     let config = utoipa_swagger_ui::Config::from("/openapi.json");
     Arc::new(config.try_it_out_enabled(true).validator_url("none"))
 });
 
-/// The OpenAPI document as JSON.
-#[must_use]
-pub fn openapi_json() -> &'static str {
-    &DOCUMENT
-}
-
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "service",
     responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
 pub(super) async fn openapi(context: Arc<Context>, _: Request) -> Result<Answer, Problem> {
     let json = HeaderValue::from_static(JSON);
-    let document = Bytes::from_static(openapi_json().as_bytes());
+    let document = Bytes::from_static(context.document.as_bytes());
     let (files, workers) = (&context.static_files, &context.workers);
     let file = files.get("openapi.json", json, document, workers).await?;
     Ok(Answer::static_file(file))

@@ -9,6 +9,7 @@ mod compress;
 mod cors;
 mod cursor;
 mod docs;
+mod document;
 mod entity_tag;
 mod export;
 mod format;
@@ -41,7 +42,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::Layer as _;
 
-pub use self::docs::openapi_json;
+pub use self::document::openapi_json;
 use self::{
     access::RestDoorkeeper, metrics::RestMetrics, problem::Problem, room::Rooms,
     static_files::StaticFiles, workers::Workers,
@@ -68,6 +69,8 @@ struct Context {
     /// Apart, for heavy queries wait for their turns in it.
     heavy_rooms: Rooms,
     static_files: StaticFiles,
+    /// OpenAPI, as JSON.
+    document: &'static str,
     pages: Pages,
     /// None: changes are not told.
     audit: Option<Arc<AuditLog>>,
@@ -115,6 +118,7 @@ pub async fn serve(
         rooms: Rooms::new(config.answer_bytes - of_heavy_queries),
         heavy_rooms: Rooms::new(of_heavy_queries),
         static_files: StaticFiles::default(),
+        document: openapi_json(),
         pages: Pages::new(&config.allowed_hosts, &config.cors_origins),
         audit,
         metrics: RestMetrics::new(&figures),

@@ -290,7 +290,8 @@ mod tests {
 
     #[test]
     fn the_document_and_the_router_know_the_same_routes() {
-        let document: serde_json::Value = serde_json::from_str(docs::openapi_json()).expect("JSON");
+        let document: serde_json::Value =
+            serde_json::from_str(crate::router::rest::openapi_json()).expect("JSON");
         let documented: BTreeSet<_> = document["paths"]
             .as_object()
             .expect("paths")

@@ -1,0 +1,50 @@
+//! The OpenAPI document: what each handler says of itself, and what its route needs.
+
+use std::sync::LazyLock;
+
+use utoipa::OpenApi;
+
+use super::{
+    access, analysis, changes, docs, health, new_values::NewValues, owner,
+    problem::ProblemDocument, readings, retention, streams,
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Sluicegate",
+        description = "Manages stored sensor readings. Readings come in over gRPC. Every path also stands at the root."
+    ),
+    servers((url = "/api/v1"), (url = "/")),
+    tags(
+        (name = "readings", description = "Query and export"),
+        (name = "analysis", description = "Newest readings and figures per time bucket"),
+        (name = "changes", description = "Delete and update"),
+        (name = "streams", description = "The ledger of streams and the quarantine"),
+        (name = "service", description = "State of the service")
+    ),
+    paths(
+        readings::by_time, readings::by_ids, readings::by_ids_time,
+        analysis::latest, analysis::aggregate,
+        changes::delete_by_time, changes::delete_by_ids, changes::delete_by_ids_time,
+        changes::update_by_time, changes::update_by_ids, changes::update_by_ids_time,
+        retention::confirm,
+        streams::all, streams::one, owner::set_owner, streams::rejections_of_one, streams::rejections,
+        health::healthz, health::readyz, health::version, health::metrics,
+        docs::openapi, docs::root, docs::swagger, docs::swagger_file
+    ),
+    components(schemas(ProblemDocument<'static>, NewValues))
+)]
+struct Document;
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+    let mut document = Document::openapi();
+    access::describe(&mut document);
+    document.to_pretty_json().unwrap_or_default()
+});
+
+/// The OpenAPI document as JSON.
+#[must_use]
+pub fn openapi_json() -> &'static str {
+    &DOCUMENT
+}
