@@ -75,13 +75,9 @@ for target in "${targets[@]}"; do
         failed+=("$target")
     fi
     if [ -n "$keep" ]; then
-        merged=$(mktemp -d)
-        # Of those that reach the same, the smallest stays.
-        "$programs/$target" "$merged" "service/fuzz/corpus/$target" "$folder/corpus/$target" \
-            -merge=1 -max_len=4096 >"$folder/logs/$target.merge" 2>&1
-        rm -rf "service/fuzz/corpus/$target"
-        mv "$merged" "service/fuzz/corpus/$target"
-        chmod 755 "service/fuzz/corpus/$target"
+        # What reaches an edge of the code that nothing kept does; how often it does so is no reason to keep more.
+        "$programs/$target" "service/fuzz/corpus/$target" "$folder/corpus/$target" \
+            -merge=1 -use_counters=0 -max_len=4096 >"$folder/logs/$target.merge" 2>&1
         say "$target: $(find "service/fuzz/corpus/$target" -type f | wc -l) inputs are kept"
     fi
 done
