@@ -1,6 +1,9 @@
 //! How to get in: a token, whom to trust, and what to prove oneself with.
 
-use std::{fmt, fs, path::PathBuf};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use sluicegate_proto::producer::ProducerBuilder;
@@ -144,8 +147,16 @@ fn read(flag: &str, path: Option<&PathBuf>) -> Result<Option<Vec<u8>>, Error> {
     read.transpose()
 }
 
+/// A token in the place of its file is not shown.
+fn shown(path: &Path) -> String {
+    match path.to_string_lossy() {
+        text if text.starts_with("sg_") && !path.exists() => "sg_***".to_owned(),
+        text => text.into_owned(),
+    }
+}
+
 fn refuse(flag: &str, path: Option<&PathBuf>, reason: &str) -> Error {
-    let path = path.map_or_else(String::new, |path| format!(" {}", path.display()));
+    let path = path.map_or_else(String::new, |path| format!(" {}", shown(path)));
     Error::Usage(format!("{flag}{path}: {reason}"))
 }
 

@@ -10,6 +10,8 @@ use subtle::ConstantTimeEq as _;
 use crate::{access::secret_in, error::Error};
 
 const FLAG: &str = "--api-token-file";
+/// Nobody counts those who guess.
+const LEAST_CHARS: usize = 16;
 
 /// Where the token is.
 #[derive(Debug, Clone, Default, Args)]
@@ -37,9 +39,17 @@ impl fmt::Debug for ApiToken {
 impl ApiTokenFlag {
     /// None when there is no token.
     pub(crate) fn read(&self) -> Result<Option<ApiToken>, Error> {
-        let file = self.api_token_file.as_ref();
-        file.map(|path| secret_in(FLAG, path).map(ApiToken))
-            .transpose()
+        let Some(path) = &self.api_token_file else {
+            return Ok(None);
+        };
+        let secret = secret_in(FLAG, path)?;
+        if secret.len() < LEAST_CHARS {
+            return Err(Error::Usage(format!(
+                "{FLAG} {}: a token of less than {LEAST_CHARS} characters is guessed: `openssl rand -hex 32` makes one",
+                path.display()
+            )));
+        }
+        Ok(Some(ApiToken(secret)))
     }
 
     /// The flags of a generator that is to have the same token, unless they name one.

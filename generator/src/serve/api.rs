@@ -177,7 +177,9 @@ async fn answer(
 pub(super) const OPEN: [&str; 2] = ["/healthz", "/openapi.json"];
 
 fn ask_for(token: Option<&ApiToken>, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
-    let authorization = headers.get(header::AUTHORIZATION);
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    // Of two, none is meant.
+    let authorization = given.next().filter(|_| given.next().is_none());
     let authorization = authorization.and_then(|value| value.to_str().ok());
     match token {
         Some(token) if !OPEN.contains(&path) && !token.is_in(authorization) => Err(Problem::new(

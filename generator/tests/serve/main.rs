@@ -86,7 +86,7 @@ impl Generator {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generator_with_a_token_is_driven_by_who_has_it() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut file, b"a-secret\n").unwrap();
+    std::io::Write::write_all(&mut file, b"a-secret-of-theirs\n").unwrap();
     let flags = format!("--api-token-file {}", file.path().display());
     let generator = Generator::serve(&flags).await;
     let base = format!("http://{}", generator.server.addr());
@@ -118,7 +118,7 @@ async fn a_generator_with_a_token_is_driven_by_who_has_it() {
     let stats = generator
         .client
         .get(format!("{base}/stats"))
-        .bearer_auth("a-secret");
+        .bearer_auth("a-secret-of-theirs");
     assert_eq!(stats.send().await.unwrap().status(), 200);
     for open in [
         "/healthz",

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, ErrorKind, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use sluicegate_transport::files;
 
 /// Where the audit log goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,16 +151,27 @@ fn current(path: &Path, open_file: &mut Open) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
+    let file = files::without_waiting()
         .append(true)
         .create(true)
         .mode(0o600)
-        .open(path)
+        .open(path)?;
+    let found = file.metadata()?;
+    let mode = found.mode() & 0o777;
+    // To be read by a group is for whoever collects logs.
+    if found.is_file() && mode & 0o026 != 0 {
+        let reason = format!(
+            "others may read or write it (mode {mode:o}): run chmod 600 {}",
+            path.display()
+        );
+        return Err(io::Error::new(ErrorKind::PermissionDenied, reason));
+    }
+    Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -178,6 +190,28 @@ mod tests {
         assert_eq!(fs::read_to_string(&moved).unwrap(), "one\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn one_that_others_can_write_to_or_that_nobody_reads_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let opened = || Target::open(AuditTarget::File(path.clone()));
+        fs::write(&path, "").unwrap();
+        for (mode, is_taken) in [
+            (0o666, false),
+            (0o604, false),
+            (0o620, false),
+            (0o640, true),
+            (0o600, true),
+        ] {
+            fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            assert_eq!(opened().is_ok(), is_taken, "{mode:o}");
+        }
+        fs::remove_file(&path).unwrap();
+        let (at, fifo) = (rustix::fs::CWD, rustix::fs::FileType::Fifo);
+        rustix::fs::mknodat(at, &path, fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        assert!(opened().is_err(), "nobody is waited for");
     }
 
     #[test]

@@ -37,9 +37,9 @@ pub enum TokenCommand {
     List(InFile),
     /// Revokes a token: what is open under it ends within seconds
     Revoke {
-        /// Its id, which stands between the underscores of the token
+        /// Its id, which stands between the underscores of the token, or the token
         #[arg(value_name = "ID")]
-        id: TokenId,
+        id: String,
 
         #[command(flatten)]
         file: InFile,
@@ -84,6 +84,9 @@ pub enum TokenError {
     File(#[from] TokenFileError),
     #[error("{0}")]
     Chance(String),
+    /// What was given instead is not shown: it may have been a token.
+    #[error("{0} (ID)")]
+    Id(String),
     #[error("{} (--into): {reason}", .path.display())]
     Into { path: PathBuf, reason: io::Error },
 }
@@ -119,10 +122,18 @@ impl TokenCommand {
             },
             Self::List(InFile { file }) => Ok(Said::Lines(list(&TokenFile::new(file).read()?))),
             Self::Revoke { id, file } => {
+                let id = id_of(&id).map_err(TokenError::Id)?;
                 revoke(&TokenFile::new(file.file), &id)?;
                 Ok(Said::Lines(format!("revoked {id}\n")))
             }
         }
+    }
+}
+
+fn id_of(text: &str) -> Result<TokenId, String> {
+    match Token::parse(text) {
+        Ok(token) => Ok(token.id().clone()),
+        Err(_) => text.parse(),
     }
 }
 
@@ -249,16 +260,23 @@ mod tests {
             list.contains("\tpress-4\tingest:plant/,read\texpires "),
             "{list}"
         );
-        let id: TokenId = list[..12].parse().unwrap();
-        let revoke = |id| {
+        let id = &list[..12];
+        let revoke = |id: &str| {
             TokenCommand::Revoke {
-                id,
+                id: id.to_owned(),
                 file: file.clone(),
             }
             .run()
         };
         assert!(revoke(id).is_ok());
-        let unknown = revoke("0123456789ab".parse().unwrap()).err().unwrap();
+        let whole = format!("sg_{id}_{}", "A".repeat(43));
+        assert!(revoke(&whole).is_ok(), "the id of a token is enough");
+        let wrong = revoke(&whole[1..]).err().unwrap().to_string();
+        assert!(
+            !wrong.contains("AAAA") && wrong.ends_with("(ID)"),
+            "{wrong}"
+        );
+        let unknown = revoke("0123456789ab").err().unwrap();
         assert!(
             unknown
                 .to_string()

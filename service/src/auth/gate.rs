@@ -9,6 +9,7 @@ use std::{
 use chrono::Utc;
 use hyper::HeaderMap;
 use sluicegate_transport::{Complaint, Peer};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -152,16 +153,17 @@ impl Gate {
     /// Reads the file anew when what it holds has changed, and ends what has expired. A file that is broken changes
     /// nothing, and is told of once.
     pub async fn watch(self: Arc<Self>, until: CancellationToken) {
-        let mut read = Ok(self.read.clone());
+        let mut read: Arc<Found> = Arc::new(Ok(self.read.clone()));
         loop {
             tokio::select! {
                 () = until.cancelled() => return,
                 () = tokio::time::sleep(LOOK_PAUSE) => {}
             }
-            let found = self.file.bytes().map_err(|error| error.to_string());
-            if found != read {
-                self.take(&found);
-                read = found;
+            let (file, before) = (self.file.clone(), read.clone());
+            // A large file takes its time, and so does a disk that is far away.
+            if let Ok(Some((found, fresh))) = spawn_blocking(move || look(&file, &before)).await {
+                self.take(fresh);
+                read = Arc::new(found);
             }
             let now = Utc::now();
             let accounts = self.accounts();
@@ -170,11 +172,7 @@ impl Gate {
         }
     }
 
-    fn take(&self, found: &Result<Vec<u8>, String>) {
-        let fresh = found
-            .as_deref()
-            .map_err(Clone::clone)
-            .and_then(|bytes| accounts(&self.file, bytes).map_err(|error| error.to_string()));
+    fn take(&self, fresh: Result<Accounts, String>) {
         self.metrics.file(fresh.is_err());
         match fresh {
             Ok(mut fresh) => {
@@ -194,6 +192,27 @@ impl Gate {
     }
 }
 
+/// What was found in the file.
+type Found = Result<Vec<u8>, String>;
+
+/// None when the file is as it was before.
+fn look(file: &TokenFile, before: &Found) -> Option<(Found, Result<Accounts, String>)> {
+    let found = file.bytes().map_err(|error| error.to_string());
+    if found == *before {
+        return None;
+    }
+    let fresh = found
+        .as_deref()
+        .map_err(Clone::clone)
+        .and_then(|bytes| accounts(file, bytes).map_err(|error| error.to_string()));
+    Some((found, fresh))
+}
+
 fn accounts(file: &TokenFile, bytes: &[u8]) -> Result<Accounts, TokenFileError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        // Cut off, most likely: nobody would be let in.
+        let reason = "it is empty: `sluicegate token new` makes the first token";
+        return Err(file.content_error(reason.to_owned()));
+    }
     Accounts::new(&file.parse(bytes)?).map_err(|reason| file.content_error(reason))
 }

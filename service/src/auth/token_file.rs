@@ -11,6 +11,7 @@ use std::{
 use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::fs::{FlockOperation, Gid, Uid, fchown, flock};
 use serde::{Deserialize, Serialize};
+use sluicegate_transport::files;
 
 use super::{certificates::CertificateEntry, scope::Scopes};
 
@@ -19,7 +20,7 @@ const HEAD: &str = "\
 # has the SHA-256 alone. Other comments are not kept.
 ";
 /// A file that is larger is none of ours.
-const MAX_BYTES: u64 = 16 << 20;
+const MAX_BYTES: u64 = 4 << 20;
 
 /// Why the file is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -117,17 +118,24 @@ impl TokenFile {
 
     /// Its bytes, if nobody else may read them.
     pub(super) fn bytes(&self) -> Result<Vec<u8>, TokenFileError> {
-        let file = File::open(&self.path).map_err(|reason| self.io(reason))?;
+        let file = files::open(&self.path).map_err(|reason| self.io(reason))?;
         let found = file.metadata().map_err(|reason| self.io(reason))?;
+        let own = rustix::process::geteuid().as_raw();
+        if ![0, own].contains(&found.uid()) {
+            return Err(self.content_error(format!(
+                "it belongs to the user {}, and has to be root's or the service's own",
+                found.uid()
+            )));
+        }
         // A secret that Kubernetes mounts is root's, and ours through its group alone.
-        let is_own = found.uid() == rustix::process::geteuid().as_raw();
-        let of_others = if is_own { 0o077 } else { 0o007 };
+        let of_others = if found.uid() == own { 0o077 } else { 0o007 };
         if found.mode() & of_others != 0 {
             return Err(TokenFileError::Open {
                 path: self.path.clone(),
                 mode: found.mode() & 0o777,
             });
         }
+        self.check_folder()?;
         if found.len() > MAX_BYTES {
             return Err(self.content_error(format!("it has more than {MAX_BYTES} bytes")));
         }
@@ -135,6 +143,29 @@ impl TokenFile {
         io::Read::read_to_end(&mut io::Read::take(file, MAX_BYTES), &mut bytes)
             .map_err(|reason| self.io(reason))?;
         Ok(bytes)
+    }
+
+    fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        }
+    }
+
+    /// Who may write to the folder can put another file in its place, unless it is one such as /tmp.
+    fn check_folder(&self) -> Result<(), TokenFileError> {
+        const STICKY: u32 = 0o1000;
+        let mode = fs::metadata(self.folder())
+            .map_err(|reason| self.io(reason))?
+            .mode();
+        if mode & 0o002 == 0 || mode & STICKY != 0 {
+            return Ok(());
+        }
+        Err(self.content_error(format!(
+            "everybody may put another file in its place (mode {:o} of its folder): run chmod o-w {}",
+            mode & 0o7777,
+            self.folder().display()
+        )))
     }
 
     /// What the bytes say. Neither they nor any part of them is in the error.
@@ -160,10 +191,7 @@ impl TokenFile {
         &self,
         change: impl FnOnce(&mut Content) -> Result<T, String>,
     ) -> Result<T, TokenFileError> {
-        let folder = match self.path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
+        let folder = self.folder();
         let lock = File::open(folder).map_err(|reason| self.io(reason))?;
         // Whoever changes a file in this folder takes turns; the end of the process gives the lock back, too.
         flock(&lock, FlockOperation::LockExclusive).map_err(|error| self.io(error.into()))?;
@@ -238,6 +266,37 @@ mod tests {
         for mode in [0o600, 0o400] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             assert!(file.read().is_ok());
+        }
+    }
+
+    #[test]
+    fn one_that_others_can_replace_or_that_never_ends_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::new(folder.path().join("tokens.yaml"));
+        file.change(|content| {
+            content.tokens.push(entry("0123456789ab"));
+            Ok(())
+        })
+        .unwrap();
+        let mode = |mode| fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+        mode(0o777);
+        let error = file.bytes().unwrap_err().to_string();
+        assert!(
+            error.contains("(mode 777 of its folder): run chmod o-w "),
+            "{error}"
+        );
+        mode(0o1777);
+        assert!(file.bytes().is_ok(), "as /tmp is");
+        let pipe = TokenFile::new(folder.path().join("pipe"));
+        let (at, fifo) = (rustix::fs::CWD, rustix::fs::FileType::Fifo);
+        rustix::fs::mknodat(at, pipe.path(), fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        let error = pipe.bytes().unwrap_err().to_string();
+        assert!(error.ends_with("it is not a regular file"), "{error}");
+        // Who is not root cannot give files away.
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(file.path(), Some(65_534), None).unwrap();
+            let error = file.bytes().unwrap_err().to_string();
+            assert!(error.contains("it belongs to the user 65534"), "{error}");
         }
     }
 

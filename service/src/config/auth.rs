@@ -1,13 +1,16 @@
 //! Settings under `auth:`.
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, check::within};
 use crate::{
-    auth::{GateSettings, OpenMetrics, TokenFile},
+    auth::{GateSettings, OpenMetrics, Token, TokenFile},
     usecase::ingest::QuotaSettings,
 };
 
@@ -94,6 +97,14 @@ impl AuthConfig {
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let tokens = self.tokens.as_deref().map(Path::to_string_lossy);
+        if tokens.is_some_and(|text| Token::parse(&text).is_ok()) {
+            return Err(ConfigError::Value {
+                key: "auth.tokens",
+                value: "a token".to_owned(),
+                must: "the file that has the tokens",
+            });
+        }
         let most = u64::from(u32::MAX);
         for (key, value, to, must) in [
             (

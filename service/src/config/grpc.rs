@@ -48,8 +48,8 @@ pub struct GrpcOverrides {
     )]
     pub max_open_calls: Option<usize>,
 
-    /// Connections at once; 1 to 65536. When all are taken, the one that has been without a call for longest is closed for a
-    /// new one. What is on its way on each is memory too: at least 64 KiB [default: 512]
+    /// Connections at once; 1 to 65536. When all are taken, the one that has been without a call for longest, but for one that
+    /// asks for the health, is closed for a new one. What is on its way on each is memory too: at least 64 KiB [default: 512]
     #[arg(
         id = "grpc_max_connections",
         long = "grpc-max-connections",

@@ -33,7 +33,8 @@ pub struct RestOverrides {
     )]
     pub allowed_hosts: Option<Vec<String>>,
 
-    /// Connections at once; those beyond wait until one ends; 1 to 65536 [default: 400]
+    /// Connections at once; 1 to 65536. When all are taken, those that have been without a request for longest are closed for
+    /// new ones, and while all have one, new ones wait [default: 400]
     #[arg(
         id = "rest_max_connections",
         long = "rest-max-connections",

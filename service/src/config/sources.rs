@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fs::File,
+    io::Read as _,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
 };
@@ -13,6 +14,9 @@ use super::{ConfigError, Settings};
 
 pub(super) const DEFAULT_REST_ADDR: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Far more than all settings take.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Where REST listens, and whether it speaks TLS: as given, or else as the file says. Nothing else in the file is judged.
 ///
@@ -33,8 +37,19 @@ pub(super) fn read_file(path: &Path) -> Result<Settings, ConfigError> {
         path: path.to_owned(),
         reason,
     };
-    let text = fs::read_to_string(path)
-        .map_err(|error| failed(format!("--config cannot be read: {error}")))?;
+    let unreadable =
+        |error: &dyn std::fmt::Display| failed(format!("--config cannot be read: {error}"));
+    // From a pipe, too, but not without end.
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(&error))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(unreadable(&format!(
+            "it has more than {MAX_FILE_BYTES} bytes"
+        )));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| unreadable(&error))?;
     if text.trim().is_empty() {
         return Ok(Settings::default());
     }

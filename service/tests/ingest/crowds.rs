@@ -27,6 +27,8 @@ use crate::stranger::{Stranger, framed};
 on_each_engine! {
     calls_and_connections_beyond_their_number_are_turned_away,
     connections_without_a_call_make_place_for_new_ones,
+    who_watches_the_health_makes_place_for_producers,
+    who_is_slow_to_ask_over_rest_makes_place_for_others,
     health_is_answered_when_others_have_all_calls,
     one_connection_cannot_have_all_calls,
     an_address_has_no_more_connections_than_it_may,
@@ -149,6 +151,54 @@ async fn connections_without_a_call_make_place_for_new_ones(database: Database) 
     stored.expect("stored");
     call.send(rows(readings(10..12))).await;
     assert_eq!(call.finish().await.committed, 3);
+    service.close().await;
+}
+
+async fn who_watches_the_health_makes_place_for_producers(database: Database) {
+    const CONNECTIONS: usize = 4;
+    let service = Service::start_with(&database, |settings| {
+        settings.grpc.max_connections = Some(CONNECTIONS);
+    })
+    .await;
+    let mut watching = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let endpoint =
+            Channel::from_shared(format!("http://{}", service.grpc)).expect("an address");
+        let mut health = HealthClient::new(endpoint.connect().await.expect("connects"));
+        let watch = health.watch(HealthCheckRequest::default()).await;
+        watching.push((health, watch.expect("answers")));
+    }
+    for n in 1..3 {
+        sleep(IDLE).await;
+        let stored = service.client().await.send_sensor_reading(reading(n)).await;
+        stored.expect("stored");
+    }
+    drop(watching);
+    service.close().await;
+}
+
+async fn who_is_slow_to_ask_over_rest_makes_place_for_others(database: Database) {
+    const CONNECTIONS: usize = 4;
+    let service = Service::start_with(&database, |settings| {
+        settings.rest.max_connections = Some(CONNECTIONS);
+    })
+    .await;
+    let mut slow = Vec::new();
+    for n in 0..3 * CONNECTIONS {
+        let mut client = TcpStream::connect(service.rest).await.expect("connects");
+        // Of some nothing comes, of others a part.
+        if n % 2 == 0 {
+            let part = b"GET /healthz HTTP/1.1\r\nx-slow: ";
+            client.write_all(part).await.expect("takes it");
+        }
+        slow.push(client);
+    }
+    // A client gets as long for its headers as it would take for all of them to be cut off.
+    let asked = common::http::get(service.rest, "/healthz");
+    let answered = timeout(Duration::from_secs(9), asked).await;
+    let (status, _) = answered.expect("in time").expect("an answer");
+    assert_eq!(status, 200);
+    drop(slow);
     service.close().await;
 }
 

@@ -9,15 +9,18 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 use tower_service::Service;
 
 pub use crate::taking::Held;
 use crate::{
-    Accepted, Complaint, Crowd, Lifetime, Listener, begin,
-    taking::Taking,
+    Accepted, Activity, Complaint, Crowd, IdleConnections, Lifetime, Listener, begin,
+    taking::{Taking, WatchedBody},
     tls::{Protocol, Tls},
 };
 
@@ -30,13 +33,17 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const STREAMS: u32 = 16;
 const STREAM_BUFFER_BYTES: usize = 16 << 10;
 const WINDOW_BYTES: u32 = (64 << 10) - 1;
+/// When all places are taken, so many connections without a request are closed at a time for a new one, and looked at again
+/// after this time. As long they have to close by themselves.
+const MAKE_PLACES: usize = 16;
+const LEAVE_DEADLINE: Duration = Duration::from_millis(20);
 /// Longest wait for open requests at shutdown.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What connections may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Those beyond wait to be accepted.
+    /// For those beyond, the ones that have been without a request for longest make place; while all have one, they wait.
     pub connections: usize,
     /// Those of one address beyond these are closed.
     pub connections_per_address: Option<usize>,
@@ -114,10 +121,11 @@ where
     let crowd = Complaint::default();
     let mut number = 0_u64;
     let free = Arc::new(Semaphore::new(bounds.connections));
+    let idle = IdleConnections::default();
     loop {
         let accepting = async {
-            let place = free.clone().acquire_owned().await;
-            (listener.accept().await, place)
+            let accepted = listener.accept().await;
+            (accepted, place(&free, &idle).await)
         };
         let (accepted, place) = tokio::select! {
             () = closing.cancelled() => break,
@@ -138,13 +146,8 @@ where
             }
         };
         let taking = Taking::default();
-        let service = service.clone().map_response({
-            let taking = taking.clone();
-            move |mut response: Response<B>| {
-                let held = response.extensions_mut().remove::<Held>();
-                response.map(|body| taking.body(body, held))
-            }
-        });
+        let activity = idle.connection();
+        let service = answering(service.clone(), taking.clone(), activity.clone());
         let (server, closing, tls) = (server.clone(), ending.clone(), tls.clone());
         // Neighbours are far apart.
         number = number.wrapping_add(619);
@@ -154,6 +157,7 @@ where
             let tls = tls.as_deref().map(|tls| (tls, Protocol::Web));
             let begun = tokio::select! {
                 () = closing.cancelled() => return,
+                () = activity.is_to_leave() => return,
                 begun = begin(stream, address, tls) => begun,
             };
             let (stream, peer) = match begun {
@@ -180,11 +184,13 @@ where
                 tokio::select! {
                     ended = &mut connection => return ended,
                     () = closing.cancelled() => {}
+                    () = activity.is_to_leave() => {}
                     () = age.is_over() => {}
                 }
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = &mut connection => ended,
+                    () = activity.overstays(LEAVE_DEADLINE) => Ok(()),
                     () = age.is_overstayed() => Ok(()),
                 }
             };
@@ -208,6 +214,57 @@ where
     {
         tracing::warn!("requests were still open at shutdown");
     }
+}
+
+/// A place for a new connection. Nobody keeps others out by connecting and asking for nothing, or for half of it.
+async fn place(free: &Arc<Semaphore>, idle: &IdleConnections) -> Option<OwnedSemaphorePermit> {
+    loop {
+        if let Ok(place) = free.clone().try_acquire_owned() {
+            return Some(place);
+        }
+        for _ in 0..MAKE_PLACES {
+            if !idle.make_place() {
+                break;
+            }
+        }
+        let freed = tokio::time::timeout(LEAVE_DEADLINE, free.clone().acquire_owned());
+        if let Ok(place) = freed.await {
+            // The semaphore is never closed.
+            return place.ok();
+        }
+    }
+}
+
+/// The service on one connection: what waits for its client is watched, and while a request is open, from its head to the last
+/// of its answer, the connection is not idle.
+fn answering<S, B>(
+    service: S,
+    taking: Taking,
+    activity: Arc<Activity>,
+) -> impl Service<
+    Request<hyper::body::Incoming>,
+    Response = Response<WatchedBody<B>>,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
+where
+    S: Service<Request<hyper::body::Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+{
+    tower::service_fn(move |request| {
+        let (taking, active) = (taking.clone(), activity.call());
+        let answered = service.clone().call(request);
+        async move {
+            let mut response = answered.await?;
+            let held = response.extensions_mut().remove::<Held>();
+            let held = Held::new((active, held));
+            Ok(response.map(|body| taking.body(body, Some(held))))
+        }
+    })
 }
 
 fn builder(header_bytes: u32) -> auto::Builder<TokioExecutor> {

@@ -179,7 +179,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for WatchedIo<I> {
 }
 
 #[derive(Debug)]
-pub(super) struct WatchedBody<B> {
+pub(crate) struct WatchedBody<B> {
     body: B,
     /// Of the frame that is being handed over.
     rest: Bytes,

@@ -8,6 +8,7 @@ use std::{
 use hyper::{Request, Response, body::Incoming};
 use prost::Message;
 use sluicegate_proto::v1::sensor_service_server::SERVICE_NAME;
+use sluicegate_transport::Activity;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, body::Body, service::Routes};
 use tower::Service as _;
@@ -16,7 +17,6 @@ use tracing::{Instrument as _, Span};
 use super::{
     access,
     deadline::{client_deadline, within},
-    idle::Activity,
     metrics::{self, GrpcMetrics},
     open_call::OpenCall,
     packing::Packing,
@@ -138,8 +138,10 @@ impl Calls {
             None => Span::none(),
         };
         let measured = self.metrics.call(&path, span.clone());
-        let active = self.activity.call();
-        let mut call = OpenCall::new(place, active, measured);
+        // Anybody may watch the health: whoever does so keeps nobody else out.
+        let mut active = Some(self.activity.call());
+        let of_sensors = method.and_then(|_| active.take());
+        let mut call = OpenCall::new(place, of_sensors, measured);
         let packing = match Packing::of(request.headers()) {
             Ok(packing) => packing,
             Err(status) => return replies::of_status(status, &mut call),

@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sluicegate_transport::{Complaint, Crowd};
+use sluicegate_transport::{Activity, Complaint, Crowd, IdleConnections};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    idle::{Activity, IdleConnections},
     metrics::{self, GrpcMetrics, OpenConnection},
     windows::{Window, Windows},
 };

@@ -8,7 +8,6 @@ mod door;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod health;
-mod idle;
 mod metrics;
 mod open_call;
 mod packing;

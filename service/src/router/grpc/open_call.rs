@@ -1,10 +1,11 @@
 //! What a call holds for as long as it is open.
 
+use sluicegate_transport::ActiveCall;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::Code;
 
-use super::{idle::ActiveCall, metrics::Measured, shares::Share, unread::UnreadReply};
+use super::{metrics::Measured, shares::Share, unread::UnreadReply};
 use crate::usecase::ingest::admission::Room;
 
 /// A call that is open. Dropping it makes place for another one.
@@ -12,7 +13,8 @@ use crate::usecase::ingest::admission::Room;
 pub(super) struct OpenCall {
     _place: OwnedSemaphorePermit,
     token: Option<TaskTrackerToken>,
-    _active: ActiveCall,
+    /// None of a call that keeps no connection: its connection makes place for others.
+    _active: Option<ActiveCall>,
     measured: Measured,
     unread: Option<UnreadReply>,
     room: Option<Room>,
@@ -20,7 +22,11 @@ pub(super) struct OpenCall {
 }
 
 impl OpenCall {
-    pub(super) fn new(place: OwnedSemaphorePermit, active: ActiveCall, measured: Measured) -> Self {
+    pub(super) fn new(
+        place: OwnedSemaphorePermit,
+        active: Option<ActiveCall>,
+        measured: Measured,
+    ) -> Self {
         Self {
             _place: place,
             token: None,

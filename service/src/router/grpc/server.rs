@@ -25,6 +25,8 @@ use super::{
 };
 use crate::{auth::Guard, config::GrpcConfig};
 
+/// What an idle connection gets to close by itself once it was told to leave.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// What is written and not sent yet, for each call.
 const MAX_SEND_BYTES: usize = 64 << 10;
@@ -160,7 +162,7 @@ async fn connection(
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             ended = &mut connection => return ended,
-            () = activity.overstays() => return Ok(()),
+            () = activity.overstays(LEAVE_DEADLINE) => return Ok(()),
             () = age.is_overstayed() => ending.cancel(),
         }
         tokio::time::timeout(END_DEADLINE, connection)

@@ -1,6 +1,6 @@
 //! Certificate, key and authorities, as they lie in files.
 
-use std::{fmt, fs, io, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::SystemTime};
 
 use rustls::{
     RootCertStore, ServerConfig,
@@ -10,7 +10,10 @@ use rustls::{
 };
 
 use super::{certificate, protocol::Protocol};
-use crate::crypto;
+use crate::{crypto, files};
+
+/// Far more than any chain of certificates has.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A file, and the setting that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +70,7 @@ pub(super) struct Contents {
 impl TlsFiles {
     pub(super) fn read(&self) -> Result<Contents, TlsError> {
         let read = |file: &NamedFile| {
-            fs::read(&file.path).map_err(|reason| TlsError::Unreadable {
+            files::read(&file.path, MAX_BYTES).map_err(|reason| TlsError::Unreadable {
                 file: file.clone(),
                 reason,
             })

@@ -12,12 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Who has just connected, or been answered, is probably about to call.
 const IDLE_AT_LEAST: Duration = Duration::from_secs(1);
-/// What an idle connection gets to close by itself once it was told to leave.
-const LEAVE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// All connections that are idle, in the order in which they became so.
 #[derive(Clone, Debug, Default)]
-pub(super) struct IdleConnections(Arc<Mutex<Order>>);
+pub struct IdleConnections(Arc<Mutex<Order>>);
 
 #[derive(Debug, Default)]
 struct Order {
@@ -38,7 +36,8 @@ impl IdleConnections {
     }
 
     /// A connection that is new, and has no call yet.
-    pub(super) fn connection(&self) -> Arc<Activity> {
+    #[must_use]
+    pub fn connection(&self) -> Arc<Activity> {
         let leave = CancellationToken::new();
         let number = self.add(leave.clone());
         Arc::new(Activity {
@@ -52,8 +51,8 @@ impl IdleConnections {
     }
 
     /// Tells the connection that has been idle for longest to leave. False when there is none that has been for long
-    /// enough.
-    pub(super) fn make_place(&self) -> bool {
+    /// enough, which is a second.
+    pub fn make_place(&self) -> bool {
         let mut order = self.lock();
         let longest = order.idle.first_entry();
         let Some(longest) = longest.filter(|idle| idle.get().since.elapsed() >= IDLE_AT_LEAST)
@@ -80,7 +79,7 @@ impl IdleConnections {
 
 /// What one connection does: whether it has an open call, and whether it is to leave.
 #[derive(Debug, Default)]
-pub(super) struct Activity {
+pub struct Activity {
     all: IdleConnections,
     leave: CancellationToken,
     calls: Mutex<OpenCalls>,
@@ -99,7 +98,8 @@ impl Activity {
     }
 
     /// Until the call is dropped, the connection is not idle.
-    pub(super) fn call(self: &Arc<Self>) -> ActiveCall {
+    #[must_use]
+    pub fn call(self: &Arc<Self>) -> ActiveCall {
         let mut calls = self.lock();
         calls.open += 1;
         if let Some(number) = calls.idle_number.take() {
@@ -109,15 +109,16 @@ impl Activity {
     }
 
     /// Resolves when its place is needed.
-    pub(super) async fn is_to_leave(&self) {
+    pub async fn is_to_leave(&self) {
         self.leave.cancelled().await;
     }
 
-    /// Resolves when it was to leave, had the time for it, and is idle still. A call that came in meanwhile is answered.
-    pub(super) async fn overstays(&self) {
+    /// Resolves when it was to leave, had this time to close by itself, and is idle still. A call that came in meanwhile is
+    /// answered.
+    pub async fn overstays(&self, leave_deadline: Duration) {
         self.is_to_leave().await;
         loop {
-            sleep(LEAVE_DEADLINE).await;
+            sleep(leave_deadline).await;
             if self.lock().open == 0 {
                 return;
             }
@@ -135,7 +136,7 @@ impl Drop for Activity {
 
 /// An open call, as its connection sees it.
 #[derive(Debug)]
-pub(super) struct ActiveCall(Arc<Activity>);
+pub struct ActiveCall(Arc<Activity>);
 
 impl Drop for ActiveCall {
     fn drop(&mut self) {
