@@ -1,7 +1,12 @@
 //! Clients that flood: connections that say nothing, headers and bodies that never end, and frames of HTTP/2 that cost the
 //! server more than the client. They write frames by hand, for no library would.
 
-use std::{net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    process::Stdio,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use prost::bytes::{BufMut as _, BytesMut};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, pki_types::ServerName};
@@ -285,7 +290,7 @@ impl Flood {
             }
             Self::UnansweredHellos => {
                 let mut client = connect(door).await?;
-                client.write_all(&hello()).await?;
+                client.write_all(hello()).await?;
                 let mut answer = Vec::new();
                 client.read_to_end(&mut answer).await.map(drop)
             }
@@ -293,7 +298,7 @@ impl Flood {
                 let hello = hello();
                 loop {
                     let mut client = connect(door).await?;
-                    client.write_all(&hello).await?;
+                    client.write_all(hello).await?;
                     client.read_u8().await?;
                     sleep(PAUSE).await;
                 }
@@ -327,8 +332,13 @@ pub(crate) fn has_stranger() -> bool {
     quiet.status().is_ok()
 }
 
-/// The first message of a client of TLS.
-fn hello() -> Vec<u8> {
+/// The first message of a client of TLS, always the same: the server is to work for it, and not the client.
+fn hello() -> &'static [u8] {
+    static HELLO: LazyLock<Vec<u8>> = LazyLock::new(new_hello);
+    &HELLO
+}
+
+fn new_hello() -> Vec<u8> {
     let provider = sluicegate_transport::crypto::provider();
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

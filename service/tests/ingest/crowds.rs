@@ -194,7 +194,7 @@ async fn who_is_slow_to_ask_over_rest_makes_place_for_others(database: Database)
         slow.push(client);
     }
     // A client gets as long for its headers as it would take for all of them to be cut off.
-    let asked = common::http::get(service.rest, "/healthz");
+    let asked = common::http::text(service.rest, "/healthz");
     let answered = timeout(Duration::from_secs(9), asked).await;
     let (status, _) = answered.expect("in time").expect("an answer");
     assert_eq!(status, 200);
