@@ -116,12 +116,22 @@ impl TokenFile {
         }
     }
 
-    /// Its bytes, if nobody else may read them.
+    /// Its bytes, for the service: if nobody else may read them, and nobody but root or the service can have written them.
+    pub(super) fn trusted_bytes(&self) -> Result<Vec<u8>, TokenFileError> {
+        let own = rustix::process::geteuid().as_raw();
+        self.bytes_of(|owner| [0, own].contains(&owner))
+    }
+
+    /// Its bytes, for who manages it, if nobody else may read them. Root manages the file of the service's user.
     pub(super) fn bytes(&self) -> Result<Vec<u8>, TokenFileError> {
+        self.bytes_of(|_| true)
+    }
+
+    fn bytes_of(&self, is_trusted: impl Fn(u32) -> bool) -> Result<Vec<u8>, TokenFileError> {
         let file = files::open(&self.path).map_err(|reason| self.io(reason))?;
         let found = file.metadata().map_err(|reason| self.io(reason))?;
         let own = rustix::process::geteuid().as_raw();
-        if ![0, own].contains(&found.uid()) {
+        if !is_trusted(found.uid()) {
             return Err(self.content_error(format!(
                 "it belongs to the user {}, and has to be root's or the service's own",
                 found.uid()
@@ -295,8 +305,15 @@ mod tests {
         // Who is not root cannot give files away.
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(file.path(), Some(65_534), None).unwrap();
-            let error = file.bytes().unwrap_err().to_string();
+            let error = file.trusted_bytes().unwrap_err().to_string();
             assert!(error.contains("it belongs to the user 65534"), "{error}");
+            // It may be that of the service's user, which root manages, and which stays theirs.
+            file.change(|content| {
+                content.tokens.push(entry("0123456789ac"));
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(fs::metadata(file.path()).unwrap().uid(), 65_534);
         }
     }
 
