@@ -14,7 +14,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 
 use crate::{
     addresses::{Addresses, Counted},
@@ -25,8 +25,6 @@ use crate::{
 
 /// How HTTP/2 begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What a connection of TLS has encrypted and not sent yet.
-const TLS_BUFFER_BYTES: usize = 32 << 10;
 /// A client that takes longer for its handshake, or to begin after it, is cut off.
 const BEGIN_DEADLINE: Duration = Duration::from_secs(10);
 /// After a failed accept, such as one for want of file descriptors.
@@ -158,11 +156,7 @@ async fn shake_hands(
         let _ = stream.shutdown().await;
         return Err(NotBegun::NoTls);
     }
-    let acceptor = TlsAcceptor::from(tls.config(protocol));
-    let limited = acceptor.accept_with(stream, |session| {
-        session.set_buffer_limit(Some(TLS_BUFFER_BYTES));
-    });
-    Ok(limited.await?)
+    Ok(tls.shake_hands(stream, protocol).await?)
 }
 
 async fn begun<S: AsyncRead + Unpin>(stream: S) -> Result<Begun<S>, NotBegun> {

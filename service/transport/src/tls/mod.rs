@@ -3,26 +3,29 @@
 
 mod certificate;
 mod files;
+mod pace;
 mod protocol;
 pub mod unverified;
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 
-use rustls::ServerConfig;
-use tokio::time::Instant;
+use tokio::{net::TcpStream, time::Instant};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-use self::files::Loaded;
+use self::{files::Loaded, pace::Pace};
 pub use self::{
     certificate::{PeerCertificate, certificate_end},
     files::{NamedFile, TlsError, TlsFiles},
     protocol::Protocol,
 };
 
+/// What a connection has encrypted and not sent yet.
+const BUFFER_BYTES: usize = 32 << 10;
 /// How often the files are looked at. Their bytes are compared: whoever replaces them may do it by links, as Kubernetes does.
 const LOOK_PAUSE: Duration = Duration::from_secs(2);
 /// A certificate that expires sooner is worth a warning.
@@ -35,6 +38,8 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 pub struct Tls {
     files: TlsFiles,
     loaded: RwLock<Arc<Loaded>>,
+    /// Of all doors with these files.
+    pace: Pace,
 }
 
 impl Tls {
@@ -50,6 +55,7 @@ impl Tls {
         Ok(Self {
             files,
             loaded: RwLock::new(Arc::new(loaded)),
+            pace: Pace::default(),
         })
     }
 
@@ -60,9 +66,17 @@ impl Tls {
             .clone()
     }
 
-    /// What a new connection begins with.
-    pub(crate) fn config(&self, protocol: Protocol) -> Arc<ServerConfig> {
-        self.loaded().config(protocol)
+    /// Makes the handshake of a new connection, however many others begin one at the same time.
+    pub(crate) async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        protocol: Protocol,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let acceptor = TlsAcceptor::from(self.loaded().config(protocol));
+        let handshake = acceptor.accept_with(stream, |session| {
+            session.set_buffer_limit(Some(BUFFER_BYTES));
+        });
+        self.pace.keep(handshake).await
     }
 
     /// Until when the certificate in use is good.
