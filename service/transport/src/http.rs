@@ -19,7 +19,8 @@ use tower_service::Service;
 
 pub use crate::taking::Held;
 use crate::{
-    Accepted, Activity, Complaint, Crowd, IdleConnections, Lifetime, Listener, begin,
+    Accepted, Activity, Complaint, Crowd, IdleConnections, Lifetime, Listener, TURN_AWAY_PAUSE,
+    begin,
     taking::{Taking, WatchedBody},
     tls::{Protocol, Tls},
 };
@@ -142,6 +143,7 @@ where
                 if crowd.is_due() {
                     tracing::warn!(%address, "a connection is turned away: its address has enough of them");
                 }
+                tokio::time::sleep(TURN_AWAY_PAUSE).await;
                 continue;
             }
         };
@@ -158,7 +160,7 @@ where
             let begun = tokio::select! {
                 () = closing.cancelled() => return,
                 () = activity.is_to_leave() => return,
-                begun = begin(stream, address, tls) => begun,
+                begun = begin(stream, address, tls, &activity) => begun,
             };
             let (stream, peer) = match begun {
                 Ok(begun) => begun,

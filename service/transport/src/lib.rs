@@ -21,6 +21,6 @@ pub use addresses::Counted;
 pub use complaint::Complaint;
 pub use idle::{ActiveCall, Activity, IdleConnections};
 pub use lifetime::{Age, Lifetime};
-pub use listener::{Accepted, Begun, Crowd, Listener, NotBegun, begin};
+pub use listener::{Accepted, Begun, Crowd, Listener, NotBegun, TURN_AWAY_PAUSE, begin};
 pub use peer::Peer;
 pub use wire::Wire;

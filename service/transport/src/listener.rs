@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::{
     addresses::{Addresses, Counted},
+    idle::Activity,
     peer::Peer,
     tls::{PeerCertificate, Protocol, Tls},
     wire::Wire,
@@ -27,6 +28,9 @@ use crate::{
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A client that takes longer for its handshake, or to begin after it, is cut off.
 const BEGIN_DEADLINE: Duration = Duration::from_secs(10);
+/// After a connection was turned away. Those who come again at once wait in the system's queue meanwhile, where they cost
+/// nothing: to accept and close them as fast as they come would take a processor from those who are connected.
+pub const TURN_AWAY_PAUSE: Duration = Duration::from_millis(1);
 /// After a failed accept, such as one for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -113,13 +117,15 @@ pub async fn begin(
     stream: TcpStream,
     address: SocketAddr,
     tls: Option<(&Tls, Protocol)>,
+    activity: &Arc<Activity>,
 ) -> Result<(Begun<Wire>, Peer), NotBegun> {
     // Without it every small answer would wait for the client's delayed TCP acknowledgement.
     stream.set_nodelay(true)?;
     let (wire, certificate) = match tls {
         None => (Wire::Plain(stream), None),
         Some((tls, protocol)) => {
-            let stream = tokio::time::timeout(BEGIN_DEADLINE, shake_hands(stream, tls, protocol))
+            let shaking = shake_hands(stream, tls, protocol, activity);
+            let stream = tokio::time::timeout(BEGIN_DEADLINE, shaking)
                 .await
                 .map_err(|_| NotBegun::Late)??;
             let (_, session) = stream.get_ref();
@@ -146,6 +152,7 @@ async fn shake_hands(
     mut stream: TcpStream,
     tls: &Tls,
     protocol: Protocol,
+    activity: &Arc<Activity>,
 ) -> Result<TlsStream<TcpStream>, NotBegun> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 0 {
@@ -156,7 +163,7 @@ async fn shake_hands(
         let _ = stream.shutdown().await;
         return Err(NotBegun::NoTls);
     }
-    Ok(tls.shake_hands(stream, protocol).await?)
+    Ok(tls.shake_hands(stream, protocol, activity).await?)
 }
 
 async fn begun<S: AsyncRead + Unpin>(stream: S) -> Result<Begun<S>, NotBegun> {

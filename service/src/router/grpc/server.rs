@@ -8,10 +8,10 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use sluicegate_transport::{
-    Accepted, Begun, Listener, Peer, Wire, begin,
+    Accepted, Begun, Listener, Peer, TURN_AWAY_PAUSE, Wire, begin,
     tls::{Protocol, Tls},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Layer as _, ServiceExt as _};
 
@@ -66,10 +66,13 @@ pub(super) async fn serve(
             Ok(accepted) => accepted,
             Err(crowd) => {
                 door.keep_out(crowd);
+                sleep(TURN_AWAY_PAUSE).await;
                 continue;
             }
         };
         let Some(entry) = door.enter() else {
+            drop(stream);
+            sleep(TURN_AWAY_PAUSE).await;
             continue;
         };
         let (calls, config, draining) = (calls.clone(), config.clone(), draining.clone());
@@ -79,10 +82,11 @@ pub(super) async fn serve(
             let Some(seat) = entry.seat().await else {
                 return;
             };
+            let tls = tls.as_deref().map(|tls| (tls, Protocol::Rpc));
             let begun = tokio::select! {
                 () = draining.cancelled() => return,
                 () = seat.activity.is_to_leave() => return,
-                begun = begin(stream, address, tls.as_deref().map(|tls| (tls, Protocol::Rpc))) => begun,
+                begun = begin(stream, address, tls, &seat.activity) => begun,
             };
             let ended = match begun {
                 Ok((stream, peer)) => {

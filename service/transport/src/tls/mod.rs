@@ -17,12 +17,13 @@ use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-use self::{files::Loaded, pace::Pace};
 pub use self::{
     certificate::{PeerCertificate, certificate_end},
     files::{NamedFile, TlsError, TlsFiles},
     protocol::Protocol,
 };
+use self::{files::Loaded, pace::Pace};
+use crate::idle::Activity;
 
 /// What a connection has encrypted and not sent yet.
 const BUFFER_BYTES: usize = 32 << 10;
@@ -71,12 +72,13 @@ impl Tls {
         &self,
         stream: TcpStream,
         protocol: Protocol,
+        activity: &Arc<Activity>,
     ) -> io::Result<TlsStream<TcpStream>> {
         let acceptor = TlsAcceptor::from(self.loaded().config(protocol));
         let handshake = acceptor.accept_with(stream, |session| {
             session.set_buffer_limit(Some(BUFFER_BYTES));
         });
-        self.pace.keep(handshake).await
+        self.pace.keep(handshake, activity).await
     }
 
     /// Until when the certificate in use is good.
