@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -26,6 +27,9 @@ use crate::{
 
 /// How HTTP/2 begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What the system keeps of what a client has not taken yet; it counts twice as much, for its own needs. Left to itself it keeps
+/// 4 MiB for each, which nobody counts (P4), and which takes seconds to fill for a crowd that asks and does not read.
+const SEND_BUFFER_BYTES: usize = 128 << 10;
 /// A client that takes longer for its handshake, or to begin after it, is cut off.
 const BEGIN_DEADLINE: Duration = Duration::from_secs(10);
 /// After a connection was turned away. Those who come again at once wait in the system's queue meanwhile, where they cost
@@ -71,6 +75,10 @@ impl Listener {
     /// As many connections from one address as there are `max_connections`, or as come.
     #[must_use]
     pub fn new(tcp: TcpListener, max_connections: Option<usize>) -> Self {
+        // Each connection that is accepted has what its listener has.
+        if let Err(error) = SockRef::from(&tcp).set_send_buffer_size(SEND_BUFFER_BYTES) {
+            tracing::warn!(%error, "the system keeps as much for a client that takes nothing as it likes");
+        }
         Self {
             tcp,
             addresses: Addresses::default(),
