@@ -31,7 +31,7 @@ pub(super) struct WideColumns {
 }
 
 /// Where the cells are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Columns {
     Long {
         time: usize,
@@ -49,7 +49,7 @@ pub(super) enum Columns {
 }
 
 /// A column of a wide file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ValueColumn {
     pub(super) cell: usize,
     pub(super) kind: Kind,
@@ -58,7 +58,7 @@ pub(super) struct ValueColumn {
 }
 
 /// What a column of a wide file has.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Kind {
     /// Nothing so far.
     Unknown,

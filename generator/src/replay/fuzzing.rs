@@ -61,7 +61,7 @@ pub(crate) fn csv(data: &[u8]) {
         }
     };
     let readings = checked.readings;
-    let again = Readings::of(&input, meaning, checked).expect("it was opened before");
+    let again = Readings::of(&input, meaning, &checked).expect("it was opened before");
     let mut found = 0;
     for reading in again {
         let reading = reading.expect("it was read before");

@@ -6,6 +6,7 @@ pub mod fuzzing;
 mod input;
 mod number;
 mod options;
+mod position;
 mod quotes;
 mod readings;
 mod rows;
@@ -19,6 +20,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 use self::{
     input::Input,
     options::Meaning,
+    position::{FilePosition, Place},
     readings::{Checked, Readings, check},
 };
 pub use self::{
@@ -42,6 +44,14 @@ struct Source {
     checked: Checked,
 }
 
+/// Where in a file a replay begins.
+struct Begin {
+    /// So many of its readings the stream has already.
+    behind: u64,
+    /// What is said of them.
+    note: Option<String>,
+}
+
 impl Source {
     /// Reads all of it to find mistakes; it is read again to be sent: half a file would be worse than none, and a large
     /// one does not fit in memory.
@@ -55,6 +65,64 @@ impl Source {
             checked,
         })
     }
+
+    /// Its readings, from the first one on.
+    fn readings(&self) -> Result<Readings, CsvError> {
+        Readings::of(&self.input, &self.meaning, &self.checked)
+    }
+
+    /// Where the stream stands in it: at its own position if that is in this file, and otherwise it is another file's.
+    fn begin(&self, options: &ReplayOptions, stream: &Standing) -> Result<Begin, Error> {
+        let (name, found) = (self.input.name(), self.checked.readings);
+        let stream_id = options.stream_id.as_deref().unwrap_or_default();
+        let Some(source_position) = &stream.source_position else {
+            // From another kind of producer, or an anonymous one.
+            let behind = match options.append {
+                true => 0,
+                false => stream.committed,
+            };
+            return Ok(Begin {
+                behind,
+                note: resumed(stream_id, name, behind, found),
+            });
+        };
+        let position = FilePosition::read(source_position);
+        let is_here = match &position {
+            Some(position) => position.is_in(self)?,
+            None => false,
+        };
+        if let (true, Some(position)) = (is_here, &position) {
+            return Ok(Begin {
+                behind: position.readings,
+                note: resumed(stream_id, name, position.readings, found),
+            });
+        }
+        let stands = match position {
+            Some(position) => format!("stands {}", position.describe()),
+            None => "stands in a source that is no file of a replay".to_owned(),
+        };
+        if options.append {
+            let note = format!("the stream {stream_id:?} {stands}: {name} goes behind that");
+            return Ok(Begin {
+                behind: 0,
+                note: Some(note),
+            });
+        }
+        Err(CsvError::of_file(
+            name,
+            format!(
+                "the stream {stream_id:?} (--stream-id) {stands}, and {name} does not begin with those: nothing is sent; \
+                 --append sends all of it behind them, and another --stream-id into a stream of its own"
+            ),
+        )
+        .into())
+    }
+}
+
+/// What a stream has, as the producer found it.
+struct Standing {
+    committed: u64,
+    source_position: Option<Vec<u8>>,
 }
 
 /// Sends the file and waits until all of it is settled.
@@ -71,20 +139,35 @@ pub async fn replay(options: ReplayOptions) -> Result<Report, Error> {
         Ok(opened) => opened?,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
-    let producer = connect(&options).await?;
+    let mut producer = connect(&options).await?;
     // A named stream that is there already goes on where it stopped.
-    let committed = producer.next_seq() - 1;
+    let stream = Standing {
+        committed: producer.next_seq() - 1,
+        source_position: producer.source_position(),
+    };
+    let stands_here = stream.source_position.is_some();
+    let begun = spawn_blocking({
+        let options = options.clone();
+        move || (source.begin(&options, &stream), source)
+    });
+    let (begin, mut source) = match begun.await {
+        Ok((begin, source)) => (begin?, source),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    if stands_here && begin.behind > 0 {
+        producer.rewind_to_source_position();
+    }
     let readings = source.checked.readings;
-    let (skipped, skipped_committed) = (source.checked.skipped, committed.min(readings));
+    let (skipped, skipped_committed) = (source.checked.skipped, begin.behind.min(readings));
     let mut notes = std::mem::take(&mut source.checked.notes);
-    notes.extend(resumed(&options, source.input.name(), committed, readings));
+    notes.extend(begin.note.clone());
     for note in &notes {
         eprintln!("sluicegen: {note}");
     }
     let counters = Arc::new(Counters::default());
     let stop = stop_at_ctrl_c(&counters);
     let display = Display::start(&counters, Some(readings - skipped_committed));
-    let (tally, times) = send(&options, source, producer, &counters).await;
+    let (tally, times) = send(&options, (source, begin), producer, &counters).await;
     drop(display);
     stop.abort();
     let mut report = Report::new("stream-acked".to_owned(), 1, tally, &counters, &times);
@@ -109,8 +192,7 @@ async fn connect(options: &ReplayOptions) -> Result<Producer, Error> {
 }
 
 /// What is not sent because the stream is further already.
-fn resumed(options: &ReplayOptions, file: &str, committed: u64, readings: u64) -> Option<String> {
-    let stream = options.stream_id.as_deref().unwrap_or_default();
+fn resumed(stream_id: &str, file: &str, committed: u64, readings: u64) -> Option<String> {
     let which = match readings {
         _ if committed == 0 => return None,
         readings if committed >= readings => {
@@ -119,20 +201,20 @@ fn resumed(options: &ReplayOptions, file: &str, committed: u64, readings: u64) -
         readings => format!("the first {committed} of the {readings} of {file}"),
     };
     Some(format!(
-        "the stream {stream:?} has {committed} readings already, and a replay goes on behind them: it skips {which}"
+        "the stream {stream_id:?} has {committed} readings already, and a replay goes on behind them: it skips {which}"
     ))
 }
 
 async fn send(
     options: &ReplayOptions,
-    source: Source,
+    (source, begin): (Source, Begin),
     mut producer: Producer,
     counters: &Arc<Counters>,
 ) -> (Tally, Times) {
     let cpu_before = process_cpu();
     let started = Instant::now();
     let follower = Follower::start(&producer, counters, None, 0);
-    let pushed = push_all(options, source, &mut producer, counters, &follower).await;
+    let pushed = push_all(options, (source, begin), &mut producer, counters, &follower).await;
     let sending = started.elapsed();
     let (pushed, changed) = match pushed {
         Ok(()) => (Ok(()), None),
@@ -153,20 +235,18 @@ async fn send(
 
 async fn push_all(
     options: &ReplayOptions,
-    source: Source,
+    (source, begin): (Source, Begin),
     producer: &mut Producer,
     counters: &Counters,
     follower: &Follower,
 ) -> Result<(), Error> {
     let pace = Pace::fixed(options.rate, 1, 1);
-    let committed = producer.next_seq() - 1;
     let expected = source.checked.readings;
-    let readings = Readings::of(&source.input, &source.meaning, source.checked)?;
-    let mut found = 0;
-    for reading in readings {
+    let mut place = Place::at_the_start(source.input.name());
+    for reading in source.readings()? {
         let reading = reading?;
-        found += 1;
-        if found <= committed {
+        place.pass(&reading);
+        if place.readings() <= begin.behind {
             continue;
         }
         if counters.stopped() {
@@ -177,9 +257,18 @@ async fn push_all(
             () = counters.stop.cancelled() => return Ok(()),
         };
         let series = producer.series(reading.id1, &reading.id2, &reading.sensor_type);
-        let pushed = producer.push(series, reading.value, reading.timestamp_us);
-        follower.sent(pushed.await?, 1, intended);
+        let (value, at) = (reading.value, reading.timestamp_us);
+        let pushed = match place.told(expected).filter(|_| options.stream_id.is_some()) {
+            None => producer.push(series, value, at).await,
+            Some(position) => {
+                producer
+                    .push_with_position(series, value, at, position)
+                    .await
+            }
+        };
+        follower.sent(pushed?, 1, intended);
     }
+    let found = place.readings();
     match found == expected {
         true => Ok(()),
         false => Err(Error::Csv(CsvError::of_file(

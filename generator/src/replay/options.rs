@@ -33,9 +33,13 @@ pub struct ReplayOptions {
     pub target: String,
     #[command(flatten)]
     pub access: Access,
-    /// Name of the stream. A named replay that is run again goes on where the last one stopped, and says so.
+    /// Name of the stream. A named replay that is run again goes on where the last one stopped, and says so; what follows
+    /// in the file by then is sent too. Another file is refused.
     #[arg(long, value_name = "NAME")]
     pub stream_id: Option<String>,
+    /// Sends a file behind another one that the stream stands in.
+    #[arg(long, requires = "stream_id")]
+    pub append: bool,
     #[arg(long, value_enum, default_value_t = EncodingFlag::Columns)]
     pub encoding: EncodingFlag,
     /// Readings per second, or max.

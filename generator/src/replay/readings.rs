@@ -88,9 +88,13 @@ impl Readings {
     }
 
     /// The readings of an input that was checked.
-    pub(super) fn of(input: &Input, meaning: &Meaning, checked: Checked) -> Result<Self, CsvError> {
+    pub(super) fn of(
+        input: &Input,
+        meaning: &Meaning,
+        checked: &Checked,
+    ) -> Result<Self, CsvError> {
         let rows = Rows::open(input, meaning.dialect)?;
-        Ok(Self::new(rows, checked.columns, meaning))
+        Ok(Self::new(rows, checked.columns.clone(), meaning))
     }
 
     /// Reads a line into `self.line`; false at the end of the file.

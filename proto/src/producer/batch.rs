@@ -15,6 +15,14 @@ pub(super) struct OpenBatch {
     columns: Columns,
     /// When its first reading came; the linger counts from here.
     opened_at: Option<Instant>,
+    mark: Option<Mark>,
+}
+
+/// Where the producer stands in its source, and behind how many readings of a batch.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    pub(super) behind: usize,
+    pub(super) source_position: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +52,25 @@ impl OpenBatch {
             capacity,
             columns: Columns::default(),
             opened_at: None,
+            mark: None,
         }
+    }
+
+    /// The first reading of this batch, which is empty, has that position.
+    pub(super) fn begin_at(&mut self, first_seq: u64) {
+        assert!(
+            self.is_empty(),
+            "a batch keeps its place once it has a reading"
+        );
+        self.first_seq = first_seq;
+    }
+
+    /// The producer stands there in its source, behind the last reading.
+    pub(super) fn mark(&mut self, source_position: Vec<u8>) {
+        self.mark = Some(Mark {
+            behind: self.len(),
+            source_position,
+        });
     }
 
     pub(super) fn len(&self) -> usize {
@@ -115,6 +141,7 @@ impl OpenBatch {
         Some(SealedBatch {
             first_seq,
             settled: 0,
+            mark: self.mark.take(),
             columns: std::mem::replace(&mut self.columns, next),
         })
     }
@@ -126,6 +153,7 @@ pub(super) struct SealedBatch {
     first_seq: u64,
     /// So many readings from the beginning are acknowledged.
     settled: usize,
+    mark: Option<Mark>,
     columns: Columns,
 }
 
@@ -135,6 +163,26 @@ pub(super) struct Readings<'a> {
     pub(super) series: &'a [u32],
     pub(super) values: &'a [f64],
     pub(super) timestamps_us: &'a [i64],
+}
+
+impl<'a> Readings<'a> {
+    /// Those before and from the reading with this index.
+    pub(super) fn split_at(self, index: usize) -> (Readings<'a>, Readings<'a>) {
+        let (series, later_series) = self.series.split_at(index);
+        let (values, later_values) = self.values.split_at(index);
+        let (timestamps_us, later_timestamps_us) = self.timestamps_us.split_at(index);
+        let first = Self {
+            series,
+            values,
+            timestamps_us,
+        };
+        let second = Self {
+            series: later_series,
+            values: later_values,
+            timestamps_us: later_timestamps_us,
+        };
+        (first, second)
+    }
 }
 
 impl SealedBatch {
@@ -149,7 +197,8 @@ impl SealedBatch {
 
     /// Bytes that it takes until all of it is acknowledged.
     pub(super) fn bytes(&self) -> usize {
-        BATCH_BYTES + self.columns.values.len() * READING_BYTES
+        let position = self.mark.as_ref().map(|mark| mark.source_position.len());
+        BATCH_BYTES + self.columns.values.len() * READING_BYTES + position.unwrap_or_default()
     }
 
     /// Leaves out everything up to and with `seq`, which lies before the last reading of this batch.
@@ -159,6 +208,13 @@ impl SealedBatch {
         self.settled = self
             .settled
             .max(usize::try_from(settled).unwrap_or(usize::MAX));
+    }
+
+    /// Where the producer stands in its source behind so many of the readings that are not acknowledged.
+    pub(super) fn mark(&self) -> Option<(usize, &[u8])> {
+        let mark = self.mark.as_ref()?;
+        let behind = mark.behind.checked_sub(self.settled)?;
+        Some((behind, &mark.source_position))
     }
 
     pub(super) fn readings(&self) -> Readings<'_> {

@@ -158,6 +158,7 @@ impl ProducerBuilder {
         let (opened, hold) = connector.open_first(&settings).await?;
         let committed_seq = opened.committed_seq();
         let shared = Arc::new(Shared::new(&settings, committed_seq));
+        shared.stands_at(opened.source());
         let books = Books::new(committed_seq, opened.rejected());
         let (delivery, progress, trouble) =
             Delivery::new(settings, connector, Arc::clone(&shared), books, hold);

@@ -11,6 +11,7 @@ use super::{
     connector::Opened,
     delivery::{CallEnd, Delivery, Failure, sleep_until},
     encoder::Encoder,
+    progress::SourceMark,
     shared::Intake,
 };
 use crate::v1::{RejectedReading, StreamAck, StreamReadingsRequest};
@@ -45,7 +46,8 @@ impl Delivery {
             Some(_) => 0,
             None => self.window.committed_seq(),
         };
-        let (requests, mut replies) = self.connector.start_call(&opened);
+        let first_seq = self.window.committed_seq() + 1;
+        let (requests, mut replies) = self.connector.start_call(&opened, first_seq);
         let mut sending = Sending::Open(requests);
         let mut encoder = Encoder::new(self.dictionary, self.settings.max_message_bytes);
         let mut stands_still_since = self.trouble_since;
@@ -111,12 +113,14 @@ impl Delivery {
                 sending = turn;
             }
         };
+        // The stream may be further than what was pushed.
+        let sent_seq = self.sent_seq.min(self.window.last_seq());
         match sending {
             Sending::Draining => Ok(CallEnd::Drained),
             Sending::Open(_) | Sending::Refused => Err(Failure::Call(Status::unavailable(
                 "the service ended the call",
             ))),
-            Sending::Finished if self.window.committed_seq() < self.sent_seq => Err(Failure::Call(
+            Sending::Finished if self.window.committed_seq() < sent_seq => Err(Failure::Call(
                 Status::unavailable("the service ended the call and left readings unacknowledged"),
             )),
             Sending::Finished if intake.wishes.close && self.window.is_empty() => {
@@ -137,7 +141,7 @@ impl Delivery {
     fn next_message(&mut self, encoder: &mut Encoder) -> Option<StreamReadingsRequest> {
         if !encoder.has_messages() {
             let batch = self.window.next_unsent()?;
-            encoder.encode(batch.readings(), &self.shared.series());
+            encoder.encode_batch(batch, &self.shared.series());
             self.sent_seq = self.sent_seq.max(batch.last_seq());
         }
         encoder.next_message()
@@ -156,6 +160,8 @@ impl Delivery {
             ..reading.clone()
         });
         self.shared.keep_rejected(rejected);
+        self.shared
+            .stands_at(SourceMark::new(&ack.source_position, seq));
         self.books.acknowledge(ack, seq);
         self.settle(seq);
         Ok(())

@@ -23,6 +23,7 @@ use super::{
     bearer::Bearer,
     error::{Verdict, judge},
     hold::{Claim, Hold},
+    progress::SourceMark,
     settings::Settings,
     trouble::{describe, root_cause},
 };
@@ -48,12 +49,20 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) fn committed_seq(&self) -> u64 {
-        self.position.map_or(0, |position| position.committed_seq)
+        let position = self.position.as_ref();
+        position.map_or(0, |position| position.committed_seq)
+    }
+
+    /// Where the stream stands in its source.
+    pub(super) fn source(&self) -> Option<SourceMark> {
+        let position = self.position.as_ref()?;
+        SourceMark::new(&position.source_position, position.source_seq)
     }
 
     /// Readings of the stream that were ever rejected.
     pub(super) fn rejected(&self) -> u64 {
-        self.position.map_or(0, |position| position.rejected)
+        let position = self.position.as_ref();
+        position.map_or(0, |position| position.rejected)
     }
 }
 
@@ -184,7 +193,7 @@ impl Connector {
             let latest = started.checked_add(patience);
             let status = match self.open(None, hold.claim(), latest).await {
                 Ok(opened) => {
-                    if let Some(position) = opened.position {
+                    if let Some(position) = &opened.position {
                         hold.gained(position.epoch);
                     }
                     return Ok((opened, hold));
@@ -215,15 +224,20 @@ impl Connector {
     pub(super) fn start_call(
         &self,
         opened: &Opened,
+        first_seq: u64,
     ) -> (mpsc::Sender<StreamReadingsRequest>, Replies) {
         let (requests, receiver) = mpsc::channel(MESSAGES_AHEAD);
-        let header = opened.position.map(|position| StreamReadingsRequest {
-            message: Some(Message::Header(StreamHeader {
-                stream_id: self.stream_id.clone().unwrap_or_default(),
-                epoch: position.epoch,
-                first_seq: position.committed_seq + 1,
-            })),
-        });
+        let header = opened
+            .position
+            .as_ref()
+            .map(|position| StreamReadingsRequest {
+                message: Some(Message::Header(StreamHeader {
+                    stream_id: self.stream_id.clone().unwrap_or_default(),
+                    epoch: position.epoch,
+                    first_seq,
+                })),
+                source_position: Vec::new(),
+            });
         let named = header.is_some();
         let messages = stream::iter(header).chain(ReceiverStream::new(receiver));
         let mut client = opened.client.clone();
@@ -254,5 +268,6 @@ fn summary_as_ack(summary: StreamReadingsResponse, named: bool) -> StreamAck {
         duplicate: summary.duplicate,
         draining: false,
         rejected_readings: summary.rejected_readings,
+        source_position: summary.source_position,
     }
 }

@@ -151,7 +151,7 @@ impl Delivery {
             }
             Failure::Open(status)
         })?;
-        if let Some(position) = opened.position {
+        if let Some(position) = &opened.position {
             let committed_seq = position.committed_seq;
             if committed_seq < self.window.committed_seq() {
                 return Err(Failure::Final(ProducerError::PositionLost {
@@ -169,6 +169,7 @@ impl Delivery {
             }
             self.hold.gained(position.epoch);
             self.books.recover(committed_seq, opened.rejected());
+            self.shared.stands_at(opened.source());
             self.settle(committed_seq);
         }
         Ok(opened)

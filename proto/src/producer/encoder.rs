@@ -6,7 +6,10 @@ use std::collections::VecDeque;
 use prost::Message as _;
 use rustc_hash::FxHashMap;
 
-use super::{batch::Readings, series::SeriesTable};
+use super::{
+    batch::{Readings, SealedBatch},
+    series::SeriesTable,
+};
 use crate::v1::{
     ColumnBatch, SensorBatch, SensorReading, Series, StreamReadingsRequest,
     stream_readings_request::Message,
@@ -65,8 +68,28 @@ impl Encoder {
         self.messages.pop_front()
     }
 
+    /// Appends the messages for a batch, of which the one that ends at its mark says where that is in the source.
+    pub(super) fn encode_batch(&mut self, batch: &SealedBatch, table: &SeriesTable) {
+        let readings = batch.readings();
+        let Some((behind, source_position)) = batch.mark() else {
+            return self.encode(readings, table);
+        };
+        let (before, after) = readings.split_at(behind);
+        match before.values.is_empty() {
+            // A message of its own: it says nothing of what follows.
+            true => self.messages.push_back(StreamReadingsRequest::default()),
+            false => self.encode(before, table),
+        }
+        if let Some(last) = self.messages.back_mut() {
+            last.source_position = source_position.to_vec();
+        }
+        if !after.values.is_empty() {
+            self.encode(after, table);
+        }
+    }
+
     /// Appends the messages for these readings.
-    pub(super) fn encode(&mut self, readings: Readings<'_>, table: &SeriesTable) {
+    fn encode(&mut self, readings: Readings<'_>, table: &SeriesTable) {
         match self.dictionary {
             Dictionary::Rows => self.encode_rows(readings, table),
             Dictionary::PerCall => self.encode_with_call_dictionary(readings, table),
@@ -77,6 +100,7 @@ impl Encoder {
     fn emit(&mut self, message: Message) {
         self.messages.push_back(StreamReadingsRequest {
             message: Some(message),
+            source_position: Vec::new(),
         });
     }
 

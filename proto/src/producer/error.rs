@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 
+/// Bytes of the longest source position.
+pub(super) const MAX_POSITION_BYTES: usize = 1_024;
+
 /// A producer that returned one of these has ended, except for [`UnknownSeries`](Self::UnknownSeries),
-/// [`Absent`](Self::Absent) and [`UnequalColumns`](Self::UnequalColumns), which refuse one call and take nothing.
+/// [`Absent`](Self::Absent), [`SourcePosition`](Self::SourcePosition) and [`UnequalColumns`](Self::UnequalColumns), which refuse one call and take nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProducerError {
@@ -61,6 +64,12 @@ pub enum ProducerError {
     Absent {
         /// The field.
         field: &'static str,
+    },
+    /// A source position is longer than the service keeps, or the producer is anonymous.
+    #[error("the source position {reason}")]
+    SourcePosition {
+        /// What is wrong with it.
+        reason: String,
     },
     /// The columns of `push_columns` differ in length.
     #[error(

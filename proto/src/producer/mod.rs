@@ -48,6 +48,7 @@ use std::sync::Arc;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::v1;
+use error::MAX_POSITION_BYTES;
 use shared::{Pushed, Shared};
 
 pub use builder::ProducerBuilder;
@@ -113,10 +114,22 @@ impl Producer {
         value: f64,
         timestamp_us: i64,
     ) -> Result<u64, ProducerError> {
+        self.push_marked(series, value, timestamp_us, None).await
+    }
+
+    #[inline]
+    async fn push_marked(
+        &mut self,
+        series: SeriesHandle,
+        value: f64,
+        timestamp_us: i64,
+        mut source_position: Option<Vec<u8>>,
+    ) -> Result<u64, ProducerError> {
         self.check_handle(series)?;
         let mut yielded = false;
         loop {
-            match self.shared.push(series, value, timestamp_us, yielded)? {
+            let reading = (series, value, timestamp_us);
+            match self.shared.push(reading, &mut source_position, yielded)? {
                 Pushed::Taken { last_seq, .. } => return Ok(last_seq),
                 obstacle => self.wait_for(&obstacle).await,
             }
@@ -172,6 +185,63 @@ impl Producer {
             };
         }
         Ok(self.next_seq() - 1)
+    }
+
+    /// As [`push`](Self::push), and tells where the producer stands in its own source behind this reading: an offset, a file
+    /// and a line, at most 1,024 bytes, which the service keeps with the reading, in one transaction. Behind a position
+    /// other readings may be pushed without one.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push), and when the position is empty or too long or the producer is anonymous, in which case
+    /// nothing is taken.
+    pub async fn push_with_position(
+        &mut self,
+        series: SeriesHandle,
+        value: f64,
+        timestamp_us: i64,
+        source_position: impl Into<Vec<u8>>,
+    ) -> Result<u64, ProducerError> {
+        let source_position = self.checked(source_position.into())?;
+        self.push_marked(series, value, timestamp_us, Some(source_position))
+            .await
+    }
+
+    /// Tells where the producer stands in its own source behind the last reading that was pushed. With no reading behind
+    /// the last flush it travels with the next one.
+    ///
+    /// # Errors
+    /// When the position is empty or too long, the producer is anonymous, or it has ended.
+    pub fn mark_source_position(
+        &mut self,
+        source_position: impl Into<Vec<u8>>,
+    ) -> Result<(), ProducerError> {
+        let source_position = self.checked(source_position.into())?;
+        self.shared.mark(source_position)
+    }
+
+    fn checked(&self, source_position: Vec<u8>) -> Result<Vec<u8>, ProducerError> {
+        let reason = match source_position.len() {
+            _ if !self.shared.is_named() => "needs a stream_id".to_owned(),
+            0 => "is empty".to_owned(),
+            1..=MAX_POSITION_BYTES => return Ok(source_position),
+            bytes => format!("has {bytes} bytes, {MAX_POSITION_BYTES} are the most"),
+        };
+        Err(ProducerError::SourcePosition { reason })
+    }
+
+    /// Where the stream stands in its source, as far as that is durable; None when it was never told. After `connect` it is
+    /// what the last producer of the stream has left.
+    #[must_use]
+    pub fn source_position(&self) -> Option<Vec<u8>> {
+        self.shared.source_position()
+    }
+
+    /// Goes on at [`source_position`](Self::source_position), and returns the position in the stream that the next reading
+    /// has then: the first one behind it in the source, which the service may have already and leaves out then. Without it
+    /// the stream goes on behind [`Progress::committed_seq`], which is the same unless the last messages came without a
+    /// position. After the first push it changes nothing.
+    pub fn rewind_to_source_position(&mut self) -> u64 {
+        self.shared.rewind_to_source()
     }
 
     /// Takes a reading in the form of the contract. Looks up its series every time: use [`series`](Self::series) and

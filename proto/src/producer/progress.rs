@@ -19,6 +19,24 @@ pub struct Progress {
     pub reconnects: u64,
 }
 
+/// Where a stream stands in its producer's source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SourceMark {
+    pub(super) source_position: Vec<u8>,
+    /// Position of the last reading before it.
+    pub(super) seq: u64,
+}
+
+impl SourceMark {
+    /// None where the service knows of no position.
+    pub(super) fn new(source_position: &[u8], seq: u64) -> Option<Self> {
+        (!source_position.is_empty()).then(|| Self {
+            source_position: source_position.to_vec(),
+            seq,
+        })
+    }
+}
+
 /// The books of a producer that was closed: all of it is durable, and
 /// `received = committed + rejected + duplicate`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

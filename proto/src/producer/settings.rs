@@ -7,9 +7,12 @@ use super::{
     batch::{BATCH_BYTES, READING_BYTES},
     bearer::Bearer,
     encoder::COLUMNS_READING_BYTES,
-    error::wrong,
+    error::{MAX_POSITION_BYTES, wrong},
     tls::Tls,
 };
+
+/// The longest source position, with its tag and length.
+const POSITION_BYTES: usize = MAX_POSITION_BYTES + 4;
 
 /// The meaning of each stands with [`ProducerBuilder`](super::ProducerBuilder).
 #[derive(Debug, Clone)]
@@ -81,7 +84,7 @@ impl Settings {
         // One batch of columns is one message, whatever the values are; the dictionary has its own.
         settings.max_batch_readings = settings
             .max_batch_readings
-            .min(settings.max_message_bytes / (COLUMNS_READING_BYTES + 1));
+            .min((settings.max_message_bytes - POSITION_BYTES) / (COLUMNS_READING_BYTES + 1));
         settings.max_unacknowledged_bytes = settings
             .max_unacknowledged_bytes
             .max(BATCH_BYTES + settings.max_batch_readings * READING_BYTES);

@@ -10,6 +10,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     ProducerError, SeriesHandle,
     batch::{OpenBatch, SealedBatch},
+    progress::SourceMark,
     series::SeriesTable,
     settings::Settings,
     window::Window,
@@ -28,7 +29,12 @@ pub(super) struct Shared {
     pub(super) room: Notify,
     series: RwLock<SeriesTable>,
     rejected: Mutex<VecDeque<RejectedReading>>,
+    /// Where the stream stands in its source, as far as that is durable.
+    source: Mutex<Option<SourceMark>>,
     max_unacknowledged_bytes: usize,
+    is_named: bool,
+    /// Of the first reading that is pushed, unless the stream goes on at its source's position.
+    first_seq: u64,
 }
 
 #[derive(Debug)]
@@ -85,8 +91,15 @@ impl Shared {
             room: Notify::new(),
             series: RwLock::default(),
             rejected: Mutex::default(),
+            source: Mutex::default(),
             max_unacknowledged_bytes: settings.max_unacknowledged_bytes,
+            is_named: settings.stream_id.is_some(),
+            first_seq: committed_seq + 1,
         }
+    }
+
+    pub(super) fn is_named(&self) -> bool {
+        self.is_named
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
@@ -100,9 +113,8 @@ impl Shared {
     #[inline]
     pub(super) fn push(
         &self,
-        series: SeriesHandle,
-        value: f64,
-        timestamp_us: i64,
+        (series, value, timestamp_us): (SeriesHandle, f64, i64),
+        source_position: &mut Option<Vec<u8>>,
         yielded: bool,
     ) -> Result<Pushed, ProducerError> {
         let mut inbox = self.inbox();
@@ -113,6 +125,9 @@ impl Shared {
         }
         let seq = inbox.open.next_seq();
         inbox.open.push(series.0, value, timestamp_us);
+        if let Some(source_position) = source_position.take() {
+            inbox.open.mark(source_position);
+        }
         if inbox.open.is_full() {
             self.seal(&mut inbox);
         }
@@ -142,6 +157,16 @@ impl Shared {
             self.seal(&mut inbox);
         }
         Ok(Pushed::Taken { readings, last_seq })
+    }
+
+    /// The producer stands there in its source, behind the last reading that was pushed.
+    pub(super) fn mark(&self, source_position: Vec<u8>) -> Result<(), ProducerError> {
+        let mut inbox = self.inbox();
+        if let Some(error) = &inbox.failed {
+            return Err(error.clone());
+        }
+        inbox.open.mark(source_position);
+        Ok(())
     }
 
     /// Once per batch, before its first reading: everything that need not be asked for every reading.
@@ -251,6 +276,32 @@ impl Shared {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .intern(id1, id2, sensor_type)
+    }
+
+    /// The service says where the stream stands in its source, or nothing.
+    pub(super) fn stands_at(&self, source: Option<SourceMark>) {
+        if let Some(mark) = source {
+            *self.source_mark() = Some(mark);
+        }
+    }
+
+    pub(super) fn source_position(&self) -> Option<Vec<u8>> {
+        let known = self.source_mark();
+        known.as_ref().map(|mark| mark.source_position.clone())
+    }
+
+    fn source_mark(&self) -> MutexGuard<'_, Option<SourceMark>> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next reading that is pushed is the first one behind the source's position. Only before the first push.
+    pub(super) fn rewind_to_source(&self) -> u64 {
+        let last_seq = self.source_mark().as_ref().map_or(0, |mark| mark.seq);
+        let mut inbox = self.inbox();
+        if inbox.open.next_seq() == self.first_seq {
+            inbox.open.begin_at(last_seq + 1);
+        }
+        inbox.open.next_seq()
     }
 
     pub(super) fn keep_rejected(&self, readings: impl Iterator<Item = RejectedReading>) {

@@ -40,8 +40,12 @@ impl Window {
         self.in_call < self.batches.len()
     }
 
-    /// Takes the batch that follows the last one.
+    /// Takes the batch that follows the last one. The first one may begin before what the stream has already, at its
+    /// source's position.
     pub(super) fn push(&mut self, batch: SealedBatch) {
+        if self.batches.is_empty() {
+            self.committed_seq = self.committed_seq.min(batch.first_seq() - 1);
+        }
         assert_eq!(
             batch.first_seq(),
             self.last_seq() + 1,
@@ -57,9 +61,10 @@ impl Window {
         Some(batch)
     }
 
-    /// Drops what is durable up to and with `seq`, and says how many bytes that freed.
+    /// Drops what is durable up to and with `seq`, and says how many bytes that freed. The stream may be further than what
+    /// was pushed, when that is pushed again from the source's position.
     pub(super) fn acknowledge(&mut self, seq: u64) -> usize {
-        assert!(seq <= self.last_seq(), "only what was sent is acknowledged");
+        let seq = seq.min(self.last_seq());
         self.committed_seq = self.committed_seq.max(seq);
         let mut freed_bytes = 0;
         while let Some(front) = self.batches.front_mut() {

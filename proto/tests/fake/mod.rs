@@ -332,6 +332,7 @@ impl SensorService for Fake {
             duplicate: call.ack.duplicate,
             committed_seq: call.header.map_or(0, |_| call.ack.committed_seq),
             rejected_readings: call.rejected,
+            source_position: call.ack.source_position,
         }))
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::model::{Epoch, Rejection, Seq, StreamId};
+use crate::model::{Epoch, Rejection, Seq, SourceMark, StreamId};
 
 /// A run of readings of one call inside a batch, in the order in which they came.
 #[derive(Clone, Debug)]
@@ -16,6 +16,10 @@ pub struct LoadPart {
     pub rows: Range<u32>,
     /// Its rejections, as indexes into the rejections of its batch, ascending by seq.
     pub rejections: Range<usize>,
+    /// Messages that end in it.
+    pub messages: u64,
+    /// Where its messages stand in the producer's source, for those that say so, in their order.
+    pub marks: Vec<SourceMark>,
 }
 
 impl LoadPart {
@@ -24,9 +28,15 @@ impl LoadPart {
     pub fn last_seq(&self) -> Seq {
         self.first_seq.plus(self.readings).before()
     }
-}
 
-impl LoadPart {
+    /// Where the stream stands in its source once this part is stored behind `committed_seq`. A message that is sent again
+    /// says where its producer stood then.
+    #[must_use]
+    pub fn mark_after(&self, committed_seq: Seq) -> Option<&SourceMark> {
+        let last = self.marks.last();
+        last.filter(|mark| mark.seq >= committed_seq)
+    }
+
     /// Divides the part after its first `readings`. `rejections` are those of its batch. Each half is a run of the same
     /// call, and the second begins where the first one ends.
     #[must_use]
@@ -37,12 +47,17 @@ impl LoadPart {
         let rejected = of_part.partition_point(|rejection| rejection.seq < first_seq);
         let row = self.rows.start + (readings as usize - rejected) as u32;
         let rejection = self.rejections.start + rejected;
+        // A position is true behind the whole of its message.
+        let mut marks = self.marks;
+        let later = marks.split_off(marks.partition_point(|mark| mark.seq < first_seq));
         let first = Self {
             stream: self.stream.clone(),
             first_seq: self.first_seq,
             readings,
             rows: self.rows.start..row,
             rejections: self.rejections.start..rejection,
+            messages: 0,
+            marks,
         };
         let second = Self {
             stream: self.stream,
@@ -50,6 +65,8 @@ impl LoadPart {
             readings: self.readings - readings,
             rows: row..self.rows.end,
             rejections: rejection..self.rejections.end,
+            messages: self.messages,
+            marks: later,
         };
         (first, second)
     }

@@ -4,16 +4,18 @@
 use std::collections::BTreeMap;
 
 use super::{DroppedRows, LoadPart, PartOutcome};
-use crate::model::{Epoch, Rejection, Seq, StreamId, StreamPosition};
+use crate::model::{Epoch, Rejection, Seq, SourceMark, StreamId, StreamPosition};
 
 /// What a ledger row gains by a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerGain {
     pub epoch: Epoch,
     pub committed_seq: Seq,
     pub committed: u64,
     pub rejected: u64,
     pub duplicate: u64,
+    /// None where the source's position stays what it was.
+    pub mark: Option<SourceMark>,
 }
 
 impl LedgerGain {
@@ -30,6 +32,7 @@ impl LedgerGain {
             committed: 0,
             rejected: 0,
             duplicate: 0,
+            mark: None,
         }
     }
 
@@ -84,10 +87,11 @@ pub fn plan(
                 Some(position) => {
                     let known = position.committed_seq.plus(1).0 - part.first_seq.0;
                     let duplicate = known.min(part.readings);
+                    let mark = part.mark_after(position.committed_seq).cloned();
                     position.committed_seq = position.committed_seq.max(part.last_seq());
                     let position = *position;
                     let outcome = plan.store(index, part, rejections, duplicate);
-                    plan.gain(stream, position, &outcome);
+                    plan.gain(stream, position, mark, &outcome);
                     outcome
                 }
             },
@@ -130,12 +134,19 @@ impl Plan {
         }
     }
 
-    fn gain(&mut self, stream: &StreamId, position: StreamPosition, outcome: &PartOutcome) {
+    fn gain(
+        &mut self,
+        stream: &StreamId,
+        position: StreamPosition,
+        mark: Option<SourceMark>,
+        outcome: &PartOutcome,
+    ) {
         let gain = self
             .gains
             .entry(stream.clone())
             .or_insert(LedgerGain::at(position));
         gain.committed_seq = position.committed_seq;
+        gain.mark = mark.or(gain.mark.take());
         if let PartOutcome::Stored {
             committed,
             rejected,

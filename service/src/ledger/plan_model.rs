@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{LedgerGain, LoadPart, PartOutcome, plan};
-use crate::model::{Epoch, Seq, StreamId, StreamPosition};
+use crate::model::{Epoch, Seq, SourceMark, SourcePosition, StreamId, StreamPosition};
 
 const STREAMS: usize = 3;
 
@@ -14,8 +14,12 @@ const STREAMS: usize = 3;
 enum Step {
     /// A producer opens its stream; whoever held it before becomes a zombie that does not know.
     Open { stream: usize },
+    /// The same, and goes on at its source's position.
+    OpenAtSource { stream: usize },
     /// The newest writer sends on from where it believes to stand.
     Send { stream: usize, readings: u64 },
+    /// The same, with where its source stands behind them, if there are any.
+    SendMarked { stream: usize, readings: u64 },
     /// The newest writer sends again what it sent last, as after a lost reply.
     Resend { stream: usize },
     /// A fenced writer wakes up and sends.
@@ -40,6 +44,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let stream = 0..STREAMS;
     let step = prop_oneof![
         2 => stream.clone().prop_map(|stream| Step::Open { stream }),
+        1 => stream.clone().prop_map(|stream| Step::OpenAtSource { stream }),
+        4 => (stream.clone(), 0..50_u64).prop_map(|(stream, readings)| Step::SendMarked { stream, readings }),
         6 => (stream.clone(), 1..50_u64).prop_map(|(stream, readings)| Step::Send { stream, readings }),
         2 => stream.clone().prop_map(|stream| Step::Resend { stream }),
         2 => (stream.clone(), 1..50_u64).prop_map(|(stream, readings)| Step::Zombie { stream, readings }),
@@ -59,7 +65,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Writer {
     epoch: u64,
     next_seq: u64,
-    last_sent: Option<(u64, u64)>,
+    last_sent: Option<(u64, u64, bool)>,
 }
 
 /// One row of the table: which epoch wrote which position.
@@ -68,6 +74,7 @@ type Row = (u64, u64);
 #[derive(Default)]
 struct World {
     ledger: BTreeMap<StreamId, StreamPosition>,
+    marks: BTreeMap<StreamId, SourceMark>,
     writers: [Writer; STREAMS],
     zombies: [Option<Writer>; STREAMS],
     batch: Vec<LoadPart>,
@@ -79,6 +86,14 @@ struct World {
     acknowledged: [u64; STREAMS],
 }
 
+/// The source of the model counts as its stream does.
+fn mark_at(seq: u64) -> SourceMark {
+    SourceMark {
+        seq: Seq(seq),
+        position: SourcePosition::stored(&seq.to_be_bytes()),
+    }
+}
+
 fn name(stream: usize) -> StreamId {
     StreamId::parse(&format!("stream-{stream}")).unwrap()
 }
@@ -87,23 +102,22 @@ impl World {
     fn take(&mut self, step: &Step) {
         match *step {
             Step::Open { stream } => self.open(stream),
-            Step::Send { stream, readings } => {
-                let writer = self.writers[stream];
-                if writer.epoch > 0 {
-                    self.submit(stream, writer.epoch, writer.next_seq, readings);
-                    self.writers[stream].last_sent = Some((writer.next_seq, readings));
-                    self.writers[stream].next_seq += readings;
-                }
+            Step::OpenAtSource { stream } => {
+                self.open(stream);
+                let mark = self.marks.get(&name(stream));
+                self.writers[stream].next_seq = mark.map_or(0, |mark| mark.seq.0) + 1;
             }
+            Step::Send { stream, readings } => self.send(stream, readings, false),
+            Step::SendMarked { stream, readings } => self.send(stream, readings, true),
             Step::Resend { stream } => {
                 let writer = self.writers[stream];
-                if let Some((first_seq, readings)) = writer.last_sent {
-                    self.submit(stream, writer.epoch, first_seq, readings);
+                if let Some((first_seq, readings, is_marked)) = writer.last_sent {
+                    self.submit(stream, writer.epoch, first_seq, readings, is_marked);
                 }
             }
             Step::Zombie { stream, readings } => {
                 if let Some(zombie) = self.zombies[stream] {
-                    self.submit(stream, zombie.epoch, zombie.next_seq, readings);
+                    self.submit(stream, zombie.epoch, zombie.next_seq, readings, true);
                 }
             }
             Step::Skip { stream, by } => self.writers[stream].next_seq += by,
@@ -135,7 +149,23 @@ impl World {
         };
     }
 
-    fn submit(&mut self, stream: usize, epoch: u64, first_seq: u64, readings: u64) {
+    fn send(&mut self, stream: usize, readings: u64, is_marked: bool) {
+        let writer = self.writers[stream];
+        if writer.epoch > 0 {
+            self.submit(stream, writer.epoch, writer.next_seq, readings, is_marked);
+            self.writers[stream].last_sent = Some((writer.next_seq, readings, is_marked));
+            self.writers[stream].next_seq += readings;
+        }
+    }
+
+    fn submit(
+        &mut self,
+        stream: usize,
+        epoch: u64,
+        first_seq: u64,
+        readings: u64,
+        is_marked: bool,
+    ) {
         let rows = self.rows..self.rows + readings as u32;
         self.rows = rows.end;
         let lane = match self.is_slow[stream] {
@@ -148,6 +178,11 @@ impl World {
             readings,
             rows,
             rejections: 0..0,
+            messages: 1,
+            marks: is_marked
+                .then(|| mark_at(first_seq + readings - 1))
+                .into_iter()
+                .collect(),
         });
     }
 
@@ -159,7 +194,7 @@ impl World {
             before -= stays;
             let (half, rest) = part.divide(stays, &[]);
             first.extend((half.readings > 0).then_some(half));
-            second.extend((rest.readings > 0).then_some(rest));
+            second.extend((rest.readings + rest.messages > 0).then_some(rest));
         }
         self.store(&first, true);
         self.batch = second;
@@ -206,8 +241,12 @@ impl World {
             let LedgerGain {
                 epoch,
                 committed_seq,
+                mark,
                 ..
             } = gain;
+            if let Some(mark) = mark {
+                self.marks.insert(stream.clone(), mark);
+            }
             self.ledger.insert(
                 stream,
                 StreamPosition {
@@ -258,6 +297,17 @@ impl World {
                 rows.len() as u64,
                 "the ledger says what the table holds"
             );
+            if let Some(mark) = self.marks.get(&name(stream)) {
+                assert!(
+                    mark.seq.0 <= position,
+                    "what lies before the source's position is in the table"
+                );
+                assert_eq!(
+                    *mark,
+                    mark_at(mark.seq.0),
+                    "the position is that of its reading"
+                );
+            }
         }
     }
 }

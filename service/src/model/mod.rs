@@ -14,7 +14,8 @@ mod time_window;
 pub use limits::{AbsentValue, Limits, TimestampRange};
 pub use point_in_time::PointInTime;
 pub use position::{
-    Epoch, Resumption, ResumptionError, Seq, StreamHeader, StreamId, StreamIdError, StreamPosition,
+    Epoch, Resumption, ResumptionError, Seq, SourceMark, SourcePosition, SourcePositionTooLong,
+    StreamHeader, StreamId, StreamIdError, StreamPosition,
 };
 pub use principal::{PrincipalName, Reach};
 pub use reading::{Reading, SentReading, Series};

@@ -144,6 +144,48 @@ impl fmt::Display for StreamId {
     }
 }
 
+/// Where a producer stands in its own source. Only the producer reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourcePosition(Arc<[u8]>);
+
+/// Why bytes are no position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("source_position has {0} bytes, {max} are the most", max = SourcePosition::MAX_BYTES)]
+pub struct SourcePositionTooLong(usize);
+
+impl SourcePosition {
+    pub const MAX_BYTES: usize = 1_024;
+
+    /// None for no bytes, which are no position.
+    ///
+    /// # Errors
+    /// When there are too many of them.
+    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, SourcePositionTooLong> {
+        match bytes.len() {
+            0 => Ok(None),
+            1..=Self::MAX_BYTES => Ok(Some(Self(bytes.into()))),
+            length => Err(SourcePositionTooLong(length)),
+        }
+    }
+
+    /// One that the ledger has.
+    pub(crate) fn stored(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A source's position, and the last reading before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceMark {
+    pub seq: Seq,
+    pub position: SourcePosition,
+}
+
 /// Where a stream stands in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamPosition {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Epoch, IdPair, Reading, ReadingKey, Seq, Series};
+use super::{Epoch, IdPair, Reading, ReadingKey, Seq, Series, SourceMark};
 
 /// A reading in the table.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +115,8 @@ pub struct StreamStanding {
     pub updated_us: i64,
     /// The principal that it belongs to, if it was ever opened with a token.
     pub owner: Option<String>,
+    /// Where its producer stood in its source, if that was told.
+    pub mark: Option<SourceMark>,
 }
 
 /// A reading in quarantine, as it was sent but for what was cut off long texts.

@@ -15,7 +15,7 @@ pub use self::readings::{AggregateQuery, QuarantineLimits, Stretch};
 pub use self::partitions::{Partition, PartitionChange, Split};
 use crate::{
     ledger::{LoadPart, PartOutcome},
-    model::{Limits, Reading, Rejection, Seq, Series, StreamId, StreamPosition},
+    model::{Limits, Reading, Rejection, Seq, Series, SourceMark, StreamId, StreamPosition},
 };
 
 /// What a start is at.
@@ -202,15 +202,17 @@ pub enum Loaded {
 }
 
 /// A stream that was taken over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenedStream {
     pub position: StreamPosition,
     /// Readings of the stream that were ever rejected.
     pub rejected: u64,
+    /// Where its producer stood in its source, if that was told.
+    pub mark: Option<SourceMark>,
 }
 
 /// Where a stream stands for somebody who knows of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resumed {
     NotOpened,
     /// It belongs to another principal.

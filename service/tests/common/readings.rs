@@ -45,6 +45,7 @@ pub(crate) fn readings(numbers: Range<u64>) -> Vec<SensorReading> {
 fn request(message: Message) -> StreamReadingsRequest {
     StreamReadingsRequest {
         message: Some(message),
+        source_position: Vec::new(),
     }
 }
 

@@ -231,7 +231,7 @@ async fn an_empty_stream_and_an_empty_batch_are_answered(database: Database) {
         resume("empty", &at),
         rows(Vec::new()),
         columns(ColumnBatch::default()),
-        StreamReadingsRequest { message: None },
+        StreamReadingsRequest::default(),
         rows(readings(1..3)),
     ];
     assert_eq!(

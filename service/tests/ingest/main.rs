@@ -37,6 +37,7 @@ mod memory;
 mod neighbours;
 mod odd_calls;
 mod offenders;
+mod positions;
 mod producers;
 mod quarantine;
 mod quotas;

@@ -30,7 +30,7 @@ fn read(
     let checked = check(&input, &meaning).map_err(fail)?;
     let (count, skipped) = (checked.readings, checked.skipped);
     let notes = checked.notes.iter().cloned().map(shorten).collect();
-    let all = Readings::of(&input, &meaning, checked).map_err(fail)?;
+    let all = Readings::of(&input, &meaning, &checked).map_err(fail)?;
     let all: Vec<Reading> = all.collect::<Result<_, _>>().map_err(fail)?;
     assert_eq!(all.len() as u64, count, "both times the same");
     Ok((all, skipped, notes))

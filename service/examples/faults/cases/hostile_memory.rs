@@ -203,5 +203,6 @@ fn columns(readings: u32) -> StreamReadingsRequest {
             base_timestamp_us: BASE_US,
             timestamp_delta_us: (0..readings).map(i64::from).collect(),
         })),
+        source_position: Vec::new(),
     }
 }

@@ -1,5 +1,7 @@
 //! The ledger's own statements: taking a stream over, and asking where it stands.
 
+use std::fmt::Write as _;
+
 use mysql_async::{Conn, Pool, Value, prelude::Queryable as _};
 
 use super::{
@@ -8,7 +10,9 @@ use super::{
 };
 use crate::{
     ledger::LedgerGain,
-    model::{Epoch, PrincipalName, Resumption, Seq, StreamId, StreamPosition},
+    model::{
+        Epoch, PrincipalName, Resumption, Seq, SourceMark, SourcePosition, StreamId, StreamPosition,
+    },
     repository::{OpenedStream, RepositoryError, Resumed},
 };
 
@@ -184,21 +188,27 @@ fn stands(row: Option<LedgerRow>, principal: Option<&PrincipalName>) -> Resumed 
         .map_or(Resumed::OfAnother, Resumed::Stands)
 }
 
-type Columns = (u64, u64, u64, Option<String>);
+/// What is read of a stream's row.
+const COLUMNS: &str = "epoch, committed_seq, rejected, owner, source_position, source_seq";
+type Columns = (u64, u64, u64, Option<String>, Option<Vec<u8>>, u64);
 
-fn ledger_row((epoch, committed_seq, rejected, owner): Columns) -> LedgerRow {
+fn ledger_row(columns: Columns) -> LedgerRow {
+    let (epoch, committed_seq, rejected, owner, source_position, source_seq) = columns;
     LedgerRow {
         opened: OpenedStream {
             position: position((epoch, committed_seq)),
             rejected,
+            mark: source_position.map(|bytes| SourceMark {
+                seq: Seq(source_seq),
+                position: SourcePosition::stored(&bytes),
+            }),
         },
         owner,
     }
 }
 
 async fn row_of(conn: &mut Conn, stream: &StreamId) -> Result<Option<LedgerRow>, RepositoryError> {
-    let sql =
-        "SELECT epoch, committed_seq, rejected, owner FROM ingest_streams WHERE stream_id = ?";
+    let sql = format!("SELECT {COLUMNS} FROM ingest_streams WHERE stream_id = ?");
     let row: Option<Columns> = conn
         .exec_first(sql, (stream.as_str(),))
         .await
@@ -254,7 +264,7 @@ async fn raise_epoch(
     // In one message: a service that is paused on the way must not leave the row locked.
     let sql = format!(
         "START TRANSACTION; {raise}; \
-         SELECT epoch, committed_seq, rejected, owner FROM ingest_streams WHERE stream_id = {name}; \
+         SELECT {COLUMNS} FROM ingest_streams WHERE stream_id = {name}; \
          COMMIT"
     );
     let mut results = conn.query_iter(sql).await.map_err(explain)?;
@@ -283,20 +293,36 @@ pub(super) fn gains_statement<'a>(
             committed,
             rejected,
             duplicate,
+            mark,
         } = gain;
         let name = quote(stream.as_str());
+        let (source_position, source_seq) = match mark {
+            Some(mark) => (binary(mark.position.as_bytes()), mark.seq),
+            None => ("NULL".to_owned(), Seq(0)),
+        };
         format!(
-            "({name},{epoch},{committed_seq},{committed},{rejected},{duplicate},UTC_TIMESTAMP(6),UTC_TIMESTAMP(6))"
+            "({name},{epoch},{committed_seq},{committed},{rejected},{duplicate},UTC_TIMESTAMP(6),UTC_TIMESTAMP(6),\
+             {source_position},{source_seq})"
         )
     };
     let rows: Vec<String> = gains.map(row).collect();
     format!(
         "INSERT INTO ingest_streams (stream_id, epoch, committed_seq, committed, rejected, duplicate, created_at, \
-         updated_at) VALUES {} ON DUPLICATE KEY UPDATE committed_seq = VALUES(committed_seq), \
+         updated_at, source_position, source_seq) VALUES {} ON DUPLICATE KEY UPDATE committed_seq = VALUES(committed_seq), \
          committed = committed + VALUES(committed), rejected = rejected + VALUES(rejected), \
-         duplicate = duplicate + VALUES(duplicate), updated_at = VALUES(updated_at)",
+         duplicate = duplicate + VALUES(duplicate), updated_at = VALUES(updated_at), \
+         source_seq = IF(VALUES(source_position) IS NULL, source_seq, VALUES(source_seq)), \
+         source_position = COALESCE(VALUES(source_position), source_position)",
         rows.join(",")
     )
+}
+
+/// Bytes as an SQL literal.
+fn binary(bytes: &[u8]) -> String {
+    bytes.iter().fold("x'".to_owned(), |mut literal, byte| {
+        let _ = write!(literal, "{byte:02x}");
+        literal
+    }) + "'"
 }
 
 /// A text as an SQL literal. The session's sql_mode leaves the backslash its meaning.

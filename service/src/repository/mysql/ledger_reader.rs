@@ -4,12 +4,15 @@ use mysql_async::{Row, Value};
 
 use super::{asking::Asking, instant, readings::unexpected, statement::Statement};
 use crate::{
-    model::{Epoch, QuarantineKey, QuarantineOf, Quarantined, Seq, Series, StreamStanding},
+    model::{
+        Epoch, QuarantineKey, QuarantineOf, Quarantined, Seq, Series, SourceMark, SourcePosition,
+        StreamStanding,
+    },
     repository::RepositoryError,
 };
 
 const STREAM_COLUMNS: &str = "SELECT stream_id, epoch, committed_seq, committed, rejected, duplicate, created_at, \
-                              updated_at, owner FROM ingest_streams WHERE ";
+                              updated_at, owner, source_position, source_seq FROM ingest_streams WHERE ";
 const QUARANTINE_COLUMNS: &str = "SELECT id, stream_id, seq, field, reason, sensor_value, sensor_type, id1, id2, \
                                   timestamp_us, rejected_at FROM rejected_readings WHERE ";
 
@@ -107,10 +110,23 @@ fn standing(row: Row) -> Option<StreamStanding> {
         Value,
         Value,
         Option<String>,
+        Option<Vec<u8>>,
+        u64,
     );
     let columns = mysql_async::from_row_opt::<Columns>(row).ok()?;
-    let (stream_id, epoch, committed_seq, committed, rejected, duplicate, created, updated, owner) =
-        columns;
+    let (
+        stream_id,
+        epoch,
+        committed_seq,
+        committed,
+        rejected,
+        duplicate,
+        created,
+        updated,
+        owner,
+        position,
+        source_seq,
+    ) = columns;
     Some(StreamStanding {
         stream_id,
         epoch: Epoch(epoch),
@@ -121,6 +137,10 @@ fn standing(row: Row) -> Option<StreamStanding> {
         created_us: instant::from_value(&created)?,
         updated_us: instant::from_value(&updated)?,
         owner,
+        mark: position.map(|bytes| SourceMark {
+            seq: Seq(source_seq),
+            position: SourcePosition::stored(&bytes),
+        }),
     })
 }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::repository::RepositoryError;
 
 /// In order; a migration that was released is never changed.
-const MIGRATIONS: [(u32, &str, &str); 3] = [
+const MIGRATIONS: [(u32, &str, &str); 4] = [
     (
         1,
         "ledger",
@@ -29,6 +29,11 @@ const MIGRATIONS: [(u32, &str, &str); 3] = [
         3,
         "owner",
         include_str!("../../../../sql/migrations/0003_owner.sql"),
+    ),
+    (
+        4,
+        "source_position",
+        include_str!("../../../../sql/migrations/0004_source_position.sql"),
     ),
 ];
 

@@ -1,12 +1,15 @@
 //! Protobuf <-> model.
 
-use sluicegate_proto::v1::{self, stream_readings_request};
+use sluicegate_proto::v1::{self, StreamReadingsRequest, stream_readings_request::Message as Kind};
 
 use crate::{
-    model::{Epoch, Resumption, ResumptionError, SentReading, Seq, Series, StreamHeader, StreamId},
+    model::{
+        Epoch, Resumption, ResumptionError, SentReading, Seq, Series, SourceMark, SourcePosition,
+        StreamHeader, StreamId,
+    },
     usecase::ingest::{
         ColumnReadings, IngestError, Readings, RejectionNote,
-        conversation::{Acknowledgement, Message},
+        conversation::{Acknowledgement, Message, Sent},
     },
 };
 
@@ -39,18 +42,41 @@ pub(super) fn resumption(resume: v1::ResumeStream) -> Result<Resumption, IngestE
 }
 
 /// One message of a stream.
-pub(super) fn message(message: stream_readings_request::Message) -> Result<Message, IngestError> {
-    use stream_readings_request::Message as Sent;
-    match message {
-        Sent::Header(sent) => header(&sent).map(Message::Header),
-        Sent::Rows(batch) if batch.position.is_some() => Err(IngestError::Malformed {
-            field: "rows.position".to_owned(),
-            reason: "a batch inside a stream has no position of its own: the header has it"
-                .to_owned(),
-        }),
-        Sent::Rows(batch) => Ok(Message::Readings(rows(batch.readings))),
-        Sent::Columns(batch) => columns(batch).map(Message::Readings),
-    }
+pub(super) fn message(request: StreamReadingsRequest) -> Result<Message, IngestError> {
+    let StreamReadingsRequest {
+        message,
+        source_position,
+    } = request;
+    let malformed = |field: &str, reason: String| IngestError::Malformed {
+        field: field.to_owned(),
+        reason,
+    };
+    let source_position = SourcePosition::parse(&source_position)
+        .map_err(|error| malformed("source_position", error.to_string()))?;
+    let readings = match message {
+        Some(Kind::Header(_)) if source_position.is_some() => {
+            let reason = "a header brings no position: send it with the readings before it";
+            return Err(malformed("source_position", reason.to_owned()));
+        }
+        Some(Kind::Header(sent)) => return header(&sent).map(Message::Header),
+        Some(Kind::Rows(batch)) if batch.position.is_some() => {
+            let reason = "a batch inside a stream has no position of its own: the header has it";
+            return Err(malformed("rows.position", reason.to_owned()));
+        }
+        Some(Kind::Rows(batch)) => rows(batch.readings),
+        Some(Kind::Columns(batch)) => columns(batch)?,
+        // One without a field has no reading.
+        None => rows(Vec::new()),
+    };
+    Ok(Message::Readings(Sent {
+        readings,
+        source_position,
+    }))
+}
+
+/// A position as it is sent; empty for none.
+pub(super) fn source_position(mark: Option<&SourceMark>) -> Vec<u8> {
+    mark.map_or_else(Vec::new, |mark| mark.position.as_bytes().to_vec())
 }
 
 pub(super) fn reading(reading: v1::SensorReading) -> SentReading {
@@ -120,6 +146,7 @@ pub(super) fn acknowledgement(of: Acknowledgement) -> v1::StreamAck {
         duplicate: progress.duplicate,
         draining,
         rejected_readings: rejected(rejections),
+        source_position: source_position(progress.mark.as_ref()),
     }
 }
 

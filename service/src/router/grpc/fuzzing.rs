@@ -24,8 +24,8 @@ pub fn readings(encoded: &[u8]) -> Option<Readings> {
     decoded.merge(encoded).ok()?;
     let taken = bytes_of(&decoded);
     assert!(taken <= weight.bytes(), "{taken} bytes, {weight:?}");
-    match convert::message(decoded.message?).ok()? {
-        Message::Readings(readings) => Some(readings),
+    match convert::message(decoded).ok()? {
+        Message::Readings(sent) => Some(sent.readings),
         _ => None,
     }
 }

@@ -114,6 +114,7 @@ impl SensorService {
             duplicate: summary.duplicate,
             committed_seq: summary.committed_seq.0,
             rejected_readings: convert::rejected(summary.rejections),
+            source_position: convert::source_position(summary.mark.as_ref()),
         })
     }
 
@@ -158,6 +159,8 @@ impl SensorService {
             epoch: opened.position.epoch.0,
             committed_seq: opened.position.committed_seq.0,
             rejected: opened.rejected,
+            source_position: convert::source_position(opened.mark.as_ref()),
+            source_seq: opened.mark.map_or(0, |mark| mark.seq.0),
         })
     }
 }

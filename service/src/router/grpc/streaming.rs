@@ -3,9 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream::BoxStream};
-use sluicegate_proto::v1::{
-    StreamAck, StreamReadingsRequest, stream_readings_request::Message as Sent,
-};
+use sluicegate_proto::v1::{StreamAck, StreamReadingsRequest};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
@@ -36,11 +34,7 @@ impl Arrivals for StreamRequests {
     }
 
     fn read(&mut self, room: &Room) -> Result<Message, Status> {
-        // One without a field has no reading.
-        let StreamReadingsRequest { message } = self.0.read(room)?;
-        Ok(convert::message(
-            message.unwrap_or(Sent::Rows(Default::default())),
-        )?)
+        Ok(convert::message(self.0.read(room)?)?)
     }
 }
 

@@ -197,6 +197,11 @@ impl Weighed for StreamReadingsRequest {
                     weight.kinds.columns = true;
                     columns(delimited(&mut rest)?, &mut weight)?;
                 }
+                (4, WireType::LengthDelimited) => {
+                    weight.others += 1;
+                    // Once as it came and once as it is kept.
+                    weight.row_bytes += 2 * delimited(&mut rest)?.len() + TEXTS_BYTES;
+                }
                 (tag, wire_type) => skip(tag, wire_type, &mut rest, &mut weight)?,
             }
         }
@@ -218,7 +223,10 @@ impl Weighed for StreamReadingsRequest {
         } else {
             None
         };
-        Self { message }
+        Self {
+            message,
+            source_position: Vec::new(),
+        }
     }
 }
 
@@ -312,7 +320,7 @@ fn skip(
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn bytes_of(request: &StreamReadingsRequest) -> usize {
     use stream_readings_request::Message::{Columns, Rows};
-    match &request.message {
+    let message = match &request.message {
         Some(Rows(batch)) => {
             let texts = batch.readings.iter();
             texts
@@ -331,7 +339,8 @@ pub(super) fn bytes_of(request: &StreamReadingsRequest) -> usize {
                 + batch.timestamp_delta_us.capacity() * size_of::<i64>()
         }
         _ => 0,
-    }
+    };
+    message + request.source_position.capacity()
 }
 
 #[cfg(test)]
@@ -369,10 +378,12 @@ mod tests {
             index in proptest::collection::vec(any::<u32>(), 0..200),
             values in proptest::collection::vec(any::<f64>(), 0..200),
             deltas in proptest::collection::vec(any::<i64>(), 0..200),
+            source_position in proptest::collection::vec(any::<u8>(), 0..50),
         ) {
             let readings: Vec<_> = rows.iter().map(|text| reading(text)).collect();
             let rows = StreamReadingsRequest {
                 message: Some(Rows(SensorBatch { readings, position: None })),
+                source_position: source_position.clone(),
             };
             let series: Vec<_> = series
                 .iter()
@@ -387,6 +398,7 @@ mod tests {
                     timestamp_delta_us: deltas,
                     ..ColumnBatch::default()
                 })),
+                source_position,
             };
             for request in [&rows, &columns] {
                 let (weight, decoded) = decoded(&request.encode_to_vec());
@@ -420,9 +432,11 @@ mod tests {
                 readings: vec![reading("a")],
                 position: None,
             })),
+            ..StreamReadingsRequest::default()
         };
         let columns = StreamReadingsRequest {
             message: Some(Columns(ColumnBatch::default())),
+            ..StreamReadingsRequest::default()
         };
         let (rows, columns) = (rows.encode_to_vec(), columns.encode_to_vec());
         let weigh = |parts: &[&[u8]]| StreamReadingsRequest::weigh(&parts.concat());

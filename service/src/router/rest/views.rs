@@ -1,5 +1,6 @@
 //! What the API shows, as JSON and in the OpenAPI document.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -192,6 +193,12 @@ pub(super) struct StreamView {
     /// The principal that it belongs to; null when it was never opened with a token, and for a lane
     #[schema(example = "press-4")]
     owner: Option<String>,
+    /// Where its producer stood in its own source, in base64; null when it was never told
+    #[schema(example = "b2Zmc2V0PTEyMDAwMA==")]
+    source_position: Option<String>,
+    /// Position of the last reading before `source_position`
+    #[schema(example = 120_000)]
+    source_seq: Option<u64>,
 }
 
 impl From<StreamStanding> for StreamView {
@@ -208,6 +215,9 @@ impl From<StreamStanding> for StreamView {
             created_at: format_instant(stream.created_us),
             updated_at: format_instant(stream.updated_us),
             owner: stream.owner,
+            source_position: (stream.mark.as_ref())
+                .map(|mark| BASE64_STANDARD.encode(mark.position.as_bytes())),
+            source_seq: stream.mark.map(|mark| mark.seq.0),
         }
     }
 }

@@ -20,9 +20,20 @@ use super::{
 };
 use crate::{
     ledger::{LoadPart, PartOutcome},
-    model::{Fault, KeptSeries, Limits, Rejection, SentReading, Seq, Series, StreamId},
+    model::{
+        Fault, KeptSeries, Limits, Rejection, SentReading, Seq, Series, SourceMark, SourcePosition,
+        StreamId,
+    },
     repository::{LoadBatch, LoadColumns},
 };
+
+/// A message on its way into a batch.
+pub(super) struct Arrived {
+    pub(super) first_seq: Seq,
+    pub(super) readings: Readings,
+    pub(super) source_position: Option<SourcePosition>,
+    pub(super) room: Room,
+}
 
 /// Takes readings until it is sealed.
 #[derive(Default)]
@@ -34,6 +45,8 @@ pub(super) struct OpenBatch {
     /// The named ones among the parts' streams.
     streams: HashSet<StreamId>,
     rejections: Vec<Rejection>,
+    /// Of the parts' marks.
+    position_bytes: usize,
     /// Memory of the rejections' series.
     rejected_series_bytes: usize,
     rooms: Vec<Room>,
@@ -64,9 +77,14 @@ impl OpenBatch {
         self.streams.len()
     }
 
+    /// What its parts say of their producers' sources.
+    pub(super) fn position_bytes(&self) -> usize {
+        self.position_bytes
+    }
+
     /// Memory that does not follow from the count of its rows, bytes: the series' texts and the rejections.
     pub(super) fn beside_bytes(&self) -> usize {
-        self.columns.texts.size_bytes() + self.rejection_bytes()
+        self.columns.texts.size_bytes() + self.rejection_bytes() + self.position_bytes
     }
 
     fn rejection_bytes(&self) -> usize {
@@ -77,23 +95,34 @@ impl OpenBatch {
     pub(super) fn append(
         &mut self,
         waiting: &Waiting,
-        first_seq: Seq,
-        readings: Readings,
+        message: Arrived,
         dictionary: &mut Dictionary,
         limits: &Limits,
-        mut room: Room,
     ) {
+        let Arrived {
+            first_seq,
+            readings,
+            source_position,
+            mut room,
+        } = message;
         let count = readings.len() as u64;
         let (rows_before, rejections_before) = (self.columns.rows(), self.rejections.len());
         let beside_bytes_before = self.beside_bytes();
         self.check(first_seq, readings, dictionary, limits);
+        let mark = source_position.map(|position| SourceMark {
+            seq: first_seq.plus(count).before(),
+            position,
+        });
         let part = LoadPart {
             stream: waiting.session.stream(),
             first_seq,
             readings: count,
             rows: rows_before..self.columns.rows(),
             rejections: rejections_before..self.rejections.len(),
+            messages: 1,
+            marks: mark.into_iter().collect(),
         };
+        self.position_bytes += position_bytes(&part);
         // Until now it stood for the message as well, and for every reading as if it were bad.
         let rows = (self.columns.rows() - rows_before) as usize;
         let beside_bytes = self.beside_bytes().saturating_sub(beside_bytes_before);
@@ -207,6 +236,8 @@ impl OpenBatch {
             last.readings += part.readings;
             last.rows.end = part.rows.end;
             last.rejections.end = part.rejections.end;
+            last.messages += part.messages;
+            last.marks.extend(part.marks);
             return;
         }
         if let Some((stream, _)) = &part.stream
@@ -239,6 +270,12 @@ impl OpenBatch {
             content: self,
         }
     }
+}
+
+/// What the part's marks take in memory, bytes.
+fn position_bytes(part: &LoadPart) -> usize {
+    let bytes = |mark: &SourceMark| size_of::<SourceMark>() + mark.position.as_bytes().len();
+    part.marks.iter().map(bytes).sum()
 }
 
 /// Why a reading of a dictionary's series is rejected, and the series as it is kept. `kept` holds those of the message.
@@ -374,6 +411,7 @@ impl CommittedBatch {
         // Not reused, as the columns are: batches with many rejections are rare.
         content.rejections = Vec::new();
         content.rejected_series_bytes = 0;
+        content.position_bytes = 0;
         content.streams.clear();
         content.rooms.clear();
         content.columns.clear();

@@ -12,14 +12,21 @@ use super::{
     arrivals::{Arrivals, receive},
     quotas::Brought,
 };
-use crate::model::StreamHeader;
+use crate::model::{SourcePosition, StreamHeader};
 
 /// What a producer sends in a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// Names the stream; only the first message can be one.
     Header(StreamHeader),
-    Readings(Readings),
+    Readings(Sent),
+}
+
+/// Readings, and where their producer stands in its source behind them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sent {
+    pub readings: Readings,
+    pub source_position: Option<SourcePosition>,
 }
 
 /// Whoever is told what has become of the readings.
@@ -199,9 +206,9 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
                         self.bounds.message_deadline,
                     )
                     .await?;
-                    if let Message::Readings(readings) = &message {
+                    if let Message::Readings(sent) = &message {
                         self.brought = Brought {
-                            rows: readings.len(),
+                            rows: sent.readings.len(),
                             bytes: room.bytes(),
                         };
                     }
@@ -219,7 +226,7 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
     /// The header, if the stream begins with one, and the first readings otherwise.
     async fn begin(
         &mut self,
-    ) -> Result<(Option<StreamHeader>, Option<(Readings, Room)>, Option<End>), M::Error> {
+    ) -> Result<(Option<StreamHeader>, Option<(Sent, Room)>, Option<End>), M::Error> {
         Ok(match self.next().await? {
             Next::End(end) => (None, None, Some(end)),
             Next::Message(Message::Header(header), _) => (Some(header), None, None),
@@ -244,18 +251,16 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
     /// Feeds every message into the session.
     async fn pour(
         &mut self,
-        first: Option<(Readings, Room)>,
+        first: Option<(Sent, Room)>,
         inflow: &mut Inflow<'_>,
     ) -> Result<End, M::Error> {
-        if let Some((readings, room)) = first {
-            inflow.push(readings, room).await?;
+        if let Some((sent, room)) = first {
+            push(inflow, sent, room).await?;
         }
         loop {
             match self.next().await? {
                 Next::End(end) => return Ok(end),
-                Next::Message(Message::Readings(readings), room) => {
-                    inflow.push(readings, room).await?;
-                }
+                Next::Message(Message::Readings(sent), room) => push(inflow, sent, room).await?,
                 Next::Message(Message::Header(_), _) => {
                     return Err(IngestError::Malformed {
                         field: "header".to_owned(),
@@ -266,6 +271,10 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
             }
         }
     }
+}
+
+async fn push(inflow: &mut Inflow<'_>, sent: Sent, room: Room) -> Result<(), IngestError> {
+    inflow.push(sent.readings, sent.source_position, room).await
 }
 
 /// Waits until all that came is settled.

@@ -14,7 +14,7 @@ use super::{
     lane::Submission,
     session::{Progress, RejectionNote, Session, Waiting},
 };
-use crate::model::Seq;
+use crate::model::{Seq, SourceMark, SourcePosition};
 
 /// What became of a whole call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Summary {
     pub rejected: u64,
     pub duplicate: u64,
     pub committed_seq: Seq,
+    /// Where the producer stands in its source.
+    pub mark: Option<SourceMark>,
     pub rejections: Vec<RejectionNote>,
 }
 
@@ -37,6 +39,7 @@ pub struct Inflow<'a> {
     progress: watch::Receiver<Progress>,
     next_seq: Seq,
     received: u64,
+    messages: u64,
     /// Series of messages without a reading.
     series_only: usize,
 }
@@ -58,6 +61,7 @@ impl<'a> Inflow<'a> {
             session,
             next_seq: first_seq,
             received: 0,
+            messages: 0,
             series_only: 0,
         }
     }
@@ -65,13 +69,25 @@ impl<'a> Inflow<'a> {
     /// Hands a message to the lane, with its room.
     ///
     /// # Errors
-    /// When the session has failed.
-    pub async fn push(&mut self, readings: Readings, room: Room) -> Result<(), IngestError> {
+    /// When the session has failed, or cannot have a position.
+    pub async fn push(
+        &mut self,
+        readings: Readings,
+        source_position: Option<SourcePosition>,
+        room: Room,
+    ) -> Result<(), IngestError> {
         if let Some(failure) = self.session.failure() {
             return Err(failure);
         }
+        if source_position.is_some() && self.session.stream().is_none() {
+            return Err(IngestError::Malformed {
+                field: "source_position".to_owned(),
+                reason: "a position is kept for a named stream: open one, and begin the call with its header"
+                    .to_owned(),
+            });
+        }
         let since = Instant::now();
-        if readings.is_empty() {
+        if readings.is_empty() && source_position.is_none() {
             match &readings {
                 Readings::Columns(columns) if !columns.series.is_empty() => {
                     self.series_only += columns.series.len();
@@ -94,11 +110,13 @@ impl<'a> Inflow<'a> {
             },
             first_seq,
             readings,
+            source_position,
             room,
         };
         self.line.push(submission, bytes);
         self.next_seq = first_seq.plus(count);
         self.received += count;
+        self.messages += 1;
         Ok(())
     }
 
@@ -160,10 +178,11 @@ impl<'a> Inflow<'a> {
     /// # Errors
     /// When the session failed on the way; what was committed before stays so.
     pub async fn finish(mut self) -> Result<Summary, IngestError> {
-        let received = self.received;
-        let settled = self
-            .progress
-            .wait_for(|progress| progress.settled() >= received);
+        let (received, messages) = (self.received, self.messages);
+        let settled = self.progress.wait_for(|progress| {
+            progress.settled() >= received
+                && (progress.failure.is_some() || progress.messages >= messages)
+        });
         let progress = tokio::select! {
             settled = settled => settled.map_err(|_| IngestError::Draining)?.clone(),
             () = self.failed.cancelled() => {
@@ -183,6 +202,7 @@ impl<'a> Inflow<'a> {
             rejected: progress.rejected,
             duplicate: progress.duplicate,
             committed_seq,
+            mark: progress.mark,
             rejections: self.session.take_rejections(),
         })
     }

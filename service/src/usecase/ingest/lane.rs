@@ -21,7 +21,7 @@ use tracing::Span;
 use super::{
     IngestError,
     admission::Room,
-    batch::{CommittedBatch, OpenBatch},
+    batch::{Arrived, CommittedBatch, OpenBatch},
     books::Books,
     busy::Busy,
     columns::Readings,
@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     failpoint,
-    model::{Limits, Seq},
+    model::{Limits, Seq, SourcePosition},
     telemetry::spans::{self, OpenBatchSpan},
     usecase::clock::Clock,
 };
@@ -47,6 +47,8 @@ pub(super) struct Submission {
     pub(super) waiting: Waiting,
     pub(super) first_seq: Seq,
     pub(super) readings: Readings,
+    /// Where the producer stands in its source behind them.
+    pub(super) source_position: Option<SourcePosition>,
     pub(super) room: Room,
 }
 
@@ -76,6 +78,9 @@ const MAX_BESIDE_BYTES: usize = 16 << 20;
 /// So is one of this many named streams: the longest names of so many fit into the smallest packet that a database is
 /// accepted with, 1 MiB, with the rest of their ledger rows.
 const MAX_STREAMS: usize = 1_000;
+/// And one whose messages bring as many bytes of positions: in the statement that stores them each takes two, beside the
+/// names of so many streams.
+const MAX_POSITION_BYTES: usize = 96 << 10;
 /// Of a batch, the part that is kept for calls with little in it: one of so many.
 const KEPT_SHARE: usize = 16;
 /// How long a lane bears in mind that several calls share it: one that sends now and then should not meet a long load
@@ -277,6 +282,7 @@ impl Lane {
     fn door(&self) -> Option<Door> {
         if self.main.open.beside_bytes() >= MAX_BESIDE_BYTES
             || self.main.open.streams() >= MAX_STREAMS
+            || self.main.open.position_bytes() >= MAX_POSITION_BYTES
         {
             return None;
         }
@@ -299,6 +305,7 @@ impl Lane {
             waiting,
             first_seq,
             mut readings,
+            source_position,
             room,
         } = submission;
         if self.intake.is_shared() {
@@ -339,9 +346,13 @@ impl Lane {
                 .fetch_min(since_start.max(1), Ordering::Relaxed);
         }
         let limits = self.clock.limits(&self.settings.limits);
-        track
-            .open
-            .append(&waiting, first_seq, readings, dictionary, &limits, room);
+        let message = Arrived {
+            first_seq,
+            readings,
+            source_position,
+            room,
+        };
+        track.open.append(&waiting, message, dictionary, &limits);
         // A call whose dictionary does not fit ends after what it has sent so far. It can go on with a dictionary in
         // every message, which has no need of being kept.
         if !self.dictionaries.keep(session) && extends {

@@ -41,7 +41,7 @@ use self::{
     metrics::IngestMetrics,
     opening::Openings,
     quotas::{Brought, Quotas},
-    session::Session,
+    session::{Durable, Session},
     streams::{LaneSeats, Lot},
 };
 pub use self::{
@@ -180,7 +180,7 @@ impl Ingest {
         }
         let durable = match &header {
             Some(header) => self.check_header(header, caller, was_here).await?,
-            None => Seq(0),
+            None => Durable::default(),
         };
         let next_seq = header.as_ref().map_or(Seq(1), |header| header.first_seq);
         let session = Session::new(
@@ -223,7 +223,7 @@ impl Ingest {
         };
         let settled = async {
             let mut inflow = self.begin_with(header, caller, lot, door).await?;
-            inflow.push(readings, room).await?;
+            inflow.push(readings, None, room).await?;
             inflow.check_brought_readings()?;
             inflow.finish().await
         };

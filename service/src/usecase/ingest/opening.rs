@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use super::{Caller, Ingest, IngestError};
+use super::{Caller, Ingest, IngestError, session::Durable};
 use crate::{
     model::{PrincipalName, Resumption, Seq, StreamHeader, StreamId},
     repository::{OpenedStream, RepositoryError, Resumed},
@@ -166,7 +166,7 @@ impl Ingest {
         header: &StreamHeader,
         caller: &Caller,
         was_here: bool,
-    ) -> Result<Seq, IngestError> {
+    ) -> Result<Durable, IngestError> {
         if header.first_seq == Seq(0) {
             let reason = "first_seq counts from 1".to_owned();
             return Err(IngestError::Malformed {
@@ -175,11 +175,12 @@ impl Ingest {
             });
         }
         let (stream, name) = (&header.stream_id, caller.name());
-        let position = match self.answer(self.ledger.position(stream, name)).await? {
+        let opened = match self.answer(self.ledger.position(stream, name)).await? {
             Resumed::NotOpened => return Err(IngestError::NotOpened),
             Resumed::OfAnother => return Err(not_owner(stream)),
-            Resumed::Stands(opened) => opened.position,
+            Resumed::Stands(opened) => opened,
         };
+        let position = opened.position;
         // Nobody else is to blame.
         if position.epoch < header.epoch {
             return Err(IngestError::LedgerBehind {
@@ -201,6 +202,9 @@ impl Ingest {
                 committed_seq,
             });
         }
-        Ok(position.committed_seq.min(header.first_seq.before()))
+        Ok(Durable {
+            seq: position.committed_seq.min(header.first_seq.before()),
+            mark: opened.mark,
+        })
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     ledger::{LoadPart, PartOutcome},
-    model::{Epoch, Fault, Field, Rejection, Seq, StreamHeader, StreamId},
+    model::{Epoch, Fault, Field, Rejection, Seq, SourceMark, StreamHeader, StreamId},
 };
 
 /// What is said to the producer of a rejected reading.
@@ -42,6 +42,10 @@ pub struct Progress {
     pub duplicate: u64,
     /// Everything at or below is durable; in an anonymous call the count of settled readings.
     pub committed_seq: Seq,
+    /// Where the producer stands in its source, as far as that is durable.
+    pub mark: Option<SourceMark>,
+    /// Messages all of which is settled.
+    pub(super) messages: u64,
     /// Why the session can go no further.
     pub failure: Option<IngestError>,
     /// Turned away with the failure.
@@ -56,6 +60,13 @@ impl Progress {
     pub fn settled(&self) -> u64 {
         self.committed + self.rejected + self.duplicate + self.turned_away
     }
+}
+
+/// How far a stream was durable when the session began.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Durable {
+    pub(super) seq: Seq,
+    pub(super) mark: Option<SourceMark>,
 }
 
 /// Whose readings keep their order: those of a stream, whichever call brings them, or of a call without a name.
@@ -92,10 +103,10 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// `durable` is the position that may be acknowledged before anything is settled (P1).
+    /// `durable` is what may be acknowledged before anything is settled (P1).
     pub(super) fn new(
         header: Option<&StreamHeader>,
-        durable: Seq,
+        durable: Durable,
         seat: LaneSeat,
         (books, metrics): (&Arc<Books>, &Arc<IngestMetrics>),
         door: EntryDoor,
@@ -104,7 +115,8 @@ impl Session {
             number: NEXT_SESSION.fetch_add(1, Ordering::Relaxed),
             stream: header.map(|header| (header.stream_id.clone(), header.epoch)),
             progress: watch::Sender::new(Progress {
-                committed_seq: durable,
+                committed_seq: durable.seq,
+                mark: durable.mark,
                 ..Progress::default()
             }),
             books: books.clone(),
@@ -180,6 +192,11 @@ impl Session {
                     progress.committed += committed;
                     progress.duplicate += duplicate;
                     progress.rejected += rejected;
+                    progress.messages += part.messages;
+                    let known = progress.mark.as_ref().map(|mark| mark.seq);
+                    if let Some(mark) = part.mark_after(known.unwrap_or_default()) {
+                        progress.mark = Some(mark.clone());
+                    }
                     progress.committed_seq = progress.committed_seq.max(part.last_seq());
                 });
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::OpenBatch;
+use super::{OpenBatch, position_bytes};
 use crate::{
     ledger::LoadPart,
     model::Rejection,
@@ -45,6 +45,7 @@ impl OpenBatch {
         let readings = self.columns.rows() as u64 + rejections.len() as u64;
         let rows = self.columns.take_rows();
         self.streams.clear();
+        self.position_bytes = 0;
         let mut series = HashMap::new();
         for (part, waiting) in parts.into_iter().zip(waiting) {
             let (stay, go) = match stays(&part, &waiting.session) {
@@ -102,6 +103,7 @@ impl OpenBatch {
             rejections: rejections_before..self.rejections.len(),
             ..part
         };
+        self.position_bytes += position_bytes(&part);
         self.add_part(waiting, part);
     }
 
