@@ -1,0 +1,42 @@
+//! What comes out: a reading, borrowed from the decoder, and the counts of a message.
+
+use std::ops::AddAssign;
+
+/// One measured value. It lives until the decoder goes on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading<'a> {
+    /// Always finite.
+    pub sensor_value: f64,
+    pub sensor_type: Name<'a>,
+    pub id1: i32,
+    pub id2: Name<'a>,
+    /// Microseconds since the Unix epoch, UTC. Any: what the table takes is for the caller to say.
+    pub timestamp_us: i64,
+}
+
+/// A text that fits its column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name<'a> {
+    /// Never longer than its limit, if that leaves place for a hash; see [`Limits`](crate::Limits).
+    pub text: &'a str,
+    /// The whole text, where `text` is its beginning, `~` and a hash of it.
+    pub full: Option<&'a str>,
+}
+
+/// What became of a message, or of a part of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    pub readings: u64,
+    /// Each is one [`Fault`](crate::Fault) that was handed out.
+    pub faults: u64,
+    /// Values that are no numbers, beside others that may be: text fields of line protocol, members below `each`.
+    pub left_out: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.readings += other.readings;
+        self.faults += other.faults;
+        self.left_out += other.left_out;
+    }
+}

@@ -1,0 +1,4 @@
+//! What the crate makes of payloads, from outside.
+
+mod common;
+mod requests;
