@@ -1,4 +1,4 @@
-//! How fast payloads become readings, on one core: `cargo run --release --example rate -p sluicegate-decode`.
+//! How fast payloads become readings, on one core: `cargo run --release -p sluicegate-decode --example rate [NAME]`.
 
 use std::{error::Error, fmt::Write, hint::black_box, sync::Arc, time::Instant};
 
@@ -6,7 +6,7 @@ use sluicegate_decode::{Context, Counts, Decoder, Limits, Line, Mapping, Mapping
 
 const LINES: usize = 20_000;
 /// Of which the fastest is shown: others work on the machine, too.
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 60;
 const START_MS: usize = 1_795_771_800_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -94,7 +94,12 @@ fn measure(
         text.push('\n');
     }
     let mut decoder = Decoder::new(Arc::new(mapping.clone()), Limits::default());
+    let wanted = std::env::args().nth(1).unwrap_or_default();
     for way in ["whole", "by lines"] {
+        let name = format!("{name}, {way}");
+        if !name.contains(&wanted) {
+            continue;
+        }
         let mut fastest = f64::INFINITY;
         let mut counts = Counts::default();
         for _ in 0..ROUNDS {
@@ -106,7 +111,6 @@ fn measure(
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
         let [lines, readings, bytes] =
             [LINES, counts.readings as usize, text.len()].map(|n| n as f64 / fastest);
-        let name = format!("{name}, {way}");
         println!(
             "{name:<42} {lines:>12.0} {readings:>14.0} {:>9.0}",
             bytes / 1e6

@@ -112,8 +112,7 @@ impl Message<'_> {
     /// Decodes a payload.
     pub fn whole(&mut self, payload: &[u8], out: impl FnMut(Result<Reading<'_>, Fault>)) -> Counts {
         let payload = without_mark(payload);
-        let mapping = Arc::clone(&self.decoder.mapping);
-        self.with_record(out, |assembly, record| match &mapping.reader {
+        self.with_record(out, |mapping, assembly, record| match &mapping.reader {
             Reader::Json(plan) if !is_in_lines(payload) => {
                 if payload.trim_ascii().is_empty() {
                     let flaw = Flaw::missing(Field::Payload, "an object, or an array of objects");
@@ -126,8 +125,8 @@ impl Message<'_> {
             }
             Reader::Plain => read_plain(payload, assembly, record),
             _ => {
-                for line in Lines::of(payload, &mapping) {
-                    read_line(line, &mapping, assembly, record);
+                for line in Lines::of(payload, mapping) {
+                    read_line(line, mapping, assembly, record);
                 }
             }
         })
@@ -142,16 +141,15 @@ impl Message<'_> {
             },
             _ => line,
         };
-        let mapping = Arc::clone(&self.decoder.mapping);
-        self.with_record(out, |assembly, record| {
-            read_line(line, &mapping, assembly, record);
+        self.with_record(out, |mapping, assembly, record| {
+            read_line(line, mapping, assembly, record);
         })
     }
 
     fn with_record<'p, F: FnMut(Result<Reading<'_>, Fault>)>(
         &mut self,
         out: F,
-        read: impl FnOnce(&mut Assembly<'_, F>, &mut Record<'p>),
+        read: impl FnOnce(&Mapping, &mut Assembly<'_, F>, &mut Record<'p>),
     ) -> Counts {
         let Decoder {
             mapping,
@@ -167,8 +165,8 @@ impl Message<'_> {
             counts: Counts::default(),
             out,
         };
-        let mut of_payload = mem::take(record).recycled();
-        read(&mut assembly, &mut of_payload);
+        let mut of_payload: Record<'p> = mem::take(record);
+        read(mapping, &mut assembly, &mut of_payload);
         let counts = assembly.counts;
         *record = of_payload.recycled();
         counts

@@ -115,14 +115,19 @@ impl<'a> Rest<'a> {
         let from = self.at;
         let bytes = self.line.as_bytes();
         let mut is_escaped = false;
-        while let Some(&byte) = bytes.get(self.at) {
-            if byte == b'\\' && bytes.get(self.at + 1).is_some_and(|&next| ends::<OF>(next)) {
-                is_escaped = true;
-                self.at += 1;
-            } else if ends::<OF>(byte) {
+        let mut rest = &bytes[from..];
+        loop {
+            let end = rest.iter().position(|&byte| ends::<OF>(byte));
+            let end = end.unwrap_or(rest.len());
+            // What a name may not hold is part of it behind a backslash.
+            let is_over = end == rest.len() || end == 0 || rest[end - 1] != b'\\';
+            self.at += end;
+            if is_over {
                 break;
             }
+            is_escaped = true;
             self.at += 1;
+            rest = &rest[end + 1..];
         }
         let name = &self.line[from..self.at];
         match is_escaped {
@@ -200,13 +205,22 @@ impl<'a> Rest<'a> {
     }
 }
 
+/// Whether a byte ends a name, unless a backslash stands before it.
 #[inline]
 fn ends<const OF: u8>(byte: u8) -> bool {
-    match byte {
-        b',' | b' ' => true,
-        b'=' => OF == TAG_OR_FIELD,
-        _ => false,
+    ENDS[usize::from(OF)][usize::from(byte)]
+}
+
+const ENDS: [[bool; 256]; 2] = [table(b", "), table(b", =")];
+
+const fn table(bytes: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < bytes.len() {
+        table[bytes[at] as usize] = true;
+        at += 1;
     }
+    table
 }
 
 #[cold]

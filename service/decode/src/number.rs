@@ -28,9 +28,10 @@ impl NoNumber {
 #[inline]
 pub(crate) fn value(text: &str) -> Result<f64, NoNumber> {
     // Rust reads `inf`, `nan` and `infinity` as well.
-    let is_digits = text
-        .bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'));
+    let is_digits = match text.as_bytes() {
+        [b'-' | b'+', first, ..] | [first, ..] => matches!(first, b'0'..=b'9' | b'.'),
+        [] => false,
+    };
     match text.parse::<f64>() {
         Ok(value) if is_digits && value.is_finite() => Ok(value),
         _ => unusual_value(text),

@@ -79,12 +79,20 @@ fn is_plain_alone(id2: &str) -> bool {
         && id2.trim().len() == id2.len()
 }
 
+/// Bytes that may have to be escaped. The second block of control characters begins with 0xc2 in UTF-8.
+const IS_SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(byte as u8, b',' | b'=' | b'\\' | ..b' ' | 0x7f | 0xc2);
+        byte += 1;
+    }
+    table
+};
+
 #[inline]
 fn escape(text: &str, out: &mut String) {
-    // The second block of control characters begins with this byte in UTF-8.
-    let is_plain = text
-        .bytes()
-        .all(|byte| !matches!(byte, b',' | b'=' | b'\\' | ..b' ' | 0x7f | 0xc2));
+    let is_plain = !text.bytes().any(|byte| IS_SPECIAL[usize::from(byte)]);
     match is_plain {
         true => out.push_str(text),
         false => text.chars().for_each(|letter| escape_char(letter, out)),
