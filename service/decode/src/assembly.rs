@@ -44,6 +44,10 @@ pub(crate) struct Assembly<'a, F> {
 type Found<T> = Result<T, Box<Flaw>>;
 
 impl<F: FnMut(Result<Reading<'_>, Fault>)> Assembly<'_, F> {
+    #[expect(
+        clippy::boxed_local,
+        reason = "flaws are boxed everywhere, for results stay small that way"
+    )]
     pub(crate) fn fault(&mut self, position: Position, flaw: Box<Flaw>) {
         self.counts.faults += 1;
         (self.out)(Err(flaw.into_fault(position)));
@@ -62,16 +66,16 @@ impl<F: FnMut(Result<Reading<'_>, Fault>)> Assembly<'_, F> {
     }
 
     fn readings(&mut self, position: Position, record: &mut Record<'_>) -> Found<()> {
+        if let Err(twice) = tags::sort(&mut record.tags) {
+            return Err(Flaw::found(Field::Tags, twice, "each tag once"));
+        }
+        let timestamp_us = self.time(record)?;
         if self.mapping.is_many && record.values.is_empty() {
             return match record.has_values {
                 true => Ok(()),
                 false => Err(self.missing(MappedField::Value, "an object with numbers")),
             };
         }
-        if let Err(twice) = tags::sort(&mut record.tags) {
-            return Err(Flaw::found(Field::Tags, twice, "each tag once"));
-        }
-        let timestamp_us = self.time(record)?;
         let id1 = self.id1(record)?;
         let mut rooms = std::mem::take(self.rooms);
         let done = self.named(position, record, (id1, timestamp_us), &mut rooms);

@@ -239,24 +239,24 @@ fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
-/// Whether a payload of JSON has a value in each line. In one that is laid out over several lines, an object or an array
-/// begins a line only where the line before asks for one.
+/// Whether a payload of JSON has a value in each line: its first line is one, or an object or array begins a line where the
+/// line before asks for none, which nothing that is laid out over several lines does.
 fn is_in_lines(payload: &[u8]) -> bool {
-    let mut rest = payload;
-    let mut first: Option<&[u8]> = None;
-    while !rest.is_empty() {
-        let end = memchr(b'\n', rest);
-        let (line, after) = rest.split_at(end.map_or(rest.len(), |end| end + 1));
-        rest = after;
-        let line = line.trim_ascii();
-        match (line, first) {
-            ([], _) => {}
-            (_, None) => first = Some(line),
-            ([begin, ..], Some(first)) => {
-                return matches!(begin, b'{' | b'[')
-                    && !matches!(first.last(), Some(b'[' | b'{' | b',' | b':'));
+    let mut before: Option<&[u8]> = None;
+    for line in Lines::unquoted(payload) {
+        let line = line.bytes.trim_ascii();
+        let Some(begin) = line.first() else {
+            continue;
+        };
+        if let Some(before) = before {
+            let is_asked_for = matches!(before.last(), Some(b'[' | b'{' | b',' | b':'));
+            if matches!(begin, b'{' | b'[') && !is_asked_for {
+                return true;
             }
         }
+        before = Some(line);
     }
-    false
+    let payload = payload.trim_ascii();
+    let first = memchr(b'\n', payload).map(|end| &payload[..end]);
+    first.is_some_and(|first| serde_json::from_slice::<serde::de::IgnoredAny>(first).is_ok())
 }

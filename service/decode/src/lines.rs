@@ -42,8 +42,16 @@ pub(crate) struct Lines<'a> {
 impl<'a> Lines<'a> {
     pub(crate) fn of(text: &'a [u8], mapping: &Mapping) -> Self {
         Self {
-            rest: text,
             quotes: has_quoted_newlines(mapping),
+            ..Self::unquoted(text)
+        }
+    }
+
+    /// Where every newline ends a line.
+    pub(crate) fn unquoted(text: &'a [u8]) -> Self {
+        Self {
+            rest: text,
+            quotes: false,
             number: 1,
         }
     }

@@ -98,7 +98,7 @@ impl fmt::Display for Trial {
         } = self.counts;
         write!(
             f,
-            "{readings} readings, {faults} faults, {left_out} values that are no numbers left out"
+            "readings: {readings}, faults: {faults}, left out for being no numbers: {left_out}"
         )
     }
 }
