@@ -31,6 +31,20 @@ pub(crate) struct Rooms {
     short_sensor_type: String,
 }
 
+/// As long a text keeps its place.
+const MAX_KEPT_BYTES: usize = 4_096;
+
+impl Rooms {
+    /// Gives back what an unusual record took.
+    pub(crate) fn tidy(&mut self) {
+        for room in [&mut self.id2, &mut self.sensor_type] {
+            if room.capacity() > MAX_KEPT_BYTES {
+                *room = String::new();
+            }
+        }
+    }
+}
+
 /// A record's readings on their way out.
 pub(crate) struct Assembly<'a, F> {
     pub(crate) mapping: &'a Mapping,

@@ -4,8 +4,9 @@
 //! double, such as `1e400`. It holds nesting to 128 levels where pointers lead, and skips what lies elsewhere without recursion.
 //!
 //! A number in quotes is a number where a pointer leads to it; below `each`, it is a text like others and left out. `true` is 1,
-//! `null` is nothing. A member that is there twice is a fault where a pointer leads to it.
+//! `null` is nothing, and `NaN` as if it stood in quotes. A member that is there twice is a fault where a pointer leads to it.
 
+mod not_finite;
 mod walk;
 
 use std::fmt;
@@ -15,7 +16,10 @@ use serde::de::{
 };
 use serde_json::{Deserializer, value::RawValue};
 
-use self::walk::{Key, KeyOf, Walk};
+use self::{
+    not_finite::quoted,
+    walk::{Key, KeyOf, Walk},
+};
 use crate::{
     assembly::Assembly,
     fault::{Fault, Field, Flaw, Position},
@@ -63,6 +67,24 @@ pub(crate) fn read<'a, F: FnMut(Result<Reading<'_>, Fault>)>(
     assembly: &mut Assembly<'_, F>,
     record: &mut Record<'a>,
 ) {
+    // In an array, what broke off would take all that follows along.
+    if let Some(quoted) = may_have_several(text, plan).then(|| quoted(text)).flatten() {
+        return read_strictly(&quoted, line, plan, assembly, &mut Record::default());
+    }
+    read_strictly(text, line, plan, assembly, record);
+}
+
+fn may_have_several(text: &str, plan: &JsonPlan) -> bool {
+    !plan.records.is_empty() || text.trim_ascii_start().starts_with('[')
+}
+
+fn read_strictly<'a, F: FnMut(Result<Reading<'_>, Fault>)>(
+    text: &'a str,
+    line: Option<u64>,
+    plan: &JsonPlan,
+    assembly: &mut Assembly<'_, F>,
+    record: &mut Record<'a>,
+) {
     let mut messages = Messages {
         plan,
         assembly,
@@ -70,10 +92,18 @@ pub(crate) fn read<'a, F: FnMut(Result<Reading<'_>, Fault>)>(
         line,
         number: 0,
     };
-    if let Err(error) = messages.read(text) {
-        let position = Position::Line(line.unwrap_or(error.line() as u64));
-        assembly.fault(position, malformed(text, &error));
+    let Err(error) = messages.read(text) else {
+        return;
+    };
+    // Of one record, nothing was handed out before its end.
+    let quoted = (!may_have_several(text, plan))
+        .then(|| quoted(text))
+        .flatten();
+    if let Some(quoted) = quoted {
+        return read_strictly(&quoted, line, plan, assembly, &mut Record::default());
     }
+    let position = Position::Line(line.unwrap_or(error.line() as u64));
+    assembly.fault(position, malformed(text, &error));
 }
 
 fn malformed(text: &str, error: &serde_json::Error) -> Box<Flaw> {

@@ -104,6 +104,11 @@ impl Mapping {
     }
 
     /// Line protocol without any setting: the sensor type is `measurement.field`, the ids come from the tags.
+    ///
+    /// `id1` is the tag of this name, a whole number in its usual form, or 0. `id2` is the tag of this name and after it all
+    /// other tags, such as `BOILER,host=edge-7`, or these alone, or `-` for none. So points that differ in a tag are of
+    /// different series, but for the tag `id1=0` and none of this name. A measurement with a point in its name can meet the
+    /// field of another one: `a.b` with `c`, and `a` with `b.c`.
     #[must_use]
     pub fn line_protocol() -> Self {
         let fields = [

@@ -91,11 +91,7 @@ mod tests {
         let text = "a".repeat(51);
         let (short, full) = shortened(&text, 50);
         // printf 'a%.0s' $(seq 51) | sha256sum, the first 16 bytes in base32
-        assert_eq!(short.chars().count(), 50);
-        assert!(
-            short.starts_with(&format!("{}~", "a".repeat(23))),
-            "{short}"
-        );
+        assert_eq!(short, "aaaaaaaaaaaaaaaaaaaaaaa~X7C74DRWAFJMVGGFB6VU5V7DA4");
         assert_eq!(full, Some(text));
         let (of_wide, full) = shortened(&"🌡".repeat(51), 50);
         assert_eq!(of_wide.chars().count(), 50);

@@ -9,6 +9,7 @@ pub struct Reading<'a> {
     pub sensor_value: f64,
     pub sensor_type: Name<'a>,
     pub id1: i32,
+    /// Made of tags it fits a table; otherwise it is as the payload has it, and may hold what no table takes.
     pub id2: Name<'a>,
     /// Microseconds since the Unix epoch, UTC. Any: what the table takes is for the caller to say.
     pub timestamp_us: i64,

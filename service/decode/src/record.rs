@@ -42,6 +42,9 @@ pub(crate) struct NamedValue<'a> {
     pub(crate) value: Result<f64, (NoNumber, &'a str)>,
 }
 
+/// So many tags, and values, keep their places from one message to the next.
+const MAX_KEPT: usize = 256;
+
 #[derive(Debug, Default)]
 pub(crate) struct Record<'a> {
     pub(crate) fields: [Option<Scalar<'a>>; FIELDS.len()],
@@ -80,9 +83,11 @@ impl<'a> Record<'a> {
         self.flaw.get_or_insert(flaw);
     }
 
-    /// Empty, for another payload, with the memory that it has.
+    /// Empty, for another payload, with the memory that it has, unless that is much.
     pub(crate) fn recycled<'b>(mut self) -> Record<'b> {
         self.clear();
+        self.tags.shrink_to(MAX_KEPT);
+        self.values.shrink_to(MAX_KEPT);
         Record {
             // Nothing is left to be converted, and the standard library collects in place.
             tags: self

@@ -1,5 +1,7 @@
 //! CSV: a reading in each line.
 
+use proptest::prelude::*;
+
 use crate::common::{ARRIVAL_US, Decoded, decode, mapping, reading};
 
 const NAMED: &str = "
@@ -106,4 +108,25 @@ fn a_malformed_line_says_why_and_loses_no_other() {
 fn a_quote_inside_of_an_unquoted_column_is_just_a_quote() {
     let decoded = named("4,5\" pipe,t,1,\"2\"");
     assert_eq!(decoded.readings, [reading("t", 4, "5\" pipe", 2.0, 1_000)]);
+}
+
+proptest! {
+    #[test]
+    fn what_the_csv_crate_writes_is_read_back(
+        rows in prop::collection::vec((any::<i32>(), r#"[a-z ,;"'é]{1,9}"#, r#"[a-z,"]{1,9}"#, any::<i32>(), prop::num::f64::NORMAL), 1..20),
+    ) {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        for (id1, id2, sensor_type, time_ms, value) in &rows {
+            let row = [id1.to_string(), id2.clone(), sensor_type.clone(), time_ms.to_string(), format!("{value:e}")];
+            writer.write_record(row).unwrap();
+        }
+        let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
+        let expected: Vec<_> = rows
+            .iter()
+            .map(|(id1, id2, sensor_type, time_ms, value)| reading(sensor_type, *id1, id2, *value, i64::from(*time_ms) * 1_000))
+            .collect();
+        let decoded = named(&text);
+        prop_assert_eq!(decoded.sentences(), Vec::<String>::new());
+        prop_assert_eq!(decoded.readings, expected);
+    }
 }

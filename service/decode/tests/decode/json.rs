@@ -1,5 +1,8 @@
 //! JSON as devices and gateways send it.
 
+use proptest::prelude::*;
+use serde_json::Value;
+
 use crate::common::{ARRIVAL_US, Decoded, decode, mapping, reading};
 
 const PLAIN: &str = "
@@ -75,6 +78,8 @@ fn what_is_a_number_and_what_is_none() {
             "is `21,5`, expected a number with a point, not a comma",
         ),
         ("\"NaN\"", "is `NaN`, expected a finite number"),
+        ("NaN", "is `NaN`, expected a finite number"),
+        ("-Infinity", "is `-Infinity`, expected a finite number"),
         ("\"on\"", "is `on`, expected a number"),
         ("\"true\"", "is `true`, expected a number"),
         (
@@ -103,7 +108,6 @@ fn what_is_a_number_and_what_is_none() {
 #[test]
 fn a_malformed_line_loses_no_other() {
     for line in [
-        "{\"v\":NaN}",
         "{\"v\":1",
         "{\"v\":01}",
         "{\"v\":2}}",
@@ -121,6 +125,16 @@ fn a_malformed_line_loses_no_other() {
     let decoded = plain(b"{\"v\":1}\n{\"v\":2,\"x\":\"\xff\"}\n{\"v\":3}");
     assert_eq!(decoded.values(), [1.0, 3.0]);
     assert!(decoded.sentences()[0].ends_with("expected text in UTF-8"));
+}
+
+#[test]
+fn words_for_what_is_not_finite_are_faults_of_their_readings() {
+    let each =
+        mapping("{format: json, value: {each: /f}, id1: {constant: 1}, id2: {constant: NaN}}");
+    let decoded = decode(&each, r#"{"f":{"a":NaN,"b":2,"NaN":3}}"#);
+    assert_eq!(decoded.values(), [2.0, 3.0]);
+    assert_eq!(decoded.counts.left_out, 1);
+    assert_eq!(plain("{\"v\":1}\n{\"v\":NaN}\n").values(), [1.0]);
 }
 
 #[test]
@@ -309,4 +323,54 @@ fn tags_of_json_are_as_those_of_line_protocol() {
         id2(r#"{"kind":"t","a":{"x":1}}"#).sentences(),
         ["record 1: tags (a) is `{\"x\":1}`, expected a text"]
     );
+}
+
+/// Objects of few names, so that pointers lead somewhere.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[0-9.,\"\\\\é\u{1}]{0,4}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map("[ab/~é\"]{1,2}|[01]", inner, 0..5)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn pointers_lead_where_those_of_serde_json_lead(
+        message in value(),
+        pointer in "(/(a|b|é|~0|~1|a~1|\"|0|1)){0,3}",
+        is_pretty in any::<bool>(),
+    ) {
+        // An array at the root is one of messages.
+        let written = if message.is_array() { Value::from(vec![message.clone()]) } else { message.clone() };
+        let settings = serde_json::json!({
+            "format": "json",
+            "value": {"pointer": pointer},
+            "sensor_type": {"constant": "t"},
+            "id1": {"constant": 1},
+            "id2": {"constant": "x"},
+        });
+        let text = if is_pretty { serde_json::to_string_pretty(&written) } else { serde_json::to_string(&written) };
+        let decoded = decode(&mapping(&settings.to_string()), text.unwrap());
+        let expected = match message.pointer(&pointer) {
+            Some(Value::Number(number)) => number.as_f64(),
+            Some(Value::Bool(is_true)) => Some(f64::from(u8::from(*is_true))),
+            Some(Value::String(text)) => text.parse().ok(),
+            _ => None,
+        };
+        prop_assert_eq!(decoded.values(), Vec::from_iter(expected), "{:?}", decoded.sentences());
+        prop_assert_eq!(decoded.counts.readings + decoded.counts.faults, 1);
+    }
 }
