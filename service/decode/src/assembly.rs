@@ -172,6 +172,7 @@ impl<F: FnMut(Result<Reading<'_>, Fault>)> Assembly<'_, F> {
                 .iter()
                 .find(|(key, _)| key == name)
                 .map(|(_, value)| Cow::Owned(Scalar::text(value))),
+            Origin::Constant(text) => Some(Cow::Owned(Scalar::text(text))),
             _ => self.given.fields[field.index()]
                 .as_deref()
                 .map(|text| Cow::Owned(Scalar::text(text))),

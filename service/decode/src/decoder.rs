@@ -58,7 +58,6 @@ impl Decoder {
         let mut fields: [Option<String>; FIELDS.len()] = Default::default();
         for field in FIELDS {
             fields[field.index()] = match &self.mapping.field(field).origin {
-                Origin::Constant(text) => Some(text.clone()),
                 Origin::Header(name) => {
                     let mut headers = context.headers.iter();
                     let header = headers.find(|(known, _)| known.eq_ignore_ascii_case(name));

@@ -284,49 +284,97 @@ fn boolean(text: &str) -> Result<f64, NoNumber> {
 #[inline]
 fn end_of_string(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from + 1;
-    loop {
-        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
-        match (bytes[at], bytes.get(at + 1)) {
-            (b'"', _) => return Some(at + 1),
-            (_, Some(b'"' | b'\\')) => at += 2,
-            _ => at += 1,
-        }
+    match skip_string(bytes, &mut at) {
+        true => Some(at),
+        false => None,
     }
 }
 
-/// Where the line ends that begins `bytes`: a newline inside of a string is part of it. `None` if it does not end.
-///
-/// Only for lines with a quote, for it looks at every byte.
-pub(crate) fn end_of_line(bytes: &[u8]) -> Option<usize> {
-    let begin = bytes
-        .iter()
-        .position(|byte| !matches!(byte, b' ' | b'\t'))?;
-    if bytes[begin] == b'#' {
-        return memchr::memchr(b'\n', bytes);
-    }
-    let mut is_in_fields = false;
-    let mut at = begin;
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'\n' => return Some(at),
-            b'\\'
-                if bytes
-                    .get(at + 1)
-                    .is_some_and(|&next| ends::<TAG_OR_FIELD>(next)) =>
-            {
-                at += 2
+/// Goes on in a string, from `at` to behind its closing quote. Whether there is one; else it stops where more bytes could tell.
+#[inline]
+fn skip_string(bytes: &[u8], at: &mut usize) -> bool {
+    while let Some(found) = memchr2(b'"', b'\\', &bytes[(*at).min(bytes.len())..]) {
+        *at += found;
+        match (bytes[*at], bytes.get(*at + 1)) {
+            (b'"', _) => {
+                *at += 1;
+                return true;
             }
-            b'=' if is_in_fields && bytes.get(at + 1) == Some(&b'"') => {
-                at = end_of_string(bytes, at + 1)?;
-            }
-            b' ' => {
-                is_in_fields = true;
-                at += 1;
-            }
-            _ => at += 1,
+            (_, None) => return false,
+            (_, Some(b'"' | b'\\')) => *at += 2,
+            _ => *at += 1,
         }
     }
-    None
+    *at = bytes.len();
+    false
+}
+
+/// Looks for the newline that ends a line, which is none inside of a string. It can go on when more bytes have come, so that
+/// lines in many small pieces are looked at once.
+#[derive(Debug, Default)]
+pub(crate) struct LineEnd {
+    at: usize,
+    part: Part,
+}
+
+/// What is looked through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Part {
+    #[default]
+    Start,
+    Comment,
+    /// Measurement and tags, in which a quote is a character like others.
+    Names,
+    Fields,
+    String,
+}
+
+impl LineEnd {
+    /// Whether it was asked before, and so has seen a quote.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.at > 0
+    }
+
+    /// Where the line ends that begins `bytes`. `None` if it does not.
+    ///
+    /// Only for lines with a quote, for it looks at every byte.
+    pub(crate) fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        while let Some(&byte) = bytes.get(self.at) {
+            let next = bytes.get(self.at + 1);
+            match (self.part, byte) {
+                (Part::String, _) => {
+                    if !skip_string(bytes, &mut self.at) {
+                        return None;
+                    }
+                    self.part = Part::Fields;
+                    continue;
+                }
+                (_, b'\n') => return Some(self.at),
+                (Part::Start, b' ' | b'\t') | (Part::Comment, _) => {}
+                (Part::Start, _) => {
+                    self.part = if byte == b'#' {
+                        Part::Comment
+                    } else {
+                        Part::Names
+                    };
+                    continue;
+                }
+                (_, b'\\' | b'=') if next.is_none() => return None,
+                (_, b'\\') => {
+                    let is_escape = next.is_some_and(|&next| ends::<TAG_OR_FIELD>(next));
+                    self.at += usize::from(is_escape);
+                }
+                (Part::Fields, b'=') if next == Some(&b'"') => {
+                    self.part = Part::String;
+                    self.at += 1;
+                }
+                (_, b' ') => self.part = Part::Fields,
+                _ => {}
+            }
+            self.at += 1;
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -369,7 +417,11 @@ mod tests {
             ("m v=\"a\nb", None),
             ("\"m\" v=1", None),
         ] {
-            let end = end_of_line(text.as_bytes());
+            let end = LineEnd::default().find(text.as_bytes());
+            let mut in_pieces = LineEnd::default();
+            let piecewise =
+                (0..=text.len()).find_map(|length| in_pieces.find(&text.as_bytes()[..length]));
+            assert_eq!(piecewise, end, "{text:?}");
             assert_eq!(end.map(|end| &text[end..]), after, "{text:?}");
         }
     }

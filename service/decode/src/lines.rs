@@ -18,7 +18,7 @@ pub struct Line<'a> {
 fn end_of_line(bytes: &[u8], quotes: bool) -> Option<usize> {
     let newline = memchr(b'\n', bytes)?;
     match quotes && memchr(b'"', &bytes[..newline]).is_some() {
-        true => influx::end_of_line(bytes),
+        true => influx::LineEnd::default().find(bytes),
         false => Some(newline),
     }
 }
@@ -109,6 +109,8 @@ pub struct LineBuffer {
     taken: usize,
     /// How far no newline was found, from `taken`.
     looked_at: usize,
+    /// The same, where quotes count.
+    line_end: influx::LineEnd,
     max_bytes: usize,
     quotes: bool,
     number: u64,
@@ -125,6 +127,7 @@ impl LineBuffer {
             buffer: Vec::new(),
             taken: 0,
             looked_at: 0,
+            line_end: influx::LineEnd::default(),
             max_bytes,
             quotes: has_quoted_newlines(mapping),
             number: 1,
@@ -169,6 +172,7 @@ impl LineBuffer {
             let (length, is_whole) = self.length()?;
             let number = self.number;
             self.looked_at = 0;
+            self.line_end = influx::LineEnd::default();
             self.is_skipping = !is_whole;
             self.taken += length + usize::from(is_whole && from + length < self.buffer.len());
             let line = &self.buffer[from..from + length];
@@ -185,12 +189,13 @@ impl LineBuffer {
     fn length(&mut self) -> Option<(usize, bool)> {
         let rest = &self.buffer[self.taken..];
         let first = memchr(b'\n', &rest[self.looked_at..]).map(|at| self.looked_at + at);
-        let has_quote = self.quotes && memchr(b'"', &rest[..first.unwrap_or(0)]).is_some();
+        let has_quote = self.line_end.has_begun()
+            || (self.quotes && memchr(b'"', &rest[..first.unwrap_or(0)]).is_some());
         let end = match first {
             // What is open ends with the buffer, at the latest.
             Some(newline) if has_quote => {
                 let shown = &rest[..rest.len().min(self.max_bytes + 1)];
-                match influx::end_of_line(shown) {
+                match self.line_end.find(shown) {
                     Some(end) => Some(end),
                     None if shown.len() > self.max_bytes || self.is_finished => Some(newline),
                     None => None,
