@@ -1,15 +1,18 @@
 //! Lines of InfluxDB's line protocol.
 //!
-//! Ours, for the crate `influxdb-line-protocol` has not been kept up since its project moved (nom 7, snafu 0.7), takes only
-//! whole requests that are valid UTF-8, so that one bad byte loses all lines, and reads less than InfluxDB and its clients
-//! write: no `1.`, no `.5`, and two backslashes as one. Here it is as in InfluxDB's own reader for Go,
-//! `line-protocol/v2`:
+//! Ours, for the crate `influxdb-line-protocol` has not been kept up since its project moved (nom 7, snafu 0.7), makes lists of
+//! every line, and reads less than InfluxDB and its clients write: no `1.`, no `.5`, and two backslashes as one. Here it is as in
+//! InfluxDB's own reader for Go, `line-protocol/v2`:
 //!
 //! - A backslash makes the comma, equals sign or space after it part of a name (in a measurement, the comma or space); before
 //!   anything else it is a backslash. In a string a backslash stands before quotes and backslashes.
-//! - Empty names, tags without a value and unescaped equals signs in tags are faults, as is a tag that is there twice.
+//! - Empty names, tags without a value and unescaped equals signs in tags are faults.
+//!
+//! And what that leaves to others:
+//!
+//! - A tag that is there twice is a fault, as it is to InfluxDB.
 //! - A field that is there twice gives two readings: nothing says which one was meant.
-//! - Control characters in names are taken, unlike there: `id2` has them escaped.
+//! - Control characters in names are taken, for `id2` has them escaped, and so is a `+` before a number.
 
 use std::borrow::Cow;
 
