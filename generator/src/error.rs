@@ -85,7 +85,7 @@ pub(crate) fn gave_up(after: Duration, last: &str) -> String {
 }
 
 /// A mistake in a CSV file, and where it is.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{file}{}{}: {reason}",
     .line.map(|line| format!(", line {line}")).unwrap_or_default(),
     .column.as_ref().map(|column| format!(", column {column}")).unwrap_or_default())]

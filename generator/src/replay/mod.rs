@@ -135,7 +135,7 @@ pub async fn replay(options: ReplayOptions) -> Result<Report, Error> {
         let options = options.clone();
         move || Source::open(&options)
     });
-    let mut source = match opened.await {
+    let source = match opened.await {
         Ok(opened) => opened?,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };

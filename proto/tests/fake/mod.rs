@@ -229,7 +229,7 @@ fn open(
     let Some(resume) = request.resume else {
         let stream = streams.entry(request.stream_id.clone()).or_default();
         stream.epoch += 1;
-        return Ok(*stream);
+        return Ok(stream.clone());
     };
     let forgotten = Status::failed_precondition("never opened");
     let stream = streams.get_mut(&request.stream_id);
@@ -238,7 +238,7 @@ fn open(
         stream.epoch = resume.next_epoch;
     }
     match stream.epoch {
-        epoch if epoch == resume.next_epoch => Ok(*stream),
+        epoch if epoch == resume.next_epoch => Ok(stream.clone()),
         epoch if epoch < resume.held_epoch => Err(forgotten),
         _ => Err(Status::aborted("fenced")),
     }
