@@ -16,7 +16,7 @@ from .core.verdict import Status
 from .v1.sensor_service_pb2 import StreamAck
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .core.machine import Machine
     from .link import Link
@@ -24,10 +24,34 @@ if TYPE_CHECKING:
 _log = logging.getLogger("sluicegate")
 
 
+class Changed(threading.Condition):
+    """Guards a machine, and tells all who wait when something changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tells: Callable[[], None] | None = None
+
+    def tells(self, listener: Callable[[], None]) -> None:
+        """Has the listener called, too: in any thread, under the guard."""
+        self._tells = listener
+
+    def notify_all(self) -> None:
+        super().notify_all()
+        if self._tells is not None:
+            self._tells()
+
+    def tell_news_of(self, machine: Machine) -> bool:
+        """Wakes whoever delivers where there is a new batch or a wish; says whether there was."""
+        news = machine.inbox.take_news()
+        if news:
+            self.notify_all()
+        return news
+
+
 class Delivery:
     """Drives the machine: a thread of its own, and two more for each call, one of which is gRPC's."""
 
-    def __init__(self, link: Link, machine: Machine, changed: threading.Condition) -> None:
+    def __init__(self, link: Link, machine: Machine, changed: Changed) -> None:
         self._link = link
         self._machine = machine
         self._changed = changed

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from . import net
-from .core.clock import left
-from .core.opening import Open, OpenFailure
+from .core.clock import left, now
+from .core.opening import FirstOpening, Open, OpenFailure
 from .v1.sensor_service_pb2 import StreamAck, StreamPosition, StreamReadingsResponse
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
+
+    from .core.hold import Hold
+    from .settings import Settings
 
 
 class Link:
@@ -22,6 +27,18 @@ class Link:
         self._dialer = dialer
         self._acked = acked
         self._channel: grpc.Channel | None = None
+
+    def open_first(self, settings: Settings, draw: random.Random) -> tuple[Hold, StreamPosition | None]:
+        """With another attempt for what may pass."""
+        opening = FirstOpening(settings, draw, now())
+        try:
+            while isinstance(opened := self.open(opening.attempt(now())), OpenFailure):
+                time.sleep(opening.failed(opened, now()))
+        except BaseException:
+            self.close()
+            raise
+        opening.opened(opened)
+        return opening.hold, opened
 
     def open(self, step: Open) -> StreamPosition | OpenFailure | None:
         channel = self._connected(fresh=step.fresh)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import random
-import threading
-import time
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable
@@ -16,8 +14,7 @@ from .core import columns
 from .core.clock import deadline_of, left, now
 from .core.front import Front
 from .core.machine import Machine
-from .core.opening import FirstOpening, OpenFailure
-from .delivery import Delivery
+from .delivery import Changed, Delivery
 from .errors import Closed, TimedOut
 from .link import Link
 from .settings import Settings
@@ -55,7 +52,7 @@ class Producer(Front):
 
     def __init__(self, settings: Settings, link: Link, machine: Machine) -> None:
         """Use :meth:`connect`."""
-        self._changed = threading.Condition()
+        self._changed = Changed()
         super().__init__(settings, machine, self._changed)
         self._delivery = Delivery(link, machine, self._changed)
         _open_producers.add(self)
@@ -68,18 +65,8 @@ class Producer(Front):
         settings = Settings(target, **options).validated()
         link = Link(net.Dialer(settings), acked=settings.acked)
         draw = random.SystemRandom()
-        opening = FirstOpening(settings, draw, now())
-        try:
-            while True:
-                opened = link.open(opening.attempt(now()))
-                if not isinstance(opened, OpenFailure):
-                    break
-                time.sleep(opening.failed(opened, now()))
-        except BaseException:
-            link.close()
-            raise
-        opening.opened(opened)
-        return cls(settings, link, Machine(settings, opening.hold, opened, draw))
+        hold, position = link.open_first(settings, draw)
+        return cls(settings, link, Machine(settings, hold, position, draw))
 
     def push(self, series: SeriesHandle, value: float, timestamp_us: Timestamp, *, timeout_s: float | None = None) -> int:
         """Takes a reading and returns its position in the stream. The time is in microseconds since the Unix epoch, UTC, or a
@@ -91,8 +78,7 @@ class Producer(Front):
                 while seq is None:
                     self._wait_for_room(deadline, 0)
                     seq = self._push(series, value, timestamp_us)
-            if self._machine.inbox.take_news():
-                self._changed.notify_all()
+            self._changed.tell_news_of(self._machine)
             return seq
 
     def push_columns(
@@ -144,21 +130,19 @@ class Producer(Front):
         taken = 0
         with self._changed:
             inbox = self._machine.inbox
+            if len(readings) == 0 and source_position is not None:
+                inbox.mark(source_position)
             while taken < len(readings):
-                just_taken = inbox.extend(readings.part(taken), now())
+                just_taken = inbox.extend(readings.part(taken), now(), source_position)
                 if just_taken == 0:
                     self._wait_for_room(deadline, taken)
                     continue
                 taken += just_taken
-                if inbox.take_news():
-                    self._changed.notify_all()
-            if source_position is not None:
-                inbox.mark(source_position)
+                self._changed.tell_news_of(self._machine)
             return inbox.next_seq - 1
 
     def _wait_for_room(self, deadline: float | None, taken: int) -> None:
-        if self._machine.inbox.take_news():
-            self._changed.notify_all()
+        self._changed.tell_news_of(self._machine)
         if not self._changed.wait(left(deadline)):
             raise TimedOut("there was no room for more readings in time: the service does not acknowledge them", taken)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Readings(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Readings:
     """Three columns of the same length."""
 
     series: NDArray[np.uint32]
@@ -28,6 +30,14 @@ class Readings(NamedTuple):
 
     def copy(self) -> Readings:
         return Readings(self.series.copy(), self.values.copy(), self.timestamps_us.copy())
+
+
+def concatenated(parts: list[Readings]) -> Readings:
+    return Readings(
+        np.concatenate([part.series for part in parts]),
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.timestamps_us for part in parts]),
+    )
 
 
 class Mark(NamedTuple):
@@ -118,10 +128,7 @@ class OpenBatch:
         if self._length == 0:
             return None
         self._settle_single()
-        if len(self._parts) == 1:
-            readings = self._parts[0]
-        else:
-            readings = Readings(*(np.concatenate(columns) for columns in zip(*self._parts)))
+        readings = self._parts[0] if len(self._parts) == 1 else concatenated(self._parts)
         sealed = SealedBatch(self._first_seq, readings, self._mark)
         self._first_seq += self._length
         self._start()

@@ -12,11 +12,12 @@ import numpy as np
 from ..settings import COLUMNS_READING_BYTES
 from ..v1.sensor_service_pb2 import SensorReading
 from . import wire
+from .batch import Readings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .batch import Readings, SealedBatch
+    from .batch import SealedBatch
     from .series import SeriesTable
 
 # Fields of StreamReadingsRequest,
@@ -130,7 +131,7 @@ class Encoder:
             self._encode_with_own_dictionaries(readings.part(0, cut), table)
             self._encode_with_own_dictionaries(readings.part(cut), table)
             return
-        own = readings._replace(series=index.astype(np.uint32))
+        own = Readings(index.astype(np.uint32), readings.values, readings.timestamps_us)
         self._emit_columns(series + _columns(own))
 
     def _emit_columns(self, batch: bytes) -> None:

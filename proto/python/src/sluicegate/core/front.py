@@ -29,8 +29,7 @@ class Front:
     def __repr__(self) -> str:
         with self._guard:
             committed_seq = self._machine.progress.committed_seq
-        kind = f"{type(self).__module__}.{type(self).__name__}"
-        return f"<{kind} {self._settings.stream_id!r} to {self._settings.target}, durable up to {committed_seq}>"
+        return f"<Producer {self._settings.stream_id!r} to {self._settings.target}, durable up to {committed_seq}>"
 
     def series(self, id1: int, id2: str, sensor_type: str) -> SeriesHandle:
         """Registers a series, or finds it. `id1` is any 32-bit integer, the texts are 1 to 50 characters: the service rejects

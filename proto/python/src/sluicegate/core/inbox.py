@@ -54,11 +54,14 @@ class Inbox:
             self.seal_open()
         return seq
 
-    def extend(self, readings: Readings, now: float) -> int:
-        """How many readings from the beginning of the columns were taken, until the batch was full; 0 without room."""
+    def extend(self, readings: Readings, now: float, source_position: bytes | None = None) -> int:
+        """How many readings from the beginning of the columns were taken, until the batch was full; 0 without room. The position
+        is that behind the last of them."""
         if len(self._open) == 0 and not self._start_batch():
             return 0
         taken = self._open.extend(readings, now)
+        if taken == len(readings) and source_position is not None:
+            self._open.mark(source_position)
         if self._open.is_full():
             self.seal_open()
         return taken

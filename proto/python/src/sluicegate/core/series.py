@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 from ..errors import InvalidReadings
 from ..v1.sensor_service_pb2 import Series
 from . import wire
@@ -39,11 +41,14 @@ class SeriesTable:
         if len(self._entries) >= _MAX:
             raise InvalidReadings("a producer holds fewer than 2^32 series")
         try:
-            entry = Series(id1=int(id1), id2=id2, sensor_type=sensor_type)
-        except (TypeError, ValueError) as error:
+            # protobuf would make a number of a text that looks like one, and nothing of None.
+            if not isinstance(id2, str) or not isinstance(sensor_type, str):
+                raise TypeError("a text is missing")
+            entry = Series(id1=index(id1), id2=id2, sensor_type=sensor_type)
+        except (TypeError, ValueError):
             raise InvalidReadings(
                 f"id1 {id1!r}, id2 {id2!r}, sensor_type {sensor_type!r} are no series: id1 has to be a whole number of 32 "
-                f"bits, id2 and sensor_type texts ({error})"
+                "bits, id2 and sensor_type texts"
             ) from None
         handle = SeriesHandle(len(self._entries))
         self._entries.append(entry)
@@ -51,9 +56,9 @@ class SeriesTable:
         self._index[key] = handle
         return handle
 
-    def get(self, index: int) -> Series:
-        return self._entries[index]
+    def get(self, number: int) -> Series:
+        return self._entries[number]
 
-    def encoded(self, index: int) -> bytes:
+    def encoded(self, number: int) -> bytes:
         """The series as a field of a ColumnBatch."""
-        return self._encoded[index]
+        return self._encoded[number]
