@@ -58,7 +58,7 @@ class Link:
         except net.Unauthenticated as error:
             return OpenFailure(error.status, sent=False)
         except grpc.RpcError as error:
-            return OpenFailure(net.status_of(error), sent=True)
+            return OpenFailure(self._dialer.unopened(error), sent=True)
 
     def _connected(self, *, fresh: bool) -> grpc.Channel:
         if fresh:

@@ -61,11 +61,18 @@ class Dialer:
                 raise Unauthenticated(f"bearer_token_file {os.fspath(path)}: must be visible ASCII characters")
         return () if token is None else (("authorization", f"Bearer {token}"),)
 
-    def unreachable(self, error: grpc.RpcError) -> Status:
-        """Why there is no connection, in the words that say most."""
+    def unopened(self, error: grpc.RpcError) -> Status:
+        """Why the stream was not opened."""
         status = status_of(error)
         if status.code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return Status(status.code, f"{self._settings.target} did not answer in time")
+            return Status(status.code, f"{self._settings.target} did not open the stream in time")
+        return status
+
+    def unreachable(self, error: grpc.RpcError) -> Status:
+        """Why there is no connection, in the words that say most."""
+        status = self.unopened(error)
+        if status.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return status
         reason = f"cannot connect to {self._settings.target}: {status.message}"
         if "refused" not in status.message.lower():
             reason += " (https:// in the target is for a service with TLS, and http:// for one without)"

@@ -56,7 +56,7 @@ class OpenBatch:
         self._start()
 
     def _start(self) -> None:
-        self._length = 0
+        self.length = 0
         self._mark: Mark | None = None
         # Columns that came as such, and then readings that came one by one.
         self._parts: list[Readings] = []
@@ -66,23 +66,21 @@ class OpenBatch:
         self.opened_at: float | None = None
         """When its first reading came; the linger counts from here."""
 
-    def __len__(self) -> int:
-        return self._length
-
     def is_full(self) -> bool:
-        return self._length >= self._capacity
+        return self.length >= self._capacity
 
     @property
     def next_seq(self) -> int:
-        return self._first_seq + self._length
+        return self._first_seq + self.length
 
     @property
     def max_bytes(self) -> int:
         """The most bytes that this batch can take once it is sealed."""
         return BATCH_BYTES + self._capacity * READING_BYTES
 
-    def push(self, series: int, value: float, timestamp_us: int, now: float) -> None:
-        """Takes a reading; there must be room. What is no number or does not fit raises, and nothing is taken."""
+    def push(self, series: int, value: float, timestamp_us: int, now: float) -> int:
+        """Takes a reading, and returns its position; there must be room. What is no number or does not fit raises, and nothing is
+        taken."""
         self._series.append(series)
         try:
             self._values.append(value)
@@ -92,25 +90,26 @@ class OpenBatch:
             taken = len(self._timestamps_us)
             del self._series[taken:], self._values[taken:]
             raise
-        if self._length == 0:
+        if self.length == 0:
             self.opened_at = now
-        self._length += 1
+        self.length += 1
+        return self._first_seq + self.length - 1
 
     def extend(self, readings: Readings, now: float) -> int:
         """Takes as many readings from the beginning of the columns as there is room for, and says how many."""
-        taken = min(len(readings), self._capacity - self._length)
+        taken = min(len(readings), self._capacity - self.length)
         if taken > 0:
-            if self._length == 0:
+            if self.length == 0:
                 self.opened_at = now
             self._settle_single()
             # Whoever gave them may write to them later.
             self._parts.append(readings.part(0, taken).copy())
-            self._length += taken
+            self.length += taken
         return taken
 
     def mark(self, source_position: bytes) -> None:
         """The producer stands there in its source, behind the last reading."""
-        self._mark = Mark(self._length, source_position)
+        self._mark = Mark(self.length, source_position)
 
     def _settle_single(self) -> None:
         """Makes columns of the readings that came one by one."""
@@ -125,12 +124,12 @@ class OpenBatch:
 
     def seal(self) -> SealedBatch | None:
         """Closes the batch and starts the next one; nothing when it is empty."""
-        if self._length == 0:
+        if self.length == 0:
             return None
         self._settle_single()
         readings = self._parts[0] if len(self._parts) == 1 else concatenated(self._parts)
         sealed = SealedBatch(self._first_seq, readings, self._mark)
-        self._first_seq += self._length
+        self._first_seq += self.length
         self._start()
         return sealed
 

@@ -46,18 +46,18 @@ class Inbox:
 
     def push(self, series: int, value: float, timestamp_us: int, now: float) -> int | None:
         """The position of the reading; None when there is no room and nothing was taken."""
-        if len(self._open) == 0 and not self._start_batch():
+        batch = self._open
+        if batch.length == 0 and not self._start_batch():
             return None
-        seq = self._open.next_seq
-        self._open.push(series, value, timestamp_us, now)
-        if self._open.is_full():
+        seq = batch.push(series, value, timestamp_us, now)
+        if batch.is_full():
             self.seal_open()
         return seq
 
     def extend(self, readings: Readings, now: float, source_position: bytes | None = None) -> int:
         """How many readings from the beginning of the columns were taken, until the batch was full; 0 without room. The position
         is that behind the last of them."""
-        if len(self._open) == 0 and not self._start_batch():
+        if self._open.length == 0 and not self._start_batch():
             return 0
         taken = self._open.extend(readings, now)
         if taken == len(readings) and source_position is not None:

@@ -383,7 +383,7 @@ class Machine:
             self._trouble_since = now
         gives_up_at = self._gives_up_at(self._trouble_since)
         if gives_up_at is not None and now + delay_s >= gives_up_at:
-            self._end(GaveUp(now - self._trouble_since, str(status)))
+            self._end(GaveUp(now - self._trouble_since, self._words_of(status)))
             return
         if not self.trouble.persists:
             _log.warning("%s: %s; trying again", self._name, status)
@@ -391,6 +391,11 @@ class Machine:
         self._books.reconnect()
         self._opened, self._fresh = None, True
         self._wait(delay_s, now)
+
+    def _words_of(self, status: Status) -> str:
+        """That the last attempt ran out of time says less than the failure before it."""
+        earlier = self.trouble.last_failure if self.trouble.persists else None
+        return earlier if earlier and status.code is grpc.StatusCode.DEADLINE_EXCEEDED else str(status)
 
     def _final_error(self, status: Status, *, in_call: bool) -> ProducerEnded | None:
         """Why not to go on; None otherwise."""
