@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,21 @@ CONTRACT = "sluicegate/v1/sensor_service.proto"
 
 
 class GeneratedCode(BuildHookInterface):  # type: ignore[type-arg]
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        root = Path(self.root)
+        licences = {str(path): path.name for path in licence_files(root)}
         if self.target_name == "sdist":
+            build_data["force_include"].update(licences)
             return
-        generate(contract_folder(Path(self.root)), Path(self.root) / "src")
+        if version == "editable":
+            generate(contract_folder(root), root / "src")
+            return
+        # The source tree stays as it is.
+        self._made = tempfile.TemporaryDirectory()
+        made = Path(self._made.name)
+        generate(contract_folder(root), made)
+        build_data["force_include"].update({str(path): str(path.relative_to(made)) for path in made.rglob("*_pb2*")})
+        build_data["force_include"].update({path: f"sluicegate/{name}" for path, name in licences.items()})
 
 
 def contract_folder(root: Path) -> Path:
@@ -30,6 +42,10 @@ def contract_folder(root: Path) -> Path:
         if (folder / CONTRACT).exists():
             return folder
     raise SystemExit(f"there is no {CONTRACT} in {root}/contract or {root.parent}/proto")
+
+
+def licence_files(root: Path) -> list[Path]:
+    return sorted(root.glob("LICENSE-*")) or sorted(root.parent.parent.glob("LICENSE-*"))
 
 
 def program(name: str) -> str:
