@@ -35,6 +35,7 @@ step "metrics, alerts, dashboards" scripts/observe/main.py "$TARGET/debug" "$SLU
 step "dashboards' schema" scripts/check-dashboards.sh
 step "Kubernetes" scripts/check-kubernetes.sh "$TARGET/debug"
 step "the REST interfaces" scripts/check-api.sh "$TARGET/debug"
+step "the Python client" scripts/python.sh "$TARGET/debug"
 step "units of systemd" scripts/check-units.sh "$TARGET/debug"
 step "the book" scripts/check-docs.sh "$TARGET/debug"
 # A few faults of each kind, some minutes; SLUICEGATE_TEST_FAULTS=no leaves them out.
