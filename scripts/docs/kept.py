@@ -16,13 +16,20 @@ def environment(cache):
             "PIP_CACHE_DIR": str(cache / "pip")}
 
 
-def home_of(cache, text):
-    return cache / "installed" / hashlib.sha256(text.encode()).hexdigest()[:16]
+def home_of(cache, root, text):
+    """What is made from the contract and the clients in proto/ is made anew when those change."""
+    made_of = hashlib.sha256(text.encode())
+    if "proto/" in text:
+        for folder in ("proto/proto", "proto/python"):
+            for path in sorted((root / folder).rglob("*")):
+                if path.suffix in (".proto", ".py", ".toml"):
+                    made_of.update(path.read_bytes())
+    return cache / "installed" / made_of.hexdigest()[:16]
 
 
 def install(cache, root, text):
     """Runs the commands in a folder that is kept, unless it was done before. None, or why they failed."""
-    home = home_of(cache, text)
+    home = home_of(cache, root, text)
     home.parent.mkdir(parents=True, exist_ok=True)
     with open(home.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -47,9 +54,9 @@ def install(cache, root, text):
     return None
 
 
-def hand_out(cache, folder, text):
+def hand_out(cache, root, folder, text):
     """Puts a copy of what was installed into the folder of a page. None, or why there is nothing."""
-    home = home_of(cache, text)
+    home = home_of(cache, root, text)
     if not home.exists():
         return "what it needs could not be installed"
     shutil.copytree(home, folder, symlinks=True, dirs_exist_ok=True)

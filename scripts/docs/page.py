@@ -131,7 +131,7 @@ def run_block(shell, block, shown):
     """None, or why it was not run."""
     given = block.marks
     if "installs" in given:
-        return kept.hand_out(shell.cache, shell.folder, block.text)
+        return kept.hand_out(shell.cache, ROOT, shell.folder, block.text)
     if "background" in given:
         shell.leave_running(block.text, given.get("ready", READY))
         return None

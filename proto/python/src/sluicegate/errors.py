@@ -59,11 +59,13 @@ class Refused(ProducerEnded):
 class GaveUp(ProducerEnded):
     """Nothing went forward for as long as ``give_up_after_s`` or ``connect_patience_s`` allows."""
 
-    def __init__(self, after_s: float, last: str) -> None:
-        super().__init__(
-            f"gave up after {after_s:.1f} s without progress: {last}. What was not acknowledged may be sent again by a "
-            "new producer; a longer give_up_after_s (or connect_patience_s) waits longer"
+    def __init__(self, after_s: float, last: str, *, connecting: bool = False) -> None:
+        advice = (
+            "A longer connect_patience_s waits longer"
+            if connecting
+            else "A new producer may send again what was not acknowledged; a longer give_up_after_s waits longer"
         )
+        super().__init__(f"gave up after {after_s:.1f} s without progress: {last}. {advice}")
         self.after_s = after_s
         self.last = last
 

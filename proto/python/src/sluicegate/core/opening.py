@@ -68,5 +68,5 @@ class FirstOpening:
             raise Refused(status.code, status.message)
         delay_s = self._backoff.next_delay_s()
         if now - self._started + delay_s >= self._patience_s:
-            raise GaveUp(now - self._started, str(status))
+            raise GaveUp(now - self._started, str(status), connecting=True)
         return delay_s
