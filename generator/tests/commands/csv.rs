@@ -12,6 +12,7 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use sluicegate_proto::v1::StreamPosition;
 
 use self::cases::{
     CASES, Case,
@@ -211,13 +212,25 @@ async fn a_time_that_comes_twice_is_the_earlier_one_and_said_once_or_the_one_tha
 #[tokio::test(flavor = "multi_thread")]
 async fn readings_that_a_stream_has_already_are_skipped_aloud() {
     let fake = Fake::default();
-    for (file, sent, skipped, said) in [
-        ("monday.csv", 3, 0, None),
-        ("monday.csv", 0, 3, Some("all 3 of")),
-        ("tuesday.csv", 1, 3, Some("the first 3 of the 4 of")),
+    // Its producer told of no source.
+    let others = StreamPosition {
+        committed_seq: 3,
+        ..StreamPosition::default()
+    };
+    fake.model().streams.insert("others".to_owned(), others);
+    for (stream, file, sent, skipped, said) in [
+        ("plant", "monday.csv", 3, 0, None),
+        ("plant", "monday.csv", 0, 3, Some("all 3 of")),
+        (
+            "others",
+            "tuesday.csv",
+            1,
+            3,
+            Some("the first 3 of the 4 of"),
+        ),
     ] {
         let path = data(file);
-        let flags = ["--stream-id", "plant"];
+        let flags = ["--stream-id", stream];
         let output = replay(&fake, path.as_os_str(), &flags, Stdio::null()).await;
         let err = String::from_utf8_lossy(&output.stderr);
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -226,7 +239,7 @@ async fn readings_that_a_stream_has_already_are_skipped_aloud() {
         match said {
             None => assert_eq!(err, ""),
             Some(said) => {
-                assert!(err.contains("the stream \"plant\" has"), "{err}");
+                assert!(err.contains(&format!("the stream {stream:?} has")), "{err}");
                 assert!(err.contains(said) && err.contains(file), "{err}");
             }
         }
@@ -269,4 +282,96 @@ async fn a_folder_and_an_empty_pipe_are_refused() {
         assert_eq!(output.status.code(), Some(2), "{err}");
         assert!(err.contains(part) && err.lines().count() == 1, "{err}");
     }
+}
+
+/// Replays a file under the name of one stream.
+async fn replay_as(fake: &Fake, file: &Path, more: &[&str]) -> Output {
+    let flags = [&["--stream-id", "plant"], more].concat();
+    replay(fake, file.as_os_str(), &flags, Stdio::null()).await
+}
+
+fn stored(fake: &Fake) -> Vec<f64> {
+    let model = fake.model();
+    model.stored.iter().map(|one| one.sensor_value()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_goes_on_in_its_own_file_and_another_one_is_refused_or_appended() {
+    let fake = Fake::default();
+    let [monday, tuesday] = ["monday.csv", "tuesday.csv"].map(data);
+    let sent = replay_as(&fake, &monday, &[]).await;
+    assert_eq!(sent.status.code(), Some(0));
+    assert_eq!(stored(&fake), [1.0, 2.0, 3.0]);
+
+    let refused = replay_as(&fake, &tuesday, &[]).await;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    for part in [
+        "tuesday.csv",
+        "\"plant\"",
+        "first 3 readings of monday.csv",
+        "--append",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(stored(&fake), [1.0, 2.0, 3.0], "nothing was sent");
+
+    let appended = replay_as(&fake, &tuesday, &["--append"]).await;
+    assert_eq!(appended.status.code(), Some(0));
+    assert_eq!(stored(&fake), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+    // The stream stands in that one now, with or without the flag.
+    for more in [&[][..], &["--append"]] {
+        let again = replay_as(&fake, &tuesday, more).await;
+        assert_eq!(again.status.code(), Some(0));
+        let report: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+        assert_eq!(
+            (&report["sent"], &report["skipped_committed"]),
+            (&0.into(), &4.into())
+        );
+    }
+    assert_eq!(stored(&fake).len(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_has_grown_is_known_again_under_any_name_and_its_new_readings_are_sent() {
+    let fake = Fake::default();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.csv");
+    let text = std::fs::read_to_string(data("monday.csv")).unwrap();
+    std::fs::write(&path, &text).unwrap();
+    assert_eq!(replay_as(&fake, &path, &[]).await.status.code(), Some(0));
+    let moved = directory.path().join("log.1.csv");
+    let grown = text.trim_end().to_owned() + "\n2026-03-02T00:00:03Z,1,pump,temperature,4\n";
+    std::fs::write(&moved, &grown).unwrap();
+    assert_eq!(replay_as(&fake, &moved, &[]).await.status.code(), Some(0));
+    assert_eq!(stored(&fake), [1.0, 2.0, 3.0, 4.0]);
+    // One that begins otherwise is another file.
+    std::fs::write(&moved, grown.replace(",2\n", ",20\n")).unwrap();
+    let refused = replay_as(&fake, &moved, &[]).await;
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(stored(&fake).len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_break_leave_the_stream_in_its_file() {
+    let fake = Fake::default();
+    fake.model().break_every = Some(3);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("long.csv");
+    let lines =
+        (0..5_000).map(|n| format!("{},1,pump,temperature,{n}\n", 1_767_225_600_000_i64 + n));
+    let text =
+        "timestamp,id1,id2,sensor_type,sensor_value\n".to_owned() + &lines.collect::<String>();
+    std::fs::write(&path, text).unwrap();
+    let sent = replay_as(&fake, &path, &["--rate", "10000"]).await;
+    assert_eq!(
+        sent.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&sent.stderr)
+    );
+    let expected: Vec<f64> = (0..5_000).map(f64::from).collect();
+    assert_eq!(stored(&fake), expected);
+    let at = fake.model().streams["plant"].clone();
+    assert_eq!((at.committed_seq, at.source_seq), (5_000, 5_000));
 }

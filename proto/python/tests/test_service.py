@@ -150,8 +150,6 @@ GATEWAY = Path(__file__).with_name("gateway.py")
 @pytest.mark.parametrize("kind", ["threads", "asyncio", "positions"])
 def test_a_producer_that_is_killed_goes_on_where_its_stream_stands(running, id1, kind):
     count = 60_000
-    if kind == "positions" and not keeps_positions(running):
-        pytest.skip("this service does not give positions of sources back (StreamPosition.source_position): NOT tried out")
     draw = random.Random(id1)
     command = [sys.executable, GATEWAY, kind, running.target, f"gateway-{id1}", str(id1), str(count)]
     kills = 0
@@ -169,13 +167,6 @@ def test_a_producer_that_is_killed_goes_on_where_its_stream_stands(running, id1,
     assert kills > 0
     assert running.stored(id1) == (count, count, total(count))
     assert running.stream(f"gateway-{id1}")["committed_seq"] == count
-
-
-def keeps_positions(running):
-    with sluicegate.Producer.connect(running.target, stream_id="keeps-positions") as producer:
-        producer.push_with_position(producer.series(2**31 - 1, "a", "t"), 1, START_US, b"here")
-    with sluicegate.Producer.connect(running.target, stream_id="keeps-positions") as producer:
-        return producer.source_position() == b"here"
 
 
 def test_a_service_with_tls_and_tokens_takes_those_it_knows(connect_to, tmp_path, id1):

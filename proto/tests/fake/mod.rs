@@ -136,8 +136,11 @@ impl Fake {
         while self.model().stalled {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let readings = match message.message.ok_or(Status::invalid_argument("empty"))? {
-            Message::Header(header) => {
+        let source_position = message.source_position;
+        let readings = match message.message {
+            None if source_position.is_empty() => return Err(Status::invalid_argument("empty")),
+            None => Vec::new(),
+            Some(Message::Header(header)) => {
                 let mut model = self.model();
                 for late in std::mem::take(&mut model.late_opens) {
                     // Whoever asked has gone: nobody hears the answer.
@@ -150,8 +153,8 @@ impl Fake {
                 call.header = Some(header);
                 return Ok(false);
             }
-            Message::Rows(batch) => batch.readings,
-            Message::Columns(batch) => {
+            Some(Message::Rows(batch)) => batch.readings,
+            Some(Message::Columns(batch)) => {
                 if !batch.extend_dictionary {
                     call.dictionary.clear();
                 }
@@ -209,8 +212,12 @@ impl Fake {
                 status = Status::new(code, "broken at random");
             }
         }
+        let is_whole = keep == readings.len();
         for reading in readings.into_iter().take(keep) {
             store(&mut model, call, reading)?;
+        }
+        if is_whole && !source_position.is_empty() {
+            mark(&mut model, call, source_position);
         }
         if let Some(Incident::CommittedUnseen { code }) = incident {
             return Err(Status::new(code, "broken on purpose"));
@@ -241,6 +248,18 @@ fn open(
         epoch if epoch == resume.next_epoch => Ok(stream.clone()),
         epoch if epoch < resume.held_epoch => Err(forgotten),
         _ => Err(Status::aborted("fenced")),
+    }
+}
+
+/// All of a message is stored, and where its producer stood behind it, unless it was sent again.
+fn mark(model: &mut Model, call: &mut Call, source_position: Vec<u8>) {
+    let header = call.header.as_ref();
+    let stream = header.and_then(|header| model.streams.get_mut(&header.stream_id));
+    let seq = call.next_seq - 1;
+    if let Some(stream) = stream.filter(|stream| seq >= stream.committed_seq) {
+        stream.source_position.clone_from(&source_position);
+        stream.source_seq = seq;
+        call.ack.source_position = source_position;
     }
 }
 

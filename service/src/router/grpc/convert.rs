@@ -55,7 +55,8 @@ pub(super) fn message(request: StreamReadingsRequest) -> Result<Message, IngestE
         .map_err(|error| malformed("source_position", error.to_string()))?;
     let readings = match message {
         Some(Kind::Header(_)) if source_position.is_some() => {
-            let reason = "a header brings no position: send it with the readings before it";
+            let reason =
+                "a header brings no source_position: send that with the readings before it";
             return Err(malformed("source_position", reason.to_owned()));
         }
         Some(Kind::Header(sent)) => return header(&sent).map(Message::Header),

@@ -82,7 +82,7 @@ impl<'a> Inflow<'a> {
         if source_position.is_some() && self.session.stream().is_none() {
             return Err(IngestError::Malformed {
                 field: "source_position".to_owned(),
-                reason: "a position is kept for a named stream: open one, and begin the call with its header"
+                reason: "source_position is kept for a named stream: open one, and begin the call with its header"
                     .to_owned(),
             });
         }
