@@ -170,7 +170,8 @@ def test_an_acknowledgement_of_what_was_not_sent_is_not_believed(connect, fake):
     push_numbers(producer, range(10))
     books = producer.close(timeout_s=PATIENCE_S)
     # The call broke, and the stream knew where it stood.
-    assert (books.committed, books.committed_seq, books.reconnects) == (10, 10, 1)
+    assert (books.committed, books.committed_seq) == (10, 10)
+    assert books.reconnects > 0
 
 
 def test_a_producer_without_progress_gives_up_after_its_deadline(connect, fake):
