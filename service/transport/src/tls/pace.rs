@@ -120,9 +120,11 @@ mod tests {
             let (pace, activity) = (pace.clone(), idle.connection());
             crowd.spawn(async move { pace.keep(handshake(), &activity).await });
         }
-        // Behind all of them.
+        // Behind all of them, once each has asked for its turn.
         let activity = idle.connection();
-        tokio::task::yield_now().await;
+        for _ in 0..crowd.len() {
+            tokio::task::yield_now().await;
+        }
         pace.keep(async {}, &activity).await;
         let waited = begun.elapsed();
         let least = 200 * WORK * PART - BURST;
