@@ -79,7 +79,7 @@ check() {
     local base
     base=http://$(jq -r .rest_addr "$work/$1.json")
     (rules=$PWD/scripts/api && cd "$work" && PYTHONPATH=$rules PYTHONDONTWRITEBYTECODE=1 SCHEMATHESIS_HOOKS=rules TARGET="$grpc" \
-        TOKEN=$(cat "$work/token") "$python/bin/schemathesis" --config-file "$rules/$1.toml" run "$base/openapi.json" --url "$base/api/v1" \
+        TOKEN=$(cat "$work/token") "$python/bin/schemathesis" --config-file "$rules/$1.toml" run "$base/openapi.json" --url "$base/api/v1" --request-timeout 60 \
         --seed "$SEED" --max-examples "$examples" --generation-database none --continue-on-failure --no-color)
     curl -fsS "$base/healthz" >/dev/null || fail "the $1 is no longer alive"
 }
