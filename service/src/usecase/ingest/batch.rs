@@ -82,7 +82,7 @@ impl OpenBatch {
         self.position_bytes
     }
 
-    /// Memory that does not follow from the count of its rows, bytes: the series' texts and the rejections.
+    /// Memory that does not follow from the count of its rows, bytes: the series' texts, the rejections and the positions.
     pub(super) fn beside_bytes(&self) -> usize {
         self.columns.texts.size_bytes() + self.rejection_bytes() + self.position_bytes
     }
