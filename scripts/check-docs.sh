@@ -13,5 +13,7 @@
 [ $# -ge 1 ] || fail "which sluicegate? give the folder of the programs"
 need_packages python3 python3-venv protobuf-compiler curl jq ca-certificates
 need_mariadb
+# The page on the embedded database makes a dump with it.
+command -v mariadb-dump >/dev/null || need_packages mariadb-client
 mkdir -p "$SLUICEGATE_CACHE/docs"
 exec python3 "$(dirname "$0")/docs/main.py" "$1" "$SLUICEGATE_CACHE/docs" "${@:2}"
