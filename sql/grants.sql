@@ -31,6 +31,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON `sensors`.`ingest_streams` TO 'sluicegat
 GRANT SELECT, UPDATE ON `sensors`.`id_blocks` TO 'sluicegate_ingest'@'%';
 -- To put rejected readings into the quarantine, and to let old ones go (quarantine.max_rows, quarantine.retention).
 GRANT SELECT, INSERT, DELETE ON `sensors`.`rejected_readings` TO 'sluicegate_ingest'@'%';
+-- To keep the full text of names that are longer than their column.
+GRANT SELECT, INSERT ON `sensors`.`long_names` TO 'sluicegate_ingest'@'%';
 -- To remember how far the clock was believed.
 GRANT SELECT, INSERT, UPDATE ON `sensors`.`retention_clock` TO 'sluicegate_ingest'@'%';
 -- To make partitions and to drop old ones. Who has DROP can drop the whole table: leave this out where

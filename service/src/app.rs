@@ -267,6 +267,7 @@ async fn start(
             storage,
             &clock,
             &shutdown.tasks,
+            shutdown.draining.clone(),
             metrics,
         )
         .await?,

@@ -43,7 +43,7 @@ impl ProducerBuilder {
     /// As [`bearer_token`](Self::bearer_token), with what stands in a file, which is read anew whenever the stream is opened.
     /// When the token is no longer valid, the producer tries again until there is another one in the file.
     pub fn bearer_token_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.settings.bearer = Bearer::File(Arc::new(path.into()));
+        self.settings.bearer = Bearer::file(path.into());
         self
     }
 

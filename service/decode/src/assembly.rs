@@ -124,6 +124,7 @@ impl<F: FnMut(Result<Reading<'_>, Fault>)> Assembly<'_, F> {
                 id1,
                 id2,
                 timestamp_us,
+                position,
             }));
             return Ok(());
         }
@@ -147,6 +148,7 @@ impl<F: FnMut(Result<Reading<'_>, Fault>)> Assembly<'_, F> {
                         id1,
                         id2,
                         timestamp_us,
+                        position,
                     }));
                 }
                 Err((reason, text)) => {

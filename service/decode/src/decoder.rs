@@ -15,6 +15,7 @@ use crate::{
     name::Limits,
     reading::{Counts, Reading},
     record::{Kind, Record, Scalar},
+    settings::Format,
     time::Precision,
 };
 
@@ -48,6 +49,12 @@ impl Decoder {
             rooms: Rooms::default(),
             record: Record::default(),
         }
+    }
+
+    /// What it takes payloads to be written in.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.mapping.settings().format
     }
 
     /// Begins a message.

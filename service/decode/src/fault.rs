@@ -72,15 +72,38 @@ pub struct Fault {
     pub expected: Cow<'static, str>,
 }
 
+impl Fault {
+    /// What is wrong, without where.
+    #[must_use]
+    pub fn reason(&self) -> impl fmt::Display + '_ {
+        Reason(self)
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.position, self.field.as_str())?;
-        if let Some(place) = &self.place {
+        write!(f, "{}: {}", self.position, self.reason())
+    }
+}
+
+struct Reason<'a>(&'a Fault);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault {
+            field,
+            place,
+            found,
+            expected,
+            ..
+        } = self.0;
+        f.write_str(field.as_str())?;
+        if let Some(place) = place {
             write!(f, " ({place})")?;
         }
-        match &self.found {
-            Some(found) => write!(f, " is `{found}`, expected {}", self.expected),
-            None => write!(f, " is missing, expected {}", self.expected),
+        match found {
+            Some(found) => write!(f, " is `{found}`, expected {expected}"),
+            None => write!(f, " is missing, expected {expected}"),
         }
     }
 }

@@ -124,12 +124,21 @@ impl LineBuffer {
     #[must_use]
     pub fn new(mapping: &Mapping, max_bytes: usize) -> Self {
         Self {
+            quotes: has_quoted_newlines(mapping),
+            ..Self::unquoted(max_bytes)
+        }
+    }
+
+    /// For a text in which every newline ends a line.
+    #[must_use]
+    pub fn unquoted(max_bytes: usize) -> Self {
+        Self {
             buffer: Vec::new(),
             taken: 0,
             looked_at: 0,
             line_end: influx::LineEnd::default(),
             max_bytes,
-            quotes: has_quoted_newlines(mapping),
+            quotes: false,
             number: 1,
             is_skipping: false,
             is_finished: false,

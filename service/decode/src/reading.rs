@@ -2,6 +2,8 @@
 
 use std::ops::AddAssign;
 
+use crate::fault::Position;
+
 /// One measured value. It lives until the decoder goes on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading<'a> {
@@ -13,6 +15,8 @@ pub struct Reading<'a> {
     pub id2: Name<'a>,
     /// Microseconds since the Unix epoch, UTC. Any: what the table takes is for the caller to say.
     pub timestamp_us: i64,
+    /// Where it stood. A line or a record can hold several.
+    pub position: Position,
 }
 
 /// A text that fits its column.

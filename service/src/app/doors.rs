@@ -75,7 +75,7 @@ impl Doors {
             started.clone(),
             readiness.clone(),
             config.rest.clone(),
-            closing.clone(),
+            (draining.clone(), closing.clone()),
             metrics.clone(),
         );
         let rest = async move {

@@ -1,6 +1,6 @@
 //! Who is known, as the file says: looked up by token or certificate.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use sluicegate_transport::tls::PeerCertificate;
@@ -18,7 +18,7 @@ use crate::model::PrincipalName;
 /// One token, or one kind of certificate.
 #[derive(Clone, Debug)]
 pub struct Account {
-    principal: Principal,
+    principal: Arc<Principal>,
     /// None of certificates.
     digest: Option<TokenDigest>,
     expires: Option<DateTime<Utc>>,
@@ -39,12 +39,12 @@ impl Account {
             return Err(format!("{name} has no scopes"));
         }
         Ok(Self {
-            principal: Principal {
+            principal: Arc::new(Principal {
                 name: PrincipalName::parse(name)?,
                 proof,
                 scopes: scopes.clone(),
                 ended: CancellationToken::new(),
-            },
+            }),
             digest: None,
             expires: None,
             revoked: false,
@@ -122,7 +122,7 @@ impl Accounts {
             for (key, before) in earlier {
                 match ours.get_mut(key) {
                     Some(now) if now.goes_on(before) => {
-                        now.principal.ended = before.principal.ended.clone();
+                        Arc::make_mut(&mut now.principal).ended = before.principal.ended.clone();
                     }
                     _ => before.principal.ended.cancel(),
                 }
@@ -146,7 +146,11 @@ impl Accounts {
         self.tokens.values().filter(good).count()
     }
 
-    pub(super) fn by_token(&self, token: &Token, now: DateTime<Utc>) -> Result<&Principal, Fault> {
+    pub(super) fn by_token(
+        &self,
+        token: &Token,
+        now: DateTime<Utc>,
+    ) -> Result<&Arc<Principal>, Fault> {
         let account = self.tokens.get(token.id());
         let known = account.and_then(|account| account.digest.as_ref());
         // An unknown id takes as long as a wrong secret.
@@ -159,7 +163,7 @@ impl Accounts {
     }
 
     /// The first of the certificate's subject and names that is known.
-    pub(super) fn by_certificate(&self, certificate: &PeerCertificate) -> Option<&Principal> {
+    pub(super) fn by_certificate(&self, certificate: &PeerCertificate) -> Option<&Arc<Principal>> {
         let subject = KnownBy::Subject(certificate.subject.clone());
         let names = certificate.names.iter().cloned().map(KnownBy::Name);
         std::iter::once(subject)

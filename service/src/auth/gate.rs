@@ -90,7 +90,7 @@ impl Gate {
         need: Need,
         headers: &HeaderMap,
         peer: Option<&Peer>,
-    ) -> Result<Option<Principal>, Refusal> {
+    ) -> Result<Option<Arc<Principal>>, Refusal> {
         let address = peer.map(|peer| peer.address.ip().to_canonical());
         if need == Need::Nothing || (need == Need::Metrics && self.shows_metrics(address)) {
             return Ok(None);

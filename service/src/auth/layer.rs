@@ -72,7 +72,7 @@ pub struct Admitted {
     /// gets in by that.
     pub need: Need,
     /// None where nothing was asked.
-    pub principal: Option<Principal>,
+    pub principal: Option<Arc<Principal>>,
 }
 
 impl<S, D, B> Service<Request<B>> for Guarded<S, D>

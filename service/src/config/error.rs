@@ -20,6 +20,12 @@ pub enum ConfigError {
         value: String,
         must: &'static str,
     },
+    #[error("rest.mappings.{name}: {reason}. A payload with its mapping: {example}")]
+    Mapping {
+        name: String,
+        reason: String,
+        example: &'static str,
+    },
     #[error("{0} is not a setting: see `sluicegate serve --help` for all of them")]
     UnknownVariable(String),
     #[error(

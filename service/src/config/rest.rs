@@ -1,9 +1,10 @@
 //! Settings under `rest:`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use sluicegate_decode::{Format, Mapping, MappingSettings};
 use sluicegate_transport::Lifetime;
 use warp::http::uri::Authority;
 
@@ -140,6 +141,44 @@ pub struct RestOverrides {
         value_name = "ROWS"
     )]
     pub max_scanned_rows: Option<u64>,
+
+    /// Requests that bring readings at once; 1 to 1024 [default: 64]
+    #[arg(
+        long = "rest-max-writes",
+        env = "SLUICEGATE_REST_MAX_WRITES",
+        value_name = "N"
+    )]
+    pub max_writes: Option<usize>,
+
+    /// What one request may bring, unpacked, bytes; from 65536 [default: 1073741824]
+    #[arg(
+        long = "rest-max-write-bytes",
+        env = "SLUICEGATE_REST_MAX_WRITE_BYTES",
+        value_name = "BYTES"
+    )]
+    pub max_write_bytes: Option<u64>,
+
+    /// Longest line of what a request brings, bytes; 1024 to 1048576. A longer one is rejected, and hurts no other
+    /// [default: 65536]
+    #[arg(
+        long = "rest-max-line-bytes",
+        env = "SLUICEGATE_REST_MAX_LINE_BYTES",
+        value_name = "BYTES"
+    )]
+    pub max_line_bytes: Option<usize>,
+
+    /// Largest document of JSON that a request brings, bytes, and no more than a quarter of ingest.budget_bytes; 65536 to
+    /// 67108864 [default: 4194304]
+    #[arg(
+        long = "rest-max-document-bytes",
+        env = "SLUICEGATE_REST_MAX_DOCUMENT_BYTES",
+        value_name = "BYTES"
+    )]
+    pub max_document_bytes: Option<usize>,
+
+    /// How requests are read: by format where the name is one, and by `?mapping=NAME` otherwise. In the file alone.
+    #[arg(skip)]
+    pub mappings: Option<BTreeMap<String, MappingSettings>>,
 }
 
 /// The settings in effect.
@@ -163,6 +202,12 @@ pub struct RestConfig {
     pub max_heavy_queries: usize,
     pub max_buckets: u64,
     pub max_scanned_rows: u64,
+    pub max_writes: usize,
+    pub max_write_bytes: u64,
+    pub max_line_bytes: usize,
+    pub max_document_bytes: usize,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub mappings: BTreeMap<String, MappingSettings>,
 }
 
 impl RestConfig {
@@ -208,6 +253,20 @@ impl RestConfig {
                 .max_scanned_rows
                 .or(file.max_scanned_rows)
                 .unwrap_or(10_000_000),
+            max_writes: given.max_writes.or(file.max_writes).unwrap_or(64),
+            max_write_bytes: given
+                .max_write_bytes
+                .or(file.max_write_bytes)
+                .unwrap_or(1 << 30),
+            max_line_bytes: given
+                .max_line_bytes
+                .or(file.max_line_bytes)
+                .unwrap_or(64 << 10),
+            max_document_bytes: given
+                .max_document_bytes
+                .or(file.max_document_bytes)
+                .unwrap_or(4 << 20),
+            mappings: given.mappings.or(file.mappings).unwrap_or_default(),
         }
     }
 
@@ -298,6 +357,34 @@ impl RestConfig {
                 u64::MAX,
                 "at least 1",
             ),
+            (
+                "rest.max_writes",
+                many(self.max_writes),
+                1,
+                1_024,
+                "1 to 1024",
+            ),
+            (
+                "rest.max_write_bytes",
+                self.max_write_bytes,
+                64 << 10,
+                u64::MAX,
+                "at least 65536",
+            ),
+            (
+                "rest.max_line_bytes",
+                many(self.max_line_bytes),
+                1 << 10,
+                1 << 20,
+                "1024 to 1048576",
+            ),
+            (
+                "rest.max_document_bytes",
+                many(self.max_document_bytes),
+                64 << 10,
+                64 << 20,
+                "65536 to 67108864",
+            ),
         ] {
             if !(from..=to).contains(&value) {
                 let value = value.to_string();
@@ -305,7 +392,33 @@ impl RestConfig {
             }
         }
         self.check_origins()?;
-        self.check_hosts()
+        self.check_hosts()?;
+        self.check_mappings()
+    }
+
+    fn check_mappings(&self) -> Result<(), ConfigError> {
+        for (name, settings) in &self.mappings {
+            let refused = |reason: String| ConfigError::Mapping {
+                name: name.clone(),
+                reason,
+                example: example(settings.format),
+            };
+            let formats = [Format::Json, Format::Csv, Format::Influx, Format::Plain];
+            let named = formats.into_iter().find(|format| format.as_str() == name);
+            if named.is_some_and(|format| format != settings.format) {
+                let reason = format!(
+                    "it has the name of a format, and is of another: {}",
+                    settings.format.as_str()
+                );
+                return Err(refused(reason));
+            }
+            if settings.format == Format::Plain || settings.topic.is_some() {
+                let reason = "a request has no topic, and more than a number";
+                return Err(refused(reason.to_owned()));
+            }
+            Mapping::new(settings).map_err(|error| refused(error.to_string()))?;
+        }
+        Ok(())
     }
 
     fn check_hosts(&self) -> Result<(), ConfigError> {
@@ -366,5 +479,21 @@ impl RestConfig {
     #[must_use]
     pub fn write_deadline(&self) -> Duration {
         Duration::from_secs(self.write_deadline_s)
+    }
+}
+
+/// A payload of this format, for who writes a mapping.
+fn example(format: Format) -> &'static str {
+    match format {
+        Format::Json => {
+            r#"{"name":"boiler","value":81.5,"at":1795771800} with {format: json, value: {pointer: /value}, sensor_type: {pointer: /name}, id1: {constant: 4}, id2: {constant: BOILER}, time: {pointer: /at, unit: s}}"#
+        }
+        Format::Csv => {
+            "boiler,81.5,1795771800 with {format: csv, columns: [name, value, at], value: {column: value}, sensor_type: {column: name}, id1: {constant: 4}, id2: {constant: BOILER}, time: {column: at, unit: s}}"
+        }
+        Format::Influx => {
+            "boiler,plant=7 temperature=81.5 1795771800000000000 with {format: influx, id1: {tag: plant}}"
+        }
+        Format::Plain => "81.5 with {format: plain, topic: 'plant/{id1}/{id2}/{sensor_type}'}",
     }
 }

@@ -1,6 +1,7 @@
 //! The nouns that every layer shares. This module knows no other.
 
 mod limits;
+mod long_name;
 mod point_in_time;
 mod position;
 mod principal;
@@ -12,6 +13,7 @@ mod time_span;
 mod time_window;
 
 pub use limits::{AbsentValue, Limits, TimestampRange};
+pub use long_name::LongName;
 pub use point_in_time::PointInTime;
 pub use position::{
     Epoch, Resumption, ResumptionError, Seq, SourceMark, SourcePosition, SourcePositionTooLong,
@@ -19,7 +21,7 @@ pub use position::{
 };
 pub use principal::{PrincipalName, Reach};
 pub use reading::{Reading, SentReading, Series};
-pub use rejection::{Fault, Field, KEPT_CHARS, KeptSeries, Rejection};
+pub use rejection::{Fault, Field, KEPT_CHARS, KeptSeries, Origin, Rejection, Undecoded};
 pub use selection::{IdPair, Order, Place, ReadingKey, Selection, TimeRange};
 pub use stored::{
     Bucket, BucketKey, BucketWidth, Change, Latest, QuarantineKey, QuarantineOf, Quarantined,

@@ -9,11 +9,14 @@ use super::{AbsentValue, Limits, SentReading, Seq, Series, TimeFault};
 pub enum Field {
     SensorValue,
     SensorType,
+    Id1,
     Id2,
     TimestampUs,
     SeriesIndex,
     /// The database refused the row as a whole.
     Reading,
+    /// What was sent could not be decoded.
+    Payload,
 }
 
 impl Field {
@@ -22,10 +25,12 @@ impl Field {
         match self {
             Self::SensorValue => "sensor_value",
             Self::SensorType => "sensor_type",
+            Self::Id1 => "id1",
             Self::Id2 => "id2",
             Self::TimestampUs => "timestamp_us",
             Self::SeriesIndex => "series_index",
             Self::Reading => "reading",
+            Self::Payload => "payload",
         }
     }
 }
@@ -34,14 +39,25 @@ impl Field {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     Empty(Field),
-    TooLong { field: Field, max_chars: usize },
+    TooLong {
+        field: Field,
+        max_chars: usize,
+    },
     OuterBlank(Field),
     ControlCharacter(Field),
     Absent(Field),
     NotFinite,
     Time(TimeFault),
-    UnknownSeries { index: u32, series: u32 },
+    UnknownSeries {
+        index: u32,
+        series: u32,
+    },
     RefusedByDatabase(String),
+    /// There was no reading to be read.
+    Undecodable {
+        field: Field,
+        reason: String,
+    },
 }
 
 impl Fault {
@@ -57,6 +73,7 @@ impl Fault {
             Self::Time(_) => Field::TimestampUs,
             Self::UnknownSeries { .. } => Field::SeriesIndex,
             Self::RefusedByDatabase(_) => Field::Reading,
+            Self::Undecodable { field, .. } => *field,
         }
     }
 
@@ -144,6 +161,7 @@ impl fmt::Display for Fault {
                 "series_index {index} points outside of the dictionary, which holds {series} series"
             ),
             Self::RefusedByDatabase(reason) => write!(f, "the database refused the row: {reason}"),
+            Self::Undecodable { reason, .. } => f.write_str(reason),
         }
     }
 }
@@ -158,6 +176,57 @@ pub struct Rejection {
     pub sensor_value: f64,
     /// Microseconds since the Unix epoch, UTC; 0 where it was absent.
     pub timestamp_us: i64,
+    /// Of what could not be decoded.
+    pub origin: Option<Arc<Origin>>,
+}
+
+/// Where something came from that could not be decoded, and what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// For people: a line of a request, an offset of a queue.
+    pub place: String,
+    /// Its beginning.
+    pub payload: Box<[u8]>,
+}
+
+impl Origin {
+    /// The most that is kept of a payload, bytes.
+    pub const PAYLOAD_BYTES: usize = 1_024;
+    /// The longest place, in characters.
+    pub const PLACE_CHARS: usize = 512;
+
+    /// Keeps the beginning of a payload.
+    #[must_use]
+    pub fn of(place: &str, payload: &[u8]) -> Self {
+        let payload = &payload[..payload.len().min(Self::PAYLOAD_BYTES)];
+        Self {
+            place: place.chars().take(Self::PLACE_CHARS).collect(),
+            payload: payload.into(),
+        }
+    }
+
+    /// Memory that it takes, bytes.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        const COUNTS_BYTES: usize = 2 * size_of::<usize>();
+        COUNTS_BYTES + size_of::<Self>() + self.place.len() + self.payload.len()
+    }
+}
+
+/// A reading that never became one, in its place among others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Undecoded {
+    pub field: Field,
+    pub reason: String,
+    pub origin: Arc<Origin>,
+}
+
+impl Undecoded {
+    /// Memory that it takes, bytes.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        size_of::<Self>() + self.reason.len() + self.origin.size_bytes()
+    }
 }
 
 /// What is kept of a text of a rejected reading, in characters from its beginning: enough to know its producer by, and

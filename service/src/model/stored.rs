@@ -135,6 +135,10 @@ pub struct Quarantined {
     pub timestamp_us: i64,
     /// Microseconds since the Unix epoch, UTC.
     pub rejected_us: i64,
+    /// Where it came from, if it could not be decoded.
+    pub origin: Option<String>,
+    /// The beginning of what could not be decoded.
+    pub payload: Option<Vec<u8>>,
 }
 
 /// Whose quarantine is asked for.

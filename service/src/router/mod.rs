@@ -1,5 +1,6 @@
 //! The doors: gRPC for producers, REST for people and tools. Both are thin: parse, call a use case, map the answer.
 
+mod caller;
 pub mod grpc;
 mod protection;
 mod request_id;

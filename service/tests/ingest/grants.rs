@@ -195,6 +195,7 @@ async fn a_privilege_that_ingestion_lacks_is_named_at_the_start(database: Databa
         ("UPDATE", "id_blocks", "take ids"),
         ("INSERT", "rejected_readings", "into the quarantine"),
         ("DELETE", "rejected_readings", "let rejected readings go"),
+        ("INSERT", "long_names", "keep names"),
         ("INSERT", "retention_clock", "remember the time"),
         ("UPDATE", "retention_clock", "remember the time"),
     ] {

@@ -25,6 +25,8 @@ mod errors;
 mod export;
 mod headers;
 mod heavy_queries;
+mod influx;
+mod intake;
 mod ledger;
 mod metrics;
 mod pages;

@@ -318,7 +318,7 @@ pub(super) fn gains_statement<'a>(
 }
 
 /// Bytes as an SQL literal.
-fn binary(bytes: &[u8]) -> String {
+pub(super) fn binary(bytes: &[u8]) -> String {
     bytes.iter().fold("x'".to_owned(), |mut literal, byte| {
         let _ = write!(literal, "{byte:02x}");
         literal

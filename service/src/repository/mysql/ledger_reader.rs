@@ -1,6 +1,6 @@
 //! The ledger and the quarantine, to look at.
 
-use mysql_async::{Row, Value};
+use mysql_async::{Row, Value, prelude::FromValue};
 
 use super::{asking::Asking, instant, readings::unexpected, statement::Statement};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 const STREAM_COLUMNS: &str = "SELECT stream_id, epoch, committed_seq, committed, rejected, duplicate, created_at, \
                               updated_at, owner, source_position, source_seq FROM ingest_streams WHERE ";
 const QUARANTINE_COLUMNS: &str = "SELECT id, stream_id, seq, field, reason, sensor_value, sensor_type, id1, id2, \
-                                  timestamp_us, rejected_at FROM rejected_readings WHERE ";
+                                  timestamp_us, rejected_at, origin, payload FROM rejected_readings WHERE ";
 
 /// The ledger and the quarantine, to look at.
 pub struct MySqlLedgerReader {
@@ -144,36 +144,28 @@ fn standing(row: Row) -> Option<StreamStanding> {
     })
 }
 
-fn quarantined(row: Row) -> Option<Quarantined> {
-    type Columns = (
-        u64,
-        Option<String>,
-        u64,
-        String,
-        String,
-        String,
-        String,
-        i32,
-        String,
-        i64,
-        Value,
-    );
-    let columns = mysql_async::from_row_opt::<Columns>(row).ok()?;
-    let (id, stream_id, seq, field, reason, sensor_value, sensor_type, id1, id2, timestamp_us, at) =
-        columns;
+fn quarantined(mut row: Row) -> Option<Quarantined> {
+    // There are more columns than a tuple is read from.
+    fn take<T: FromValue>(row: &mut Row, column: usize) -> Option<T> {
+        row.take_opt(column)?.ok()
+    }
+    let row = &mut row;
+    let rejected_at: Value = take(row, 10)?;
     Some(Quarantined {
-        id,
-        stream_id,
-        seq: Seq(seq),
-        field,
-        reason,
-        sensor_value,
+        id: take(row, 0)?,
+        stream_id: take(row, 1)?,
+        seq: Seq(take(row, 2)?),
+        field: take(row, 3)?,
+        reason: take(row, 4)?,
+        sensor_value: take(row, 5)?,
         series: Series {
-            id1,
-            id2,
-            sensor_type,
+            sensor_type: take(row, 6)?,
+            id1: take(row, 7)?,
+            id2: take(row, 8)?,
         },
-        timestamp_us,
-        rejected_us: instant::from_value(&at)?,
+        timestamp_us: take(row, 9)?,
+        rejected_us: instant::from_value(&rejected_at)?,
+        origin: take(row, 11)?,
+        payload: take(row, 12)?,
     })
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::repository::RepositoryError;
 
 /// In order; a migration that was released is never changed.
-const MIGRATIONS: [(u32, &str, &str); 4] = [
+const MIGRATIONS: [(u32, &str, &str); 5] = [
     (
         1,
         "ledger",
@@ -34,6 +34,11 @@ const MIGRATIONS: [(u32, &str, &str); 4] = [
         4,
         "source_position",
         include_str!("../../../../sql/migrations/0004_source_position.sql"),
+    ),
+    (
+        5,
+        "payloads",
+        include_str!("../../../../sql/migrations/0005_payloads.sql"),
     ),
 ];
 
@@ -234,6 +239,7 @@ mod tests {
             "id_blocks",
             "rejected_readings",
             "retention_clock",
+            "long_names",
         ];
         for table in expected {
             assert!(tables.contains(&table), "{table}: {tables:?}");

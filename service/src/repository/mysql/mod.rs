@@ -19,6 +19,7 @@ mod ledger;
 mod ledger_reader;
 mod load;
 mod loader;
+mod long_names;
 mod metrics;
 mod migrations;
 mod partitions;
@@ -54,6 +55,7 @@ pub use self::{
     ledger::MySqlLedger,
     ledger_reader::MySqlLedgerReader,
     loader::Loader,
+    long_names::MySqlLongNames,
     metrics::StorageMetrics,
     migrations::Layout,
     partitions::{MySqlPartitions, PartitionPass},
@@ -212,6 +214,12 @@ impl MySqlStorage {
     #[must_use]
     pub fn quarantine(&self) -> Arc<MySqlQuarantine> {
         Arc::new(MySqlQuarantine::new(self.pool.clone()))
+    }
+
+    /// The table of long names.
+    #[must_use]
+    pub fn long_names(&self) -> MySqlLongNames {
+        MySqlLongNames::new(self.pool.clone())
     }
 
     /// The lanes of all instances, to forget those that are gone.

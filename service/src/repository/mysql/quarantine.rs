@@ -2,7 +2,7 @@
 
 use mysql_async::{Conn, Value, prelude::Queryable as _};
 
-use super::error::explain;
+use super::{error::explain, ledger::binary};
 use crate::{
     ledger::{PartOutcome, Plan},
     model::{Fault, Field, Rejection, Seq, StreamId},
@@ -13,7 +13,7 @@ use crate::{
 /// the most, because its texts are cut.
 const STATEMENT_BYTES: usize = 512 << 10;
 const COLUMNS: &str = "INSERT INTO rejected_readings (stream_id, seq, field, reason, sensor_value, sensor_type, id1, \
-                       id2, timestamp_us, rejected_at) VALUES ";
+                       id2, timestamp_us, origin, payload, rejected_at) VALUES ";
 
 /// One line for a batch, however many readings are refused.
 pub(super) fn report(number: Seq, refused: &[(u32, Rejection)]) {
@@ -94,6 +94,7 @@ fn next_statement<'a>(
 
 fn row(stream: Option<&StreamId>, rejection: &Rejection) -> String {
     let series = &rejection.series;
+    let origin = rejection.origin.as_deref();
     let values = [
         stream.map_or(Value::NULL, |stream| Value::from(stream.as_str())),
         Value::from(rejection.seq.0),
@@ -104,19 +105,24 @@ fn row(stream: Option<&StreamId>, rejection: &Rejection) -> String {
         Value::from(series.id1),
         Value::from(series.id2.as_str()),
         Value::from(rejection.timestamp_us),
+        origin.map_or(Value::NULL, |origin| Value::from(origin.place.as_str())),
     ];
     let mut sql = "(".to_owned();
     for value in values {
         sql.push_str(&value.as_sql(false));
         sql.push(',');
     }
-    sql + "UTC_TIMESTAMP(6))"
+    match origin {
+        Some(origin) => sql.push_str(&binary(&origin.payload)),
+        None => sql.push_str("NULL"),
+    }
+    sql + ",UTC_TIMESTAMP(6))"
 }
 
 /// The shortest text that reads back the same: Display would spell f64::MAX out in 309 digits.
 fn value_text(rejection: &Rejection) -> String {
     match rejection.fault {
-        Fault::Absent(Field::SensorValue) => "absent".to_owned(),
+        Fault::Absent(Field::SensorValue) | Fault::Undecodable { .. } => "absent".to_owned(),
         _ => format!("{:?}", rejection.sensor_value),
     }
 }
@@ -136,6 +142,7 @@ mod tests {
             series,
             sensor_value: f64::NAN,
             timestamp_us: -1,
+            origin: None,
         }
     }
 

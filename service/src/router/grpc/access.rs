@@ -1,16 +1,14 @@
 //! What each call needs of its caller, and what is answered to who is refused.
 
-use hyper::{HeaderMap, Method, Response, http::Extensions};
+use hyper::{HeaderMap, Method, Response};
 use sluicegate_proto::v1::sensor_service_server::SERVICE_NAME;
 use tonic::body::Body;
 use tracing::Span;
 
 use super::{metrics::GrpcMetrics, status};
 use crate::{
-    auth::{Admitted, Doorkeeper, Need, Refusal},
-    model::Reach,
+    auth::{Doorkeeper, Need, Refusal},
     telemetry::metrics::Word,
-    usecase::ingest::Caller,
 };
 
 const HEALTH: &str = "grpc.health.v1.Health";
@@ -50,22 +48,6 @@ impl Doorkeeper for GrpcDoorkeeper {
         let status = status::of_refusal(&refusal);
         self.metrics.call(path, Span::none()).ends(status.code());
         status.into_http()
-    }
-}
-
-/// On whose behalf a call brings readings.
-pub(super) fn caller(extensions: &Extensions) -> Caller {
-    let Some(admitted) = extensions.get::<Admitted>() else {
-        return Caller::anybody();
-    };
-    match &admitted.principal {
-        Some(principal) => {
-            // Who has no reach was not let in.
-            let none = Reach::Prefixes([].into());
-            let reach = principal.scopes.reach().unwrap_or(none);
-            Caller::known(principal.name.clone(), reach, principal.ended.clone())
-        }
-        None => Caller::anybody(),
     }
 }
 

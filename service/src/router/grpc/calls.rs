@@ -15,7 +15,6 @@ use tower::Service as _;
 use tracing::{Instrument as _, Span};
 
 use super::{
-    access,
     deadline::{client_deadline, within},
     metrics::{self, GrpcMetrics},
     open_call::OpenCall,
@@ -29,7 +28,7 @@ use super::{
     unread::Unread,
 };
 use crate::{
-    router::request_id::request_id,
+    router::{caller::caller, request_id::request_id},
     telemetry::spans,
     usecase::{
         UseCases,
@@ -166,7 +165,7 @@ impl Calls {
         let Some(UseCases { ingest, .. }) = self.started.get() else {
             return replies::of_status(IngestError::Starting.into(), &mut call);
         };
-        let caller = access::caller(request.extensions());
+        let caller = caller(request.extensions().get());
         match self.shares.take(caller.name()) {
             Ok(share) => call.counts_for(share),
             Err(status) => {

@@ -131,6 +131,7 @@ fn columns(batch: v1::ColumnBatch) -> Result<Readings, IngestError> {
         sensor_value: batch.sensor_value,
         base_timestamp_us: batch.base_timestamp_us,
         timestamp_delta_us: batch.timestamp_delta_us,
+        undecoded: Vec::new(),
     }))
 }
 

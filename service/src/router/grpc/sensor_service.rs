@@ -21,7 +21,7 @@ use crate::usecase::ingest::{
     Caller, EntryDoor, Ingest, IngestError, Readings,
     admission::{Patience, Room},
     arrivals::{Arrivals as _, receive},
-    conversation::{Bounds, Conversation},
+    conversation::{Bounds, Conversation, Manner},
 };
 
 pub(super) struct SensorService {
@@ -105,6 +105,7 @@ impl SensorService {
             self.caller.clone(),
             requests,
             self.bounds.clone(),
+            Manner::streaming(EntryDoor::Stream),
         );
         let summary = conversation.store().await?;
         Ok(StreamReadingsResponse {

@@ -12,10 +12,10 @@ use tracing::Instrument as _;
 
 use super::{convert, deadline::within, requests::Requests};
 use crate::usecase::ingest::{
-    Caller, Ingest,
+    Caller, EntryDoor, Ingest,
     admission::{Arrival, Room},
     arrivals::Arrivals,
-    conversation::{Acknowledgement, Audience, Bounds, Conversation, Message},
+    conversation::{Acknowledgement, Audience, Bounds, Conversation, Manner, Message},
 };
 
 /// The messages of a call that streams, in the model's words.
@@ -62,8 +62,9 @@ pub(super) fn store_acked(
     calls: &TaskTracker,
 ) -> BoxStream<'static, Result<StreamAck, Status>> {
     let (acks, replies) = mpsc::channel(1);
+    let manner = Manner::streaming(EntryDoor::StreamAcked);
     let storing = async move {
-        let conversation = Conversation::new(&ingest, caller, requests, bounds);
+        let conversation = Conversation::new(&ingest, caller, requests, bounds, manner);
         let mut replies = Replies(acks);
         let stored = conversation.store_and_tell(&mut replies);
         if let Err(status) = within(deadline, stored).await {

@@ -1,5 +1,7 @@
 //! Answers: what a handler returns.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream::BoxStream};
 use serde::Serialize;
@@ -71,6 +73,11 @@ impl Answer {
         }
     }
 
+    /// An answer that says all with its status.
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self::whole(status, JSON, Bytes::new())
+    }
+
     pub(super) fn static_file(file: StaticFile) -> Self {
         Self {
             content_type: file.content_type.clone(),
@@ -119,19 +126,25 @@ impl Answer {
         if let Some(allow) = problem.allow.as_deref().and_then(|it| it.parse().ok()) {
             answer.headers.insert(header::ALLOW, allow);
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            let seconds = HeaderValue::from_static("1");
-            answer.headers.insert(header::RETRY_AFTER, seconds);
-        }
-        if let Some(wait) = problem.retry_after {
-            let seconds = HeaderValue::from(wait.as_secs());
-            answer.headers.insert(header::RETRY_AFTER, seconds);
-        }
+        answer.say_when(problem.retry_after);
         if status == StatusCode::UNAUTHORIZED {
             let (name, challenge) = challenge();
             answer.headers.insert(name, challenge);
         }
         answer
+    }
+}
+
+impl Answer {
+    /// When it is worth another try, if it ever is.
+    pub(super) fn say_when(&mut self, retry_after: Option<Duration>) {
+        let seconds = match (retry_after, self.status) {
+            (Some(wait), _) => wait.as_secs().max(1),
+            (None, StatusCode::SERVICE_UNAVAILABLE) => 1,
+            (None, _) => return,
+        };
+        let seconds = HeaderValue::from(seconds);
+        self.headers.insert(header::RETRY_AFTER, seconds);
     }
 }
 

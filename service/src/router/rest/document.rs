@@ -5,27 +5,35 @@ use std::sync::LazyLock;
 use utoipa::OpenApi;
 
 use super::{
-    access, analysis, changes, docs, health, new_values::NewValues, owner,
-    problem::ProblemDocument, readings, retention, streams,
+    access, analysis, changes, docs, health,
+    intake::{influx, readings as new_readings},
+    new_values::NewValues,
+    owner,
+    problem::ProblemDocument,
+    readings, retention, streams,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Sluicegate",
-        description = "Manages stored sensor readings. Readings come in over gRPC. Every path also stands at the root."
+        description = "Takes sensor readings in, beside gRPC, and manages those that are stored. Every path also stands at the root."
     ),
     servers((url = "/api/v1"), (url = "/")),
     tags(
         (name = "readings", description = "Query and export"),
         (name = "analysis", description = "Newest readings and figures per time bucket"),
         (name = "changes", description = "Delete and update"),
+        (name = "influxdb", description = "What clients of InfluxDB write to, and what they ask first"),
         (name = "streams", description = "The ledger of streams and the quarantine"),
         (name = "service", description = "State of the service")
     ),
     paths(
         readings::by_time, readings::by_ids, readings::by_ids_time,
         analysis::latest, analysis::aggregate,
+        new_readings::post,
+        influx::write_v2, influx::write_v1, influx::query, influx::get_query,
+        influx::ping, influx::health, influx::ready,
         changes::delete_by_time, changes::delete_by_ids, changes::delete_by_ids_time,
         changes::update_by_time, changes::update_by_ids, changes::update_by_ids_time,
         retention::confirm,

@@ -16,6 +16,7 @@ mod format;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod health;
+mod intake;
 mod metrics;
 mod new_values;
 mod owner;
@@ -44,7 +45,7 @@ use tower::Layer as _;
 
 pub use self::document::openapi_json;
 use self::{
-    access::RestDoorkeeper, metrics::RestMetrics, problem::Problem, room::Rooms,
+    access::RestDoorkeeper, intake::Intake, metrics::RestMetrics, problem::Problem, room::Rooms,
     static_files::StaticFiles, workers::Workers,
 };
 use crate::{
@@ -74,6 +75,7 @@ struct Context {
     pages: Pages,
     /// None: changes are not told.
     audit: Option<Arc<AuditLog>>,
+    intake: Intake,
     /// Those of the whole service.
     figures: Arc<Metrics>,
     /// Those of this door.
@@ -100,13 +102,20 @@ pub async fn serve(
     started: Arc<OnceLock<UseCases>>,
     readiness: Arc<Readiness>,
     config: RestConfig,
-    closing: CancellationToken,
+    (draining, closing): (CancellationToken, CancellationToken),
     figures: Arc<Metrics>,
 ) {
     let workers = match Workers::start() {
         Ok(workers) => Arc::new(workers),
         Err(error) => {
             tracing::error!(%error, "REST has no threads to work with");
+            return;
+        }
+    };
+    let intake = match Intake::new(&config, draining, &figures) {
+        Ok(intake) => intake,
+        Err(error) => {
+            tracing::error!(%error, "rest.mappings was checked, and does not fit");
             return;
         }
     };
@@ -121,6 +130,7 @@ pub async fn serve(
         document: openapi_json(),
         pages: Pages::new(&config.allowed_hosts, &config.cors_origins),
         audit,
+        intake,
         metrics: RestMetrics::new(&figures),
         figures,
     });

@@ -32,6 +32,19 @@ impl<'a> Params<'a> {
         Ok(Self(params))
     }
 
+    /// The same where clients give parameters without a value that they have no use for: those count as not given.
+    pub(super) fn parse_with_empty(query: &'a str, known: &[&'a str]) -> Result<Self, Problem> {
+        let mut params = Self::parse(query, known)?;
+        params.0.retain(|(_, value)| !value.is_empty());
+        Ok(params)
+    }
+
+    /// The parameter `q`, decoded, among others that nobody looks at.
+    pub(super) fn query_of_influx(query: &str) -> Option<String> {
+        let mut pieces = query.split('&').filter_map(|piece| piece.split_once('='));
+        pieces.find_map(|(name, value)| (name == "q").then(|| decode(value)).flatten())
+    }
+
     fn raw(&self, name: &str) -> Option<&'a str> {
         let found = self.0.iter().find(|&&(each, _)| each == name);
         found.map(|&(_, value)| value)

@@ -7,6 +7,7 @@ use sluicegate_transport::pages::Refusal;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
 
+use super::intake::readings::IntakeView;
 use crate::{
     model::Fault,
     repository::RepositoryError,
@@ -30,6 +31,9 @@ pub(super) enum Kind {
     BodyTooSlow,
     UnsupportedMediaType,
     InvalidChange,
+    InvalidReadings,
+    StreamConflict,
+    TooFast,
     CrossOriginRefused,
     Misdirected,
     Unauthenticated,
@@ -38,6 +42,8 @@ pub(super) enum Kind {
     NotAudited,
     Busy,
     Starting,
+    Draining,
+    NotCommitted,
     DatabaseUnavailable,
     Internal,
 }
@@ -73,7 +79,7 @@ impl Kind {
             Self::MalformedBody => (
                 "urn:sluicegate:problem:malformed-body",
                 StatusCode::BAD_REQUEST,
-                "The body is not JSON",
+                "The body cannot be read",
             ),
             Self::NotFound => (
                 "urn:sluicegate:problem:not-found",
@@ -108,12 +114,27 @@ impl Kind {
             Self::UnsupportedMediaType => (
                 "urn:sluicegate:problem:unsupported-media-type",
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "The body has another format than JSON",
+                "The format of the body is not taken here",
             ),
             Self::InvalidChange => (
                 "urn:sluicegate:problem:invalid-change",
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "The new values cannot be stored",
+            ),
+            Self::InvalidReadings => (
+                "urn:sluicegate:problem:invalid-readings",
+                StatusCode::BAD_REQUEST,
+                "Some readings were not stored",
+            ),
+            Self::StreamConflict => (
+                "urn:sluicegate:problem:stream-conflict",
+                StatusCode::CONFLICT,
+                "The stream does not go on there",
+            ),
+            Self::TooFast => (
+                "urn:sluicegate:problem:too-fast",
+                StatusCode::TOO_MANY_REQUESTS,
+                "This is more than may come at once",
             ),
             Self::CrossOriginRefused => (
                 "urn:sluicegate:problem:cross-origin-refused",
@@ -155,6 +176,16 @@ impl Kind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The service is starting",
             ),
+            Self::Draining => (
+                "urn:sluicegate:problem:draining",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The service is shutting down",
+            ),
+            Self::NotCommitted => (
+                "urn:sluicegate:problem:not-committed",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The readings were not committed in time",
+            ),
             Self::DatabaseUnavailable => (
                 "urn:sluicegate:problem:database-unavailable",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -179,6 +210,8 @@ pub(super) struct Problem {
     pub(super) allow: Option<String>,
     /// When it is worth another try, if that is not a second.
     pub(super) retry_after: Option<Duration>,
+    /// What became of the readings of a request, some of which were not stored.
+    pub(super) intake: Option<Box<IntakeView>>,
 }
 
 /// A problem document.
@@ -205,6 +238,9 @@ pub(super) struct ProblemDocument<'a> {
     /// Also in the header x-request-id and in the service's log
     #[schema(example = "5f0c6b1e9a7d4c23")]
     request_id: &'a str,
+    /// Of a request that brought readings, some of which were not stored: what became of all of them
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intake: Option<&'a IntakeView>,
 }
 
 impl Problem {
@@ -215,6 +251,7 @@ impl Problem {
             parameter: None,
             allow: None,
             retry_after: None,
+            intake: None,
         }
     }
 
@@ -245,6 +282,7 @@ impl Problem {
             detail: &self.detail,
             parameter: self.parameter.as_deref(),
             request_id,
+            intake: self.intake.as_deref(),
         };
         serde_json::to_vec(&document).unwrap_or_default()
     }
@@ -388,6 +426,9 @@ mod tests {
         Kind::BodyTooSlow,
         Kind::UnsupportedMediaType,
         Kind::InvalidChange,
+        Kind::InvalidReadings,
+        Kind::StreamConflict,
+        Kind::TooFast,
         Kind::CrossOriginRefused,
         Kind::Misdirected,
         Kind::Unauthenticated,
@@ -396,6 +437,8 @@ mod tests {
         Kind::NotAudited,
         Kind::Busy,
         Kind::Starting,
+        Kind::Draining,
+        Kind::NotCommitted,
         Kind::DatabaseUnavailable,
         Kind::Internal,
     ];

@@ -103,7 +103,7 @@ impl Request {
         self.bytes().await
     }
 
-    async fn bytes(&mut self) -> Result<Bytes, Problem> {
+    pub(super) async fn bytes(&mut self) -> Result<Bytes, Problem> {
         tokio::time::timeout(BODY_DEADLINE, self.read())
             .await
             .unwrap_or_else(|_| {

@@ -53,7 +53,7 @@ pub(super) async fn respond(
     };
     let headers = response.headers_mut();
     headers.extend(answer.headers);
-    if !is_known {
+    if !is_known && answer.status != StatusCode::NO_CONTENT {
         headers.insert(header::CONTENT_TYPE, answer.content_type);
     }
     headers.insert(

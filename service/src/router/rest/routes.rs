@@ -17,7 +17,7 @@ use warp::{
 use super::{
     Context, analysis,
     answer::Answer,
-    changes, docs, health,
+    changes, docs, health, intake,
     metrics::NO_ROUTE,
     owner,
     problem::{Kind, Problem},
@@ -57,13 +57,21 @@ macro_rules! routes {
     };
 }
 
-static ROUTES: [Route; 25] = routes! {
+static ROUTES: [Route; 33] = routes! {
     GET "/" Nothing => docs::root,
     GET "/sensor/time" Read => readings::by_time,
     GET "/sensor/ids" Read => readings::by_ids,
     GET "/sensor/ids-time" Read => readings::by_ids_time,
     GET "/sensor/latest" Read => analysis::latest,
     GET "/sensor/aggregate" Read => analysis::aggregate,
+    POST "/readings" Ingest => intake::readings::post,
+    POST "/api/v2/write" Ingest => intake::influx::write_v2,
+    POST "/write" Ingest => intake::influx::write_v1,
+    POST "/query" Ingest => intake::influx::query,
+    GET "/query" Ingest => intake::influx::get_query,
+    GET "/ping" Nothing => intake::influx::ping,
+    GET "/health" Nothing => intake::influx::health,
+    GET "/ready" Nothing => intake::influx::ready,
     DELETE "/sensor/delete/time" Write => changes::delete_by_time,
     DELETE "/sensor/delete/ids" Write => changes::delete_by_ids,
     DELETE "/sensor/delete/ids-time" Write => changes::delete_by_ids_time,
@@ -265,14 +273,17 @@ fn at(path: &str) -> impl Iterator<Item = &'static Route> {
 }
 
 fn no_route(path: &str, method: &Method) -> Problem {
-    let Some(route) = at(path).next() else {
+    let methods: Vec<&str> = at(path)
+        .map(|route| match route.method {
+            Method::GET => "GET, HEAD",
+            ref method => method.as_str(),
+        })
+        .collect();
+    if methods.is_empty() {
         let detail = "No such path: /swagger shows all that there are.";
         return Problem::new(Kind::NotFound, detail);
-    };
-    let allow = match route.method {
-        Method::GET => "GET, HEAD".to_owned(),
-        ref method => method.to_string(),
-    };
+    }
+    let allow = methods.join(", ");
     Problem {
         allow: Some(allow.clone()),
         ..Problem::new(

@@ -261,6 +261,12 @@ pub(super) struct RejectionView {
     timestamp_us: i64,
     #[schema(example = "2026-01-31T12:00:00.000000Z")]
     rejected_at: String,
+    /// Where something came from that could not be decoded; null for a reading
+    #[schema(example = "line 3")]
+    origin: Option<String>,
+    /// The beginning of what could not be decoded, in base64; null for a reading
+    #[schema(example = "Ym9pbGVyIHRlbXBlcmF0dXJlPWhvdA==")]
+    payload: Option<String>,
 }
 
 impl From<Quarantined> for RejectionView {
@@ -277,6 +283,8 @@ impl From<Quarantined> for RejectionView {
             sensor_value: reading.sensor_value,
             timestamp_us: reading.timestamp_us,
             rejected_at: format_instant(reading.rejected_us),
+            origin: reading.origin,
+            payload: (reading.payload).map(|payload| BASE64_STANDARD.encode(payload)),
         }
     }
 }

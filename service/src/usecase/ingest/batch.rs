@@ -22,7 +22,7 @@ use crate::{
     ledger::{LoadPart, PartOutcome},
     model::{
         Fault, KeptSeries, Limits, Rejection, SentReading, Seq, Series, SourceMark, SourcePosition,
-        StreamId,
+        StreamId, Undecoded,
     },
     repository::{LoadBatch, LoadColumns},
 };
@@ -47,8 +47,8 @@ pub(super) struct OpenBatch {
     rejections: Vec<Rejection>,
     /// Of the parts' marks.
     position_bytes: usize,
-    /// Memory of the rejections' series.
-    rejected_series_bytes: usize,
+    /// Memory of the rejections' texts, most of which share them.
+    rejected_text_bytes: usize,
     rooms: Vec<Room>,
     order: Order,
 }
@@ -88,7 +88,7 @@ impl OpenBatch {
     }
 
     fn rejection_bytes(&self) -> usize {
-        self.rejections.len() * size_of::<Rejection>() + self.rejected_series_bytes
+        self.rejections.len() * size_of::<Rejection>() + self.rejected_text_bytes
     }
 
     /// Checks the readings and takes those that are good; each bad one becomes a rejection, and no other is hurt (P5).
@@ -168,6 +168,7 @@ impl OpenBatch {
                         series: self.kept(series),
                         sensor_value: sent.sensor_value.unwrap_or_default(),
                         timestamp_us: sent.timestamp_us.unwrap_or_default(),
+                        origin: None,
                     };
                     self.rejections.push(rejection);
                 }
@@ -182,7 +183,7 @@ impl OpenBatch {
         match self.rejections.last() {
             Some(last) if last.series == kept => last.series.clone(),
             _ => {
-                self.rejected_series_bytes += kept.size_bytes();
+                self.rejected_text_bytes += kept.size_bytes();
                 kept
             }
         }
@@ -213,18 +214,26 @@ impl OpenBatch {
             ) {
                 (Some(slot), None) => self.columns.push(slot, sensor_value, timestamp_us),
                 (_, fault) => {
-                    let (fault, series) = explain(index, fault, dictionary, limits, &mut kept);
+                    let undecoded = readings.undecoded_at(offset);
+                    let (fault, series) = match undecoded {
+                        None => explain(index, fault, dictionary, limits, &mut kept),
+                        Some(undecoded) => {
+                            self.rejected_text_bytes += undecoded.size_bytes();
+                            (undecodable(undecoded), unknown(&mut kept))
+                        }
+                    };
                     self.rejections.push(Rejection {
                         seq: first_seq.plus(offset as u64),
                         fault,
                         series,
                         sensor_value,
                         timestamp_us,
+                        origin: undecoded.map(|undecoded| undecoded.origin.clone()),
                     });
                 }
             }
         }
-        self.rejected_series_bytes += kept.values().map(KeptSeries::size_bytes).sum::<usize>();
+        self.rejected_text_bytes += kept.values().map(KeptSeries::size_bytes).sum::<usize>();
     }
 
     /// Messages of one call that follow each other are one part: the ledger is touched once for all of them.
@@ -287,21 +296,32 @@ fn explain(
     limits: &Limits,
     kept: &mut HashMap<Option<u32>, KeptSeries>,
 ) -> (Fault, KeptSeries) {
-    let unknown = Fault::UnknownSeries {
+    let fault = Fault::UnknownSeries {
         index,
         series: dictionary.len() as u32,
     };
     let Some((id1, id2, sensor_type)) = dictionary.parts(index) else {
-        let series = kept.entry(None).or_insert_with(KeptSeries::unknown);
-        return (unknown, series.clone());
+        return (fault, unknown(kept));
     };
     let series = kept
         .entry(Some(index))
         .or_insert_with(|| KeptSeries::of(id1, id2, sensor_type));
     let fault = Fault::of_series(id2, sensor_type, limits)
         .or(measurement)
-        .unwrap_or(unknown);
+        .unwrap_or(fault);
     (fault, series.clone())
+}
+
+fn unknown(kept: &mut HashMap<Option<u32>, KeptSeries>) -> KeptSeries {
+    let series = kept.entry(None).or_insert_with(KeptSeries::unknown);
+    series.clone()
+}
+
+fn undecodable(undecoded: &Undecoded) -> Fault {
+    Fault::Undecodable {
+        field: undecoded.field,
+        reason: undecoded.reason.clone(),
+    }
 }
 
 /// In order and complete; may be loaded any number of times.
@@ -410,7 +430,7 @@ impl CommittedBatch {
         }
         // Not reused, as the columns are: batches with many rejections are rare.
         content.rejections = Vec::new();
-        content.rejected_series_bytes = 0;
+        content.rejected_text_bytes = 0;
         content.position_bytes = 0;
         content.streams.clear();
         content.rooms.clear();
@@ -445,6 +465,6 @@ mod tests {
             .collect();
         assert_eq!(series, [" a", " a", " b", " a"]);
         let one = batch.rejections[0].series.size_bytes();
-        assert_eq!(batch.rejected_series_bytes, 3 * one);
+        assert_eq!(batch.rejected_text_bytes, 3 * one);
     }
 }

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, BuildHasherDefault};
 use hashbrown::HashTable;
 use rustc_hash::FxHasher;
 
-use crate::model::{Rejection, SentReading, Series};
+use crate::model::{Rejection, SentReading, Series, Undecoded};
 
 /// Memory that one reading takes between arrival and commit: its decoded columns, its place in the batch and its sort
 /// key.
@@ -31,6 +31,21 @@ pub struct ColumnReadings {
     pub sensor_value: Vec<f64>,
     pub base_timestamp_us: i64,
     pub timestamp_delta_us: Vec<i64>,
+    /// What could not be decoded, by its place among the readings, in ascending order. There the columns have
+    /// [`NO_SERIES`] and zeros.
+    pub undecoded: Vec<(u32, Undecoded)>,
+}
+
+/// Stands for the series of what could not be decoded.
+pub(super) const NO_SERIES: u32 = u32::MAX;
+
+impl ColumnReadings {
+    /// What stands at this place, if it could not be decoded.
+    #[cold]
+    pub(super) fn undecoded_at(&self, place: usize) -> Option<&Undecoded> {
+        let found = (self.undecoded).binary_search_by_key(&place, |&(at, _)| at as usize);
+        found.ok().map(|found| &self.undecoded[found].1)
+    }
 }
 
 impl Readings {
@@ -57,8 +72,10 @@ impl Readings {
                 .map(|row| size_of::<SentReading>() + text(&row.series))
                 .sum::<usize>(),
             Self::Columns(columns) => {
+                let undecoded = columns.undecoded.iter();
                 columns.series_index.len() * ROW_BYTES
                     + columns.series.iter().map(text).sum::<usize>()
+                    + undecoded.map(|(_, one)| one.size_bytes()).sum::<usize>()
             }
         }
     }

@@ -48,6 +48,29 @@ pub struct Acknowledgement {
     pub draining: bool,
 }
 
+/// How a door holds conversations.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    pub door: EntryDoor,
+    /// What the producer does when there is no room for its first readings, or it brings more than it may. For what
+    /// follows it waits.
+    pub first: Patience,
+    /// How long the commit of what came may take, once the producer has ended; None for as long as the producer waits.
+    pub commit_deadline: Option<Duration>,
+}
+
+impl Manner {
+    /// Of a call that streams.
+    #[must_use]
+    pub fn streaming(door: EntryDoor) -> Self {
+        Self {
+            door,
+            first: Patience::Waits,
+            commit_deadline: None,
+        }
+    }
+}
+
 /// What ends a conversation that its producer does not end.
 #[derive(Clone, Debug)]
 pub struct Bounds {
@@ -84,18 +107,26 @@ pub struct Conversation<'a, M> {
     caller: Caller,
     messages: M,
     bounds: Bounds,
+    manner: Manner,
     /// What came last: the next message is not read before that is within the caller's quota.
     brought: Brought,
 }
 
 impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
     #[must_use]
-    pub fn new(ingest: &'a Ingest, caller: Caller, messages: M, bounds: Bounds) -> Self {
+    pub fn new(
+        ingest: &'a Ingest,
+        caller: Caller,
+        messages: M,
+        bounds: Bounds,
+        manner: Manner,
+    ) -> Self {
         Self {
             ingest,
             caller,
             messages,
             bounds,
+            manner,
             brought: Brought::default(),
         }
     }
@@ -108,7 +139,7 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
     /// the summary for all of it.
     pub async fn store(mut self) -> Result<Summary, M::Error> {
         let (header, first, end) = self.begin().await?;
-        let mut inflow = self.open(header, EntryDoor::Stream).await?;
+        let mut inflow = self.open(header).await?;
         let end = match end {
             Some(end) => end,
             None => {
@@ -119,7 +150,7 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
                 }
             }
         };
-        let summary = settle(inflow, end).await?;
+        let summary = self.settle(inflow, end).await?;
         match end {
             End::Finished => Ok(summary),
             End::Draining => Err(IngestError::Draining.into()),
@@ -137,7 +168,7 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
     /// When a message cannot be read or taken; what was told before stays so.
     pub async fn store_and_tell(mut self, audience: &mut impl Audience) -> Result<(), M::Error> {
         let (header, first, end) = self.begin().await?;
-        let mut inflow = self.open(header, EntryDoor::StreamAcked).await?;
+        let mut inflow = self.open(header).await?;
         let mut progress = inflow.progress();
         let rejections = inflow.rejections();
         let tell = |progress: &watch::Receiver<Progress>, rejections, draining| Acknowledgement {
@@ -176,7 +207,7 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
                 }
             }
         };
-        let summary = settle(inflow, end).await?;
+        let summary = self.settle(inflow, end).await?;
         let ended_by_us = end != End::Finished;
         let last = tell(&progress, summary.rejections, ended_by_us);
         audience.tell(last).await;
@@ -202,15 +233,21 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
                         &mut self.messages,
                         missing_bytes,
                         self.ingest.admission(),
-                        Patience::Waits,
+                        self.manner.first,
                         self.bounds.message_deadline,
                     )
                     .await?;
                     if let Message::Readings(sent) = &message {
-                        self.brought = Brought {
+                        let brought = Brought {
                             rows: sent.readings.len(),
                             bytes: room.bytes(),
                         };
+                        match std::mem::replace(&mut self.manner.first, Patience::Waits) {
+                            Patience::Waits => self.brought = brought,
+                            Patience::ComesBack => {
+                                self.ingest.quotas.take(&self.caller, brought)?
+                            }
+                        }
                     }
                     Ok(Next::Message(message, room))
                 }
@@ -235,16 +272,26 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
     }
 
     /// Begins the session. Its place in the ledger is waited for as long as the service does not drain.
-    async fn open(
-        &self,
-        header: Option<StreamHeader>,
-        door: EntryDoor,
-    ) -> Result<Inflow<'a>, IngestError> {
+    async fn open(&mut self, header: Option<StreamHeader>) -> Result<Inflow<'a>, IngestError> {
+        let door = self.manner.door;
         tokio::select! {
             // One that has nothing to wait for begins, and says that the service drains in its own way.
             biased;
             begun = self.ingest.begin(header, &self.caller, door) => begun,
             () = self.bounds.draining.cancelled() => Err(IngestError::Draining),
+        }
+    }
+
+    /// Waits until all that came is settled.
+    async fn settle(&mut self, inflow: Inflow<'_>, end: End) -> Result<Summary, IngestError> {
+        if end == End::Finished {
+            inflow.check_brought_readings()?;
+        }
+        match self.manner.commit_deadline {
+            None => inflow.finish().await,
+            Some(deadline) => tokio::time::timeout(deadline, inflow.finish())
+                .await
+                .unwrap_or(Err(IngestError::CommitDeadline { deadline })),
         }
     }
 
@@ -275,14 +322,6 @@ impl<'a, M: Arrivals<Message = Message>> Conversation<'a, M> {
 
 async fn push(inflow: &mut Inflow<'_>, sent: Sent, room: Room) -> Result<(), IngestError> {
     inflow.push(sent.readings, sent.source_position, room).await
-}
-
-/// Waits until all that came is settled.
-async fn settle(inflow: Inflow<'_>, end: End) -> Result<Summary, IngestError> {
-    if end == End::Finished {
-        inflow.check_brought_readings()?;
-    }
-    inflow.finish().await
 }
 
 /// Resolves when the session can go no further: its producer need not send on to hear of it.

@@ -7,6 +7,8 @@ pub enum EntryDoor {
     Batch,
     Stream,
     StreamAcked,
+    /// A request to REST that brings readings.
+    Http,
 }
 
 /// Rejected readings that a stream reports one by one; the rest is counted, and all are in quarantine.
@@ -16,7 +18,13 @@ const STREAM_NOTES: usize = 100;
 const LOT_NOTES: usize = 1_000;
 
 impl EntryDoor {
-    pub(super) const ALL: [Self; 4] = [Self::Unary, Self::Batch, Self::Stream, Self::StreamAcked];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Unary,
+        Self::Batch,
+        Self::Stream,
+        Self::StreamAcked,
+        Self::Http,
+    ];
 
     /// As `sluicegen run --mode` calls it.
     pub(super) fn name(self) -> &'static str {
@@ -25,6 +33,7 @@ impl EntryDoor {
             Self::Batch => "batch",
             Self::Stream => "stream",
             Self::StreamAcked => "stream-acked",
+            Self::Http => "http",
         }
     }
 
@@ -32,7 +41,7 @@ impl EntryDoor {
     pub(super) fn notes_limit(self) -> usize {
         match self {
             Self::Unary | Self::Batch => LOT_NOTES,
-            Self::Stream | Self::StreamAcked => STREAM_NOTES,
+            Self::Stream | Self::StreamAcked | Self::Http => STREAM_NOTES,
         }
     }
 }

@@ -9,6 +9,7 @@ mod busy;
 mod caller;
 mod columns;
 pub mod conversation;
+pub mod decoded;
 mod dictionaries;
 mod dictionary;
 mod entry_door;
@@ -22,6 +23,7 @@ mod lane;
 mod lane_state;
 mod lanes;
 mod loading;
+mod long_names;
 mod metrics;
 mod opening;
 mod pace;
@@ -31,7 +33,7 @@ mod session;
 mod slow;
 mod streams;
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +55,7 @@ pub use self::{
     events::{BatchEvent, BatchEvents, Stage},
     inflow::{Inflow, Rejections, Summary},
     lane_state::{LaneActivity, LaneState},
+    long_names::LongNames,
     quotas::QuotaSettings,
     session::{Progress, RejectionNote},
 };
@@ -82,6 +85,9 @@ pub struct IngestSettings {
 /// A lot of no more than this is small, bytes: about a thousand readings.
 const SMALL_LOT_BYTES: usize = 128 * 1024;
 
+/// A lane that has been loading the same batch again for longer waits for somebody, or for the database.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
+
 /// Takes readings in and says when they are durable.
 pub struct Ingest {
     settings: IngestSettings,
@@ -95,6 +101,7 @@ pub struct Ingest {
     facts: StorageFacts,
     books: Arc<Books>,
     events: BatchEvents,
+    long_names: LongNames,
     metrics: Arc<IngestMetrics>,
     /// Cancelled when a long-lived task is gone: what waits for it would wait for ever.
     failed: CancellationToken,
@@ -110,6 +117,7 @@ impl Ingest {
         storage: Arc<MySqlStorage>,
         clock: &Arc<Clock>,
         tasks: &Supervisor,
+        draining: CancellationToken,
         metrics: &Metrics,
     ) -> Result<Self, RepositoryError> {
         let facts = storage.facts().clone();
@@ -126,6 +134,11 @@ impl Ingest {
             tasks,
         )
         .await?;
+        let (long_names, writing) = LongNames::start(storage.long_names(), draining);
+        tasks.start("writer of long names", async move {
+            writing.await;
+            Ok::<(), Infallible>(())
+        });
         Ok(Self {
             settings,
             admission: Admission::new(settings.budget_bytes)
@@ -139,6 +152,7 @@ impl Ingest {
             facts,
             books,
             events,
+            long_names,
             metrics,
             failed: tasks.failed().clone(),
         })
@@ -148,6 +162,18 @@ impl Ingest {
     #[must_use]
     pub fn events(&self) -> &BatchEvents {
         &self.events
+    }
+
+    /// Where the full text of names goes that were shortened.
+    #[must_use]
+    pub fn long_names(&self) -> &LongNames {
+        &self.long_names
+    }
+
+    /// How long a commit may take.
+    #[must_use]
+    pub fn commit_deadline(&self) -> Duration {
+        self.settings.commit_deadline
     }
 
     /// Begins a stream of messages, named or anonymous.
@@ -271,6 +297,22 @@ impl Ingest {
     #[must_use]
     pub fn lanes(&self) -> Vec<LaneState> {
         self.lanes.states()
+    }
+
+    /// For doors whose clients come back by themselves: what they send again and again while the database is away must not
+    /// fill the memory, and the table once it is back.
+    ///
+    /// # Errors
+    /// When no lane has been able to commit for a while.
+    pub fn expect_commits(&self) -> Result<(), IngestError> {
+        let lanes = self.lanes();
+        let stuck = |lane: &LaneState| matches!(&lane.activity, LaneActivity::Retrying { since, .. } if since.elapsed() > STUCK_AFTER);
+        match lanes.iter().filter(|lane| !lane.is_slow).all(stuck) {
+            false => Ok(()),
+            true => Err(IngestError::Storage(
+                "no lane can commit, and all are trying again".to_owned(),
+            )),
+        }
     }
 
     #[must_use]

@@ -71,10 +71,9 @@ impl OpenBatch {
         }
         let gone = moved.readings() as u64;
         if gone > 0 || self.parts.is_empty() {
-            let share =
-                self.rejected_series_bytes * moved.rejections.len() / rejections.len().max(1);
-            moved.rejected_series_bytes = share;
-            self.rejected_series_bytes -= share;
+            let share = self.rejected_text_bytes * moved.rejections.len() / rejections.len().max(1);
+            moved.rejected_text_bytes = share;
+            self.rejected_text_bytes -= share;
             moved.rooms = admission::divide(&mut self.rooms, gone, readings);
         }
         moved
@@ -120,7 +119,7 @@ impl OpenBatch {
                 })
             });
         }
-        self.rejected_series_bytes += other.rejected_series_bytes;
+        self.rejected_text_bytes += other.rejected_text_bytes;
         self.rooms.append(&mut other.rooms);
     }
 
