@@ -226,9 +226,9 @@ impl SpooledProducer {
 
     /// Waits until nothing is sent any more, and says why: another writer has the stream, it stands where this spool has not
     /// brought it, or a record cannot be read back. Readings are taken all the same. For all else the spool tries again.
-    pub async fn failed(&self) -> SpoolError {
+    pub fn failed(&self) -> impl Future<Output = SpoolError> + use<> {
         let mut failure = self.failure.clone();
-        failure_in(failure.wait_for(Option::is_some).await)
+        async move { failure_in(failure.wait_for(Option::is_some).await) }
     }
 
     /// The readings that the service rejected since the last call of this function, at most the last 1,000, by their
