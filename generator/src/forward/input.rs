@@ -45,7 +45,9 @@ pub(super) enum Got {
     /// All that there is.
     End,
     /// The text begins anew: the file was rotated, or cut.
-    Anew { was_cut: bool },
+    Anew {
+        was_cut: bool,
+    },
 }
 
 impl Input {
@@ -121,7 +123,9 @@ impl Input {
     fn has(&self, position: &FilePosition) -> Result<bool, Error> {
         let has = self.file.as_ref().map(|file| position.is_in(file));
         let refused = |error| Error::Usage(format!("{}: {error}", self.name));
-        has.transpose().map_err(refused).map(Option::unwrap_or_default)
+        has.transpose()
+            .map_err(refused)
+            .map(Option::unwrap_or_default)
     }
 
     /// Goes to where to begin.

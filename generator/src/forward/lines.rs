@@ -125,7 +125,10 @@ impl Reading {
 
     /// Another file has taken the place of this one, or its text begins anew.
     fn begin_anew(&mut self, was_cut: bool) -> io::Result<bool> {
-        let (name, how) = (&self.input.name, if was_cut { "was cut" } else { "was rotated" });
+        let (name, how) = (
+            &self.input.name,
+            if was_cut { "was cut" } else { "was rotated" },
+        );
         eprintln!("sluicegen: {name} {how}: it is read from its beginning");
         self.begin = Begin {
             is_new: true,
@@ -155,7 +158,9 @@ impl Reading {
         };
         // A mapping of lines has no topic that could be missing.
         let Ok(mut message) = self.decoder.message(&context) else {
-            return Err(io::Error::other("the mapping asks for a topic, which lines have none of"));
+            return Err(io::Error::other(
+                "the mapping asks for a topic, which lines have none of",
+            ));
         };
         let shown = &mut self.shown;
         while let Some(line) = self.lines.take() {

@@ -58,7 +58,10 @@ pub async fn forward(options: ForwardOptions) -> Result<ForwardReport, Error> {
     let stands = stands.map(|source| (source.position.as_slice(), source.readings_behind));
     let begin = input.begin(stands, began.durable > 0, options.append)?;
     if begin.lines > 0 {
-        eprintln!("sluicegen: {} goes on behind line {}", input.name, begin.lines);
+        eprintln!(
+            "sluicegen: {} goes on behind line {}",
+            input.name, begin.lines
+        );
     }
     let lines = Lines {
         input,
@@ -168,11 +171,7 @@ impl Run {
     }
 }
 
-async fn take(
-    spool: &mut SpooledProducer,
-    skip: &mut u64,
-    piece: Piece,
-) -> Result<(), SpoolError> {
+async fn take(spool: &mut SpooledProducer, skip: &mut u64, piece: Piece) -> Result<(), SpoolError> {
     if let Some(position) = piece.before {
         spool.mark_source_position(position)?;
     }

@@ -3,9 +3,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use sluicegate_decode::{
-    Column, Format, Mapping, MappingSettings, Source, TimeSource, TimeUnit,
-};
+use sluicegate_decode::{Column, Format, Mapping, MappingSettings, Source, TimeSource, TimeUnit};
 use sluicegate_proto::spool::{SpoolOptions, WhenFull};
 
 use crate::{access::Access, error::Error, flags, run::EncodingFlag};
@@ -128,7 +126,9 @@ impl ForwardOptions {
             (None, FormatFlag::Csv) => columns(),
         };
         if settings.format == Format::Plain {
-            return Err(refused("a line that is a number does not say of what".to_owned()));
+            return Err(refused(
+                "a line that is a number does not say of what".to_owned(),
+            ));
         }
         Mapping::new(&settings).map_err(|error| refused(error.to_string()))
     }

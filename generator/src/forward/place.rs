@@ -111,7 +111,10 @@ mod tests {
             assert_eq!(at.describe(), "behind line 9 of a.log");
             let kept = InputPosition::File(at.clone()).to_bytes();
             assert!(kept.len() <= 1_024);
-            assert_eq!(InputPosition::read(&kept), Some(InputPosition::File(at.clone())));
+            assert_eq!(
+                InputPosition::read(&kept),
+                Some(InputPosition::File(at.clone()))
+            );
             fs::write(dir.path().join("b.log"), text.clone() + "more").unwrap();
             assert!(at.is_in(&open("b.log")).unwrap());
             for other in [text.replace("line 0", "LINE 0"), String::new()] {

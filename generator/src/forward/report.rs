@@ -86,7 +86,10 @@ impl ForwardReport {
         match json {
             true => {
                 let text = serde_json::to_string_pretty(self);
-                println!("{}", text.map_err(|error| Error::Report(error.to_string()))?);
+                println!(
+                    "{}",
+                    text.map_err(|error| Error::Report(error.to_string()))?
+                );
             }
             false => println!("{}", self.table()),
         }
@@ -96,8 +99,14 @@ impl ForwardReport {
         }
         for (count, what) in [
             (self.dropped, "were dropped because the spool was full"),
-            (self.unsaved, "were read and are not in the spool, which is full: they are lost, unless the input gives them again"),
-            (self.bad_lines, "bad lines, or values of lines, were skipped"),
+            (
+                self.unsaved,
+                "were read and are not in the spool, which is full: they are lost, unless the input gives them again",
+            ),
+            (
+                self.bad_lines,
+                "bad lines, or values of lines, were skipped",
+            ),
         ] {
             if count > 0 {
                 eprintln!("sluicegen: {} {what}", HumanCount(count));

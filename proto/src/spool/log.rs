@@ -68,7 +68,7 @@ impl Log {
             skip_damaged: false,
             adopt_stream: false,
             stream_id: stream_id.to_owned(),
-            session: rand::random(),
+            session: rand::random_range(1..=u64::MAX),
             used_bytes: found.segments.iter().map(|segment| segment.bytes).sum(),
             segments: found.segments,
             active: None,
@@ -289,11 +289,7 @@ impl Log {
     }
 
     /// So many readings up to this record cannot be read back, and are left out.
-    pub(super) fn note_damaged(
-        &mut self,
-        through: u64,
-        readings: u64,
-    ) -> Result<(), SpoolError> {
+    pub(super) fn note_damaged(&mut self, through: u64, readings: u64) -> Result<(), SpoolError> {
         self.state.change(|state| {
             // They are met again after a restart.
             if through > state.damaged_through {

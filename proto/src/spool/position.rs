@@ -94,7 +94,13 @@ mod tests {
         };
         let text = position.to_string();
         assert_eq!(SpoolPosition::parse(text.as_bytes()), Some(position));
-        for other in ["", "spool", "spool:1:2:3:4", &text[1..], &format!("{text}:")] {
+        for other in [
+            "",
+            "spool",
+            "spool:1:2:3:4",
+            &text[1..],
+            &format!("{text}:"),
+        ] {
             assert_eq!(SpoolPosition::parse(other.as_bytes()), None, "{other}");
         }
         assert_eq!(SpoolPosition::parse(b"\xff"), None);

@@ -93,15 +93,21 @@ impl Reader {
     /// Goes on at this segment, before which there are records that are not here: they were dropped, or lost.
     fn pass_what_is_gone(&mut self, log: &mut Log, segment: &Segment) -> Result<(), SpoolError> {
         let (first, last) = (self.next, segment.first_record() - 1);
+        let (from, to) = (self.reading, segment.header.reading);
         let gaps = log.state().gaps.iter();
+        // A part of one may be behind already: it grew since.
         let dropped: u64 = gaps
-            .filter(|gap| (first..=last).contains(&gap.first_record))
-            .map(|gap| gap.last_reading - gap.first_reading)
+            .map(|gap| {
+                gap.last_reading
+                    .min(to)
+                    .saturating_sub(gap.first_reading.max(from))
+            })
             .sum();
-        let gone = segment.header.reading.saturating_sub(self.reading);
+        let gone = to.saturating_sub(from);
         let lost = gone.saturating_sub(dropped);
         if lost > 0 {
-            let reason = format!("records from {first} to {last} should stand before it, and are gone");
+            let reason =
+                format!("records from {first} to {last} should stand before it, and are gone");
             self.lose(log, (log.path(segment), 0), (last, lost), reason)?;
         }
         (self.next, self.reading) = (segment.first_record(), segment.header.reading);
@@ -136,11 +142,7 @@ impl Reader {
     }
 
     /// The record that is next, or None when another look is needed: it was skipped.
-    fn record(
-        &mut self,
-        log: &mut Log,
-        segment: &Segment,
-    ) -> Result<Option<Stored>, SpoolError> {
+    fn record(&mut self, log: &mut Log, segment: &Segment) -> Result<Option<Stored>, SpoolError> {
         let Some(open) = &mut self.open else {
             return Ok(None);
         };
@@ -155,7 +157,9 @@ impl Reader {
             .filter(|header| header.record == self.next && header.reading == self.reading)
             .and_then(|header| {
                 let payload = rest.get(HEADER_BYTES..header.frame_bytes() as usize)?;
-                let (columns, _) = header.fits(payload).then(|| record::decode(&header, payload))??;
+                let (columns, _) = header
+                    .fits(payload)
+                    .then(|| record::decode(&header, payload))??;
                 Some((header, columns))
             });
         let Some((header, columns)) = found else {
@@ -195,7 +199,11 @@ impl Reader {
                 header.last_reading(),
             ),
             Some((at, header)) => (at, header.record, header.reading),
-            None => (open.bytes.len(), segment.last_record + 1, segment.last_reading),
+            None => (
+                open.bytes.len(),
+                segment.last_record + 1,
+                segment.last_reading,
+            ),
         };
         open.at = at;
         let reason = format!(

@@ -13,7 +13,7 @@ use super::{
     options::SpoolOptions,
     position::Place,
     record,
-    segment::{self, Segment, SourceMark},
+    segment::{self, Segment, SegmentHeader, SourceMark, UNKNOWN},
     state::{State, StateFile},
 };
 
@@ -41,9 +41,8 @@ fn recover(folder: &Folder, state: &State, skip: bool) -> Result<Recovered, Spoo
     let numbers = folder.segments()?;
     for (at, &number) in numbers.iter().enumerate() {
         let is_last = at + 1 == numbers.len();
-        let dropped = |gap: &super::state::Gap| {
-            (gap.first_record..=gap.last_record).contains(&number)
-        };
+        let dropped =
+            |gap: &super::state::Gap| (gap.first_record..=gap.last_record).contains(&number);
         // What it stood for is in the state; only the file was not removed yet.
         if number <= state.released.record || state.gaps.iter().any(dropped) {
             remove(folder, number)?;
@@ -55,7 +54,10 @@ fn recover(folder: &Folder, state: &State, skip: bool) -> Result<Recovered, Spoo
                 cut_bytes += fs::metadata(folder.segment(number)).map_or(0, |file| file.len());
                 remove(folder, number)?;
             }
-            None if skip => set_aside(folder, number)?,
+            None if skip => match salvage(folder, number)? {
+                Some(segment) => segments.push_back(segment),
+                None => set_aside(folder, number)?,
+            },
             None => {
                 return Err(SpoolError::Damaged {
                     file: folder.segment(number),
@@ -70,7 +72,10 @@ fn recover(folder: &Folder, state: &State, skip: bool) -> Result<Recovered, Spoo
     if let Some(last) = segments.back_mut() {
         let scanned = cut(folder, last, skip)?;
         cut_bytes += scanned.0;
-        for mark in [Some(last.header.source.clone()), scanned.1].into_iter().flatten() {
+        for mark in [Some(last.header.source.clone()), scanned.1]
+            .into_iter()
+            .flatten()
+        {
             if !mark.position.is_empty() && mark.reading >= source.reading {
                 source = mark;
             }
@@ -120,7 +125,11 @@ fn cut(
     let scan = segment::scan(last, &path)?;
     let is_bounded = last.last_record >= last.first_record();
     let is_short = is_bounded && scan.last_record < last.last_record;
-    if let Some(offset) = scan.damaged_at.or(is_short.then_some(scan.end)).filter(|_| !skip) {
+    if let Some(offset) = scan
+        .damaged_at
+        .or(is_short.then_some(scan.end))
+        .filter(|_| !skip)
+    {
         return Err(SpoolError::Damaged {
             file: path,
             offset,
@@ -155,6 +164,26 @@ fn has_records(folder: &Folder, number: u64) -> Result<bool, SpoolError> {
 fn remove(folder: &Folder, number: u64) -> Result<(), SpoolError> {
     let path = folder.segment(number);
     fs::remove_file(&path).map_err(failed("remove", &path))
+}
+
+/// A segment whose header cannot be read, as far as its records can. Who has written it is not known.
+fn salvage(folder: &Folder, number: u64) -> Result<Option<Segment>, SpoolError> {
+    let path = folder.segment(number);
+    let bytes = fs::read(&path).map_err(failed("read", &path))?;
+    Ok(
+        record::find_next(&bytes, 0, number).map(|(at, first)| Segment {
+            header: SegmentHeader {
+                session: UNKNOWN,
+                record: number,
+                reading: first.reading,
+                source: SourceMark::default(),
+            },
+            body_at: at as u64,
+            bytes: bytes.len() as u64,
+            last_record: number - 1,
+            last_reading: first.reading,
+        }),
+    )
 }
 
 /// Keeps a segment that cannot be read under another name. Its readings are counted when the reader comes to its place.

@@ -4,7 +4,7 @@ use super::{
     error::SpoolError,
     log::Log,
     position::{Place, SpoolPosition},
-    segment::Segment,
+    segment::{Segment, UNKNOWN},
     state::Anchor,
 };
 
@@ -120,7 +120,8 @@ impl Log {
                 place.reading, released.reading
             ));
         }
-        if self.session_of(place.record) != Some(place.session) {
+        let session = self.session_of(place.record);
+        if session != Some(place.session) && session != Some(UNKNOWN) {
             return Err(format!(
                 "stands behind record {} of the spool, which is not the one that {} has: the folder was restored from an older \
                  copy, so what was taken after that copy is not here",
@@ -138,9 +139,8 @@ impl Log {
         if record == released.record {
             return Some(released.session);
         }
-        let has = |segment: &&Segment| {
-            (segment.first_record()..=segment.last_record).contains(&record)
-        };
+        let has =
+            |segment: &&Segment| (segment.first_record()..=segment.last_record).contains(&record);
         let segment = self.segments.iter().find(has)?;
         Some(segment.header.session)
     }

@@ -51,6 +51,9 @@ impl SourceMark {
     }
 }
 
+/// The session of a segment whose header was lost.
+pub(super) const UNKNOWN: u64 = 0;
+
 /// What a segment says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SegmentHeader {

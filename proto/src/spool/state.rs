@@ -185,7 +185,8 @@ impl StateFile {
         let newest = (0..2)
             .filter_map(|slot| {
                 let mut bytes = vec![0; SLOT_BYTES];
-                file.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64).ok()?;
+                file.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64)
+                    .ok()?;
                 State::decode(&bytes, folder.identity())
             })
             .max_by_key(|(_, generation)| *generation);

@@ -228,7 +228,11 @@ async fn settings_that_do_not_fit_are_named() {
     };
     let named = || Producer::builder(NOWHERE).stream_id("s");
     let fine = || options(folder.path());
-    assert!(opened(named(), fine().max_bytes(1)).await.contains("max_bytes"));
+    assert!(
+        opened(named(), fine().max_bytes(1))
+            .await
+            .contains("max_bytes")
+    );
     let long = fine().sync_interval(Duration::from_secs(61));
     assert!(opened(named(), long).await.contains("sync_interval"));
     let anonymous = Producer::builder(NOWHERE);
