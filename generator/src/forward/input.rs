@@ -1,6 +1,7 @@
 //! Where the bytes come from: a file, which may be followed, a FIFO, or standard input.
 
 use std::{
+    collections::VecDeque,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, stdin},
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
@@ -24,6 +25,8 @@ pub(super) struct Input {
     file: Option<File>,
     /// None for standard input.
     path: Option<PathBuf>,
+    /// Files that come before the one of that name: it was rotated while nobody looked.
+    rotated: VecDeque<PathBuf>,
     follows: bool,
 }
 
@@ -61,6 +64,7 @@ impl Input {
                 is_file: file.metadata().map_err(refused)?.is_file(),
                 file: Some(file),
                 path: None,
+                rotated: VecDeque::new(),
                 follows,
             });
         }
@@ -77,13 +81,14 @@ impl Input {
             is_file: about.is_file(),
             file,
             path: Some(path.to_owned()),
+            rotated: VecDeque::new(),
             follows,
         })
     }
 
     /// Where to begin, by what the spool was told last.
     pub(super) fn begin(
-        &self,
+        &mut self,
         stands: Option<(&[u8], u64)>,
         has_readings: bool,
         append: bool,
@@ -93,7 +98,8 @@ impl Input {
             // Where the same cannot come again there is nothing to go on at.
             _ if !self.is_file => return Ok(Begin::default()),
             (Some(InputPosition::File(position)), Some((_, skip))) => {
-                if self.has(position)? {
+                let refused = |error| Error::Usage(format!("{}: {error}", self.name));
+                if self.find(position).map_err(refused)? {
                     return Ok(Begin {
                         bytes: position.bytes,
                         lines: position.lines,
@@ -120,12 +126,31 @@ impl Input {
         )))
     }
 
-    fn has(&self, position: &FilePosition) -> Result<bool, Error> {
-        let has = self.file.as_ref().map(|file| position.is_in(file));
-        let refused = |error| Error::Usage(format!("{}: {error}", self.name));
-        has.transpose()
-            .map_err(refused)
-            .map(Option::unwrap_or_default)
+    /// Whether this is the file of that position, or one beside it that had its name before: then that one is read first,
+    /// and those that came between the two.
+    fn find(&mut self, position: &FilePosition) -> io::Result<bool> {
+        let (Some(now), Some(path)) = (&self.file, &self.path) else {
+            let file = self.file.as_ref();
+            return file.map_or(Ok(false), |file| position.is_in(file));
+        };
+        if position.is_in(now)? {
+            return Ok(true);
+        }
+        let mut rotated = rotated(path)?;
+        while let Some(oldest) = rotated.pop_front() {
+            let file = File::open(&oldest)?;
+            if position.is_in(&file)? {
+                eprintln!(
+                    "sluicegen: {} was rotated: {} is read first",
+                    self.name,
+                    oldest.display()
+                );
+                rotated.push_back(path.clone());
+                (self.file, self.rotated) = (Some(file), rotated);
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Goes to where to begin.
@@ -160,6 +185,7 @@ impl Input {
                 return Ok(Got::End);
             };
             match file.read(buffer) {
+                Ok(0) if !self.rotated.is_empty() => {}
                 Ok(0) if !(self.follows && self.is_file) => return Ok(Got::End),
                 Ok(0) => {}
                 Ok(bytes) => return Ok(Got::Bytes(bytes)),
@@ -184,6 +210,10 @@ impl Input {
             file.seek(SeekFrom::Start(0))?;
             return Ok(Some(Got::Anew { was_cut: true }));
         }
+        if let Some(next) = self.rotated.pop_front() {
+            self.file = Some(File::open(next)?);
+            return Ok(Some(Got::Anew { was_cut: false }));
+        }
         let Some(path) = &self.path else {
             return Ok(None);
         };
@@ -201,6 +231,35 @@ impl Input {
         self.file = Some(File::open(path)?);
         Ok(Some(Got::Anew { was_cut: false }))
     }
+}
+
+/// Files beside this one whose names go on where its own ends, as rotation leaves them, the oldest first.
+fn rotated(path: &Path) -> io::Result<VecDeque<PathBuf>> {
+    let (Some(folder), Some(name)) = (
+        path.parent(),
+        path.file_name().and_then(|name| name.to_str()),
+    ) else {
+        return Ok(VecDeque::new());
+    };
+    let folder = if folder == Path::new("") {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let goes_on = file_name
+            .to_str()
+            .and_then(|other| other.strip_prefix(name));
+        let about = entry.metadata()?;
+        if goes_on.is_some_and(|rest| rest.starts_with(['.', '-'])) && about.is_file() {
+            found.push((about.modified()?, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
 #[expect(

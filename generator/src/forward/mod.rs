@@ -40,7 +40,7 @@ const SHOW_EVERY: Duration = Duration::from_secs(10);
 pub async fn forward(options: ForwardOptions) -> Result<ForwardReport, Error> {
     let started = Instant::now();
     let mapping = Arc::new(options.mapping()?);
-    let input = Input::open(&options.input, options.follow)?;
+    let mut input = Input::open(&options.input, options.follow)?;
     let builder = Producer::builder(&options.target)
         .stream_id(&options.stream_id)
         .encoding(options.encoding.into())
