@@ -98,7 +98,8 @@ impl Input {
             // Where the same cannot come again there is nothing to go on at.
             _ if !self.is_file => return Ok(Begin::default()),
             (Some(InputPosition::File(position)), Some((_, skip))) => {
-                let refused = |error| Error::Usage(format!("{}: {error}", self.name));
+                let name = self.name.clone();
+                let refused = |error| Error::Usage(format!("{name}: {error}"));
                 if self.find(position).map_err(refused)? {
                     return Ok(Begin {
                         bytes: position.bytes,
