@@ -40,12 +40,15 @@ impl Folder {
         }
         make(path)?;
         let handle = File::open(path).map_err(failed("open", path))?;
-        let lock = lock(path)?;
         let papers = path.join(PAPERS);
+        if !papers.exists() {
+            // Before anything is put into a folder of something else.
+            expect_nothing(path)?;
+        }
+        let lock = lock(path)?;
         let (identity, is_new) = match fs::read_to_string(&papers) {
             Ok(text) => (identify(path, &text, stream_id)?, false),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                expect_nothing(path)?;
                 // Readings are nobody else's business.
                 fs::set_permissions(path, Permissions::from_mode(0o700))
                     .map_err(failed("set the mode of", path))?;

@@ -27,8 +27,6 @@ mod folder;
 mod forwarder;
 mod inbox;
 mod log;
-#[cfg(test)]
-mod model;
 mod options;
 mod position;
 mod progress;
@@ -40,6 +38,8 @@ mod segment;
 mod shared;
 mod spooled;
 mod state;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use error::SpoolError;

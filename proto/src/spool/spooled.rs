@@ -203,12 +203,16 @@ impl SpooledProducer {
     /// # Errors
     /// When the disk has failed, or nothing is sent any more; see [`failed`](Self::failed).
     pub async fn drain(&mut self) -> Result<(), SpoolError> {
-        self.sync().await?;
+        let failed = self.failed();
+        let stored = async {
+            self.sync().await?;
+            let done = self.progress.wait_for(|progress| progress.pending == 0);
+            done.await.map(drop).map_err(|_| SpoolError::Stopped)
+        };
+        // A spool that is full and sends nothing any more would never be in sync.
         tokio::select! {
-            done = self.progress.wait_for(|progress| progress.pending == 0) => {
-                done.map(drop).map_err(|_| SpoolError::Stopped)
-            }
-            failed = self.failure.wait_for(Option::is_some) => Err(failure_in(failed)),
+            done = stored => done,
+            error = failed => Err(error),
         }
     }
 
