@@ -9,6 +9,7 @@ use crate::{
     error::Error,
     export::{self, ExportOptions},
     fleet::{self, FleetOptions},
+    forward::{self, ForwardOptions},
     healthcheck::{self, HealthcheckOptions},
     replay::{self, ReplayOptions},
     run::{self, RunOptions},
@@ -32,6 +33,9 @@ enum Command {
     /// Send the readings of a CSV file, all of which is checked before.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<ReplayOptions>),
+    /// Keep readings in a spool on disk, and send them from there: exactly once, over restarts and weeks without network.
+    #[command(after_help = FORWARD_EXAMPLES)]
+    Forward(Box<ForwardOptions>),
     /// Serve a generator that is told what to do over REST.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Box<ServeOptions>),
@@ -83,6 +87,20 @@ Examples:
       --journal run.journal
 
 Exit status: 0 when every reading is accounted for, 1 when not or when the service is away, 2 for wrong flags.";
+
+const FORWARD_EXAMPLES: &str = "\
+Examples:
+  What Telegraf writes to its standard output, kept in 4 GiB at the most:
+    telegraf | sluicegen forward --stream-id edge-7 --spool /var/lib/edge/spool --spool-bytes 4GiB
+  A file that is appended to and rotated, each line exactly once:
+    sluicegen forward /var/log/readings.ndjson --format ndjson --follow --stream-id edge-7 --spool /var/lib/edge/spool
+  What is left in a spool, and nothing else:
+    sluicegen forward /dev/null --stream-id edge-7 --spool /var/lib/edge/spool
+
+It ends with its input, once all is stored; SIGTERM ends it at once, and what is not stored stays in the spool.
+
+Exit status: 0 when it ended as it was told to, 1 when the spool or the input cannot be used, or the stream is not as the spool
+left it, 2 for wrong flags. What was dropped, rejected or is a bad line is counted, and no failure.";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -193,6 +211,12 @@ pub async fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Command::Replay(options) => {
             let json = options.json;
             (Box::pin(replay::replay(*options)).await?, json)
+        }
+        Command::Forward(options) => {
+            let json = options.json;
+            let report = Box::pin(forward::forward(*options)).await?;
+            report.print(json)?;
+            return Ok(report.exit_code());
         }
         Command::Verify(options) => {
             let report = Box::pin(verify::verify(&options)).await?;

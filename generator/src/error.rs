@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use sluicegate_proto::producer::ProducerError;
+use sluicegate_proto::{producer::ProducerError, spool::SpoolError};
 
 /// One sentence for the person at the terminal.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum Error {
     /// The service cannot be reached, or refused.
     #[error(transparent)]
     Producer(#[from] ProducerError),
+    /// The spool cannot be opened.
+    #[error("{0} (--spool)")]
+    Spool(#[from] SpoolError),
     /// The service cannot be reached by a unary call.
     #[error("cannot connect to {target} (--target): {reason}")]
     Connect {
@@ -59,7 +62,11 @@ impl Error {
         match self {
             Self::Csv(_) | Self::Usage(_) => ExitCode::from(2),
             Self::Producer(ProducerError::InvalidSetting { .. }) => ExitCode::from(2),
+            Self::Spool(SpoolError::InvalidSetting { .. } | SpoolError::Folder { .. }) => {
+                ExitCode::from(2)
+            }
             Self::Producer(_)
+            | Self::Spool(_)
             | Self::Connect { .. }
             | Self::Listen { .. }
             | Self::NoGenerator { .. }

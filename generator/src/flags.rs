@@ -92,6 +92,25 @@ pub(crate) fn count(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "expected a whole number such as 2000, 1e6, 10k or 1.5M".to_owned())
 }
 
+/// `1048576`, `64KiB`, `512MiB` or `4GiB`.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: Option<u64> = match &text[digits.len()..] {
+        "" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        "TiB" => Some(1 << 40),
+        _ => None,
+    };
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .zip(factor)
+        .and_then(|(number, factor)| number.checked_mul(factor))
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "expected bytes such as 1048576, 512MiB or 4GiB".to_owned())
+}
+
 /// How long to go on without progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GiveUpAfter(
@@ -206,6 +225,16 @@ mod tests {
         }
         for wrong in ["", "1.5", "0.0001k", "-1", "many", "1e30", "NaN", "M"] {
             assert!(count(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn bytes_have_a_unit_or_none() {
+        for (text, value) in [("7", 7), ("64KiB", 65_536), ("4GiB", 4 << 30)] {
+            assert_eq!(bytes(text), Ok(value), "{text}");
+        }
+        for wrong in ["", "0", "-1", "1.5GiB", "GiB", "4GB", "99999999999TiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -10,6 +10,7 @@ mod files;
 mod flags;
 pub mod fleet;
 mod follower;
+pub mod forward;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod healthcheck;

@@ -1,8 +1,10 @@
 //! The contract of Sluicegate: messages, client and server of `sluicegate.v1.SensorService`, and with the feature
-//! `producer` a [`producer::Producer`] that delivers readings exactly once.
+//! `producer` a [`producer::Producer`] that delivers readings exactly once; with `spool` one that keeps them on disk meanwhile.
 
 #[cfg(feature = "producer")]
 pub mod producer;
+#[cfg(feature = "spool")]
+pub mod spool;
 
 /// Messages, client and server of the package `sluicegate.v1`.
 pub mod v1 {

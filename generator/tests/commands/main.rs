@@ -5,6 +5,7 @@
 mod csv;
 #[path = "../../../proto/tests/fake/mod.rs"]
 mod fake;
+mod forward;
 mod outage;
 #[path = "../port/mod.rs"]
 mod port;
@@ -220,6 +221,42 @@ fn a_wrong_file_or_flag_exits_with_2_and_one_sentence() {
         (vec!["replay", "x", "--time-format", "%H"], "--time-format"),
         (vec!["replay", "x", "--time-zone", "Mars"], "--time-zone"),
         (vec!["replay", "x", "--escape", "q"], "--escape"),
+        (vec!["forward"], "--stream-id"),
+        (
+            vec![
+                "forward",
+                "--stream-id",
+                "s",
+                "--spool",
+                "/nowhere",
+                "--spool-bytes",
+                "1GB",
+            ],
+            "--spool-bytes",
+        ),
+        (
+            vec![
+                "forward",
+                "nowhere.lp",
+                "--stream-id",
+                "s",
+                "--spool",
+                "/nowhere",
+            ],
+            "nowhere.lp",
+        ),
+        (
+            vec![
+                "forward",
+                "--stream-id",
+                "s",
+                "--spool",
+                "/nowhere",
+                "--mapping",
+                "nowhere.yaml",
+            ],
+            "nowhere.yaml",
+        ),
         (vec!["verify"], "--journal"),
         (vec!["verify", "--journal", "nowhere"], "nowhere"),
         (vec!["verify", "--journal", &empty], &empty),

@@ -166,6 +166,14 @@ impl ProducerBuilder {
         Ok(Producer::new(shared, progress, trouble, task))
     }
 
+    /// The name of the stream, once all settings are known to be right.
+    #[cfg(feature = "spool")]
+    pub(crate) fn checked_stream_id(&self) -> Result<Option<String>, ProducerError> {
+        let settings = self.clone().validate()?;
+        Connector::new(&settings)?;
+        Ok(settings.stream_id)
+    }
+
     fn validate(self) -> Result<Settings, ProducerError> {
         if let Some(invalid) = self.invalid {
             return Err(invalid);

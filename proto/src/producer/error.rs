@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 
 /// Bytes of the longest source position.
-pub(super) const MAX_POSITION_BYTES: usize = 1_024;
+pub(crate) const MAX_POSITION_BYTES: usize = 1_024;
 
 /// A producer that returned one of these has ended, except for [`UnknownSeries`](Self::UnknownSeries),
 /// [`Absent`](Self::Absent), [`SourcePosition`](Self::SourcePosition) and [`UnequalColumns`](Self::UnequalColumns), which refuse one call and take nothing.

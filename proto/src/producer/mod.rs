@@ -23,7 +23,7 @@
 //!
 //! What the producer keeps is in memory. A device that must survive its own restart keeps its readings until
 //! [`Progress::committed_seq`] has passed them, and starts again behind [`Producer::next_seq`] - 1, which after
-//! `connect` is the position that the service has.
+//! `connect` is the position that the service has. The feature `spool` does that on a disk.
 
 mod backoff;
 mod batch;
@@ -48,7 +48,7 @@ use std::sync::Arc;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::v1;
-use error::MAX_POSITION_BYTES;
+pub(crate) use error::MAX_POSITION_BYTES;
 use shared::{Pushed, Shared};
 
 pub use builder::ProducerBuilder;
@@ -56,6 +56,8 @@ pub use encoder::Encoding;
 pub use error::ProducerError;
 pub use progress::{Progress, Summary};
 pub use series::SeriesHandle;
+#[cfg(feature = "spool")]
+pub(crate) use series::SeriesTable;
 pub use trouble::Trouble;
 
 /// Streams readings to the service and resumes after every failure. One producer is one stream.
@@ -234,6 +236,14 @@ impl Producer {
     #[must_use]
     pub fn source_position(&self) -> Option<Vec<u8>> {
         self.shared.source_position()
+    }
+
+    /// The position in the stream of the last reading before [`source_position`](Self::source_position); None when the
+    /// stream never had one. It is less than [`Progress::committed_seq`] when readings without a position were committed
+    /// behind it.
+    #[must_use]
+    pub fn source_seq(&self) -> Option<u64> {
+        self.shared.source_seq()
     }
 
     /// Goes on at [`source_position`](Self::source_position), and returns the position in the stream that the next reading

@@ -9,7 +9,7 @@ use crate::v1;
 /// A series that was registered with [`Producer::series`](super::Producer::series); it is valid for that producer
 /// only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SeriesHandle(pub(super) u32);
+pub struct SeriesHandle(pub(crate) u32);
 
 impl SeriesHandle {
     /// The number of the series in its producer, from 0 in order of registration.
@@ -20,19 +20,19 @@ impl SeriesHandle {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct SeriesTable {
+pub(crate) struct SeriesTable {
     entries: Vec<v1::Series>,
     /// Index by hash, with linear probing over the hash itself: a lookup by three borrowed parts allocates nothing.
     by_hash: FxHashMap<u64, u32>,
 }
 
 impl SeriesTable {
-    pub(super) fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         // `intern` never lets the table grow past u32.
         u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn get(&self, index: u32) -> Option<&v1::Series> {
+    pub(crate) fn get(&self, index: u32) -> Option<&v1::Series> {
         self.entries.get(index as usize)
     }
 
@@ -50,7 +50,7 @@ impl SeriesTable {
     ///
     /// # Panics
     /// With more than 4,294,967,294 series.
-    pub(super) fn intern(&mut self, id1: i32, id2: &str, sensor_type: &str) -> u32 {
+    pub(crate) fn intern(&mut self, id1: i32, id2: &str, sensor_type: &str) -> u32 {
         match self.probe(id1, id2, sensor_type) {
             Ok(index) => index,
             Err(vacant) => {

@@ -290,6 +290,10 @@ impl Shared {
         known.as_ref().map(|mark| mark.source_position.clone())
     }
 
+    pub(super) fn source_seq(&self) -> Option<u64> {
+        self.source_mark().as_ref().map(|mark| mark.seq)
+    }
+
     fn source_mark(&self) -> MutexGuard<'_, Option<SourceMark>> {
         self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -107,6 +107,8 @@ pub struct LineBuffer {
     buffer: Vec<u8>,
     /// What was taken of the buffer.
     taken: usize,
+    /// What was taken before the buffer begins.
+    taken_before: u64,
     /// How far no newline was found, from `taken`.
     looked_at: usize,
     /// The same, where quotes count.
@@ -135,6 +137,7 @@ impl LineBuffer {
         Self {
             buffer: Vec::new(),
             taken: 0,
+            taken_before: 0,
             looked_at: 0,
             line_end: influx::LineEnd::default(),
             max_bytes,
@@ -145,9 +148,23 @@ impl LineBuffer {
         }
     }
 
+    /// For the rest of a text, which begins with the line of this number.
+    #[must_use]
+    pub fn from_line(mut self, number: u64) -> Self {
+        self.number = number;
+        self
+    }
+
+    /// How many bytes and lines were taken: the next line begins there, unless the last one was cut short.
+    #[must_use]
+    pub fn place(&self) -> (u64, u64) {
+        (self.taken_before + self.taken as u64, self.number - 1)
+    }
+
     /// Adds a piece, once all lines before it were taken.
     pub fn push(&mut self, piece: &[u8]) {
         self.buffer.drain(..self.taken);
+        self.taken_before += self.taken as u64;
         self.taken = 0;
         self.buffer.extend_from_slice(piece);
     }
@@ -270,6 +287,28 @@ mod tests {
             (5, b"c v=1".to_vec()),
         ];
         assert_eq!(whole(text), expected);
+    }
+
+    #[test]
+    fn a_buffer_tells_where_the_next_line_begins() {
+        let text = b"a v=1\r\nb s=\"x\ny\",v=1\nc v=1";
+        let mapping = Mapping::line_protocol();
+        let mut lines = LineBuffer::new(&mapping, 100);
+        let mut places = Vec::new();
+        for piece in text.chunks(3) {
+            lines.push(piece);
+            while lines.take().is_some() {
+                places.push(lines.place());
+            }
+        }
+        assert_eq!(places, [(7, 1), (19, 3)]);
+        let (bytes, number) = places[1];
+        let mut rest = LineBuffer::new(&mapping, 100).from_line(number + 1);
+        rest.push(&text[bytes as usize..]);
+        rest.finish();
+        let line = rest.take().map(|line| (line.number, line.bytes.to_vec()));
+        assert_eq!(line, Some((4, b"c v=1".to_vec())));
+        assert_eq!(rest.place().0, 5);
     }
 
     #[test]

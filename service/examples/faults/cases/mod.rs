@@ -19,6 +19,7 @@ mod server_limits;
 mod service_kills;
 mod sigterm;
 mod soak;
+mod spool;
 mod task_panics;
 mod two_instances;
 
@@ -95,6 +96,12 @@ pub(crate) const CASES: &[Case] = &[
         "producers move between two instances, and the one they leave wakes up late",
         20,
         |lab| Box::pin(two_instances::run(lab)),
+    ),
+    case(
+        "spool",
+        "sluicegen forward, the service and the database are killed at once, and what was being written to the spool is torn",
+        40,
+        |lab| Box::pin(spool::run(lab)),
     ),
     case(
         "disk-full",
