@@ -54,7 +54,8 @@ impl Log {
         };
         let is_fresh = found.committed_seq == 0 && found.source_position.is_none();
         let never_sent = self.state().anchor.is_none() && !self.state().is_known;
-        if !self.adopt_stream && !(is_fresh && never_sent) {
+        let is_first_meeting = is_fresh && never_sent;
+        if !self.adopt_stream && !is_first_meeting {
             return Err(SpoolError::Stream {
                 stream_id: self.stream_id.clone(),
                 reason: refused,
