@@ -157,6 +157,10 @@ impl Answer {
         if self.status < 400 || self.body.is_empty() {
             return;
         }
+        // As an InfluxDB does it.
+        if asked.contains("/write") || asked.contains("/query") {
+            return;
+        }
         assert_eq!(self.header("content-type"), PROBLEM_JSON, "{asked}");
         let document: Value = serde_json::from_slice(&self.body).expect("JSON");
         assert_eq!(document["status"], self.status, "{asked}");

@@ -32,7 +32,7 @@ use super::{
         readings::by_time, readings::by_ids, readings::by_ids_time,
         analysis::latest, analysis::aggregate,
         new_readings::post,
-        influx::write_v2, influx::write_v1, influx::query, influx::get_query,
+        influx::write_v2, influx::write_v1, influx::query,
         influx::ping, influx::health, influx::ready,
         changes::delete_by_time, changes::delete_by_ids, changes::delete_by_ids_time,
         changes::update_by_time, changes::update_by_ids, changes::update_by_ids_time,

@@ -32,11 +32,15 @@ impl<'a> Params<'a> {
         Ok(Self(params))
     }
 
-    /// The same where clients give parameters without a value that they have no use for: those count as not given.
-    pub(super) fn parse_with_empty(query: &'a str, known: &[&'a str]) -> Result<Self, Problem> {
-        let mut params = Self::parse(query, known)?;
-        params.0.retain(|(_, value)| !value.is_empty());
-        Ok(params)
+    /// These parameters alone, where others are of no meaning, and one without a value counts as not given.
+    pub(super) fn parse_some(query: &'a str, wanted: &[&'a str]) -> Self {
+        let is_wanted = |piece: &&str| {
+            let given = piece.split_once('=').filter(|(_, value)| !value.is_empty());
+            given.is_some_and(|(name, _)| wanted.contains(&name))
+        };
+        let params = query.split('&').filter(is_wanted);
+        let params = params.filter_map(|piece| piece.split_once('='));
+        Self(params.collect())
     }
 
     /// The parameter `q`, decoded, among others that nobody looks at.

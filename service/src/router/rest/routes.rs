@@ -57,7 +57,7 @@ macro_rules! routes {
     };
 }
 
-static ROUTES: [Route; 33] = routes! {
+static ROUTES: [Route; 32] = routes! {
     GET "/" Nothing => docs::root,
     GET "/sensor/time" Read => readings::by_time,
     GET "/sensor/ids" Read => readings::by_ids,
@@ -68,7 +68,6 @@ static ROUTES: [Route; 33] = routes! {
     POST "/api/v2/write" Ingest => intake::influx::write_v2,
     POST "/write" Ingest => intake::influx::write_v1,
     POST "/query" Ingest => intake::influx::query,
-    GET "/query" Ingest => intake::influx::get_query,
     GET "/ping" Nothing => intake::influx::ping,
     GET "/health" Nothing => intake::influx::health,
     GET "/ready" Nothing => intake::influx::ready,

@@ -17,6 +17,9 @@ use crate::router::rest::{
 /// The most that is read at once, bytes, unpacked.
 pub(super) const PIECE_BYTES: usize = 64 << 10;
 
+/// So much of what is too large is still read.
+const DISCARDED_BYTES: usize = 4 << 20;
+
 /// How a body is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packing {
@@ -53,6 +56,8 @@ pub(super) struct Body {
     announced_bytes: Option<u64>,
     read_bytes: u64,
     max_bytes: u64,
+    /// Whether the client sends it without a word from here.
+    is_coming: bool,
 }
 
 impl Body {
@@ -66,9 +71,6 @@ impl Body {
         let length = headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         let announced_bytes = length.filter(|_| packing == Packing::None);
-        if announced_bytes.is_some_and(|bytes| bytes > max_bytes) {
-            return Err(too_large(max_bytes, "nothing of it was stored"));
-        }
         let chunks = chunks.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof));
         let plain = StreamReader::new(chunks);
         let reader: Pin<Box<dyn AsyncRead + Send>> = match packing {
@@ -85,6 +87,7 @@ impl Body {
             announced_bytes,
             read_bytes: 0,
             max_bytes,
+            is_coming: !headers.contains_key(header::EXPECT),
         })
     }
 
@@ -100,16 +103,19 @@ impl Body {
         if room == 0 {
             return Ok(true);
         }
+        if self.announced_bytes > Some(self.max_bytes) {
+            self.discard().await;
+            return Err(too_large(self.max_bytes, "nothing of it was stored"));
+        }
         let read = self.reader.read_buf(&mut piece.limit(room)).await;
         let read = read.map_err(|error| self.explain(&error))?;
         self.read_bytes += read as u64;
-        match self.read_bytes > self.max_bytes {
-            true => Err(too_large(
-                self.max_bytes,
-                "what came before that is stored as far as it was good",
-            )),
-            false => Ok(read > 0),
+        if self.read_bytes > self.max_bytes {
+            self.discard().await;
+            let what = "what came before that is stored as far as it was good";
+            return Err(too_large(self.max_bytes, what));
         }
+        Ok(read > 0)
     }
 
     /// The same for what is there already; None when nothing is.
@@ -117,6 +123,24 @@ impl Body {
         match piece.len() < PIECE_BYTES {
             true => self.read(piece).now_or_never(),
             false => None,
+        }
+    }
+
+    /// Reads some of what is too much, for its client to read the answer before it finds the connection closed.
+    pub(super) async fn discard(&mut self) {
+        let mut discarded = BytesMut::with_capacity(PIECE_BYTES);
+        let mut bytes = 0;
+        // Who waits for a word before sending it has not sent it yet.
+        while self.is_coming && bytes < DISCARDED_BYTES {
+            discarded.clear();
+            match self
+                .reader
+                .read_buf(&mut (&mut discarded).limit(PIECE_BYTES))
+                .await
+            {
+                Ok(read) if read > 0 => bytes += read,
+                _ => return,
+            }
         }
     }
 

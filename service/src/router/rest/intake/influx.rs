@@ -25,16 +25,6 @@ use crate::{
 };
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-influxdb-version");
-/// What the two write APIs take. All but the precision say where an InfluxDB would keep it.
-const OF_V2: [&str; 6] = [
-    "org",
-    "orgID",
-    "bucket",
-    "precision",
-    "accept_partial",
-    "no_sync",
-];
-const OF_V1: [&str; 6] = ["db", "rp", "precision", "consistency", "u", "p"];
 
 /// Stores line protocol, as version 2 of InfluxDB does. Where `rest.mappings` has one of the name `influx`, it is read by
 /// that; otherwise every field is a reading of the type `measurement.field`, whose ids come from the tags.
@@ -45,7 +35,7 @@ const OF_V1: [&str; 6] = ["db", "rp", "precision", "consistency", "u", "p"];
         ("precision" = Option<String>, Query, description = "Of times: ns (the default), us, ms or s",
          pattern = "^(ns|us|ms|s)$")
     ),
-    request_body(content = String, content_type = "text/plain"),
+    request_body(content = String, content_type = "text/plain", example = "boiler,id1=4,id2=BOILER temperature=81.5"),
     responses((status = 204, description = "All are stored"),
         (status = 400, description = "Some lines were not stored, the others are", body = Object),
         (status = 409, description = "Of no stream, and so never", body = Object),
@@ -56,7 +46,7 @@ pub(in crate::router::rest) async fn write_v2(
     context: Arc<Context>,
     request: Request,
 ) -> Result<Answer, Problem> {
-    Ok(answer(write(&context, request, &OF_V2).await))
+    Ok(answer(write(&context, request).await))
 }
 
 /// Stores line protocol, as version 1 of InfluxDB does.
@@ -66,7 +56,7 @@ pub(in crate::router::rest) async fn write_v2(
         ("precision" = Option<String>, Query, description = "Of times: ns (the default), u, ms, s, m (minutes) or h",
          pattern = "^(n|ns|u|ms|s|m|h)$")
     ),
-    request_body(content = String, content_type = "text/plain"),
+    request_body(content = String, content_type = "text/plain", example = "boiler,id1=4,id2=BOILER temperature=81.5"),
     responses((status = 204, description = "All are stored"),
         (status = 400, description = "Some lines were not stored, the others are", body = Object),
         (status = 409, description = "Of no stream, and so never", body = Object),
@@ -77,18 +67,15 @@ pub(in crate::router::rest) async fn write_v1(
     context: Arc<Context>,
     request: Request,
 ) -> Result<Answer, Problem> {
-    Ok(answer(write(&context, request, &OF_V1).await))
+    Ok(answer(write(&context, request).await))
 }
 
-async fn write(
-    context: &Context,
-    request: Request,
-    known: &[&'static str],
-) -> Result<Stored, Problem> {
+async fn write(context: &Context, request: Request) -> Result<Stored, Problem> {
     let ingest = context.use_cases()?.ingest.clone();
     let intake = &context.intake;
     let asked = {
-        let params = Params::parse_with_empty(&request.query, known)?;
+        // The others say where an InfluxDB would keep it.
+        let params = Params::parse_some(&request.query, &["precision"]);
         let mapping = intake.mappings.of_format(sluicegate_decode::Format::Influx);
         Asked {
             shape: Shape::Lines(mapping.unwrap_or_else(|| intake.mappings.line_protocol())),
@@ -165,7 +152,7 @@ fn version() -> HeaderValue {
 
 /// Says yes to whoever wants a database made before it writes. Any other query gets 400: this is no query engine.
 #[utoipa::path(post, path = "/query", tag = "influxdb",
-    request_body(content = String, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = String, content_type = "application/x-www-form-urlencoded", example = "q=CREATE+DATABASE+sensors"),
     responses((status = 200, description = "There is a database", body = Object),
         (status = 400, description = "Another query than CREATE DATABASE", body = Object),
         (status = 408, description = "The body took too long", body = Object),
@@ -177,18 +164,6 @@ pub(in crate::router::rest) async fn query(
     let body = request.bytes().await?;
     let body = String::from_utf8_lossy(&body).into_owned();
     Ok(answer_query([request.query.as_str(), body.as_str()]))
-}
-
-/// The same for who asks with GET.
-#[utoipa::path(get, path = "/query", tag = "influxdb",
-    params(("q" = Option<String>, Query, description = "A query")),
-    responses((status = 200, description = "There is a database", body = Object),
-        (status = 400, description = "Another query than CREATE DATABASE", body = Object)))]
-pub(in crate::router::rest) async fn get_query(
-    _: Arc<Context>,
-    request: Request,
-) -> Result<Answer, Problem> {
-    Ok(answer_query([request.query.as_str(), ""]))
 }
 
 fn answer_query(given: [&str; 2]) -> Answer {
@@ -237,7 +212,7 @@ pub(in crate::router::rest) async fn health(
         ),
     };
     let health = json!({
-        "name": "sluicegate", "message": message, "status": word, "checks": [], "version": VERSION,
+        "name": "sluicegate", "message": message, "status": word, "version": VERSION,
     });
     Ok(Answer::whole(status, JSON, health.to_string()))
 }

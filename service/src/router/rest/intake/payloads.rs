@@ -167,6 +167,7 @@ impl Payloads {
         loop {
             document.extend_from_slice(&piece);
             if document.len() > max_bytes {
+                self.body.discard().await;
                 return Err(document_too_large(max_bytes).into());
             }
             piece.clear();
@@ -337,6 +338,7 @@ impl Arrivals for Payloads {
         let announced = self.body.announced_bytes();
         let announced = announced.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         if announced.is_some_and(|bytes| bytes > max_bytes) {
+            self.body.discard().await;
             return Err(document_too_large(max_bytes).into());
         }
         Ok(Some(announced.unwrap_or(max_bytes)))

@@ -152,7 +152,7 @@ pub(in crate::router::rest) enum IntakeProblems {
 #[utoipa::path(post, path = "/readings", tag = "readings",
     params(
         ("format" = Option<String>, Query, description = "json, ndjson, csv or influx, where Content-Type does not say it",
-         pattern = "^(json|ndjson|csv|influx)$", example = "influx"),
+         pattern = "^(json|ndjson|csv|influx)$"),
         ("mapping" = Option<String>, Query, description = "One of rest.mappings"),
         ("precision" = Option<String>, Query, description = "Of times in line protocol: ns (the default), us, ms, s, m, h or auto",
          pattern = "^(ns|n|us|u|ms|s|m|h|auto)$"),
@@ -164,7 +164,7 @@ pub(in crate::router::rest) enum IntakeProblems {
     ),
     request_body(content(
         (serde_json::Value = "application/json", example = json!([{"sensor_value": 21.5, "sensor_type": "temperature", "id1": 4,
-          "id2": "BOILER", "timestamp": "2026-01-31T12:00:00.25Z"}])),
+          "id2": "BOILER", "timestamp": "2026-06-30T12:00:00.25Z"}])),
         (String = "application/x-ndjson"),
         (String = "text/csv"),
         (String = "application/vnd.influxdata.line-protocol")
