@@ -127,7 +127,7 @@ impl Operation {
     }
 
     /// The example of a body that is a text.
-    fn text(&self) -> Option<(String, String)> {
+    pub(crate) fn text(&self) -> Option<(String, String)> {
         let content = self.spec["requestBody"]["content"].as_object()?;
         let (content_type, of_type) = content.iter().next()?;
         Some((

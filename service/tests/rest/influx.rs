@@ -218,7 +218,7 @@ async fn a_client_finds_its_database_and_its_health(database: Database) {
         "http://{}/query?db=sensors&q=SELECT%20*%20FROM%20cpu",
         service.rest
     );
-    let (status, body) = sent(client.get(url)).await;
+    let (status, body) = sent(client.post(url)).await;
     assert_eq!(status, 400);
     let error = json_of(&body)["error"]
         .as_str()
