@@ -26,7 +26,7 @@ RULES = [
     ("POST /readings", None, "not stored|^Line 1|^the message|^record|cannot be|is said to be|ended before",
      "a body has a grammar of its own, or says with ?format= that it has another one"),
     ("POST /readings", "stream-id|first-seq", ".*", "three headers belong together, and a name is not one of the service's own"),
-    ("POST /readings", "mapping", "one of rest.mappings|a mapping of", "what the configuration has"),
+    ("POST /readings", "mapping", ".*", "what the configuration has"),
     ("POST /(api/v2/write|write)", None, "", "line protocol is a grammar of its own, and a client of InfluxDB reads another answer"),
     ("(GET|POST) /query", None, "", "CREATE DATABASE is all that is taken of a language"),
     ("POST /(frequency|spam)", "timeout", "expected a time|10m at most", "a number in a text has bounds"),

@@ -130,10 +130,11 @@ impl Operation {
     pub(crate) fn text(&self) -> Option<(String, String)> {
         let content = self.spec["requestBody"]["content"].as_object()?;
         let (content_type, of_type) = content.iter().next()?;
-        Some((
-            content_type.clone(),
-            of_type["example"].as_str()?.to_owned(),
-        ))
+        let text = match content_type.as_str() {
+            "application/x-www-form-urlencoded" => "q=CREATE+DATABASE+sensors",
+            _ => of_type["example"].as_str()?,
+        };
+        Some((content_type.clone(), text.to_owned()))
     }
 
     /// Whether it answers as an InfluxDB does, which takes any parameter.

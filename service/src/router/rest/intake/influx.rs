@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sluicegate_decode::Position;
+use utoipa::ToSchema;
 use warp::http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{
@@ -33,9 +34,9 @@ const VERSION_HEADER: HeaderName = HeaderName::from_static("x-influxdb-version")
         ("org" = Option<String>, Query, description = "Of no meaning here"),
         ("bucket" = Option<String>, Query, description = "Of no meaning here"),
         ("precision" = Option<String>, Query, description = "Of times: ns (the default), us, ms or s",
-         pattern = "^(ns|us|ms|s)$")
+         pattern = "^(|n|ns|nanosecond|u|us|microsecond|ms|millisecond|s|second|m|h|auto)$")
     ),
-    request_body(content = String, content_type = "text/plain", example = "boiler,id1=4,id2=BOILER temperature=81.5"),
+    request_body(content = Option<String>, content_type = "text/plain", example = "boiler,id1=4,id2=BOILER temperature=81.5"),
     responses((status = 204, description = "All are stored"),
         (status = 400, description = "Some lines were not stored, the others are", body = Object),
         (status = 409, description = "Of no stream, and so never", body = Object),
@@ -54,9 +55,9 @@ pub(in crate::router::rest) async fn write_v2(
     params(
         ("db" = Option<String>, Query, description = "Of no meaning here"),
         ("precision" = Option<String>, Query, description = "Of times: ns (the default), u, ms, s, m (minutes) or h",
-         pattern = "^(n|ns|u|ms|s|m|h)$")
+         pattern = "^(|n|ns|nanosecond|u|us|microsecond|ms|millisecond|s|second|m|h|auto)$")
     ),
-    request_body(content = String, content_type = "text/plain", example = "boiler,id1=4,id2=BOILER temperature=81.5"),
+    request_body(content = Option<String>, content_type = "text/plain", example = "boiler,id1=4,id2=BOILER temperature=81.5"),
     responses((status = 204, description = "All are stored"),
         (status = 400, description = "Some lines were not stored, the others are", body = Object),
         (status = 409, description = "Of no stream, and so never", body = Object),
@@ -150,9 +151,17 @@ fn version() -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static("sluicegate"))
 }
 
+/// What a client of InfluxDB asks
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes, and is never made")]
+pub(in crate::router::rest) struct InfluxQuery {
+    #[schema(example = "CREATE DATABASE sensors")]
+    q: String,
+}
+
 /// Says yes to whoever wants a database made before it writes. Any other query gets 400: this is no query engine.
 #[utoipa::path(post, path = "/query", tag = "influxdb",
-    request_body(content = String, content_type = "application/x-www-form-urlencoded", example = "q=CREATE+DATABASE+sensors"),
+    request_body(content = InfluxQuery, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "There is a database", body = Object),
         (status = 400, description = "Another query than CREATE DATABASE", body = Object),
         (status = 408, description = "The body took too long", body = Object),

@@ -155,7 +155,7 @@ pub(in crate::router::rest) enum IntakeProblems {
          pattern = "^(json|ndjson|csv|influx)$"),
         ("mapping" = Option<String>, Query, description = "One of rest.mappings"),
         ("precision" = Option<String>, Query, description = "Of times in line protocol: ns (the default), us, ms, s, m, h or auto",
-         pattern = "^(ns|n|us|u|ms|s|m|h|auto)$"),
+         pattern = "^(n|ns|nanosecond|u|us|microsecond|ms|millisecond|s|second|m|h|auto)$"),
         ("Stream-Id" = Option<String>, Header, description = "The stream that the readings belong to, 1 to 128 characters of ASCII",
          pattern = "^[!-~]{1,128}$"),
         ("Stream-Epoch" = Option<u64>, Header, description = "Under which epoch they are written; without it the stream is opened",
