@@ -54,10 +54,7 @@ pub enum Fault {
     },
     RefusedByDatabase(String),
     /// There was no reading to be read.
-    Undecodable {
-        field: Field,
-        reason: String,
-    },
+    Undecodable(Arc<Undecoded>),
 }
 
 impl Fault {
@@ -73,7 +70,7 @@ impl Fault {
             Self::Time(_) => Field::TimestampUs,
             Self::UnknownSeries { .. } => Field::SeriesIndex,
             Self::RefusedByDatabase(_) => Field::Reading,
-            Self::Undecodable { field, .. } => *field,
+            Self::Undecodable(undecoded) => undecoded.field,
         }
     }
 
@@ -161,7 +158,7 @@ impl fmt::Display for Fault {
                 "series_index {index} points outside of the dictionary, which holds {series} series"
             ),
             Self::RefusedByDatabase(reason) => write!(f, "the database refused the row: {reason}"),
-            Self::Undecodable { reason, .. } => f.write_str(reason),
+            Self::Undecodable(undecoded) => f.write_str(&undecoded.reason),
         }
     }
 }
@@ -176,8 +173,17 @@ pub struct Rejection {
     pub sensor_value: f64,
     /// Microseconds since the Unix epoch, UTC; 0 where it was absent.
     pub timestamp_us: i64,
-    /// Of what could not be decoded.
-    pub origin: Option<Arc<Origin>>,
+}
+
+impl Rejection {
+    /// Where it came from, if it could not be decoded.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin> {
+        match &self.fault {
+            Fault::Undecodable(undecoded) => Some(&undecoded.origin),
+            _ => None,
+        }
+    }
 }
 
 /// Where something came from that could not be decoded, and what it was.
@@ -204,28 +210,23 @@ impl Origin {
             payload: payload.into(),
         }
     }
-
-    /// Memory that it takes, bytes.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        const COUNTS_BYTES: usize = 2 * size_of::<usize>();
-        COUNTS_BYTES + size_of::<Self>() + self.place.len() + self.payload.len()
-    }
 }
 
 /// A reading that never became one, in its place among others.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undecoded {
     pub field: Field,
     pub reason: String,
-    pub origin: Arc<Origin>,
+    pub origin: Origin,
 }
 
 impl Undecoded {
     /// Memory that it takes, bytes.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        size_of::<Self>() + self.reason.len() + self.origin.size_bytes()
+        const COUNTS_BYTES: usize = 2 * size_of::<usize>();
+        let Origin { place, payload } = &self.origin;
+        COUNTS_BYTES + size_of::<Self>() + self.reason.len() + place.len() + payload.len()
     }
 }
 

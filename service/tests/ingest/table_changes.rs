@@ -214,6 +214,7 @@ async fn a_privilege_that_is_taken_away_is_waited_for(database: Database) {
         "rejected_readings",
         "id_blocks",
         "retention_clock",
+        "long_names",
     ] {
         database.run(&of(table, "INSERT")).await;
     }

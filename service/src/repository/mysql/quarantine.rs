@@ -94,7 +94,7 @@ fn next_statement<'a>(
 
 fn row(stream: Option<&StreamId>, rejection: &Rejection) -> String {
     let series = &rejection.series;
-    let origin = rejection.origin.as_deref();
+    let origin = rejection.origin();
     let values = [
         stream.map_or(Value::NULL, |stream| Value::from(stream.as_str())),
         Value::from(rejection.seq.0),
@@ -122,7 +122,7 @@ fn row(stream: Option<&StreamId>, rejection: &Rejection) -> String {
 /// The shortest text that reads back the same: Display would spell f64::MAX out in 309 digits.
 fn value_text(rejection: &Rejection) -> String {
     match rejection.fault {
-        Fault::Absent(Field::SensorValue) | Fault::Undecodable { .. } => "absent".to_owned(),
+        Fault::Absent(Field::SensorValue) | Fault::Undecodable(_) => "absent".to_owned(),
         _ => format!("{:?}", rejection.sensor_value),
     }
 }
@@ -142,7 +142,6 @@ mod tests {
             series,
             sensor_value: f64::NAN,
             timestamp_us: -1,
-            origin: None,
         }
     }
 

@@ -113,7 +113,6 @@ impl RowLoad<'_> {
             series: KeptSeries::of(series.id1, &series.id2, &series.sensor_type),
             sensor_value: reading.sensor_value,
             timestamp_us: reading.timestamp_us,
-            origin: None,
         };
         (arrival, rejection)
     }

@@ -22,7 +22,7 @@ use crate::{
     ledger::{LoadPart, PartOutcome},
     model::{
         Fault, KeptSeries, Limits, Rejection, SentReading, Seq, Series, SourceMark, SourcePosition,
-        StreamId, Undecoded,
+        StreamId,
     },
     repository::{LoadBatch, LoadColumns},
 };
@@ -168,7 +168,6 @@ impl OpenBatch {
                         series: self.kept(series),
                         sensor_value: sent.sensor_value.unwrap_or_default(),
                         timestamp_us: sent.timestamp_us.unwrap_or_default(),
-                        origin: None,
                     };
                     self.rejections.push(rejection);
                 }
@@ -214,12 +213,11 @@ impl OpenBatch {
             ) {
                 (Some(slot), None) => self.columns.push(slot, sensor_value, timestamp_us),
                 (_, fault) => {
-                    let undecoded = readings.undecoded_at(offset);
-                    let (fault, series) = match undecoded {
+                    let (fault, series) = match readings.undecoded_at(offset) {
                         None => explain(index, fault, dictionary, limits, &mut kept),
                         Some(undecoded) => {
                             self.rejected_text_bytes += undecoded.size_bytes();
-                            (undecodable(undecoded), unknown(&mut kept))
+                            (Fault::Undecodable(undecoded.clone()), unknown(&mut kept))
                         }
                     };
                     self.rejections.push(Rejection {
@@ -228,7 +226,6 @@ impl OpenBatch {
                         series,
                         sensor_value,
                         timestamp_us,
-                        origin: undecoded.map(|undecoded| undecoded.origin.clone()),
                     });
                 }
             }
@@ -315,13 +312,6 @@ fn explain(
 fn unknown(kept: &mut HashMap<Option<u32>, KeptSeries>) -> KeptSeries {
     let series = kept.entry(None).or_insert_with(KeptSeries::unknown);
     series.clone()
-}
-
-fn undecodable(undecoded: &Undecoded) -> Fault {
-    Fault::Undecodable {
-        field: undecoded.field,
-        reason: undecoded.reason.clone(),
-    }
 }
 
 /// In order and complete; may be loaded any number of times.

@@ -1,6 +1,9 @@
 //! Readings on their way from a router to a lane, and the columns in which a lane gathers them.
 
-use std::hash::{BuildHasher as _, BuildHasherDefault};
+use std::{
+    hash::{BuildHasher as _, BuildHasherDefault},
+    sync::Arc,
+};
 
 use hashbrown::HashTable;
 use rustc_hash::FxHasher;
@@ -33,7 +36,7 @@ pub struct ColumnReadings {
     pub timestamp_delta_us: Vec<i64>,
     /// What could not be decoded, by its place among the readings, in ascending order. There the columns have
     /// [`NO_SERIES`] and zeros.
-    pub undecoded: Vec<(u32, Undecoded)>,
+    pub undecoded: Vec<(u32, Arc<Undecoded>)>,
 }
 
 /// Stands for the series of what could not be decoded.
@@ -42,7 +45,7 @@ pub(super) const NO_SERIES: u32 = u32::MAX;
 impl ColumnReadings {
     /// What stands at this place, if it could not be decoded.
     #[cold]
-    pub(super) fn undecoded_at(&self, place: usize) -> Option<&Undecoded> {
+    pub(super) fn undecoded_at(&self, place: usize) -> Option<&Arc<Undecoded>> {
         let found = (self.undecoded).binary_search_by_key(&place, |&(at, _)| at as usize);
         found.ok().map(|found| &self.undecoded[found].1)
     }

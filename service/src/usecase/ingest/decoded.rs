@@ -16,8 +16,7 @@ use crate::model::{Field, LongName, Origin, Series, Undecoded};
 /// What is kept of the reason of a fault, in characters. It may quote the name of a field, which is as long as it likes.
 const REASON_CHARS: usize = 256;
 /// What a fault takes, bytes.
-const FAULT_BYTES: usize =
-    size_of::<Undecoded>() + 4 * REASON_CHARS + size_of::<Origin>() + Origin::PAYLOAD_BYTES;
+const FAULT_BYTES: usize = size_of::<Undecoded>() + 4 * REASON_CHARS + Origin::PAYLOAD_BYTES;
 /// A series of a message, beside its text: the table that finds it, and what the lane makes of it.
 const SERIES_BYTES: usize = 3 * size_of::<Series>();
 
@@ -95,9 +94,9 @@ impl Decoded {
                 .chars()
                 .take(REASON_CHARS)
                 .collect(),
-            origin: Arc::new(origin),
+            origin,
         };
-        self.columns.undecoded.push((place, undecoded));
+        self.columns.undecoded.push((place, Arc::new(undecoded)));
         self.columns.series_index.push(NO_SERIES);
         self.columns.sensor_value.push(0.0);
         self.columns.timestamp_delta_us.push(0);
@@ -176,7 +175,7 @@ mod tests {
             panic!("{:?}", batch.rejections());
         };
         assert_eq!((bad.seq, bad.fault.field()), (Seq(2), Field::SensorValue));
-        assert_eq!(bad.origin.as_ref().unwrap().place, "here");
+        assert_eq!(bad.origin().unwrap().place, "here");
         let reason = bad.fault.to_string();
         assert!(reason.contains("hot"), "{reason}");
     }
