@@ -7,7 +7,7 @@ use sluicegate_transport::pages::Refusal;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use super::intake::readings::IntakeView;
+use super::views::IntakeView;
 use crate::{
     model::Fault,
     repository::RepositoryError,

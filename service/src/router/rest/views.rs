@@ -316,3 +316,53 @@ pub(super) struct Updated {
     /// Whether they were only counted
     pub(super) dry_run: bool,
 }
+
+/// What became of the readings of a request
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Intake)]
+pub(super) struct IntakeView {
+    /// Readings, and lines that are none
+    #[schema(example = 1_000)]
+    pub(super) received: u64,
+    /// Readings that were stored
+    #[schema(example = 998)]
+    pub(super) committed: u64,
+    /// Readings that were not, and lines that are none: they are in quarantine
+    #[schema(example = 2)]
+    pub(super) rejected: u64,
+    /// Readings that the stream had already
+    #[schema(example = 0)]
+    pub(super) duplicate: u64,
+    /// Values that are no numbers, such as texts of line protocol
+    #[schema(example = 0)]
+    pub(super) left_out: u64,
+    /// Of readings of a stream: under which epoch they were written. As `Stream-Epoch` it goes on without opening the stream
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) epoch: Option<u64>,
+    /// Of readings of a stream: all up to here are stored or rejected
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) committed_seq: Option<u64>,
+    /// The first 100 of those that were rejected
+    pub(super) rejections: Vec<RejectedView>,
+}
+
+/// A reading that was not stored, or a line that is none
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = RejectedReading)]
+pub(super) struct RejectedView {
+    /// The line that it stood in, from 1
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 3)]
+    pub(super) line: Option<u64>,
+    /// The object of an array that it was, from 1
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) record: Option<u64>,
+    /// Position among the readings of the stream, or of the request, from 1
+    #[schema(example = 3)]
+    pub(super) seq: u64,
+    /// The field that is wrong
+    #[schema(example = "sensor_value")]
+    pub(super) field: &'static str,
+    #[schema(example = "sensor_value is `hot`, expected a number")]
+    pub(super) reason: String,
+}

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use sluicegate_decode::Position;
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::IntoResponses;
 use warp::http::StatusCode;
 
 use super::{
@@ -16,57 +15,8 @@ use crate::router::rest::{
     answer::{Answer, JSON},
     problem::{Kind, Problem, ProblemDocument},
     request::Request,
+    views::{IntakeView, RejectedView},
 };
-
-/// What became of the readings of a request
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = Intake)]
-pub(in crate::router::rest) struct IntakeView {
-    /// Readings, and lines that are none
-    #[schema(example = 1_000)]
-    received: u64,
-    /// Readings that were stored
-    #[schema(example = 998)]
-    committed: u64,
-    /// Readings that were not, and lines that are none: they are in quarantine
-    #[schema(example = 2)]
-    rejected: u64,
-    /// Readings that the stream had already
-    #[schema(example = 0)]
-    duplicate: u64,
-    /// Values that are no numbers, such as texts of line protocol
-    #[schema(example = 0)]
-    left_out: u64,
-    /// Of readings of a stream: under which epoch they were written. As `Stream-Epoch` it goes on without opening the stream
-    #[serde(skip_serializing_if = "Option::is_none")]
-    epoch: Option<u64>,
-    /// Of readings of a stream: all up to here are stored or rejected
-    #[serde(skip_serializing_if = "Option::is_none")]
-    committed_seq: Option<u64>,
-    /// The first 100 of those that were rejected
-    rejections: Vec<RejectedView>,
-}
-
-/// A reading that was not stored, or a line that is none
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = RejectedReading)]
-struct RejectedView {
-    /// The line that it stood in, from 1
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = 3)]
-    line: Option<u64>,
-    /// The object of an array that it was, from 1
-    #[serde(skip_serializing_if = "Option::is_none")]
-    record: Option<u64>,
-    /// Position among the readings of the stream, or of the request, from 1
-    #[schema(example = 3)]
-    seq: u64,
-    /// The field that is wrong
-    #[schema(example = "sensor_value")]
-    field: &'static str,
-    #[schema(example = "sensor_value is `hot`, expected a number")]
-    reason: String,
-}
 
 impl From<Rejected> for RejectedView {
     fn from(Rejected { position, note }: Rejected) -> Self {
