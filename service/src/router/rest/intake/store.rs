@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// Rejections that an answer lists; the quarantine has all.
+const MAX_TOLD: usize = 100;
+
 /// What became of the readings of a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stored {
@@ -48,7 +51,7 @@ pub(super) struct Rejected {
 struct Listener {
     account: Accounts,
     stored: Stored,
-    is_draining: bool,
+    is_cut_off: bool,
 }
 
 impl Audience for Listener {
@@ -63,12 +66,13 @@ impl Audience for Listener {
             draining,
         } = acknowledgement;
         let mut account = self.account.lock();
-        self.stored
-            .rejections
-            .extend(rejections.into_iter().map(|note| Rejected {
-                position: account.places.of(note.seq),
-                note,
-            }));
+        let told = &mut self.stored.rejections;
+        // Each acknowledgement brings some, and a long body has many of them (P4).
+        let room = MAX_TOLD.saturating_sub(told.len());
+        told.extend(rejections.into_iter().take(room).map(|note| Rejected {
+            position: account.places.of(note.seq),
+            note,
+        }));
         account.places.settle(progress.committed_seq);
         self.stored.committed = progress.committed;
         self.stored.rejected = progress.rejected;
@@ -76,7 +80,7 @@ impl Audience for Listener {
         if let Some((_, committed_seq)) = &mut self.stored.stream {
             *committed_seq = progress.committed_seq;
         }
-        self.is_draining = draining;
+        self.is_cut_off = draining;
     }
 }
 
@@ -104,7 +108,7 @@ pub(super) async fn store(
                 .map(|header| (header.epoch, header.first_seq.before())),
             ..Stored::default()
         },
-        is_draining: false,
+        is_cut_off: false,
     };
     let names = ingest.long_names().clone();
     let payloads = Payloads::new(
@@ -124,7 +128,7 @@ pub(super) async fn store(
     let ended = conversation.store_and_tell(&mut listener).await;
     let Listener {
         mut stored,
-        is_draining,
+        is_cut_off,
         ..
     } = listener;
     {
@@ -134,8 +138,13 @@ pub(super) async fn store(
     }
     intake.leave_out(stored.left_out);
     match ended {
-        Ok(()) if !is_draining => Ok(stored),
-        Ok(()) => Err(IngestError::Draining.into()),
+        Ok(()) if !is_cut_off => Ok(stored),
+        Ok(()) if intake.bounds.draining.is_cancelled() => Err(IngestError::Draining.into()),
+        // It was not the client who ended it, and not the service either.
+        Ok(()) => {
+            let limit = intake.bounds.idle_limit;
+            Err(IngestError::Idle { limit }.into())
+        }
         Err(Trouble::Ingest(error)) => Err(error.into()),
         Err(Trouble::Body(problem)) => Err(problem),
     }
