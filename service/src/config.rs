@@ -8,6 +8,7 @@ mod database;
 mod error;
 mod exposure;
 mod grpc;
+mod mappings;
 mod ready;
 mod reference;
 mod rest;

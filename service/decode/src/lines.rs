@@ -301,7 +301,7 @@ mod tests {
                 places.push(lines.place());
             }
         }
-        assert_eq!(places, [(7, 1), (19, 3)]);
+        assert_eq!(places, [(7, 1), (21, 3)]);
         let (bytes, number) = places[1];
         let mut rest = LineBuffer::new(&mapping, 100).from_line(number + 1);
         rest.push(&text[bytes as usize..]);

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use sluicegate_decode::{Format, Mapping, MappingSettings};
+use sluicegate_decode::MappingSettings;
 use sluicegate_transport::Lifetime;
 use warp::http::uri::Authority;
 
-use super::ConfigError;
+use super::{ConfigError, mappings};
 use crate::usecase::manage::ManageSettings;
 
 /// Settings under `rest:`, as given by one source.
@@ -176,6 +176,15 @@ pub struct RestOverrides {
     )]
     pub max_document_bytes: Option<usize>,
 
+    /// Ends a request that brings no readings for so long, or not to the end of a line, seconds; 1 to 3600. What came before
+    /// is stored as far as it was good [default: 30]
+    #[arg(
+        long = "rest-write-idle-limit-s",
+        env = "SLUICEGATE_REST_WRITE_IDLE_LIMIT_S",
+        value_name = "SECONDS"
+    )]
+    pub write_idle_limit_s: Option<u64>,
+
     /// How requests are read: by format where the name is one, and by `?mapping=NAME` otherwise. In the file alone.
     #[arg(skip)]
     pub mappings: Option<BTreeMap<String, MappingSettings>>,
@@ -206,6 +215,7 @@ pub struct RestConfig {
     pub max_write_bytes: u64,
     pub max_line_bytes: usize,
     pub max_document_bytes: usize,
+    pub write_idle_limit_s: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub mappings: BTreeMap<String, MappingSettings>,
 }
@@ -266,6 +276,10 @@ impl RestConfig {
                 .max_document_bytes
                 .or(file.max_document_bytes)
                 .unwrap_or(4 << 20),
+            write_idle_limit_s: given
+                .write_idle_limit_s
+                .or(file.write_idle_limit_s)
+                .unwrap_or(30),
             mappings: given.mappings.or(file.mappings).unwrap_or_default(),
         }
     }
@@ -385,6 +399,13 @@ impl RestConfig {
                 64 << 20,
                 "65536 to 67108864",
             ),
+            (
+                "rest.write_idle_limit_s",
+                self.write_idle_limit_s,
+                1,
+                3_600,
+                "1 to 3600",
+            ),
         ] {
             if !(from..=to).contains(&value) {
                 let value = value.to_string();
@@ -393,32 +414,7 @@ impl RestConfig {
         }
         self.check_origins()?;
         self.check_hosts()?;
-        self.check_mappings()
-    }
-
-    fn check_mappings(&self) -> Result<(), ConfigError> {
-        for (name, settings) in &self.mappings {
-            let refused = |reason: String| ConfigError::Mapping {
-                name: name.clone(),
-                reason,
-                example: example(settings.format),
-            };
-            let formats = [Format::Json, Format::Csv, Format::Influx, Format::Plain];
-            let named = formats.into_iter().find(|format| format.as_str() == name);
-            if named.is_some_and(|format| format != settings.format) {
-                let reason = format!(
-                    "it has the name of a format, and is of another: {}",
-                    settings.format.as_str()
-                );
-                return Err(refused(reason));
-            }
-            if settings.format == Format::Plain || settings.topic.is_some() {
-                let reason = "a request has no topic, and more than a number";
-                return Err(refused(reason.to_owned()));
-            }
-            Mapping::new(settings).map_err(|error| refused(error.to_string()))?;
-        }
-        Ok(())
+        mappings::check(&self.mappings)
     }
 
     fn check_hosts(&self) -> Result<(), ConfigError> {
@@ -479,21 +475,5 @@ impl RestConfig {
     #[must_use]
     pub fn write_deadline(&self) -> Duration {
         Duration::from_secs(self.write_deadline_s)
-    }
-}
-
-/// A payload of this format, for who writes a mapping.
-fn example(format: Format) -> &'static str {
-    match format {
-        Format::Json => {
-            r#"{"name":"boiler","value":81.5,"at":1795771800} with {format: json, value: {pointer: /value}, sensor_type: {pointer: /name}, id1: {constant: 4}, id2: {constant: BOILER}, time: {pointer: /at, unit: s}}"#
-        }
-        Format::Csv => {
-            "boiler,81.5,1795771800 with {format: csv, columns: [name, value, at], value: {column: value}, sensor_type: {column: name}, id1: {constant: 4}, id2: {constant: BOILER}, time: {column: at, unit: s}}"
-        }
-        Format::Influx => {
-            "boiler,plant=7 temperature=81.5 1795771800000000000 with {format: influx, id1: {tag: plant}}"
-        }
-        Format::Plain => "81.5 with {format: plain, topic: 'plant/{id1}/{id2}/{sensor_type}'}",
     }
 }

@@ -24,8 +24,6 @@ on_each_engine! {
     a_bad_line_is_told_by_its_number_and_hurts_no_other,
     a_stream_takes_each_reading_once_however_often_it_is_sent,
     a_writer_that_was_fenced_or_leaves_a_gap_is_told,
-    what_is_too_much_is_refused,
-    what_is_not_committed_in_time_is_said_to_be_unknown,
     a_mapping_is_chosen_by_its_name_or_by_the_format,
     a_name_that_is_too_long_is_cut_and_kept,
     a_token_brings_what_it_may,
@@ -44,11 +42,11 @@ const CSV: &str = "timestamp_us,id1,id2,sensor_type,sensor_value
 ";
 pub(crate) const LINE_PROTOCOL: &str = "application/vnd.influxdata.line-protocol";
 
-async fn service(database: &Database) -> Service {
+pub(crate) async fn service(database: &Database) -> Service {
     Service::start_for_any_time(database).await
 }
 
-fn post(
+pub(crate) fn post(
     api: &Api,
     path: &str,
     content_type: &str,
@@ -58,13 +56,13 @@ fn post(
     request.header("content-type", content_type).body(body)
 }
 
-async fn send(api: &Api, content_type: &str, body: &str) -> Answer {
+pub(crate) async fn send(api: &Api, content_type: &str, body: &str) -> Answer {
     api.send(post(api, "/readings", content_type, body.to_owned()))
         .await
 }
 
 /// The body of any answer.
-fn told(answer: &Answer) -> Value {
+pub(crate) fn told(answer: &Answer) -> Value {
     json_of(&answer.body)
 }
 
@@ -263,105 +261,6 @@ async fn a_writer_that_was_fenced_or_leaves_a_gap_is_told(database: Database) {
     let answer = told(&api.send(request).await);
     assert_eq!(answer["parameter"], "first-seq", "{answer}");
     assert_eq!(database.count("sensor_readings").await, 2);
-    service.close().await;
-}
-
-async fn what_is_too_much_is_refused(database: Database) {
-    let adjust = |settings: &mut sluicegate::config::Settings| {
-        take_any_time(settings);
-        settings.rest.max_writes = Some(1);
-        settings.rest.max_write_bytes = Some(1 << 20);
-        settings.rest.max_document_bytes = Some(64 << 10);
-        settings.rest.max_line_bytes = Some(1 << 10);
-    };
-    let service = Service::start_with(&database, adjust).await;
-    let api = Api::of(&service);
-    let refused = |answer: Answer, status: u16, word: &str| {
-        assert_eq!(answer.status, status, "{answer:?}");
-        let detail = told(&answer)["detail"]
-            .as_str()
-            .expect("a detail")
-            .to_owned();
-        assert!(detail.contains(word), "{detail}");
-    };
-    let large = "\n".repeat(2 << 20);
-    refused(
-        send(&api, LINE_PROTOCOL, &large).await,
-        413,
-        "rest.max_write_bytes",
-    );
-    let bomb = post(&api, "/readings", LINE_PROTOCOL, gzip(large.as_bytes()));
-    let bomb = bomb.header("content-encoding", "gzip");
-    refused(api.send(bomb).await, 413, "rest.max_write_bytes");
-    let document = format!("[{}]", " ".repeat(70 << 10));
-    refused(
-        send(&api, "application/json", &document).await,
-        413,
-        "rest.max_document_bytes",
-    );
-    refused(
-        send(&api, "application/xml", "<a/>").await,
-        415,
-        "?format=json",
-    );
-    let zstd = post(&api, "/readings", LINE_PROTOCOL, "a t=1").header("content-encoding", "zstd");
-    refused(api.send(zstd).await, 415, "Content-Encoding: gzip");
-    let no_gzip =
-        post(&api, "/readings", LINE_PROTOCOL, "a t=1").header("content-encoding", "gzip");
-    refused(api.send(no_gzip).await, 400, "is not");
-    let long = format!("a,host={} t=1 1000\na,id2=x t=2 2000\n", "x".repeat(2_000));
-    let answer = send(&api, LINE_PROTOCOL, &long).await;
-    assert_eq!(told(&answer)["intake"]["committed"], 1, "{answer:?}");
-    // As long as one request has the only place, others are told to come back.
-    let (sender, body) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
-    let body = reqwest::Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(body));
-    let open = post(&api, "/readings", LINE_PROTOCOL, body);
-    let open = tokio::spawn(open.send());
-    sender
-        .send(Ok(b"a,id2=x t=3 3000\n".to_vec()))
-        .await
-        .expect("is read");
-    until("the first one is stored", || async {
-        database.count("sensor_readings").await == 2
-    })
-    .await;
-    let turned_away = api
-        .send_any(post(&api, "/readings", LINE_PROTOCOL, "a,id2=x t=4 4000"))
-        .await;
-    assert_eq!(turned_away.headers["retry-after"], "1");
-    refused(turned_away, 503, "rest.max_writes");
-    drop(sender);
-    assert_eq!(
-        open.await.expect("ends").expect("is answered").status(),
-        204
-    );
-    service.close().await;
-}
-
-async fn what_is_not_committed_in_time_is_said_to_be_unknown(database: Database) {
-    let adjust = |settings: &mut sluicegate::config::Settings| {
-        take_any_time(settings);
-        settings.ingest.commit_deadline_ms = Some(1_000);
-    };
-    let service = Service::start_with(&database, adjust).await;
-    let api = Api::of(&service);
-    let mut conn = database.connect().await;
-    mysql_async::prelude::Queryable::query_drop(&mut conn, "LOCK TABLES sensor_readings WRITE")
-        .await
-        .expect("locks");
-    let line = "a,id2=x t=1 1000\n";
-    let answer = api
-        .send_any(post(&api, "/readings", LINE_PROTOCOL, line))
-        .await;
-    let problem = told(&answer);
-    assert_eq!(answer.status, 503, "{problem}");
-    assert_eq!(problem["type"], "urn:sluicegate:problem:not-committed");
-    assert!(answer.headers.contains_key("retry-after"));
-    conn.disconnect().await.expect("lets go");
-    until("it is stored after all", || async {
-        database.count("sensor_readings").await == 1
-    })
-    .await;
     service.close().await;
 }
 

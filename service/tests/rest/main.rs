@@ -27,6 +27,7 @@ mod headers;
 mod heavy_queries;
 mod influx;
 mod intake;
+mod intake_limits;
 mod ledger;
 mod metrics;
 mod pages;

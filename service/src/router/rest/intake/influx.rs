@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sluicegate_decode::Position;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 use warp::http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{
@@ -27,6 +27,45 @@ use crate::{
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-influxdb-version");
 
+/// Why lines were not stored, as both versions of InfluxDB tell it
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes, and is never made")]
+pub(in crate::router::rest) struct InfluxProblem {
+    /// What kind of problem, as version 2 calls it
+    #[schema(example = "invalid")]
+    code: String,
+    /// What is wrong, for people
+    message: String,
+    /// The same, as version 1 calls it
+    error: String,
+    /// The first line that was not stored
+    line: Option<u64>,
+}
+
+/// How a request with lines is answered.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it describes, and is never made")]
+enum Written {
+    #[response(status = 204, description = "All are stored")]
+    Stored,
+    #[response(
+        status = 400,
+        description = "Some lines were not stored, the others are"
+    )]
+    Partly(InfluxProblem),
+    #[response(
+        status = 408,
+        description = "Nothing came for rest.write_idle_limit_s, or not to the end of a line"
+    )]
+    Slow(InfluxProblem),
+    #[response(status = 413, description = "Too much at once")]
+    Large(InfluxProblem),
+    #[response(status = 415, description = "A packing that is not taken")]
+    Packing(InfluxProblem),
+    #[response(status = 503, description = "Not now")]
+    Unavailable(InfluxProblem),
+}
+
 /// Stores line protocol, as version 2 of InfluxDB does. Where `rest.mappings` has one of the name `influx`, it is read by
 /// that; otherwise every field is a reading of the type `measurement.field`, whose ids come from the tags.
 #[utoipa::path(post, path = "/api/v2/write", tag = "influxdb",
@@ -37,12 +76,7 @@ const VERSION_HEADER: HeaderName = HeaderName::from_static("x-influxdb-version")
          pattern = "^(|n|ns|nanosecond|u|us|microsecond|ms|millisecond|s|second|m|h|auto)$")
     ),
     request_body(content = Option<String>, content_type = "text/plain", example = "boiler,id1=4,id2=BOILER temperature=81.5"),
-    responses((status = 204, description = "All are stored"),
-        (status = 400, description = "Some lines were not stored, the others are", body = Object),
-        (status = 409, description = "Of no stream, and so never", body = Object),
-        (status = 413, description = "Too much at once", body = Object),
-        (status = 415, description = "A packing that is not taken", body = Object),
-        (status = 503, description = "Not now", body = Object)))]
+    responses(Written))]
 pub(in crate::router::rest) async fn write_v2(
     context: Arc<Context>,
     request: Request,
@@ -58,12 +92,7 @@ pub(in crate::router::rest) async fn write_v2(
          pattern = "^(|n|ns|nanosecond|u|us|microsecond|ms|millisecond|s|second|m|h|auto)$")
     ),
     request_body(content = Option<String>, content_type = "text/plain", example = "boiler,id1=4,id2=BOILER temperature=81.5"),
-    responses((status = 204, description = "All are stored"),
-        (status = 400, description = "Some lines were not stored, the others are", body = Object),
-        (status = 409, description = "Of no stream, and so never", body = Object),
-        (status = 413, description = "Too much at once", body = Object),
-        (status = 415, description = "A packing that is not taken", body = Object),
-        (status = 503, description = "Not now", body = Object)))]
+    responses(Written))]
 pub(in crate::router::rest) async fn write_v1(
     context: Arc<Context>,
     request: Request,
@@ -137,7 +166,6 @@ fn code(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => "unauthorized",
         StatusCode::FORBIDDEN => "forbidden",
-        StatusCode::CONFLICT => "conflict",
         StatusCode::PAYLOAD_TOO_LARGE => "request too large",
         StatusCode::TOO_MANY_REQUESTS => "too many requests",
         StatusCode::SERVICE_UNAVAILABLE => "unavailable",

@@ -25,8 +25,6 @@ use crate::{
     usecase::ingest::{Ingest, conversation::Bounds},
 };
 
-/// How long a body may bring nothing, or not the end of a line.
-const IDLE_LIMIT: Duration = Duration::from_secs(30);
 /// A document may take so much of the memory for readings while it comes in: one part in so many.
 const DOCUMENT_SHARE: u32 = 4;
 
@@ -51,6 +49,7 @@ impl Intake {
         draining: CancellationToken,
         metrics: &Metrics,
     ) -> Result<Self, MappingError> {
+        let idle_limit = Duration::from_secs(config.write_idle_limit_s);
         Ok(Self {
             places: Arc::new(Semaphore::new(config.max_writes)),
             max_writes: config.max_writes,
@@ -59,8 +58,8 @@ impl Intake {
             max_document_bytes: config.max_document_bytes,
             mappings: Mappings::new(&config.mappings)?,
             bounds: Bounds {
-                idle_limit: IDLE_LIMIT,
-                message_deadline: IDLE_LIMIT,
+                idle_limit,
+                message_deadline: idle_limit,
                 draining,
             },
             left_out: metrics.register(

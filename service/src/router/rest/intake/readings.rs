@@ -63,7 +63,7 @@ pub(in crate::router::rest) enum IntakeProblems {
     Invalid(#[to_schema] ProblemDocument<'static>),
     #[response(
         status = 408,
-        description = "Nothing came for 30 s",
+        description = "Nothing came for rest.write_idle_limit_s, or not to the end of a line",
         content_type = "application/problem+json"
     )]
     Slow(#[to_schema] ProblemDocument<'static>),
