@@ -41,7 +41,7 @@ use super::{
         health::healthz, health::readyz, health::version, health::metrics,
         docs::openapi, docs::root, docs::swagger, docs::swagger_file
     ),
-    components(schemas(ProblemDocument<'static>, NewValues))
+    components(schemas(ProblemDocument<'static>, NewValues, influx::InfluxProblem))
 )]
 struct Document;
 
