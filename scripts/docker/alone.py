@@ -85,7 +85,7 @@ def check_wrong_settings(tag):
         state = about["State"]
         expect(state["Status"] == "exited" and state["ExitCode"] == status, f"{what}: {json.dumps(state)} {log}")
         # A generator says first where its page is, and that everybody gets in.
-        sentence = "\n".join(line for line in log.splitlines() if "/swagger/" not in line and "(--insecure)" not in line)
+        sentence = "\n".join(line for line in log.splitlines() if "/swagger/" not in line and "insecure)" not in line)
         if len(sentence.splitlines()) != 1 or not sentence.startswith(f"{program}: "):
             fail(f"{what}: not one sentence: {log}")
         missing = [word for word in words if word not in sentence]
