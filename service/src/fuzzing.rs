@@ -10,10 +10,10 @@ use prost::decode_length_delimiter;
 
 pub use self::replay::replay;
 use crate::{
-    auth,
+    auth, contract,
     model::{Limits, Reading, SentReading, Series},
     repository::{LoadBatch, mysql},
-    router::{grpc, rest},
+    router::rest,
     usecase::ingest::{Readings, fuzzing::Gathering},
 };
 
@@ -26,7 +26,7 @@ pub fn message(data: &[u8]) {
     for by_time in [false, true] {
         let mut gathering = Gathering::default();
         let (mut sent, mut dictionary) = (Vec::new(), Vec::new());
-        for readings in messages(data).filter_map(grpc::fuzzing::readings) {
+        for readings in messages(data).filter_map(contract::fuzzing::readings) {
             sent.extend(in_rows(&readings, &mut dictionary));
             gathering.add(readings, &limits);
         }

@@ -7,6 +7,7 @@ pub mod build_info;
 pub mod certs;
 pub mod cli;
 pub mod config;
+mod contract;
 pub mod embedded_db;
 pub mod failpoint;
 #[cfg(feature = "fuzzing")]

@@ -5,8 +5,6 @@ mod calls;
 mod convert;
 mod deadline;
 mod door;
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 mod health;
 mod metrics;
 mod open_call;
@@ -20,7 +18,6 @@ mod shares;
 mod status;
 mod streaming;
 mod unread;
-mod weigh;
 mod windows;
 
 use std::{
@@ -125,6 +122,8 @@ fn with_reflection(routes: Routes) -> Routes {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // What the details of an error are made of.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     match (reflection().build_v1(), reflection().build_v1alpha()) {
         (Ok(v1), Ok(v1alpha)) => routes

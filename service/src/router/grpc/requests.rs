@@ -8,14 +8,13 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tonic::{Code, Status};
 
-use super::{
-    packing::Packing,
-    status,
-    weigh::{Unreadable, Weighed, Weight},
-};
-use crate::usecase::ingest::{
-    admission::{Arrival, Room},
-    arrivals::Arrivals,
+use super::{packing::Packing, status};
+use crate::{
+    contract::{Unreadable, Weighed, Weight},
+    usecase::ingest::{
+        admission::{Arrival, Room},
+        arrivals::Arrivals,
+    },
 };
 
 /// A flag, and the length of the message.

@@ -15,13 +15,15 @@ use super::{
     requests::Requests,
     status::{self, of_rejection},
     streaming::{self, StreamRequests},
-    weigh::Weighed,
 };
-use crate::usecase::ingest::{
-    Caller, EntryDoor, Ingest, IngestError, Readings,
-    admission::{Patience, Room},
-    arrivals::{Arrivals as _, receive},
-    conversation::{Bounds, Conversation, Manner},
+use crate::{
+    contract::{self, Weighed},
+    usecase::ingest::{
+        Caller, EntryDoor, Ingest, IngestError, Readings,
+        admission::{Patience, Room},
+        arrivals::{Arrivals as _, receive},
+        conversation::{Bounds, Conversation, Manner},
+    },
 };
 
 pub(super) struct SensorService {
@@ -61,7 +63,7 @@ impl SensorService {
         requests: Requests<SensorReading>,
     ) -> Result<SensorResponse, Status> {
         let (reading, room) = self.only(requests, Patience::ComesBack).await?;
-        let readings = Readings::Rows(vec![convert::reading(reading)]);
+        let readings = Readings::Rows(vec![contract::reading(reading)]);
         let summary = self
             .ingest
             .submit(None, &self.caller, (readings, room), EntryDoor::Unary)
@@ -79,8 +81,8 @@ impl SensorService {
         requests: Requests<SensorBatch>,
     ) -> Result<BatchResponse, Status> {
         let (batch, room) = self.only(requests, Patience::ComesBack).await?;
-        let header = batch.position.as_ref().map(convert::header).transpose()?;
-        let readings = convert::rows(batch.readings);
+        let header = batch.position.as_ref().map(contract::header).transpose()?;
+        let readings = contract::rows(batch.readings);
         let summary = self
             .ingest
             .submit(header, &self.caller, (readings, room), EntryDoor::Batch)
@@ -141,7 +143,7 @@ impl SensorService {
         // Who goes on with a stream gives room back rather than takes it.
         let (request, _room) = self.only(requests, Patience::Waits).await?;
         let OpenStreamRequest { stream_id, resume } = request;
-        let stream = convert::stream_id(&stream_id)?;
+        let stream = contract::stream_id(&stream_id)?;
         let resumption = resume.map(convert::resumption).transpose()?;
         let opening = async {
             match resumption {

@@ -11,11 +11,14 @@ use tonic::Status;
 use tracing::Instrument as _;
 
 use super::{convert, deadline::within, requests::Requests};
-use crate::usecase::ingest::{
-    Caller, EntryDoor, Ingest,
-    admission::{Arrival, Room},
-    arrivals::Arrivals,
-    conversation::{Acknowledgement, Audience, Bounds, Conversation, Manner, Message},
+use crate::{
+    contract,
+    usecase::ingest::{
+        Caller, EntryDoor, Ingest,
+        admission::{Arrival, Room},
+        arrivals::Arrivals,
+        conversation::{Acknowledgement, Audience, Bounds, Conversation, Manner, Message},
+    },
 };
 
 /// The messages of a call that streams, in the model's words.
@@ -34,7 +37,7 @@ impl Arrivals for StreamRequests {
     }
 
     fn read(&mut self, room: &Room) -> Result<Message, Status> {
-        Ok(convert::message(self.0.read(room)?)?)
+        Ok(contract::message(self.0.read(room)?)?)
     }
 }
 

@@ -20,7 +20,7 @@ const TEXTS_BYTES: usize = 64;
 
 /// A message is cut short, or no protobuf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unreadable;
+pub(crate) struct Unreadable;
 
 impl From<DecodeError> for Unreadable {
     fn from(_: DecodeError) -> Self {
@@ -30,7 +30,7 @@ impl From<DecodeError> for Unreadable {
 
 /// What was counted in a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Weight {
+pub(crate) struct Weight {
     rows: usize,
     series: usize,
     series_index: usize,
@@ -56,7 +56,7 @@ struct Kinds {
 
 impl Weight {
     /// Memory that the message takes until it is settled, bytes.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let readings = self
             .series_index
             .max(self.sensor_value)
@@ -116,7 +116,7 @@ impl Weight {
 }
 
 /// A message that is weighed before it is decoded.
-pub(super) trait Weighed: Message + Default {
+pub(crate) trait Weighed: Message + Default {
     /// Counts what is in an encoded message.
     ///
     /// # Errors
@@ -318,7 +318,7 @@ fn skip(
 
 /// Bytes of the texts and vectors of a decoded message.
 #[cfg(any(test, feature = "fuzzing"))]
-pub(super) fn bytes_of(request: &StreamReadingsRequest) -> usize {
+pub(crate) fn bytes_of(request: &StreamReadingsRequest) -> usize {
     use stream_readings_request::Message::{Columns, Rows};
     let message = match &request.message {
         Some(Rows(batch)) => {

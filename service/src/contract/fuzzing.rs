@@ -4,7 +4,7 @@ use prost::Message as _;
 use sluicegate_proto::v1::StreamReadingsRequest;
 
 use super::{
-    convert,
+    message,
     weigh::{Weighed as _, bytes_of},
 };
 use crate::usecase::ingest::{Readings, conversation::Message};
@@ -14,7 +14,7 @@ use crate::usecase::ingest::{Readings, conversation::Message};
 /// # Panics
 /// When it takes more memory than it was weighed (P4), or is refused although it can be read.
 #[must_use]
-pub fn readings(encoded: &[u8]) -> Option<Readings> {
+pub(crate) fn readings(encoded: &[u8]) -> Option<Readings> {
     let Ok(weighed) = StreamReadingsRequest::weigh(encoded) else {
         assert!(StreamReadingsRequest::decode(encoded).is_err());
         return None;
@@ -24,7 +24,7 @@ pub fn readings(encoded: &[u8]) -> Option<Readings> {
     decoded.merge(encoded).ok()?;
     let taken = bytes_of(&decoded);
     assert!(taken <= weight.bytes(), "{taken} bytes, {weight:?}");
-    match convert::message(decoded).ok()? {
+    match message(decoded).ok()? {
         Message::Readings(sent) => Some(sent.readings),
         _ => None,
     }
