@@ -36,6 +36,7 @@ use crate::{
     },
     router::Protection,
     shutdown::Shutdown,
+    source,
     supervisor::TaskFailure,
     telemetry::metrics::Metrics,
     usecase::{
@@ -280,6 +281,17 @@ async fn start(
             Ok::<(), Infallible>(())
         });
     }
+    let sources = source::start(
+        &config.sources,
+        &ingest,
+        &shutdown.tasks,
+        &shutdown.draining,
+        metrics,
+    );
+    {
+        let sources = sources.clone();
+        readiness.also_asks(move || sources.complaint());
+    }
     let manage = Arc::new(Manage::new(
         stores,
         config.rest.manage_settings(),
@@ -289,6 +301,7 @@ async fn start(
         ingest,
         manage,
         partitions,
+        sources,
     })
 }
 

@@ -9,11 +9,12 @@ mod error;
 mod exposure;
 mod grpc;
 mod mappings;
+mod origins;
 mod ready;
 mod reference;
 mod rest;
 mod settings;
-mod sources;
+mod source;
 mod telemetry;
 mod template;
 mod tls;
@@ -26,18 +27,22 @@ use std::{
 
 use serde::Serialize;
 
-use self::sources::{DEFAULT_REST_ADDR, read_file, refuse_unknown_variables};
+use self::origins::{DEFAULT_REST_ADDR, read_file, refuse_unknown_variables};
 pub use self::{
     audit::{AuditConfig, AuditOverrides},
     auth::{AuthConfig, AuthOverrides},
     database::{Database, DatabaseConfig, DatabaseOverrides},
     error::ConfigError,
     grpc::{GrpcConfig, GrpcOverrides},
+    origins::{mask_password, rest_place},
     ready::{ReadyConfig, ReadyOverrides},
     reference::reference,
     rest::{RestConfig, RestOverrides},
     settings::{IngestOverrides, PartitionOverrides, Settings},
-    sources::{mask_password, rest_place},
+    source::{
+        GroupProtocol, KafkaSasl, KafkaSettings, KafkaStart, KafkaTls, OnDataLoss, PayloadSettings,
+        Protobuf, SaslMechanism, Secret, SecretError, SourceSettings,
+    },
     telemetry::{TelemetryConfig, TelemetryOverrides},
     template::template,
     tls::{TlsConfig, TlsOverrides},
@@ -95,6 +100,8 @@ pub struct Config {
     pub tls: TlsConfig,
     pub auth: AuthConfig,
     pub audit: AuditConfig,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceSettings>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -274,6 +281,7 @@ impl Config {
             tls: TlsConfig::merge(given.tls, file.tls),
             auth: AuthConfig::merge(given.auth, file.auth),
             audit: AuditConfig::merge(given.audit, file.audit),
+            sources: given.sources.or(file.sources).unwrap_or_default(),
         })
     }
 

@@ -19,6 +19,7 @@ pub mod ready_file;
 pub mod repository;
 pub mod router;
 pub mod shutdown;
+pub mod source;
 pub mod supervisor;
 pub mod telemetry;
 pub mod usecase;

@@ -24,6 +24,8 @@ pub enum Action {
     UpdateReadings,
     ConfirmRetention,
     SetOwner,
+    PauseSource,
+    ResumeSource,
 }
 
 impl Action {
@@ -34,6 +36,8 @@ impl Action {
             Self::UpdateReadings => "update_readings",
             Self::ConfirmRetention => "confirm_retention",
             Self::SetOwner => "set_owner",
+            Self::PauseSource => "pause_source",
+            Self::ResumeSource => "resume_source",
         }
     }
 }
@@ -83,6 +87,8 @@ mod tests {
             Action::UpdateReadings,
             Action::ConfirmRetention,
             Action::SetOwner,
+            Action::PauseSource,
+            Action::ResumeSource,
         ] {
             assert_eq!(serde_json::to_value(action).unwrap(), action.name());
         }

@@ -57,6 +57,7 @@ impl Config {
         )?;
         self.check_databases()?;
         self.rest.check()?;
+        super::source::check(&self.sources)?;
         self.partitions.check()?;
         self.quarantine.check()?;
         self.telemetry.check()?;

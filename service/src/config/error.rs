@@ -26,6 +26,12 @@ pub enum ConfigError {
         reason: String,
         example: &'static str,
     },
+    #[error("sources.{name}: {key}: {reason}")]
+    Source {
+        name: String,
+        key: String,
+        reason: String,
+    },
     #[error("{0} is not a setting: see `sluicegate serve --help` for all of them")]
     UnknownVariable(String),
     #[error(

@@ -32,7 +32,7 @@ pub(super) fn check(mappings: &BTreeMap<String, MappingSettings>) -> Result<(), 
 }
 
 /// A payload of this format, for who writes a mapping.
-fn example(format: Format) -> &'static str {
+pub(super) fn example(format: Format) -> &'static str {
     match format {
         Format::Json => {
             r#"{"name":"boiler","value":81.5,"at":1795771800} with {format: json, value: {pointer: /value}, sensor_type: {pointer: /name}, id1: {constant: 4}, id2: {constant: BOILER}, time: {pointer: /at, unit: s}}"#

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     AuditOverrides, AuthOverrides, DatabaseOverrides, GrpcOverrides, ReadyOverrides, RestOverrides,
-    TelemetryOverrides, TlsOverrides,
+    SourceSettings, TelemetryOverrides, TlsOverrides,
 };
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},
@@ -135,6 +135,10 @@ pub struct Settings {
 
     #[command(flatten)]
     pub audit: AuditOverrides,
+
+    /// What readings are fetched from. In the file alone.
+    #[arg(skip)]
+    pub sources: Option<Vec<SourceSettings>>,
 }
 
 /// Settings under `ingest:`.

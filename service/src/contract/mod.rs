@@ -7,6 +7,6 @@ mod read;
 mod weigh;
 
 pub(crate) use self::{
-    read::{header, message, reading, rows, stream_id},
+    read::{columns, header, message, reading, rows, stream_id},
     weigh::{Unreadable, Weighed, Weight},
 };

@@ -83,7 +83,7 @@ pub(crate) fn rows(readings: Vec<v1::SensorReading>) -> Readings {
 }
 
 /// Columns that do not match in length have no rows: the message as a whole is malformed.
-fn columns(batch: v1::ColumnBatch) -> Result<Readings, IngestError> {
+pub(crate) fn columns(batch: v1::ColumnBatch) -> Result<Readings, IngestError> {
     let rows = batch.series_index.len();
     for (field, length) in [
         ("sensor_value", batch.sensor_value.len()),

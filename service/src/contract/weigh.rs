@@ -176,6 +176,24 @@ impl Weighed for SensorBatch {
     }
 }
 
+impl Weighed for ColumnBatch {
+    fn count(encoded: &[u8]) -> Result<Weight, Unreadable> {
+        let mut weight = Weight::default();
+        columns(encoded, &mut weight)?;
+        Ok(weight)
+    }
+
+    fn with_room(weight: &Weight) -> Self {
+        Self {
+            series: Vec::with_capacity(weight.series),
+            series_index: Vec::with_capacity(weight.series_index),
+            sensor_value: Vec::with_capacity(weight.sensor_value),
+            timestamp_delta_us: Vec::with_capacity(weight.timestamp_delta_us),
+            ..Self::default()
+        }
+    }
+}
+
 impl Weighed for StreamReadingsRequest {
     const ROWS: &'static str = "rows.readings";
 
@@ -213,13 +231,7 @@ impl Weighed for StreamReadingsRequest {
         let message = if weight.kinds.rows {
             Some(Rows(SensorBatch::with_room(weight)))
         } else if weight.kinds.columns {
-            Some(Columns(ColumnBatch {
-                series: Vec::with_capacity(weight.series),
-                series_index: Vec::with_capacity(weight.series_index),
-                sensor_value: Vec::with_capacity(weight.sensor_value),
-                timestamp_delta_us: Vec::with_capacity(weight.timestamp_delta_us),
-                ..ColumnBatch::default()
-            }))
+            Some(Columns(ColumnBatch::with_room(weight)))
         } else {
             None
         };

@@ -91,15 +91,24 @@ pub enum StreamIdError {
     TooLong,
     #[error("stream_id begins or ends with a blank or holds a control character")]
     Unprintable,
-    #[error("stream_id begins with \"lane:\", which the service keeps for itself")]
-    Reserved,
+    #[error("stream_id begins with {0:?}, which the service keeps for itself")]
+    Reserved(&'static str),
+    #[error(
+        "the name of a source's stream has more than 512 characters, or others than visible ones of ASCII"
+    )]
+    OfSource,
 }
 
 impl StreamId {
     /// Longest name, in characters.
     pub const MAX_CHARS: usize = 128;
+    /// Longest name of a stream that a source has, in characters, of one byte each: a thousand of them with their positions
+    /// fit one packet.
+    pub const SOURCE_MAX_CHARS: usize = 512;
     /// What the names of lanes begin with.
     pub(crate) const LANE_PREFIX: &'static str = "lane:";
+    /// What the names of streams of sources begin with.
+    pub(crate) const SOURCE_PREFIXES: [&'static str; 2] = ["kafka:", "rabbitmq:"];
 
     /// Checks a name that a producer chose.
     ///
@@ -115,10 +124,26 @@ impl StreamId {
         if name.trim() != name || name.chars().any(char::is_control) {
             return Err(StreamIdError::Unprintable);
         }
-        if name.starts_with(Self::LANE_PREFIX) {
-            return Err(StreamIdError::Reserved);
+        let mut reserved = Self::SOURCE_PREFIXES.into_iter().chain([Self::LANE_PREFIX]);
+        if let Some(prefix) = reserved.find(|prefix| name.starts_with(prefix)) {
+            return Err(StreamIdError::Reserved(prefix));
         }
         Ok(Self(name.into()))
+    }
+
+    /// The stream of a source, such as `kafka:CLUSTER/TOPIC/PARTITION`. No producer can have it.
+    ///
+    /// # Errors
+    /// When the name is too long, or not made of visible characters of ASCII.
+    pub fn of_source(name: &str) -> Result<Self, StreamIdError> {
+        let is_of_source = Self::SOURCE_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
+        let is_visible = name.bytes().all(|byte| byte.is_ascii_graphic());
+        match is_of_source && is_visible && name.len() <= Self::SOURCE_MAX_CHARS {
+            true => Ok(Self(name.into())),
+            false => Err(StreamIdError::OfSource),
+        }
     }
 
     /// The ledger row of a lane. It answers "did my COMMIT happen?" after a lost connection.
@@ -216,6 +241,13 @@ mod tests {
         );
         assert_eq!(StreamId::parse(" a"), Err(StreamIdError::Unprintable));
         assert_eq!(StreamId::parse("a\nb"), Err(StreamIdError::Unprintable));
-        assert_eq!(StreamId::parse("lane:x/0"), Err(StreamIdError::Reserved));
+        assert_eq!(
+            StreamId::parse("lane:x/0"),
+            Err(StreamIdError::Reserved("lane:"))
+        );
+        assert!(StreamId::parse("kafka:a/b/0").is_err());
+        let topic = "t".repeat(249);
+        assert!(StreamId::of_source(&format!("kafka:c/{topic}/3")).is_ok());
+        assert!(StreamId::of_source("gateway-7").is_err());
     }
 }

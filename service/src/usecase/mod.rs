@@ -4,12 +4,14 @@ pub mod clock;
 pub mod ingest;
 pub mod manage;
 pub mod readiness;
+pub mod sources;
 
 use std::sync::Arc;
 
 use self::{
     ingest::Ingest,
     manage::{Manage, partitions::PartitionManager},
+    sources::Sources,
 };
 
 /// What the doors work with, once the service has started. They are open before: whoever waits for a start that does not
@@ -19,4 +21,5 @@ pub struct UseCases {
     pub manage: Arc<Manage>,
     /// None where nobody manages partitions.
     pub partitions: Option<Arc<PartitionManager>>,
+    pub sources: Sources,
 }

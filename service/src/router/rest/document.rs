@@ -10,7 +10,7 @@ use super::{
     new_values::NewValues,
     owner,
     problem::ProblemDocument,
-    readings, retention, streams,
+    readings, retention, sources, streams,
 };
 
 #[derive(OpenApi)]
@@ -26,6 +26,7 @@ use super::{
         (name = "changes", description = "Delete and update"),
         (name = "influxdb", description = "What clients of InfluxDB write to, and what they ask first"),
         (name = "streams", description = "The ledger of streams and the quarantine"),
+        (name = "sources", description = "What readings are fetched from"),
         (name = "service", description = "State of the service")
     ),
     paths(
@@ -38,6 +39,7 @@ use super::{
         changes::update_by_time, changes::update_by_ids, changes::update_by_ids_time,
         retention::confirm,
         streams::all, streams::one, owner::set_owner, streams::rejections_of_one, streams::rejections,
+        sources::all, sources::pause, sources::resume,
         health::healthz, health::readyz, health::version, health::metrics,
         docs::openapi, docs::root, docs::swagger, docs::swagger_file
     ),

@@ -16,7 +16,9 @@ use crate::{
     build_info::{COMMIT, VERSION},
     repository::StorageFacts,
     telemetry::metrics::Exposition,
-    usecase::{UseCases, ingest::Figures, manage::partitions::PartitionFigures},
+    usecase::{
+        UseCases, ingest::Figures, manage::partitions::PartitionFigures, sources::SourceStanding,
+    },
 };
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -53,6 +55,10 @@ pub(super) struct Readiness<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     partitions: Option<PartitionFigures>,
+    /// What readings are fetched from; left out where there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    sources: Vec<SourceStanding>,
 }
 
 /// Whether the process is alive.
@@ -98,6 +104,7 @@ pub(super) async fn readyz(context: Arc<Context>, _: Request) -> Result<Answer, 
         in_flight_bytes: ingest.map_or(0, |ingest| ingest.used_bytes()),
         books: ingest.map_or_else(Figures::default, |ingest| ingest.figures()),
         partitions: started.and_then(partition_figures),
+        sources: started.map_or_else(Vec::new, |started| started.sources.standings()),
     };
     let status = match readiness.ready {
         true => StatusCode::OK,

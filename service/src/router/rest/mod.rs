@@ -30,6 +30,7 @@ mod retention;
 mod room;
 mod routes;
 mod selection;
+mod sources;
 mod static_files;
 mod streams;
 mod time;

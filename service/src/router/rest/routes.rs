@@ -24,7 +24,7 @@ use super::{
     readings,
     request::{BodyStream, Request},
     respond::respond,
-    retention, streams,
+    retention, sources, streams,
 };
 use crate::{
     auth::{Admitted, Need},
@@ -57,7 +57,7 @@ macro_rules! routes {
     };
 }
 
-static ROUTES: [Route; 32] = routes! {
+static ROUTES: [Route; 35] = routes! {
     GET "/" Nothing => docs::root,
     GET "/sensor/time" Read => readings::by_time,
     GET "/sensor/ids" Read => readings::by_ids,
@@ -83,6 +83,9 @@ static ROUTES: [Route; 32] = routes! {
     PUT "/streams/{id}/owner" Admin => owner::set_owner,
     GET "/streams/{id}/rejections" Read => streams::rejections_of_one,
     GET "/rejections" Read => streams::rejections,
+    GET "/sources" Read => sources::all,
+    PUT "/sources/{name}/pause" Admin => sources::pause,
+    PUT "/sources/{name}/resume" Admin => sources::resume,
     GET "/healthz" Nothing => health::healthz,
     GET "/readyz" Nothing => health::readyz,
     GET "/version" Known => health::version,

@@ -85,8 +85,7 @@ impl Decoded {
 
     /// Takes what could not be decoded; `origin` says where it came from.
     pub fn push_fault(&mut self, fault: &Fault, origin: Origin) {
-        let place = self.len() as u32;
-        let undecoded = Undecoded {
+        self.push_undecoded(Undecoded {
             field: field(fault.field),
             reason: fault
                 .reason()
@@ -95,7 +94,12 @@ impl Decoded {
                 .take(REASON_CHARS)
                 .collect(),
             origin,
-        };
+        });
+    }
+
+    /// Takes what is no reading, in its place.
+    pub fn push_undecoded(&mut self, undecoded: Undecoded) {
+        let place = self.len() as u32;
         self.columns.undecoded.push((place, Arc::new(undecoded)));
         self.columns.series_index.push(NO_SERIES);
         self.columns.sensor_value.push(0.0);

@@ -9,6 +9,8 @@ pub enum EntryDoor {
     StreamAcked,
     /// A request to REST that brings readings.
     Http,
+    /// What is fetched from a broker.
+    Source,
 }
 
 /// Rejected readings that a stream reports one by one; the rest is counted, and all are in quarantine.
@@ -18,12 +20,13 @@ const STREAM_NOTES: usize = 100;
 const LOT_NOTES: usize = 1_000;
 
 impl EntryDoor {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Unary,
         Self::Batch,
         Self::Stream,
         Self::StreamAcked,
         Self::Http,
+        Self::Source,
     ];
 
     /// As `sluicegen run --mode` calls it.
@@ -34,6 +37,7 @@ impl EntryDoor {
             Self::Stream => "stream",
             Self::StreamAcked => "stream-acked",
             Self::Http => "http",
+            Self::Source => "source",
         }
     }
 
@@ -41,7 +45,7 @@ impl EntryDoor {
     pub(super) fn notes_limit(self) -> usize {
         match self {
             Self::Unary | Self::Batch => LOT_NOTES,
-            Self::Stream | Self::StreamAcked | Self::Http => STREAM_NOTES,
+            Self::Stream | Self::StreamAcked | Self::Http | Self::Source => STREAM_NOTES,
         }
     }
 }

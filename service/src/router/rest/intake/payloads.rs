@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
 use chrono::Utc;
-use memchr::{memchr, memchr_iter, memchr2_iter, memchr3_iter};
+use memchr::{memchr, memchr_iter};
 use sluicegate_decode::{
     Context, Counts, Decoder, Format, Limits, LineBuffer, Mapping, Position, Precision,
 };
@@ -187,7 +187,7 @@ impl Payloads {
         while outcomes < MAX_OUTCOMES
             && let Some(end) = lines.next()
         {
-            outcomes += outcomes_of(format, &self.piece[begin..=end]);
+            outcomes += format.most_outcomes(&self.piece[begin..=end]);
             begin = end + 1;
             cut = Some(begin);
         }
@@ -198,7 +198,7 @@ impl Payloads {
                 self.open_outcomes = 0;
             }
             _ => {
-                self.open_outcomes = outcomes_of(format, &self.piece[begin..]);
+                self.open_outcomes = format.most_outcomes(&self.piece[begin..]);
                 if cut.is_none() {
                     self.open_outcomes += outcomes;
                 }
@@ -380,15 +380,6 @@ impl Arrivals for Payloads {
 
 /// So many readings and faults are enough for a message: as if all were faults they take some megabytes.
 const MAX_OUTCOMES: usize = 4_096;
-
-/// As many readings and faults as there can be in a piece of text, beside one of what follows its last line.
-fn outcomes_of(format: Format, piece: &[u8]) -> usize {
-    match format {
-        Format::Influx => memchr2_iter(b'=', b'\n', piece).count(),
-        Format::Json => memchr3_iter(b':', b',', b'\n', piece).count(),
-        Format::Csv | Format::Plain => memchr_iter(b'\n', piece).count(),
-    }
-}
 
 /// The mapping that the first line of a table asks for, once it is there.
 fn first_line(lines: &mut LineBuffer) -> Result<Option<Mapping>, Problem> {

@@ -1,0 +1,214 @@
+//! Settings of a source that is Kafka.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Secret;
+
+/// Properties of librdkafka that follow from other settings, or that exactly once rests on.
+const OWN_PROPERTIES: [&str; 22] = [
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "group.id",
+    "group.protocol",
+    "partition.assignment.strategy",
+    "client.id",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+    "auto.offset.reset",
+    "isolation.level",
+    "queued.max.messages.kbytes",
+    "security.protocol",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.username",
+    "sasl.password",
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.key.password",
+    "allow.auto.create.topics",
+];
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaSettings {
+    /// Some brokers of the cluster, each as HOST:PORT.
+    pub brokers: Vec<String>,
+    /// Names of topics; one that begins with `^` is a pattern.
+    pub topics: Vec<String>,
+    /// The consumer group that shares the partitions.
+    #[serde(default = "default_group")]
+    pub group: String,
+    /// What stands for the cluster in the names of streams, instead of the id that it has of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// Where a partition begins of which nothing was stored yet.
+    #[serde(default)]
+    pub start: KafkaStart,
+    /// What to do where records are gone that were not stored: an expired or truncated log, a topic that was made again.
+    #[serde(default)]
+    pub on_data_loss: OnDataLoss,
+    #[serde(default)]
+    pub group_protocol: GroupProtocol,
+    /// How the classic protocol divides partitions: `cooperative-sticky`, `range` or `roundrobin`.
+    #[serde(default = "default_assignor")]
+    pub assignor: String,
+    /// Whether records of transactions that are open or were aborted are read, too.
+    #[serde(default)]
+    pub read_uncommitted: bool,
+    /// Memory for what was fetched and is not read yet, bytes.
+    #[serde(default = "default_queue_bytes")]
+    pub queue_bytes: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<KafkaTls>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sasl: Option<KafkaSasl>,
+    /// Other properties of librdkafka, by their names there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+}
+
+fn default_group() -> String {
+    "sluicegate".to_owned()
+}
+
+fn default_assignor() -> String {
+    "cooperative-sticky".to_owned()
+}
+
+fn default_queue_bytes() -> u32 {
+    16 << 20
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KafkaStart {
+    #[default]
+    Earliest,
+    Latest,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDataLoss {
+    /// The partition stops, and the source says so.
+    #[default]
+    Stop,
+    /// It goes on with what there is, and the log says what is gone.
+    Continue,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupProtocol {
+    #[default]
+    Classic,
+    /// KIP-848, of brokers from 4.0 on.
+    Consumer,
+}
+
+/// With it, the brokers are spoken to over TLS.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KafkaTls {
+    /// Whose signatures prove the brokers; without it, the authorities of this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// What proves this service, with its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaSasl {
+    pub mechanism: SaslMechanism,
+    pub username: String,
+    pub password: Secret,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SaslMechanism {
+    #[serde(rename = "PLAIN")]
+    Plain,
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+}
+
+impl SaslMechanism {
+    /// As the protocol calls it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+}
+
+impl KafkaSettings {
+    /// The key that is wrong, and why.
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let refused = |key: &str, reason: &str| Err((key.to_owned(), reason.to_owned()));
+        let is_address = |address: &String| {
+            let port = address
+                .rsplit_once(':')
+                .map(|(_, port)| port.parse::<u16>());
+            matches!(port, Some(Ok(1..)))
+        };
+        if self.brokers.is_empty() || !self.brokers.iter().all(is_address) {
+            return refused("brokers", "it takes a list of HOST:PORT");
+        }
+        if self.topics.is_empty() || self.topics.iter().any(String::is_empty) {
+            return refused(
+                "topics",
+                "it takes a list of names, or of patterns that begin with ^",
+            );
+        }
+        if self.group.is_empty() {
+            return refused("group", "it takes the name of a consumer group");
+        }
+        if let Some(cluster) = &self.cluster {
+            let fits = (1..=128).contains(&cluster.len())
+                && cluster
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && byte != b'/');
+            if !fits {
+                return refused(
+                    "cluster",
+                    "it takes 1 to 128 visible characters of ASCII, without /",
+                );
+            }
+        }
+        if !["cooperative-sticky", "range", "roundrobin"].contains(&&*self.assignor) {
+            return refused(
+                "assignor",
+                "it takes cooperative-sticky, range or roundrobin",
+            );
+        }
+        if !(1 << 20..=1 << 30).contains(&self.queue_bytes) {
+            return refused("queue_bytes", "it takes 1048576 to 1073741824");
+        }
+        if let Some(tls) = &self.tls
+            && tls.cert.is_some() != tls.key.is_some()
+        {
+            return refused("tls", "cert and key belong together");
+        }
+        let is_own = |name: &&String| OWN_PROPERTIES.contains(&name.as_str());
+        match self.properties.keys().find(is_own) {
+            None => Ok(()),
+            Some(name) => Err((
+                format!("properties.{name}"),
+                "it follows from other settings, or exactly once rests on it".to_owned(),
+            )),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A source that is Kafka. The group divides the partitions; each is a named stream, and the ledger says where it goes on. So
+//! a rebalance, a crash and a second instance resume exactly once, whatever the group's own commits say: those are written for
+//! lag tools.
+
+mod client;
+mod feed;
+mod membership;
+mod native;
+mod opening;
+mod position;
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rdkafka::consumer::Consumer as _;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    client::{Consumer, Partition},
+    membership::Membership,
+};
+use super::{Hub, Pull, trouble::Trouble};
+use crate::config::KafkaSettings;
+
+/// How long brokers may take to answer a question.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+pub(super) struct Kafka {
+    shared: Arc<Shared>,
+}
+
+/// What all parts of the source have.
+struct Shared {
+    settings: KafkaSettings,
+    hub: Hub,
+    /// Partitions of which the brokers say that what was read was replaced, until they have been begun anew.
+    diverged: Mutex<BTreeSet<Partition>>,
+}
+
+impl Shared {
+    fn diverged(&self) -> MutexGuard<'_, BTreeSet<Partition>> {
+        self.diverged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kafka {
+    pub(super) fn new(settings: KafkaSettings, hub: Hub) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                settings,
+                hub,
+                diverged: Mutex::default(),
+            }),
+        }
+    }
+}
+
+impl Pull for Kafka {
+    async fn pull(&self, stop: CancellationToken) -> Result<(), Trouble> {
+        let (decisions, decided) = tokio::sync::mpsc::unbounded_channel();
+        let consumer = Arc::new(client::connect(&self.shared.settings, decisions)?);
+        let ended = self.follow(consumer.clone(), decided, stop).await;
+        // It says goodbye to its group, which takes a moment.
+        let _ = tokio::task::spawn_blocking(move || drop(consumer)).await;
+        ended
+    }
+}
+
+impl Kafka {
+    async fn follow(
+        &self,
+        consumer: Arc<Consumer>,
+        decided: tokio::sync::mpsc::UnboundedReceiver<client::Decision>,
+        stop: CancellationToken,
+    ) -> Result<(), Trouble> {
+        let cluster = tokio::select! {
+            cluster = cluster(&self.shared.settings, &consumer) => cluster?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        let topics: Vec<_> = self.shared.settings.topics.iter().map(|it| &**it).collect();
+        consumer
+            .subscribe(&topics)
+            .map_err(|error| Trouble::to_mend(format!("kafka.topics: {error}")))?;
+        Membership::new(self.shared.clone(), consumer, cluster, decided)
+            .last(stop)
+            .await
+    }
+}
+
+/// What stands for the cluster in the names of streams.
+async fn cluster(settings: &KafkaSettings, consumer: &Arc<Consumer>) -> Result<String, Trouble> {
+    let asked = consumer.clone();
+    // The question also shows whether anybody is there, so it is asked where the answer is known.
+    let asking =
+        tokio::task::spawn_blocking(move || asked.client().fetch_cluster_id(ANSWER_DEADLINE));
+    match (asking.await.ok().flatten(), &settings.cluster) {
+        (Some(_), Some(name)) => Ok(name.clone()),
+        (Some(id), None) => Ok(id),
+        (None, _) => {
+            let brokers = settings.brokers.join(", ");
+            let why = consumer.context().take_error();
+            let why = why.map_or_else(String::new, |why| format!(": {why}"));
+            Err(Trouble::passing(format!(
+                "none of the brokers {brokers} answers{why}"
+            )))
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Payloads to the readings of a message.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use sluicegate_decode::{Context, Counts, Decoder, Limits, Mapping, Position};
+
+use super::{
+    payload::{Feed, Payload},
+    protobuf,
+};
+use crate::{
+    config::{PayloadSettings, Protobuf, SourceSettings},
+    model::{Field, LongName, Origin, Undecoded},
+    usecase::ingest::{
+        Ingest, Readings,
+        decoded::{Decoded, room_bytes},
+    },
+};
+
+/// A payload whose readings cannot take more than this is not counted beforehand, bytes.
+const SMALL_ROOM_BYTES: usize = 1 << 20;
+/// A payload may take so much of the memory for readings: one part in so many.
+const PAYLOAD_SHARE: u32 = 4;
+/// The least that a payload takes, which may become a fault.
+const FAULT_OUTCOMES: usize = 1;
+
+/// How payloads of a source are read.
+#[derive(Clone, Debug)]
+pub(super) enum ReaderPlan {
+    Mapping(Arc<Mapping>),
+    Protobuf(Protobuf),
+}
+
+impl ReaderPlan {
+    /// None where the settings do not say it, or not rightly.
+    pub(super) fn of(settings: &SourceSettings) -> Option<Self> {
+        match settings.payload()? {
+            PayloadSettings::Mapping(mapping) => {
+                Some(Self::Mapping(Arc::new(Mapping::new(mapping).ok()?)))
+            }
+            PayloadSettings::Protobuf(message) => Some(Self::Protobuf(message)),
+        }
+    }
+
+    /// The headers that are looked at.
+    pub(super) fn headers(&self) -> Vec<String> {
+        match self {
+            Self::Mapping(mapping) => mapping.headers().map(str::to_owned).collect(),
+            Self::Protobuf(_) => Vec::new(),
+        }
+    }
+}
+
+/// What was made of some payloads.
+pub(super) struct Read<M> {
+    pub(super) readings: Readings,
+    pub(super) long_names: Vec<LongName>,
+    /// Of each payload in them how many readings and faults it had.
+    pub(super) payloads: Vec<(u64, M)>,
+    pub(super) faults: u64,
+    /// Values that are no numbers.
+    pub(super) left_out: u64,
+}
+
+/// Reads payloads of one feed.
+pub(super) struct Reader {
+    way: Way,
+    /// The most that a payload may take, bytes.
+    max_room_bytes: usize,
+}
+
+enum Way {
+    Mapping(Box<Decoder>),
+    Protobuf(Protobuf),
+}
+
+impl Reader {
+    pub(super) fn new(plan: &ReaderPlan, ingest: &Ingest) -> Self {
+        let limits = ingest.facts().limits;
+        let names = Limits {
+            sensor_type_chars: limits.sensor_type_max_chars,
+            id2_chars: limits.id2_max_chars,
+        };
+        let share = ingest.admission().budget_bytes() / PAYLOAD_SHARE;
+        Self {
+            way: match plan {
+                ReaderPlan::Mapping(mapping) => {
+                    Way::Mapping(Box::new(Decoder::new(mapping.clone(), names)))
+                }
+                ReaderPlan::Protobuf(message) => Way::Protobuf(*message),
+            },
+            max_room_bytes: share as usize,
+        }
+    }
+
+    /// Whether each payload is a message of its own: its series are not those of the next one.
+    pub(super) fn reads_one_at_a_time(&self) -> bool {
+        matches!(
+            self.way,
+            Way::Protobuf(Protobuf::SensorBatch | Protobuf::ColumnBatch)
+        )
+    }
+
+    /// Memory that a payload takes from when it is read until it is settled, bytes.
+    pub(super) fn room_bytes<M>(&mut self, payload: &Payload<M>) -> usize {
+        let fault_bytes = room_bytes(payload.len(), 0, FAULT_OUTCOMES);
+        match self.needed_bytes(payload) {
+            Some(bytes) if bytes <= self.max_room_bytes => bytes.max(fault_bytes),
+            // It becomes a fault.
+            _ => fault_bytes,
+        }
+    }
+
+    /// None for what is no payload of this kind.
+    fn needed_bytes<M>(&mut self, payload: &Payload<M>) -> Option<usize> {
+        let bytes = payload.bytes.as_deref()?;
+        match &mut self.way {
+            Way::Protobuf(message) => protobuf::weigh(*message, bytes).ok(),
+            Way::Mapping(decoder) => {
+                let most = decoder.format().most_outcomes(bytes) + 1;
+                let needed = room_bytes(bytes.len(), 0, most);
+                if needed <= SMALL_ROOM_BYTES {
+                    return Some(needed);
+                }
+                let headers = headers(payload);
+                let mut message = decoder.message(&context(payload, &headers)).ok()?;
+                let Counts {
+                    readings, faults, ..
+                } = message.whole(bytes, |_| {});
+                Some(room_bytes(bytes.len(), readings as usize, faults as usize))
+            }
+        }
+    }
+
+    /// Reads as many of the payloads as one message can have, and takes them out.
+    pub(super) fn read<F: Feed>(
+        &mut self,
+        payloads: &mut VecDeque<Payload<F::Mark>>,
+        feed: &F,
+    ) -> Read<F::Mark> {
+        match &self.way {
+            Way::Mapping(_) => self.read_mapped(payloads, feed),
+            Way::Protobuf(Protobuf::SensorReading) => self.read_rows(payloads, feed),
+            Way::Protobuf(_) => self.read_batch(payloads, feed),
+        }
+    }
+
+    fn is_too_large<M>(&mut self, payload: &Payload<M>) -> bool {
+        // What is small cannot take much: it need not be weighed again.
+        payload.len() * 64 > SMALL_ROOM_BYTES
+            && self
+                .needed_bytes(payload)
+                .is_some_and(|bytes| bytes > self.max_room_bytes)
+    }
+
+    fn read_mapped<F: Feed>(
+        &mut self,
+        payloads: &mut VecDeque<Payload<F::Mark>>,
+        feed: &F,
+    ) -> Read<F::Mark> {
+        let mut gathering = Gathering::new(feed);
+        for payload in payloads.drain(..) {
+            let is_too_large = self.is_too_large(&payload);
+            let Way::Mapping(decoder) = &mut self.way else {
+                break;
+            };
+            let Some(bytes) = payload.bytes.as_deref() else {
+                gathering.done(payload.mark);
+                continue;
+            };
+            if is_too_large {
+                gathering.fault(&payload, too_large(self.max_room_bytes));
+                continue;
+            }
+            let headers = headers(&payload);
+            match decoder.message(&context(&payload, &headers)) {
+                Err(fault) => gathering.mapped_fault(&payload, bytes, &fault),
+                Ok(mut message) => {
+                    let counts = message.whole(bytes, |outcome| match outcome {
+                        Ok(reading) => gathering.decoded.push(&reading),
+                        Err(fault) => gathering.mapped_fault(&payload, bytes, &fault),
+                    });
+                    gathering.left_out += counts.left_out;
+                }
+            }
+            gathering.done(payload.mark);
+        }
+        gathering.finish()
+    }
+
+    /// Readings that come one by one, up to what is none.
+    fn read_rows<F: Feed>(
+        &mut self,
+        payloads: &mut VecDeque<Payload<F::Mark>>,
+        feed: &F,
+    ) -> Read<F::Mark> {
+        let (mut rows, mut marks) = (Vec::with_capacity(payloads.len()), Vec::new());
+        while let Some(payload) = payloads.front() {
+            let read = payload.bytes.as_deref().map(protobuf::read_one);
+            match read.transpose() {
+                Err(_) if !marks.is_empty() => break,
+                Err(reason) => return faulty(payloads, feed, reason),
+                Ok(row) => {
+                    marks.push((u64::from(row.is_some()), payload.mark));
+                    rows.extend(row);
+                    payloads.pop_front();
+                }
+            }
+        }
+        Read {
+            readings: Readings::Rows(rows),
+            long_names: Vec::new(),
+            payloads: marks,
+            faults: 0,
+            left_out: 0,
+        }
+    }
+
+    fn read_batch<F: Feed>(
+        &mut self,
+        payloads: &mut VecDeque<Payload<F::Mark>>,
+        feed: &F,
+    ) -> Read<F::Mark> {
+        let Way::Protobuf(of) = self.way else {
+            return Gathering::new(feed).finish();
+        };
+        let Some(payload) = payloads.front() else {
+            return Gathering::new(feed).finish();
+        };
+        let read = match payload.bytes.as_deref() {
+            None => Ok(Readings::Rows(Vec::new())),
+            Some(bytes) => match protobuf::weigh(of, bytes) {
+                Ok(needed) if needed > self.max_room_bytes => Err(too_large(self.max_room_bytes)),
+                Ok(_) => protobuf::read(of, bytes),
+                Err(reason) => Err(reason),
+            },
+        };
+        match read {
+            Err(reason) => faulty(payloads, feed, reason),
+            Ok(readings) => {
+                let mark = payload.mark;
+                payloads.pop_front();
+                Read {
+                    payloads: vec![(readings.len() as u64, mark)],
+                    readings,
+                    long_names: Vec::new(),
+                    faults: 0,
+                    left_out: 0,
+                }
+            }
+        }
+    }
+}
+
+/// Readings of payloads that are being put together.
+struct Gathering<'a, F: Feed> {
+    feed: &'a F,
+    decoded: Decoded,
+    before: usize,
+    payloads: Vec<(u64, F::Mark)>,
+    faults: u64,
+    left_out: u64,
+}
+
+impl<'a, F: Feed> Gathering<'a, F> {
+    fn new(feed: &'a F) -> Self {
+        Self {
+            feed,
+            decoded: Decoded::default(),
+            before: 0,
+            payloads: Vec::new(),
+            faults: 0,
+            left_out: 0,
+        }
+    }
+
+    fn mapped_fault(
+        &mut self,
+        payload: &Payload<F::Mark>,
+        bytes: &[u8],
+        fault: &sluicegate_decode::Fault,
+    ) {
+        let place = self.feed.place(payload.mark);
+        let place = match fault.position {
+            Position::Message => place,
+            position => format!("{place}, {position}"),
+        };
+        self.faults += 1;
+        self.decoded.push_fault(fault, Origin::of(&place, bytes));
+    }
+
+    fn fault(&mut self, payload: &Payload<F::Mark>, reason: String) {
+        let place = self.feed.place(payload.mark);
+        let bytes = payload.bytes.as_deref().unwrap_or_default();
+        self.faults += 1;
+        self.decoded.push_undecoded(Undecoded {
+            field: Field::Payload,
+            reason,
+            origin: Origin::of(&place, bytes),
+        });
+        self.done(payload.mark);
+    }
+
+    /// All of a payload was taken.
+    fn done(&mut self, mark: F::Mark) {
+        let now = self.decoded.len();
+        self.payloads.push(((now - self.before) as u64, mark));
+        self.before = now;
+    }
+
+    fn finish(self) -> Read<F::Mark> {
+        let (readings, long_names) = self.decoded.finish();
+        Read {
+            readings,
+            long_names,
+            payloads: self.payloads,
+            faults: self.faults,
+            left_out: self.left_out,
+        }
+    }
+}
+
+/// The first payload as one that cannot be read.
+fn faulty<F: Feed>(
+    payloads: &mut VecDeque<Payload<F::Mark>>,
+    feed: &F,
+    reason: String,
+) -> Read<F::Mark> {
+    let mut gathering = Gathering::new(feed);
+    if let Some(payload) = payloads.pop_front() {
+        gathering.fault(&payload, reason);
+    }
+    gathering.finish()
+}
+
+fn too_large(max_bytes: usize) -> String {
+    format!(
+        "the readings of the payload take more than {max_bytes} bytes, a quarter of ingest.budget_bytes: send them in parts"
+    )
+}
+
+fn headers<M>(payload: &Payload<M>) -> Vec<(&str, &str)> {
+    let headers = payload.headers.iter();
+    headers.map(|(name, text)| (&**name, &**text)).collect()
+}
+
+fn context<'a, M>(payload: &'a Payload<M>, headers: &'a [(&'a str, &'a str)]) -> Context<'a> {
+    Context {
+        topic: Some(&payload.topic),
+        headers,
+        arrival_us: payload.arrival_us,
+        precision: None,
+    }
+}
