@@ -10,6 +10,7 @@ MINIMUM_RUST_MINOR=88
 lib_started_s=$SECONDS
 lib_apt_updated=
 lib_step=
+lib_policy=
 # Where cargo puts what it builds.
 # shellcheck disable=SC2034 # for the scripts that source this
 TARGET="${CARGO_TARGET_DIR:-target}"
@@ -45,6 +46,7 @@ lib_at_exit() {
     if declare -F clean_up >/dev/null; then
         clean_up "$status"
     fi
+    lib_remove_policy
     if [ "$status" -ne 0 ] && [ -n "$lib_step" ]; then
         printf '[%4ds] error: %s failed\n' "$((SECONDS - lib_started_s))" "$lib_step" >&2
     fi
@@ -117,6 +119,61 @@ need_galera() {
     update_package_lists
     apt-cache show galera-4 >/dev/null 2>&1 || return
     need_packages galera-4 || fail "Galera cannot be installed"
+}
+
+# need_packages_only UNITS PACKAGE...: installs packages that bring services of the system, and lets those run neither now
+# nor at the next boot, since we only run private ones. A unit that was there before is left as it is.
+need_packages_only() {
+    local policy=/usr/sbin/policy-rc.d unit new=() status=0
+    for unit in $1; do
+        [ -e "/lib/systemd/system/$unit" ] || new+=("$unit")
+    done
+    shift
+    # Containers often have one, which forbids every service. Ours would do no harm if it stayed.
+    if [ ${#new[@]} -gt 0 ] && ! [ -e "$policy" ]; then
+        lib_policy=$policy
+        printf '#!/bin/sh\ncase " %s " in *" $1 "* | *" $1."*) exit 101 ;; esac\n' "${new[*]}" |
+            as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+    need_packages "$@" || status=$?
+    lib_remove_policy
+    if [ $status -eq 0 ] && [ ${#new[@]} -gt 0 ] && command -v systemctl >/dev/null; then
+        as_root systemctl disable --quiet "${new[@]}" 2>/dev/null || status=$?
+    fi
+    return $status
+}
+
+lib_remove_policy() {
+    [ -z "$lib_policy" ] || as_root rm -f "$lib_policy"
+    lib_policy=
+}
+
+# Whether there is a RabbitMQ for private brokers, and a client of others to talk to it.
+need_rabbitmq() {
+    [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] && command -v epmd >/dev/null && command -v amqp-publish >/dev/null && return
+    command -v apt-get >/dev/null || return
+    update_package_lists
+    apt-cache show rabbitmq-server amqp-tools >/dev/null 2>&1 || return
+    need_packages_only "rabbitmq-server.service epmd.service epmd.socket" rabbitmq-server amqp-tools ||
+        fail "RabbitMQ cannot be installed"
+}
+
+# Whether there is a Mosquitto for private brokers, and its clients.
+need_mosquitto() {
+    [ -x /usr/sbin/mosquitto ] && command -v mosquitto_pub >/dev/null && return
+    command -v apt-get >/dev/null || return
+    update_package_lists
+    apt-cache show mosquitto mosquitto-clients >/dev/null 2>&1 || return
+    need_packages_only mosquitto.service mosquitto mosquitto-clients || fail "Mosquitto cannot be installed"
+}
+
+# Whether there is a Kafka in the cache, and a Java that runs it. Said aloud where there cannot be.
+need_kafka() {
+    local status=0
+    "$(dirname "${BASH_SOURCE[0]}")/install-kafka.sh" || status=$?
+    [ $status -eq 0 ] || [ $status -eq 69 ] || fail "Kafka cannot be installed"
+    return $status
 }
 
 need_cargo() {

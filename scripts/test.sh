@@ -22,6 +22,21 @@ if need_galera; then
 else
     say "no package galera-4 here: the limits of a cluster are NOT tried out"
 fi
+if need_kafka; then
+    export SLUICEGATE_TEST_KAFKA=required SLUICEGATE_TEST_KAFKA_DIR="$SLUICEGATE_CACHE/kafka"
+else
+    say "no Kafka here: the source of that name is NOT tried out"
+fi
+if need_rabbitmq; then
+    export SLUICEGATE_TEST_RABBITMQ=required
+else
+    say "no packages rabbitmq-server and amqp-tools here: the source of that name is NOT tried out"
+fi
+if need_mosquitto; then
+    export SLUICEGATE_TEST_MOSQUITTO=required
+else
+    say "no packages mosquitto and mosquitto-clients here: the source MQTT is NOT tried out"
+fi
 export SLUICEGATE_TEST_MYSQLD="$SLUICEGATE_CACHE/mysql/bin/mysqld"
 
 # Tests wait more than they work: for databases, deadlines and clocks.
