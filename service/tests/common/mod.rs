@@ -1,5 +1,6 @@
 //! What the tests against real databases share.
 
+pub(crate) mod brokers;
 pub(crate) mod certs;
 pub(crate) mod database;
 pub(crate) mod engines;
