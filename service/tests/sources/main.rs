@@ -9,5 +9,19 @@
 )]
 mod common;
 
+/// As `on_each_engine`, where the engine makes no difference.
+macro_rules! on_mariadb {
+    ($($name:ident),* $(,)?) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            $crate::common::run(sluicegate::embedded_db::Engine::MariaDb, steps::$name).await;
+        })*
+    };
+}
+
 mod kafka;
+mod kafka_groups;
+mod kafka_logs;
+mod kafka_source;
 mod mosquitto;
+mod topics;

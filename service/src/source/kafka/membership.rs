@@ -24,6 +24,7 @@ use super::{
     feed::{PartitionFeed, Record},
     native,
     opening::{Opened, open},
+    truncation::hold_against_logs,
 };
 use crate::{
     source::{pouring::pour, trouble::Trouble},
@@ -109,7 +110,7 @@ impl Membership {
             running.stop.cancel();
         }
         while self.conversations.join_next().await.is_some() {}
-        self.commit(CommitMode::Sync).await;
+        self.commit();
         ended
     }
 
@@ -129,7 +130,7 @@ impl Membership {
                 Some(opened) = self.openings.join_next() => {
                     let (round, opened) = opened.map_err(|error| Trouble::passing(error.to_string()))?;
                     if round == self.round {
-                        self.assign(opened)?;
+                        self.assign(opened).await?;
                     }
                 }
                 Some(ended) = self.conversations.join_next() => {
@@ -223,7 +224,7 @@ impl Membership {
     }
 
     /// Begins to read what was taken over.
-    fn assign(&mut self, all: OpenedAll) -> Result<(), Trouble> {
+    async fn assign(&mut self, all: OpenedAll) -> Result<(), Trouble> {
         let (mut given, mut paused) = (TopicPartitionList::new(), TopicPartitionList::new());
         let mut begun = Vec::new();
         for (partition, opened) in all {
@@ -238,9 +239,6 @@ impl Membership {
             added.map_err(|error| Trouble::passing(error.to_string()))?;
             match opened {
                 Ok(opened) => {
-                    if let Some(epoch) = opened.beginning.leader_epoch {
-                        native::set_leader_epoch(&mut given, epoch);
-                    }
                     // Before it is assigned: nothing of it must come to the queue of the others.
                     let queue = self.consumer.split_partition_queue(topic, *number);
                     let queue = queue.ok_or_else(|| {
@@ -269,6 +267,10 @@ impl Membership {
             tracing::debug!(%error, "partitions that stopped cannot be paused");
         }
         self.complaint = None;
+        let positions = begun
+            .iter()
+            .map(|(opened, _)| (opened.partition.clone(), opened.beginning));
+        hold_against_logs(&self.consumer, positions.collect()).await?;
         for (opened, queue) in begun {
             let Opened {
                 partition,
@@ -348,7 +350,7 @@ impl Membership {
 
     /// Whether topics still are what they were, and where lag tools see us.
     async fn look(&mut self) -> Result<(), Trouble> {
-        self.commit(CommitMode::Async).await;
+        self.commit();
         let mut lag = 0;
         for (partition, running) in &self.running {
             let high =
@@ -388,7 +390,7 @@ impl Membership {
     }
 
     /// Tells lag tools up to where all is committed here.
-    async fn commit(&mut self, mode: CommitMode) {
+    fn commit(&mut self) {
         let mut offsets = TopicPartitionList::new();
         for (partition, running) in &mut self.running {
             let settled = *running.settled.borrow();
@@ -405,9 +407,8 @@ impl Membership {
         if offsets.count() == 0 {
             return;
         }
-        let consumer = self.consumer.clone();
-        let committing = tokio::task::spawn_blocking(move || consumer.commit(&offsets, mode));
-        if let Ok(Err(error)) = committing.await {
+        // Nobody waits for it: brokers that are gone would be waited for without end.
+        if let Err(error) = self.consumer.commit(&offsets, CommitMode::Async) {
             tracing::debug!(%error, "offsets for lag tools were not taken");
         }
     }

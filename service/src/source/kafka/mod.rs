@@ -8,6 +8,7 @@ mod membership;
 mod native;
 mod opening;
 mod position;
+mod truncation;
 
 use std::{
     collections::BTreeSet,
@@ -27,6 +28,9 @@ use crate::config::KafkaSettings;
 
 /// How long brokers may take to answer a question.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long leaving the group may take.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Kafka {
     shared: Arc<Shared>,
@@ -63,8 +67,7 @@ impl Pull for Kafka {
         let (decisions, decided) = tokio::sync::mpsc::unbounded_channel();
         let consumer = Arc::new(client::connect(&self.shared.settings, decisions)?);
         let ended = self.follow(consumer.clone(), decided, stop).await;
-        // It says goodbye to its group, which takes a moment.
-        let _ = tokio::task::spawn_blocking(move || drop(consumer)).await;
+        leave(consumer).await;
         ended
     }
 }
@@ -87,6 +90,21 @@ impl Kafka {
         Membership::new(self.shared.clone(), consumer, cluster, decided)
             .last(stop)
             .await
+    }
+}
+
+/// Says goodbye to the group, whose other members then need not wait until they miss us. Brokers that are gone are not waited for:
+/// the thread that does, which nobody waits for, ends when they are back, or with the process.
+async fn leave(consumer: Arc<Consumer>) {
+    let (gone, left) = tokio::sync::oneshot::channel();
+    let leaving = std::thread::Builder::new()
+        .name("kafka goodbye".to_owned())
+        .spawn(move || {
+            drop(consumer);
+            let _ = gone.send(());
+        });
+    if leaving.is_ok() {
+        let _ = tokio::time::timeout(GOODBYE_LIMIT, left).await;
     }
 }
 

@@ -190,6 +190,39 @@ impl Kafka {
         self.topics(&arguments).await;
     }
 
+    /// One partition, held by these nodes, of which the first leads.
+    pub(crate) async fn create_replicated(&self, name: &str, nodes: &[i32], settings: &[&str]) {
+        let nodes: Vec<String> = nodes.iter().map(i32::to_string).collect();
+        let nodes = nodes.join(":");
+        let mut arguments = vec!["--create", "--topic", name, "--replica-assignment", &nodes];
+        for setting in settings {
+            arguments.extend(["--config", setting]);
+        }
+        self.topics(&arguments).await;
+    }
+
+    /// What the tool says of the first partition under this name.
+    async fn described(&self, topic: &str, name: &str) -> Option<String> {
+        let described = self.topics(&["--describe", "--topic", topic]).await;
+        let partition = described.lines().find(|line| line.contains("Leader:"))?;
+        let after = partition.split(name).nth(1)?;
+        after.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// Who leads the first partition, if somebody does.
+    pub(crate) async fn leader(&self, topic: &str) -> Option<i32> {
+        self.described(topic, "Leader:").await?.parse().ok()
+    }
+
+    /// Who has all of the first partition.
+    pub(crate) async fn in_sync(&self, topic: &str) -> Vec<i32> {
+        let nodes = self.described(topic, "Isr:").await.unwrap_or_default();
+        nodes
+            .split(',')
+            .filter_map(|node| node.parse().ok())
+            .collect()
+    }
+
     /// Returns when the topic is marked; its name is free a moment later.
     pub(crate) async fn delete_topic(&self, name: &str) {
         self.topics(&["--delete", "--topic", name]).await;

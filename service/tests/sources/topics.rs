@@ -1,0 +1,197 @@
+//! Records for the tests, and services that fetch them.
+
+use std::{ops::Range, time::Duration};
+
+use futures::future::join_all;
+use mysql_async::prelude::Queryable as _;
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+    producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer as _},
+};
+use serde_json::Value;
+use sluicegate::config::{Settings, SourceSettings};
+
+use crate::common::{
+    brokers::kafka::Kafka,
+    database::Database,
+    http,
+    service::{Service, take_any_time},
+    until,
+};
+
+/// A source of the topic `readings`, whose values are the numbers of records.
+pub(crate) fn source(kafka: &Kafka, more: &str) -> SourceSettings {
+    let servers = kafka.servers();
+    let text = format!(
+        "{{name: plant, \
+          mapping: {{format: json, value: {{pointer: /n}}, sensor_type: {{constant: count}}, id1: {{constant: 4}}, \
+                     id2: {{constant: LINE}}}}, \
+          kafka: {{brokers: [{}], topics: [readings], {more}}}}}",
+        servers.replace(',', ", ")
+    );
+    serde_norway::from_str(&text).expect("a source")
+}
+
+/// A group that notices soon when a member is gone.
+pub(crate) const QUICK: &str = "properties: {session.timeout.ms: '3000', heartbeat.interval.ms: '500', \
+     topic.metadata.refresh.interval.ms: '1000'}";
+
+pub(crate) async fn service(database: &Database, source: SourceSettings) -> Service {
+    let adjust = |settings: &mut Settings| {
+        take_any_time(settings);
+        settings.sources = Some(vec![source]);
+    };
+    Service::start_with(database, adjust).await
+}
+
+/// What `/sources` says of the first one.
+pub(crate) async fn standing(service: &Service) -> Value {
+    let (status, sources) = http::get(service.rest, "/sources").await.expect("answers");
+    assert_eq!(status, 200);
+    sources["sources"][0].clone()
+}
+
+pub(crate) async fn until_state(service: &Service, state: &str) -> Value {
+    until(&format!("the source is {state}"), || async {
+        standing(service).await["state"] == state
+    })
+    .await;
+    standing(service).await
+}
+
+/// Each number is the value of one reading, and no other is.
+pub(crate) async fn until_stored_once(database: &Database, numbers: u64) {
+    until(&format!("{numbers} are stored"), || async {
+        database.count("sensor_readings").await >= numbers
+    })
+    .await;
+    assert_eq!(stored(database).await, (numbers, numbers));
+}
+
+/// How many readings there are, and of how many numbers.
+pub(crate) async fn stored(database: &Database) -> (u64, u64) {
+    let sql = "SELECT COUNT(*), COUNT(DISTINCT sensor_value) FROM sensor_readings";
+    let mut conn = database.connect().await;
+    let counts: Option<(u64, u64)> = conn.query_first(sql).await.expect("counts");
+    counts.expect("a row")
+}
+
+fn config(kafka: &Kafka) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", kafka.servers())
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "2");
+    config
+}
+
+pub(crate) struct Records(FutureProducer);
+
+impl Records {
+    pub(crate) fn to(kafka: &Kafka) -> Self {
+        Self(config(kafka).create().expect("a producer"))
+    }
+
+    /// Each number as a record of its own.
+    pub(crate) async fn send(&self, topic: &str, partition: i32, numbers: Range<u64>) {
+        let payloads = numbers.map(|n| format!(r#"{{"n":{n}}}"#).into_bytes());
+        self.send_payloads(topic, partition, payloads.collect())
+            .await;
+    }
+
+    pub(crate) async fn send_payloads(&self, topic: &str, partition: i32, payloads: Vec<Vec<u8>>) {
+        let sending = payloads.iter().map(|payload| {
+            let record = FutureRecord::<(), _>::to(topic)
+                .partition(partition)
+                .payload(payload);
+            self.0.send(record, Duration::from_secs(30))
+        });
+        for sent in join_all(sending).await {
+            sent.expect("is taken");
+        }
+    }
+
+    /// A number as the value of a key.
+    pub(crate) async fn send_keyed(&self, topic: &str, key: &str, n: u64) {
+        let payload = format!(r#"{{"n":{n}}}"#);
+        let record = FutureRecord::to(topic)
+            .partition(0)
+            .key(key)
+            .payload(&payload);
+        let sent = self.0.send(record, Duration::from_secs(30)).await;
+        sent.expect("is taken");
+    }
+
+    /// One that says that its key is gone.
+    pub(crate) async fn send_tombstone(&self, topic: &str, partition: i32) {
+        let record = FutureRecord::<_, Vec<u8>>::to(topic)
+            .partition(partition)
+            .key("gone");
+        let sent = self.0.send(record, Duration::from_secs(30)).await;
+        sent.expect("is taken");
+    }
+}
+
+/// The numbers in a transaction, which is committed or not.
+pub(crate) async fn transaction(
+    kafka: &Kafka,
+    topic: &'static str,
+    numbers: Range<u64>,
+    is_committed: bool,
+) {
+    let mut config = config(kafka);
+    config.set("transactional.id", "of-the-test");
+    let work = move || {
+        let limit = Duration::from_secs(20);
+        let producer: BaseProducer = config.create().expect("a producer");
+        producer.init_transactions(limit).expect("begins");
+        producer.begin_transaction().expect("begins");
+        for n in numbers {
+            let payload = format!(r#"{{"n":{n}}}"#);
+            let record = BaseRecord::<(), _>::to(topic)
+                .partition(0)
+                .payload(&payload);
+            producer
+                .send(record)
+                .map_err(|(error, _)| error)
+                .expect("is taken");
+        }
+        producer.flush(limit).expect("is sent");
+        match is_committed {
+            true => producer.commit_transaction(limit),
+            false => producer.abort_transaction(limit),
+        }
+        .expect("ends");
+    };
+    tokio::task::spawn_blocking(work).await.expect("no panic");
+}
+
+/// How many records the first partition has.
+pub(crate) async fn all_records(kafka: &Kafka, topic: &'static str) -> usize {
+    let mut config = config(kafka);
+    config
+        .remove("enable.idempotence")
+        .remove("linger.ms")
+        .set("group.id", "counts")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true");
+    let count = move || {
+        let consumer: BaseConsumer = config.create().expect("a consumer");
+        let mut whole = TopicPartitionList::new();
+        let begin = whole.add_partition_offset(topic, 0, Offset::Beginning);
+        begin.expect("a partition");
+        consumer.assign(&whole).expect("begins");
+        let mut count = 0;
+        loop {
+            match consumer.poll(Duration::from_secs(10)) {
+                Some(Ok(_)) => count += 1,
+                Some(Err(KafkaError::PartitionEOF(_))) => return count,
+                Some(Err(_)) => {}
+                None => panic!("no end"),
+            }
+        }
+    };
+    tokio::task::spawn_blocking(count).await.expect("no panic")
+}
