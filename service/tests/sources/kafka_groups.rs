@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    common::{brokers::kafka::Kafka, database::Database},
-    topics::{QUICK, Records, service, source, stored, until_stored_once},
+    common::database::Database,
+    topics::{QUICK, Records, kafka, service, source, stored, until_stored_once},
 };
 
 on_mariadb! {
@@ -19,7 +19,7 @@ const RECORDS: u64 = 250;
 
 /// One instance joins another while records come, then leaves, and each record is stored once.
 async fn share(database: Database, protocol: &str) {
-    let Some(kafka) = Kafka::start(&[]).await else {
+    let Some(kafka) = kafka().await else {
         return;
     };
     kafka.create_topic("readings", PARTITIONS as u32, &[]).await;

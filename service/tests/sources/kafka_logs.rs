@@ -5,9 +5,15 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::{
-    common::{brokers::kafka::Kafka, database::Database, http, service::Service, until},
+    common::{
+        brokers::kafka::{Kafka, Options},
+        database::Database,
+        http,
+        service::Service,
+        until,
+    },
     topics::{
-        QUICK, Records, all_records, service, source, stored, transaction, until_state,
+        QUICK, Records, all_records, kafka, service, source, stored, transaction, until_state,
         until_stored_once,
     },
 };
@@ -55,7 +61,7 @@ mod steps {
     use super::*;
 
     pub(super) async fn aborted_transactions_leave_gaps_and_no_readings(database: Database) {
-        let Some(kafka) = Kafka::start(&[]).await else {
+        let Some(kafka) = kafka().await else {
             return;
         };
         kafka.create_topic("readings", 1, &[]).await;
@@ -72,7 +78,7 @@ mod steps {
     }
 
     pub(super) async fn compaction_leaves_gaps(database: Database) {
-        let Some(kafka) = Kafka::start(&[]).await else {
+        let Some(kafka) = kafka().await else {
             return;
         };
         let soon = [
@@ -103,7 +109,7 @@ mod steps {
     pub(super) async fn a_log_that_was_cut_off_is_told_and_gone_on_with_only_if_that_is_wanted(
         database: Database,
     ) {
-        let Some(kafka) = Kafka::start(&[]).await else {
+        let Some(kafka) = kafka().await else {
             return;
         };
         kafka.create_topic("readings", 1, &[]).await;
@@ -132,7 +138,7 @@ mod steps {
     }
 
     async fn made_again(database: Database, records_then: u64) {
-        let Some(kafka) = Kafka::start(&[]).await else {
+        let Some(kafka) = kafka().await else {
             return;
         };
         kafka.create_topic("readings", 1, &[]).await;
@@ -155,7 +161,7 @@ mod steps {
     }
 
     pub(super) async fn a_topic_that_is_made_again_while_it_is_read_is_told(database: Database) {
-        let Some(kafka) = Kafka::start(&[]).await else {
+        let Some(kafka) = kafka().await else {
             return;
         };
         kafka.create_topic("readings", 1, &[]).await;
@@ -173,8 +179,12 @@ mod steps {
 
     /// A leader that has not all that was acknowledged by the one before takes over, as that is allowed.
     pub(super) async fn records_that_a_leader_lost_are_told(database: Database) {
-        let settings = ["min.insync.replicas=1"];
-        let Some(mut kafka) = Kafka::start_three(&settings).await else {
+        let three = Options {
+            are_three: true,
+            settings: &["min.insync.replicas=1"],
+            ..Options::default()
+        };
+        let Some(mut kafka) = Kafka::start(three).await else {
             return;
         };
         let topic = [

@@ -6,8 +6,10 @@ use reqwest::Method;
 use sluicegate_proto::v1::{ColumnBatch, Series};
 
 use crate::{
-    common::{brokers::kafka::Kafka, database::Database, http, on_each_engine, until, web},
-    topics::{QUICK, Records, service, source, standing, stored, until_state, until_stored_once},
+    common::{database::Database, http, on_each_engine, until, web},
+    topics::{
+        QUICK, Records, kafka, service, source, standing, stored, until_state, until_stored_once,
+    },
 };
 
 on_each_engine! {
@@ -23,7 +25,7 @@ on_mariadb! {
 }
 
 async fn readings_are_stored_once_and_go_on_where_they_stood(database: Database) {
-    let Some(kafka) = Kafka::start(&[]).await else {
+    let Some(kafka) = kafka().await else {
         return;
     };
     kafka.create_topic("readings", 2, &[]).await;
@@ -60,7 +62,7 @@ mod steps {
     pub(super) async fn what_cannot_be_read_is_in_quarantine_and_hurts_no_other(
         database: Database,
     ) {
-        let Some(kafka) = Kafka::start(&[]).await else {
+        let Some(kafka) = kafka().await else {
             return;
         };
         kafka.create_topic("readings", 1, &[]).await;
@@ -97,7 +99,7 @@ mod steps {
     }
 
     pub(super) async fn batches_of_the_contract_are_read(database: Database) {
-        let Some(kafka) = Kafka::start(&[]).await else {
+        let Some(kafka) = kafka().await else {
             return;
         };
         kafka.create_topic("readings", 1, &[]).await;
@@ -136,7 +138,7 @@ mod steps {
     }
 
     pub(super) async fn it_is_paused_and_resumed(database: Database) {
-        let Some(kafka) = Kafka::start(&[]).await else {
+        let Some(kafka) = kafka().await else {
             return;
         };
         kafka.create_topic("readings", 1, &[]).await;
@@ -162,7 +164,7 @@ mod steps {
     }
 
     pub(super) async fn a_broker_that_is_killed_is_waited_for(database: Database) {
-        let Some(mut kafka) = Kafka::start(&[]).await else {
+        let Some(mut kafka) = kafka().await else {
             return;
         };
         kafka.create_topic("readings", 1, &[]).await;
@@ -183,7 +185,7 @@ mod steps {
     pub(super) async fn a_topic_that_is_not_there_is_waited_for_and_new_partitions_are_found(
         database: Database,
     ) {
-        let Some(kafka) = Kafka::start(&[]).await else {
+        let Some(kafka) = kafka().await else {
             return;
         };
         let service = service(&database, source(&kafka, QUICK)).await;

@@ -24,4 +24,5 @@ mod kafka_groups;
 mod kafka_logs;
 mod kafka_source;
 mod mosquitto;
+mod rabbitmq;
 mod topics;

@@ -56,3 +56,20 @@ async fn a_broker_asks_for_passwords_and_shows_a_certificate() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_a_broker_outlives_a_test_that_fails() {
+    let Some(broker) = Mosquitto::start(Options::default()).await else {
+        return;
+    };
+    let (port, dir) = (broker.port(), broker.dir().to_owned());
+    assert!(dir.exists());
+    let test = tokio::spawn(async move {
+        let _broker = broker;
+        panic!("as a test that fails");
+    });
+    test.await.expect_err("it fails");
+    assert!(!dir.exists(), "{dir:?}");
+    let nobody = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
+    nobody.expect_err("nobody listens");
+}

@@ -14,12 +14,17 @@ use serde_json::Value;
 use sluicegate::config::{Settings, SourceSettings};
 
 use crate::common::{
-    brokers::kafka::Kafka,
+    brokers::kafka::{Kafka, Options},
     database::Database,
     http,
     service::{Service, take_any_time},
     until,
 };
+
+/// One node.
+pub(crate) async fn kafka() -> Option<Kafka> {
+    Kafka::start(Options::default()).await
+}
 
 /// A source of the topic `readings`, whose values are the numbers of records.
 pub(crate) fn source(kafka: &Kafka, more: &str) -> SourceSettings {

@@ -6,6 +6,7 @@
 pub(crate) mod kafka;
 pub(crate) mod mosquitto;
 mod processes;
+pub(crate) mod rabbitmq;
 
 use std::{
     ffi::OsStr,

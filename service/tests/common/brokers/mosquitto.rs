@@ -121,6 +121,11 @@ impl Mosquitto {
         self.port.number
     }
 
+    /// Its data, configuration and log.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// SIGKILL: a crash.
     pub(crate) fn kill(&mut self) {
         self.processes.kill();
