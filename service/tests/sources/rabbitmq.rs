@@ -6,14 +6,9 @@ use crate::common::{
     until,
 };
 
-/// `rabbit_amqqueue:declare` of a durable queue `readings` of the type.
-fn declaration(queue_type: &str) -> String {
-    format!(
-        r#"rabbit_amqqueue:declare(rabbit_misc:r(<<"/">>, queue, <<"readings">>), true, false,
-            [{{<<"x-queue-type">>, longstr, <<"{queue_type}">>}}], none, <<"test">>)."#
-    )
-}
-
+/// Of a durable quorum queue `readings`.
+const DECLARATION: &str = r#"rabbit_amqqueue:declare(rabbit_misc:r(<<"/">>, queue, <<"readings">>), true, false,
+    [{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"test">>)."#;
 /// A quorum queue counts a message once it is written.
 const READY: &str = r#"{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"readings">>)),
     {ok, Ready, _} = rabbit_quorum_queue:stat(Q), Ready."#;
@@ -25,7 +20,8 @@ async fn a_broker_starts_is_killed_and_comes_back_with_its_data() {
     };
     bounded(async {
         let port = broker.port();
-        broker.eval(&declaration("quorum")).await;
+        broker.eval(DECLARATION).await;
+        broker.settle().await;
         for message in ["one", "two"] {
             broker.publish("readings", message).await;
         }

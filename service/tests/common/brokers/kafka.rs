@@ -8,6 +8,7 @@ mod tools;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use super::{data_dir, is_demanded};
 use crate::common::certs::Authority;
@@ -25,6 +26,9 @@ pub(crate) struct Options<'a> {
     /// Names and passwords that the second door asks for, with SASL: PLAIN and SCRAM of both kinds.
     pub(crate) users: &'a [(&'a str, &'a str)],
 }
+
+/// Ends with the process: statics are not dropped.
+static SHARED: OnceCell<Option<Kafka>> = OnceCell::const_new();
 
 /// A private cluster. Its nodes are counted from 1, as Kafka's `node.id` counts them.
 pub(crate) struct Kafka {
@@ -48,7 +52,13 @@ fn home() -> PathBuf {
 }
 
 impl Kafka {
-    /// None, said aloud, where none is demanded.
+    /// The one of this process, for tests that do not disturb it; None, said aloud, where none is demanded.
+    pub(crate) async fn shared() -> Option<&'static Self> {
+        let start = async || Self::start(Options::default()).await;
+        SHARED.get_or_init(start).await.as_ref()
+    }
+
+    /// A cluster of the test's own; None, said aloud, where none is demanded.
     pub(crate) async fn start(options: Options<'_>) -> Option<Self> {
         if !is_demanded("SLUICEGATE_TEST_KAFKA", "Kafka") {
             return None;

@@ -149,11 +149,11 @@ impl Mosquitto {
     }
 
     /// SIGSTOP: it stands still until `resume`.
-    pub(crate) async fn pause(&self) {
+    pub(crate) async fn pause(&mut self) {
         self.processes.pause().await;
     }
 
-    pub(crate) fn resume(&self) {
+    pub(crate) fn resume(&mut self) {
         self.processes.resume();
     }
 

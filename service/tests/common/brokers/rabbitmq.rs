@@ -6,16 +6,23 @@
 use std::{path::PathBuf, process::Stdio};
 
 use tempfile::TempDir;
-use tokio::{net::TcpStream, process::Command};
+use tokio::{net::TcpStream, process::Command, sync::OnceCell, time::timeout};
 
-use super::{Port, data_dir, is_demanded, output_of, processes::Processes, text};
-use crate::common::certs::Authority;
+use super::{Port, TOOL_LIMIT, data_dir, is_demanded, output_of, processes::Processes, text};
+use crate::common::{certs::Authority, until};
 
 /// Without what packages wrap around them, which changes the user.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 const NODE: &str = "rabbit@localhost";
 /// In its log, once everybody may come in.
 const STARTED: &str = "Server startup complete";
+/// Whether every quorum queue has a leader.
+const LED: &str = "lists:all(
+    fun (Queue) ->
+        {Name, _} = amqqueue:get_pid(Queue),
+        ra_leaderboard:lookup_leader(Name) =/= undefined
+    end,
+    [Queue || Queue <- rabbit_amqqueue:list(), amqqueue:get_type(Queue) =:= rabbit_quorum_queue]).";
 /// What a broker has unless a setting says otherwise: it takes little, and does not mind how little is left.
 const SETTINGS: &str = "log.console = true
 log.console.level = info
@@ -38,6 +45,9 @@ pub(crate) struct Options<'a> {
     pub(crate) authority: Option<&'a Authority>,
 }
 
+/// Ends with the process: statics are not dropped.
+static SHARED: OnceCell<Option<RabbitMq>> = OnceCell::const_new();
+
 /// A private broker, of one node. Its user is `guest`, with the password `guest`.
 pub(crate) struct RabbitMq {
     amqp: Port,
@@ -49,7 +59,13 @@ pub(crate) struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// None, said aloud, where none is demanded.
+    /// The one of this process, for tests that do not disturb it; None, said aloud, where none is demanded.
+    pub(crate) async fn shared() -> Option<&'static Self> {
+        let start = async || Self::start(Options::default()).await;
+        SHARED.get_or_init(start).await.as_ref()
+    }
+
+    /// A broker of the test's own, which takes some seconds to start; None, said aloud, where none is demanded.
     pub(crate) async fn start(options: Options<'_>) -> Option<Self> {
         if !is_demanded("SLUICEGATE_TEST_RABBITMQ", "RabbitMQ") {
             return None;
@@ -65,7 +81,7 @@ impl RabbitMq {
         };
         let config = broker.configuration(options);
         std::fs::write(broker.path("rabbitmq.conf"), config).expect("written");
-        broker.start_again().await;
+        broker.launch().await;
         Some(broker)
     }
 
@@ -115,6 +131,16 @@ impl RabbitMq {
 
     /// The broker again, on its ports and with its data.
     pub(crate) async fn start_again(&mut self) {
+        self.launch().await;
+        // It opens its doors before, and then one who asks for a message may wait for ever.
+        until(
+            "every quorum queue has a leader (see `settle`)",
+            async || self.eval(LED).await.trim() == "true",
+        )
+        .await;
+    }
+
+    async fn launch(&mut self) {
         assert!(!self.processes.are_running(), "the broker runs");
         let mut epmd = std::process::Command::new("epmd");
         epmd.args(["-address", "127.0.0.1"])
@@ -157,6 +183,13 @@ impl RabbitMq {
         format!("amqps://guest:guest@localhost:{}/%2f", self.amqps.number)
     }
 
+    /// Writes the names of queues. RabbitMQ 3.10 keeps those of quorum queues and streams in memory for some seconds after
+    /// they were declared, and a crash meanwhile takes their messages with it.
+    pub(crate) async fn settle(&self) {
+        self.eval("[ok = dets:sync(Table) || Table <- dets:all()].")
+            .await;
+    }
+
     /// SIGKILL: a crash.
     pub(crate) fn kill(&mut self) {
         self.processes.kill();
@@ -168,11 +201,11 @@ impl RabbitMq {
     }
 
     /// SIGSTOP: it stands still until `resume`.
-    pub(crate) async fn pause(&self) {
+    pub(crate) async fn pause(&mut self) {
         self.processes.pause().await;
     }
 
-    pub(crate) fn resume(&self) {
+    pub(crate) fn resume(&mut self) {
         self.processes.resume();
     }
 
@@ -228,7 +261,8 @@ impl RabbitMq {
             .args(["--url", &self.url(), "--queue", queue])
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        let output = command.output().await.expect("amqp-get runs");
+        let output = timeout(TOOL_LIMIT, command.output()).await;
+        let output = output.expect("amqp-get ends").expect("it runs");
         match output.status.code() {
             Some(0) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
             Some(2) => None,

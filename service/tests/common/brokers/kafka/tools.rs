@@ -162,7 +162,8 @@ impl Kafka {
         let mut producer = self.command(
             &self.servers(),
             "org.apache.kafka.tools.ConsoleProducer",
-            &["--topic", topic, "--sync"],
+            // It would give up after some tries of 1.5 s each, and say nothing of it by its status.
+            &["--topic", topic, "--sync", "--request-timeout-ms", "30000"],
         );
         let mut producer = producer
             .stdin(Stdio::piped())
