@@ -22,6 +22,7 @@ async fn a_broker_starts_is_killed_and_comes_back_with_its_data() {
         for message in ["one", "two"] {
             broker.publish("readings/a", message, &["-q", "1"]).await;
         }
+        broker.settle().await;
         broker.kill();
         broker.start_again().await;
         assert_eq!(broker.port(), port);

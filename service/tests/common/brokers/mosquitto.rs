@@ -1,6 +1,7 @@
 //! Mosquitto, the MQTT broker, as the packages `mosquitto` and `mosquitto-clients` have it.
 
 use std::{
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -10,18 +11,17 @@ use tempfile::TempDir;
 use tokio::{net::TcpStream, process::Command};
 
 use super::{Port, data_dir, is_demanded, output_of, processes::Processes, text};
-use crate::common::certs::Authority;
+use crate::common::{certs::Authority, until};
 
-/// What a broker has unless a setting says otherwise. Whatever changes is written at once, so that a crash loses nothing
-/// that was acknowledged.
+/// What a broker has unless a setting says otherwise.
 const SETTINGS: &str = "persistence true
-autosave_on_changes true
-autosave_interval 1
 log_dest stderr
 log_type all
 connection_messages true
 set_tcp_nodelay true
 ";
+/// Where it keeps sessions and messages.
+const DATABASE: &str = "mosquitto.db";
 
 /// What a broker is like.
 #[derive(Clone, Copy, Default)]
@@ -124,6 +124,17 @@ impl Mosquitto {
     /// Its data, configuration and log.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Has it write sessions and messages, as it does by itself at its end and twice an hour. What came in after that does
+    /// not outlive a crash, acknowledged or not.
+    pub(crate) async fn settle(&self) {
+        let file = self.dir.path().join(DATABASE);
+        // Each writing makes another file.
+        let written = || std::fs::metadata(&file).ok().map(|file| file.ino());
+        let before = written();
+        self.processes.signal(Signal::USR1);
+        until("the broker has written", async || written() != before).await;
     }
 
     /// SIGKILL: a crash.
