@@ -177,6 +177,8 @@ need_kafka() {
 }
 
 need_cargo() {
+    # What librdkafka is built with and linked against.
+    need_packages build-essential pkg-config libssl-dev
     # rustup puts it where a plain shell does not look.
     command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
     command -v cargo >/dev/null || fail "cargo is missing: install Rust with rustup"

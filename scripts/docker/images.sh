@@ -33,15 +33,15 @@ image() {
     docker build --quiet --tag "sluicegate-test/$1" --file - "$2" >/dev/null
 }
 
-# A small Debian with a linker, which is what the official images of Rust without more are.
+# A small Debian with what librdkafka is built with, as the official images of Rust have it.
 make_debian() {
     docker image inspect sluicegate-test/debian >/dev/null 2>&1 && return
     need_packages debootstrap debian-archive-keyring ca-certificates
-    local packed="$SLUICEGATE_CACHE/docker/debian.tar.gz" root
+    local packed="$SLUICEGATE_CACHE/docker/debian-2.tar.gz" root
     if ! [ -f "$packed" ]; then
         mkdir -p "$SLUICEGATE_CACHE/docker"
         root=$(mktemp -d)
-        as_root env PATH="$PATH:/usr/sbin:/sbin" debootstrap --variant=minbase --include=gcc,libc6-dev,ca-certificates \
+        as_root env PATH="$PATH:/usr/sbin:/sbin" debootstrap --variant=minbase --include=gcc,g++,libc6-dev,make,pkg-config,libssl-dev,ca-certificates \
             bookworm "$root" >"$packed.log" 2>&1 || { tail -n 15 "$packed.log" >&2; fail "debootstrap failed"; }
         as_root rm -rf "$root"/var/cache/apt "$root"/var/lib/apt/lists "$root"/usr/share/{doc,man,locale,info}
         as_root tar -C "$root" -c . | gzip -1 >"$packed.tmp"

@@ -202,6 +202,20 @@ impl KafkaSettings {
         {
             return refused("tls", "cert and key belong together");
         }
+        let is_here = |address: &String| {
+            let host = address.rsplit_once(':').map_or("", |(host, _)| host);
+            host == "localhost" || host == "[::1]" || host.starts_with("127.")
+        };
+        let sends_password = self
+            .sasl
+            .as_ref()
+            .is_some_and(|sasl| sasl.mechanism == SaslMechanism::Plain);
+        if sends_password && self.tls.is_none() && !self.brokers.iter().all(is_here) {
+            return refused(
+                "sasl.mechanism",
+                "PLAIN sends the password as it is: it takes kafka.tls, but to brokers on this host",
+            );
+        }
         let is_own = |name: &&String| OWN_PROPERTIES.contains(&name.as_str());
         match self.properties.keys().find(is_own) {
             None => Ok(()),
@@ -209,6 +223,54 @@ impl KafkaSettings {
                 format!("properties.{name}"),
                 "it follows from other settings, or exactly once rests on it".to_owned(),
             )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(text: &str) -> Result<(), String> {
+        let settings: KafkaSettings = serde_norway::from_str(text).unwrap();
+        settings
+            .check()
+            .map_err(|(key, reason)| format!("{key}: {reason}"))
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let plain = "sasl: {mechanism: PLAIN, username: u, password: {env: P}}";
+        for (more, key) in [
+            ("brokers: [kafka.example], topics: [t]", "brokers"),
+            ("brokers: ['a:1'], topics: []", "topics"),
+            (
+                "brokers: ['a:1'], topics: [t], assignor: sticky",
+                "assignor",
+            ),
+            ("brokers: ['a:1'], topics: [t], cluster: a/b", "cluster"),
+            (
+                "brokers: ['a:1'], topics: [t], queue_bytes: 1",
+                "queue_bytes",
+            ),
+            ("brokers: ['a:1'], topics: [t], tls: {cert: c}", "tls"),
+            (
+                "brokers: ['a:1'], topics: [t], properties: {auto.offset.reset: earliest}",
+                "properties.auto.offset.reset",
+            ),
+            (
+                &format!("brokers: ['a:1'], topics: [t], {plain}"),
+                "sasl.mechanism",
+            ),
+        ] {
+            let refused = checked(&format!("{{{more}}}")).unwrap_err();
+            assert!(refused.starts_with(&format!("{key}: ")), "{refused}");
+        }
+        for more in [
+            format!("brokers: ['127.0.0.1:9092'], topics: [t], {plain}"),
+            format!("brokers: ['a:1'], topics: [t], tls: {{}}, {plain}"),
+        ] {
+            assert_eq!(checked(&format!("{{{more}}}")), Ok(()));
         }
     }
 }
