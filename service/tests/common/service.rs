@@ -43,6 +43,13 @@ pub(crate) fn take_any_time(settings: &mut Settings) {
     settings.ingest.max_ahead = Some("none".parse().expect("none"));
 }
 
+/// Adds a source that is paused, and whose broker is not there.
+pub(crate) fn with_a_source(settings: &mut Settings) {
+    let source = "{name: plant, paused: true, optional: true, protobuf: ColumnBatch, \
+                  kafka: {brokers: ['127.0.0.1:1'], topics: [readings]}}";
+    settings.sources = Some(vec![serde_norway::from_str(source).expect("a source")]);
+}
+
 /// A running service. It has to be closed, which holds it to its books.
 pub(crate) struct Service {
     pub(crate) grpc: SocketAddr,

@@ -39,6 +39,7 @@ pub(crate) async fn guarded(database: &Database, tokens: &Tokens) -> Service {
     Service::start_with(&database, |settings| {
         crate::common::service::take_any_time(settings);
         tokens.asked_for(settings);
+        crate::common::service::with_a_source(settings);
         settings.auth.open_metrics = Some(sluicegate::auth::OpenMetrics::None);
         settings.auth.max_failures = Some(1_000_000);
     })
@@ -104,6 +105,7 @@ async fn every_route_asks_for_the_scope_that_it_says(database: Database) {
         let changes = operation.method != Method::GET;
         let expected: &[&str] = match (changes, operation.path.as_str()) {
             (_, "/retention/confirm" | "/streams/{id}/owner") => &["admin"],
+            (true, path) if path.starts_with("/sources/") => &["admin"],
             _ if operation.method == Method::POST => &["ingest"],
             (true, _) => &["write"],
             (false, "/version") => &[],

@@ -41,6 +41,7 @@ async fn audited(database: &Database, file: &Path, tokens: Option<&Tokens>) -> (
     plain.close().await;
     let service = Service::start_with(&database, |settings| {
         take_any_time(settings);
+        crate::common::service::with_a_source(settings);
         settings.audit.file = Some(AuditTarget::File(file.to_owned()));
         if let Some(tokens) = tokens {
             tokens.asked_for(settings);

@@ -296,7 +296,8 @@ async fn every_operation_takes_what_it_requires_and_no_less(database: Database) 
             let path = operation.with_examples(required);
             let path = path
                 .replace(STREAM, "nobody")
-                .replace("index.html", "nothing.html");
+                .replace("index.html", "nothing.html")
+                .replace("/plant/", "/nobody/");
             let answer = operation.ask(&api, &document, &path).await;
             assert_eq!(answer.status, 404, "{name}");
             operation.assert_documented(&document, &answer);

@@ -6,7 +6,7 @@ use sluicegate_proto::v1::{SensorBatch, SensorReading};
 use crate::common::{
     database::Database,
     readings::position,
-    service::{Service, take_any_time},
+    service::{Service, take_any_time, with_a_source},
 };
 
 /// 2026-01-01T00:00:00Z, in seconds since the Unix epoch.
@@ -51,6 +51,7 @@ pub(crate) async fn service(database: &Database, layout: Layout) -> (Database, S
         settings.layout = Some(layout);
         settings.instance = Some("here".to_owned());
         take_any_time(settings);
+        with_a_source(settings);
     })
     .await;
     (database, service)

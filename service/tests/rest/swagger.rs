@@ -12,7 +12,9 @@ use crate::{
     document::exemplary,
 };
 
-const GROUPS: [&str; 5] = ["readings", "analysis", "changes", "streams", "service"];
+const GROUPS: [&str; 6] = [
+    "readings", "analysis", "changes", "streams", "sources", "service",
+];
 
 /// Opens an operation of the page, executes it with the examples that it was given, and returns what came back.
 const TRY_IT_OUT: &str = r#"
@@ -95,6 +97,7 @@ async fn try_all(browser: &Browser, page: &str, count: usize) {
                 "analysis" => "\"id2\": \"A\"",
                 "changes" => "_count\"",
                 "streams" => "gateway-7",
+                "sources" => "\"plant\"",
                 _ => continue,
             };
             let body = answer["body"].as_str().expect("a body");

@@ -10,12 +10,55 @@ const MAX_BYTES: u64 = 64 << 10;
 
 /// Where a secret stands: exactly one of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "Keys", into = "Keys")]
 pub enum Secret {
     /// All of this file, but for the end of its last line.
     File(PathBuf),
     /// The variable of this name.
     Env(String),
+}
+
+/// As it stands in the file of settings.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Keys {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    env: Option<String>,
+}
+
+impl TryFrom<Keys> for Secret {
+    type Error = &'static str;
+
+    fn try_from(keys: Keys) -> Result<Self, Self::Error> {
+        match keys {
+            Keys {
+                file: Some(file),
+                env: None,
+            } => Ok(Self::File(file)),
+            Keys {
+                file: None,
+                env: Some(env),
+            } => Ok(Self::Env(env)),
+            _ => Err("say where it stands: either {file: PATH}, or {env: NAME}"),
+        }
+    }
+}
+
+impl From<Secret> for Keys {
+    fn from(secret: Secret) -> Self {
+        match secret {
+            Secret::File(file) => Self {
+                file: Some(file),
+                ..Self::default()
+            },
+            Secret::Env(env) => Self {
+                env: Some(env),
+                ..Self::default()
+            },
+        }
+    }
 }
 
 /// Why a secret cannot be had.

@@ -39,7 +39,7 @@ use super::{
         changes::update_by_time, changes::update_by_ids, changes::update_by_ids_time,
         retention::confirm,
         streams::all, streams::one, owner::set_owner, streams::rejections_of_one, streams::rejections,
-        sources::all, sources::pause, sources::resume,
+        sources::all_sources, sources::pause_source, sources::resume_source,
         health::healthz, health::readyz, health::version, health::metrics,
         docs::openapi, docs::root, docs::swagger, docs::swagger_file
     ),

@@ -68,7 +68,10 @@ impl From<SourceStanding> for SourceView {
 /// The sources of this instance, in the order of the settings.
 #[utoipa::path(get, path = "/sources", tag = "sources",
     responses((status = 200, description = "All of them", body = SourcesView), QueryProblems))]
-pub(super) async fn all(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
+pub(super) async fn all_sources(
+    context: Arc<Context>,
+    request: Request,
+) -> Result<Answer, Problem> {
     Params::parse(&request.query, &[])?;
     let standings = context.use_cases()?.sources.standings();
     Ok(Answer::json(&SourcesView {
@@ -82,7 +85,10 @@ pub(super) async fn all(context: Arc<Context>, request: Request) -> Result<Answe
     responses((status = 200, description = "It pauses", body = SourceView), QueryProblems,
         (status = 404, description = "No such source", body = ProblemDocument<'static>,
          content_type = "application/problem+json")))]
-pub(super) async fn pause(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
+pub(super) async fn pause_source(
+    context: Arc<Context>,
+    request: Request,
+) -> Result<Answer, Problem> {
     steer(&context, &request, Action::PauseSource, Source::pause)
 }
 
@@ -92,7 +98,10 @@ pub(super) async fn pause(context: Arc<Context>, request: Request) -> Result<Ans
     responses((status = 200, description = "It begins", body = SourceView), QueryProblems,
         (status = 404, description = "No such source", body = ProblemDocument<'static>,
          content_type = "application/problem+json")))]
-pub(super) async fn resume(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
+pub(super) async fn resume_source(
+    context: Arc<Context>,
+    request: Request,
+) -> Result<Answer, Problem> {
     steer(&context, &request, Action::ResumeSource, Source::resume)
 }
 

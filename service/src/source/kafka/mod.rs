@@ -29,6 +29,8 @@ use crate::config::KafkaSettings;
 /// How long brokers may take to answer a question.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
+const CLUSTER_QUESTIONS: u32 = 20;
+const CLUSTER_DEADLINE: Duration = Duration::from_millis(500);
 /// How long leaving the group may take.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -110,11 +112,19 @@ async fn leave(consumer: Arc<Consumer>) {
 
 /// What stands for the cluster in the names of streams.
 async fn cluster(settings: &KafkaSettings, consumer: &Arc<Consumer>) -> Result<String, Trouble> {
-    let asked = consumer.clone();
-    // The question also shows whether anybody is there, so it is asked where the answer is known.
-    let asking =
-        tokio::task::spawn_blocking(move || asked.client().fetch_cluster_id(ANSWER_DEADLINE));
-    match (asking.await.ok().flatten(), &settings.cluster) {
+    let mut found = None;
+    // In short questions: who waits for the end of the process waits for the one that is asked.
+    for _ in 0..CLUSTER_QUESTIONS {
+        let asked = consumer.clone();
+        let asking =
+            tokio::task::spawn_blocking(move || asked.client().fetch_cluster_id(CLUSTER_DEADLINE));
+        found = asking.await.ok().flatten();
+        if found.is_some() {
+            break;
+        }
+    }
+    // It also shows whether anybody is there, so it is asked where the name is known.
+    match (found, &settings.cluster) {
         (Some(_), Some(name)) => Ok(name.clone()),
         (Some(id), None) => Ok(id),
         (None, _) => {
