@@ -27,16 +27,6 @@ if need_kafka; then
 else
     say "no Kafka here: the source of that name is NOT tried out"
 fi
-if need_rabbitmq; then
-    export SLUICEGATE_TEST_RABBITMQ=required
-else
-    say "no packages rabbitmq-server and amqp-tools here: the source of that name is NOT tried out"
-fi
-if need_mosquitto; then
-    export SLUICEGATE_TEST_MOSQUITTO=required
-else
-    say "no packages mosquitto and mosquitto-clients here: the source MQTT is NOT tried out"
-fi
 export SLUICEGATE_TEST_MYSQLD="$SLUICEGATE_CACHE/mysql/bin/mysqld"
 
 # Tests wait more than they work: for databases, deadlines and clocks.

@@ -98,6 +98,8 @@ async fn every_change_is_told_with_who_made_it(database: Database) {
         let action = match operation.path.as_str() {
             "/retention/confirm" => "confirm_retention",
             "/streams/{id}/owner" => "set_owner",
+            "/sources/{name}/pause" => "pause_source",
+            "/sources/{name}/resume" => "resume_source",
             path if path.starts_with("/sensor/delete/") => "delete_readings",
             path if path.starts_with("/sensor/update/") => "update_readings",
             path => panic!("say what {path} does"),
