@@ -108,8 +108,12 @@ def start(folder, name, running, *command):
 
 def check_service(programs, prometheus, folder, figures, records, running):
     """A service that is used, and what Prometheus finds there."""
-    addresses = start(folder, "service", running, programs / "sluicegate", "serve", f"--embedded-db={folder / 'database'}",
-                      "--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0")
+    # A source that is paused has its figures, too.
+    settings = folder / "sluicegate.yaml"
+    settings.write_text("sources: [{name: plant, paused: true, optional: true, protobuf: ColumnBatch, "
+                        "kafka: {brokers: ['127.0.0.1:1'], topics: [readings]}}]\n")
+    addresses = start(folder, "service", running, programs / "sluicegate", "serve", f"--config={settings}",
+                      f"--embedded-db={folder / 'database'}", "--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0")
     service = running[-1]
     generator = start(folder, "generator", running, programs / "sluicegen", "serve", "--addr", "127.0.0.1:0", "--target",
                       f"http://{addresses['grpc_addr']}", "--rate", "100")["rest_addr"]

@@ -112,7 +112,7 @@ async fn every_change_is_told_with_who_made_it(database: Database) {
             assert!(!line["what"].is_null(), "{line}");
         }
     }
-    assert_eq!(told, 8);
+    assert_eq!(told, 10);
     let mode = fs::metadata(&file)
         .expect("it is there")
         .permissions()
