@@ -37,7 +37,7 @@ image() {
 make_debian() {
     docker image inspect sluicegate-test/debian >/dev/null 2>&1 && return
     need_packages debootstrap debian-archive-keyring ca-certificates
-    local packed="$SLUICEGATE_CACHE/docker/debian-2.tar.gz" root
+    local packed="$SLUICEGATE_CACHE/docker/debian-with-make.tar.gz" root
     if ! [ -f "$packed" ]; then
         mkdir -p "$SLUICEGATE_CACHE/docker"
         root=$(mktemp -d)
