@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Hub,
     deliveries::Deliveries,
-    payload::{Feed, Payload},
-    reader::Reader,
+    payload::Feed,
+    reader::{Reader, Weighed},
     trouble::Trouble,
 };
 use crate::{
@@ -25,6 +25,8 @@ use crate::{
 /// Payloads that make a message: so many, of so many bytes together, are enough.
 const MAX_PAYLOADS: usize = 4_096;
 const MAX_PAYLOAD_BYTES: usize = 1 << 20;
+/// A message of more than one payload takes at most one part in so many of the memory for readings.
+const MESSAGE_SHARE: u32 = 16;
 /// A source may have nothing to say for as long as it likes.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
@@ -39,7 +41,10 @@ pub(super) async fn pour<F: Feed>(
 ) -> Result<(), Trouble> {
     let first_seq = header.as_ref().map_or(Seq(1), |header| header.first_seq);
     let deliveries = Deliveries::new(first_seq.before(), settled);
+    let share_bytes = (hub.ingest.admission().budget_bytes() / MESSAGE_SHARE) as usize;
     let payloads = Payloads {
+        max_bytes: MAX_PAYLOAD_BYTES.min(share_bytes),
+        max_room_bytes: share_bytes,
         hub,
         feed,
         header,
@@ -76,28 +81,34 @@ struct Payloads<'a, F: Feed> {
     /// Told first.
     header: Option<StreamHeader>,
     reader: Reader,
-    /// What is read next. It is here, and counted as memory of the source.
-    waiting: VecDeque<Payload<F::Mark>>,
+    /// What is read next.
+    waiting: VecDeque<Weighed<F::Mark>>,
+    /// As much as is gathered, bytes: of payloads, and of what they take once they are read.
+    max_bytes: usize,
+    max_room_bytes: usize,
     next_seq: Seq,
     deliveries: Deliveries<F::Mark>,
 }
 
 impl<F: Feed> Payloads<'_, F> {
-    /// Takes what is there, as much as a message should have.
-    fn gather(&mut self) -> Result<(), Trouble> {
+    /// Takes what is there, as much as a message should have. Returns what all takes, bytes.
+    fn gather(&mut self) -> Result<usize, Trouble> {
+        let mut bytes: usize = self.waiting.iter().map(Weighed::len).sum();
+        let mut room_bytes = self.waiting.iter().map(|it| it.room_bytes).sum();
         if self.reader.reads_one_at_a_time() {
-            return Ok(());
+            return Ok(room_bytes);
         }
-        let mut bytes: usize = self.waiting.iter().map(Payload::len).sum();
         while self.waiting.len() < MAX_PAYLOADS
-            && bytes < MAX_PAYLOAD_BYTES
+            && bytes < self.max_bytes
+            && room_bytes < self.max_room_bytes
             && let Some(next) = self.feed.next_now()
         {
-            let next = next?;
+            let next = self.reader.weigh(next?);
             bytes += next.len();
+            room_bytes += next.room_bytes;
             self.waiting.push_back(next);
         }
-        Ok(())
+        Ok(room_bytes)
     }
 }
 
@@ -105,37 +116,32 @@ impl<F: Feed> Arrivals for Payloads<'_, F> {
     type Message = Message;
     type Error = Trouble;
 
+    /// Waits for one payload. Its brothers are gathered where there is place for them.
     async fn announced(&mut self) -> Result<Option<usize>, Trouble> {
-        if self.header.is_none() {
-            if self.waiting.is_empty() {
-                let next = self.feed.next().await?;
-                self.waiting.push_back(next);
-            }
-            self.gather()?;
+        if self.header.is_some() {
+            return Ok(Some(0));
         }
-        Ok(Some(0))
+        if self.waiting.is_empty() {
+            let next = self.feed.next().await?;
+            self.waiting.push_back(self.reader.weigh(next));
+        }
+        Ok(Some(self.max_bytes))
     }
 
     async fn arrived(&mut self, _: &Arrival) -> Result<usize, Trouble> {
-        if self.header.is_some() {
-            return Ok(size_of::<StreamHeader>());
+        match self.header {
+            Some(_) => Ok(size_of::<StreamHeader>()),
+            None => self.gather(),
         }
-        let Self {
-            reader, waiting, ..
-        } = self;
-        Ok(waiting
-            .iter()
-            .map(|payload| reader.room_bytes(payload))
-            .sum())
     }
 
     fn read(&mut self, _: &Room) -> Result<Message, Trouble> {
         if let Some(header) = self.header.take() {
             return Ok(Message::Header(header));
         }
-        let bytes: usize = self.waiting.iter().map(Payload::len).sum();
+        let bytes: usize = self.waiting.iter().map(Weighed::len).sum();
         let read = self.reader.read(&mut self.waiting, &self.feed);
-        let left: usize = self.waiting.iter().map(Payload::len).sum();
+        let left: usize = self.waiting.iter().map(Weighed::len).sum();
         let mut last = None;
         for &(readings, mark) in &read.payloads {
             self.next_seq = self.next_seq.plus(readings);

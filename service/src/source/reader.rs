@@ -51,6 +51,22 @@ impl ReaderPlan {
     }
 }
 
+/// A payload that is to be read, and what it takes.
+pub(super) struct Weighed<M> {
+    payload: Payload<M>,
+    /// Memory from when it is read until it is settled, bytes.
+    pub(super) room_bytes: usize,
+    /// It becomes a fault.
+    is_too_large: bool,
+}
+
+impl<M> Weighed<M> {
+    /// How long it is, bytes.
+    pub(super) fn len(&self) -> usize {
+        self.payload.len()
+    }
+}
+
 /// What was made of some payloads.
 pub(super) struct Read<M> {
     pub(super) readings: Readings,
@@ -101,13 +117,20 @@ impl Reader {
         )
     }
 
-    /// Memory that a payload takes from when it is read until it is settled, bytes.
-    pub(super) fn room_bytes<M>(&mut self, payload: &Payload<M>) -> usize {
-        let fault_bytes = room_bytes(payload.len(), 0, FAULT_OUTCOMES);
-        match self.needed_bytes(payload) {
-            Some(bytes) if bytes <= self.max_room_bytes => bytes.max(fault_bytes),
-            // It becomes a fault.
-            _ => fault_bytes,
+    /// Says what a payload takes.
+    pub(super) fn weigh<M>(&mut self, payload: Payload<M>) -> Weighed<M> {
+        // A fault keeps the beginning alone.
+        let kept_bytes = payload.len().min(Origin::PAYLOAD_BYTES);
+        let fault_bytes = room_bytes(kept_bytes, 0, FAULT_OUTCOMES);
+        let needed = self.needed_bytes(&payload);
+        let is_too_large = needed.is_some_and(|bytes| bytes > self.max_room_bytes);
+        Weighed {
+            room_bytes: match needed {
+                Some(bytes) if !is_too_large => bytes.max(fault_bytes),
+                _ => fault_bytes,
+            },
+            is_too_large,
+            payload,
         }
     }
 
@@ -135,7 +158,7 @@ impl Reader {
     /// Reads as many of the payloads as one message can have, and takes them out.
     pub(super) fn read<F: Feed>(
         &mut self,
-        payloads: &mut VecDeque<Payload<F::Mark>>,
+        payloads: &mut VecDeque<Weighed<F::Mark>>,
         feed: &F,
     ) -> Read<F::Mark> {
         match &self.way {
@@ -145,22 +168,18 @@ impl Reader {
         }
     }
 
-    fn is_too_large<M>(&mut self, payload: &Payload<M>) -> bool {
-        // What is small cannot take much: it need not be weighed again.
-        payload.len() * 64 > SMALL_ROOM_BYTES
-            && self
-                .needed_bytes(payload)
-                .is_some_and(|bytes| bytes > self.max_room_bytes)
-    }
-
     fn read_mapped<F: Feed>(
         &mut self,
-        payloads: &mut VecDeque<Payload<F::Mark>>,
+        payloads: &mut VecDeque<Weighed<F::Mark>>,
         feed: &F,
     ) -> Read<F::Mark> {
         let mut gathering = Gathering::new(feed);
-        for payload in payloads.drain(..) {
-            let is_too_large = self.is_too_large(&payload);
+        for weighed in payloads.drain(..) {
+            let Weighed {
+                payload,
+                is_too_large,
+                ..
+            } = weighed;
             let Way::Mapping(decoder) = &mut self.way else {
                 break;
             };
@@ -191,12 +210,19 @@ impl Reader {
     /// Readings that come one by one, up to what is none.
     fn read_rows<F: Feed>(
         &mut self,
-        payloads: &mut VecDeque<Payload<F::Mark>>,
+        payloads: &mut VecDeque<Weighed<F::Mark>>,
         feed: &F,
     ) -> Read<F::Mark> {
         let (mut rows, mut marks) = (Vec::with_capacity(payloads.len()), Vec::new());
-        while let Some(payload) = payloads.front() {
-            let read = payload.bytes.as_deref().map(protobuf::read_one);
+        while let Some(weighed) = payloads.front() {
+            let payload = &weighed.payload;
+            let read = payload
+                .bytes
+                .as_deref()
+                .map(|bytes| match weighed.is_too_large {
+                    true => Err(too_large(self.max_room_bytes)),
+                    false => protobuf::read_one(bytes),
+                });
             match read.transpose() {
                 Err(_) if !marks.is_empty() => break,
                 Err(reason) => return faulty(payloads, feed, reason),
@@ -218,22 +244,24 @@ impl Reader {
 
     fn read_batch<F: Feed>(
         &mut self,
-        payloads: &mut VecDeque<Payload<F::Mark>>,
+        payloads: &mut VecDeque<Weighed<F::Mark>>,
         feed: &F,
     ) -> Read<F::Mark> {
         let Way::Protobuf(of) = self.way else {
             return Gathering::new(feed).finish();
         };
-        let Some(payload) = payloads.front() else {
+        let Some(Weighed {
+            payload,
+            is_too_large,
+            ..
+        }) = payloads.front()
+        else {
             return Gathering::new(feed).finish();
         };
         let read = match payload.bytes.as_deref() {
             None => Ok(Readings::Rows(Vec::new())),
-            Some(bytes) => match protobuf::weigh(of, bytes) {
-                Ok(needed) if needed > self.max_room_bytes => Err(too_large(self.max_room_bytes)),
-                Ok(_) => protobuf::read(of, bytes),
-                Err(reason) => Err(reason),
-            },
+            Some(_) if *is_too_large => Err(too_large(self.max_room_bytes)),
+            Some(bytes) => protobuf::read(of, bytes),
         };
         match read {
             Err(reason) => faulty(payloads, feed, reason),
@@ -322,12 +350,12 @@ impl<'a, F: Feed> Gathering<'a, F> {
 
 /// The first payload as one that cannot be read.
 fn faulty<F: Feed>(
-    payloads: &mut VecDeque<Payload<F::Mark>>,
+    payloads: &mut VecDeque<Weighed<F::Mark>>,
     feed: &F,
     reason: String,
 ) -> Read<F::Mark> {
     let mut gathering = Gathering::new(feed);
-    if let Some(payload) = payloads.pop_front() {
+    if let Some(Weighed { payload, .. }) = payloads.pop_front() {
         gathering.fault(&payload, reason);
     }
     gathering.finish()

@@ -8,7 +8,8 @@ use sluicegate_proto::v1::{ColumnBatch, Series};
 use crate::{
     common::{database::Database, http, on_each_engine, until, web},
     topics::{
-        QUICK, Records, kafka, service, source, standing, stored, until_state, until_stored_once,
+        QUICK, Records, kafka, service, service_with, source, standing, stored, until_state,
+        until_stored_once,
     },
 };
 
@@ -19,6 +20,7 @@ on_each_engine! {
 on_mariadb! {
     what_cannot_be_read_is_in_quarantine_and_hurts_no_other,
     batches_of_the_contract_are_read,
+    little_memory_makes_messages_smaller,
     it_is_paused_and_resumed,
     a_broker_that_is_killed_is_waited_for,
     a_topic_that_is_not_there_is_waited_for_and_new_partitions_are_found,
@@ -134,6 +136,33 @@ mod steps {
         let refused = database.quarantined().await;
         assert_eq!(refused.len(), 2, "{refused:?}");
         assert!(refused[1].reason.contains("extend_dictionary"));
+        service.close().await;
+    }
+
+    pub(super) async fn little_memory_makes_messages_smaller(database: Database) {
+        let Some(kafka) = kafka().await else {
+            return;
+        };
+        kafka.create_topic("readings", 2, &[]).await;
+        let records = Records::to(&kafka);
+        records.send("readings", 0, 0..5_000).await;
+        // More readings than a quarter of the memory has room for.
+        let large = format!("[{}]", vec![r#"{"n":-1}"#; 20_000].join(","));
+        records
+            .send_payloads("readings", 1, vec![large.into_bytes()])
+            .await;
+        records.send("readings", 1, 5_000..10_000).await;
+        let least = |settings: &mut sluicegate::config::Settings| {
+            settings.ingest.budget_bytes = Some(1 << 20);
+        };
+        let service = service_with(&database, source(&kafka, QUICK), least).await;
+        until_stored_once(&database, 10_000).await;
+        let refused = database.quarantined().await;
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert!(
+            refused[0].reason.contains("ingest.budget_bytes"),
+            "{refused:?}"
+        );
         service.close().await;
     }
 

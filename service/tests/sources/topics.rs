@@ -44,9 +44,18 @@ pub(crate) const QUICK: &str = "properties: {session.timeout.ms: '3000', heartbe
      topic.metadata.refresh.interval.ms: '1000'}";
 
 pub(crate) async fn service(database: &Database, source: SourceSettings) -> Service {
+    service_with(database, source, |_| {}).await
+}
+
+pub(crate) async fn service_with(
+    database: &Database,
+    source: SourceSettings,
+    adjust: impl FnOnce(&mut Settings),
+) -> Service {
     let adjust = |settings: &mut Settings| {
         take_any_time(settings);
         settings.sources = Some(vec![source]);
+        adjust(settings);
     };
     Service::start_with(database, adjust).await
 }
