@@ -27,6 +27,16 @@ if need_kafka; then
 else
     say "no Kafka here: the source of that name is NOT tried out"
 fi
+if need_rabbitmq; then
+    export SLUICEGATE_TEST_RABBITMQ=required
+else
+    say "no package rabbitmq-server here: the source of that name is NOT tried out"
+fi
+if need_mosquitto; then
+    export SLUICEGATE_TEST_MOSQUITTO=required
+else
+    say "no package mosquitto here: the source that is MQTT is NOT tried out"
+fi
 export SLUICEGATE_TEST_MYSQLD="$SLUICEGATE_CACHE/mysql/bin/mysqld"
 
 # Tests wait more than they work: for databases, deadlines and clocks.

@@ -40,8 +40,9 @@ pub use self::{
     rest::{RestConfig, RestOverrides},
     settings::{IngestOverrides, PartitionOverrides, Settings},
     source::{
-        GroupProtocol, KafkaSasl, KafkaSettings, KafkaStart, KafkaTls, OnDataLoss, PayloadSettings,
-        Protobuf, SaslMechanism, Secret, SecretError, SourceSettings,
+        BrokerSettings, BrokerTls, GroupProtocol, KafkaSasl, KafkaSettings, MqttSettings,
+        OnDataLoss, PayloadSettings, Protobuf, RabbitMqSettings, SaslMechanism, Secret,
+        SecretError, SourceSettings, SourceStart, host_and_port,
     },
     telemetry::{TelemetryConfig, TelemetryOverrides},
     template::template,

@@ -21,6 +21,7 @@ pub(super) struct Figures {
     bytes: Family<OfSource, Counter>,
     undecoded: Family<OfSource, Counter>,
     left_out: Family<OfSource, Counter>,
+    redelivered: Family<OfSource, Counter>,
     restarts: Family<OfSource, Counter>,
     lag: Family<OfSource, Gauge>,
 }
@@ -32,6 +33,7 @@ pub(super) struct SourceMetrics {
     bytes: Counter,
     undecoded: Counter,
     left_out: Counter,
+    pub(super) redelivered: Counter,
     pub(super) restarts: Counter,
     pub(super) lag: Gauge,
 }
@@ -55,6 +57,10 @@ impl Figures {
                 "source_left_out",
                 "Values in messages of brokers that are no numbers, beside others that are",
             ),
+            redelivered: counted(
+                "source_redelivered",
+                "Messages of queues and MQTT that the broker has sent before: their readings may be stored twice",
+            ),
             restarts: counted(
                 "source_restarts",
                 "Times that the source could not go on, and began anew",
@@ -76,6 +82,7 @@ impl Figures {
             bytes: self.bytes.get_or_create_owned(&of),
             undecoded: self.undecoded.get_or_create_owned(&of),
             left_out: self.left_out.get_or_create_owned(&of),
+            redelivered: self.redelivered.get_or_create_owned(&of),
             restarts: self.restarts.get_or_create_owned(&of),
             lag: self.lag.get_or_create_owned(&of),
         }

@@ -3,10 +3,13 @@
 
 mod deliveries;
 mod kafka;
+mod ledger;
 mod metrics;
+mod mqtt;
 mod payload;
 mod pouring;
 mod protobuf;
+mod rabbitmq;
 mod reader;
 mod runner;
 mod trouble;
@@ -15,9 +18,12 @@ use std::{convert::Infallible, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-use self::{kafka::Kafka, metrics::SourceMetrics, reader::ReaderPlan, trouble::Trouble};
+use self::{
+    kafka::Kafka, metrics::SourceMetrics, mqtt::Mqtt, rabbitmq::RabbitMq, reader::ReaderPlan,
+    trouble::Trouble,
+};
 use crate::{
-    config::SourceSettings,
+    config::{BrokerSettings, SourceSettings},
     supervisor::Supervisor,
     telemetry::metrics::Metrics,
     usecase::{
@@ -53,12 +59,12 @@ pub fn start(
     let figures = metrics::Figures::new(metrics);
     for one in settings {
         // Settings without a kind, or with a mapping that does not fit, are refused before.
-        let (Some(kafka), Some(plan)) = (&one.kafka, ReaderPlan::of(one)) else {
+        let (Some(broker), Some(plan)) = (one.broker(), ReaderPlan::of(one)) else {
             continue;
         };
         let source = Arc::new(Source::new(
             one.name.clone(),
-            "kafka",
+            broker.kind(),
             one.optional,
             one.paused,
         ));
@@ -68,18 +74,38 @@ pub fn start(
             plan,
             metrics: figures.of(&source),
         };
-        let running = runner::run(
-            hub.clone(),
-            Kafka::new(kafka.clone(), hub),
-            draining.clone(),
-        );
-        tasks.start(format!("source {}", one.name), async move {
-            running.await;
-            Ok::<(), Infallible>(())
-        });
+        let start = Start {
+            name: format!("source {}", one.name),
+            hub: hub.clone(),
+            tasks,
+            draining: draining.clone(),
+        };
+        match broker {
+            BrokerSettings::Kafka(kafka) => start.run(Kafka::new(kafka.clone(), hub)),
+            BrokerSettings::RabbitMq(rabbitmq) => start.run(RabbitMq::new(rabbitmq.clone(), hub)),
+            BrokerSettings::Mqtt(mqtt) => start.run(Mqtt::new(mqtt.clone(), hub)),
+        }
         all.push(source);
     }
     let all = Sources::new(all);
     figures.ask(metrics, all.clone());
     all
+}
+
+/// One that is ready to run.
+struct Start<'a> {
+    name: String,
+    hub: Hub,
+    tasks: &'a Supervisor,
+    draining: CancellationToken,
+}
+
+impl Start<'_> {
+    fn run(self, pull: impl Pull) {
+        let running = runner::run(self.hub, pull, self.draining);
+        self.tasks.start(self.name, async move {
+            running.await;
+            Ok::<(), Infallible>(())
+        });
+    }
 }

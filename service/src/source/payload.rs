@@ -38,8 +38,11 @@ pub(super) trait Feed: Send {
     fn next_now(&mut self) -> Option<Result<Payload<Self::Mark>, Trouble>>;
 
     /// Where a payload is, for people.
-    fn place(&self, mark: Self::Mark) -> String;
+    fn place(&self, payload: &Payload<Self::Mark>) -> String;
 
     /// Where the feed goes on behind a payload, if a stream can keep that.
     fn position(&self, mark: Self::Mark) -> Option<SourcePosition>;
+
+    /// Hears that a payload could not be decoded, or not all of it. It is in quarantine before it is settled.
+    fn is_faulty(&mut self, _: Self::Mark) {}
 }

@@ -143,10 +143,13 @@ impl<F: Feed> Arrivals for Payloads<'_, F> {
         let read = self.reader.read(&mut self.waiting, &self.feed);
         let left: usize = self.waiting.iter().map(Weighed::len).sum();
         let mut last = None;
-        for &(readings, mark) in &read.payloads {
-            self.next_seq = self.next_seq.plus(readings);
-            self.deliveries.push(self.next_seq.before(), mark);
-            last = Some(mark);
+        for taken in &read.payloads {
+            if taken.is_faulty {
+                self.feed.is_faulty(taken.mark);
+            }
+            self.next_seq = self.next_seq.plus(taken.outcomes);
+            self.deliveries.push(self.next_seq.before(), taken.mark);
+            last = Some(taken.mark);
         }
         let metrics = &self.hub.metrics;
         metrics.read(

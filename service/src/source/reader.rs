@@ -67,12 +67,20 @@ impl<M> Weighed<M> {
     }
 }
 
+/// What became of a payload.
+pub(super) struct Taken<M> {
+    /// Readings and faults in it.
+    pub(super) outcomes: u64,
+    /// It could not be decoded, or not all of it.
+    pub(super) is_faulty: bool,
+    pub(super) mark: M,
+}
+
 /// What was made of some payloads.
 pub(super) struct Read<M> {
     pub(super) readings: Readings,
     pub(super) long_names: Vec<LongName>,
-    /// Of each payload in them how many readings and faults it had.
-    pub(super) payloads: Vec<(u64, M)>,
+    pub(super) payloads: Vec<Taken<M>>,
     pub(super) faults: u64,
     /// Values that are no numbers.
     pub(super) left_out: u64,
@@ -227,7 +235,11 @@ impl Reader {
                 Err(_) if !marks.is_empty() => break,
                 Err(reason) => return faulty(payloads, feed, reason),
                 Ok(row) => {
-                    marks.push((u64::from(row.is_some()), payload.mark));
+                    marks.push(Taken {
+                        outcomes: u64::from(row.is_some()),
+                        is_faulty: false,
+                        mark: payload.mark,
+                    });
                     rows.extend(row);
                     payloads.pop_front();
                 }
@@ -269,7 +281,11 @@ impl Reader {
                 let mark = payload.mark;
                 payloads.pop_front();
                 Read {
-                    payloads: vec![(readings.len() as u64, mark)],
+                    payloads: vec![Taken {
+                        outcomes: readings.len() as u64,
+                        is_faulty: false,
+                        mark,
+                    }],
                     readings,
                     long_names: Vec::new(),
                     faults: 0,
@@ -284,9 +300,10 @@ impl Reader {
 struct Gathering<'a, F: Feed> {
     feed: &'a F,
     decoded: Decoded,
-    before: usize,
-    payloads: Vec<(u64, F::Mark)>,
+    payloads: Vec<Taken<F::Mark>>,
     faults: u64,
+    /// Of the payloads before: outcomes, and faults among them.
+    before: (usize, u64),
     left_out: u64,
 }
 
@@ -295,9 +312,9 @@ impl<'a, F: Feed> Gathering<'a, F> {
         Self {
             feed,
             decoded: Decoded::default(),
-            before: 0,
             payloads: Vec::new(),
             faults: 0,
+            before: (0, 0),
             left_out: 0,
         }
     }
@@ -308,7 +325,7 @@ impl<'a, F: Feed> Gathering<'a, F> {
         bytes: &[u8],
         fault: &sluicegate_decode::Fault,
     ) {
-        let place = self.feed.place(payload.mark);
+        let place = self.feed.place(payload);
         let place = match fault.position {
             Position::Message => place,
             position => format!("{place}, {position}"),
@@ -318,7 +335,7 @@ impl<'a, F: Feed> Gathering<'a, F> {
     }
 
     fn fault(&mut self, payload: &Payload<F::Mark>, reason: String) {
-        let place = self.feed.place(payload.mark);
+        let place = self.feed.place(payload);
         let bytes = payload.bytes.as_deref().unwrap_or_default();
         self.faults += 1;
         self.decoded.push_undecoded(Undecoded {
@@ -331,8 +348,12 @@ impl<'a, F: Feed> Gathering<'a, F> {
 
     /// All of a payload was taken.
     fn done(&mut self, mark: F::Mark) {
-        let now = self.decoded.len();
-        self.payloads.push(((now - self.before) as u64, mark));
+        let now = (self.decoded.len(), self.faults);
+        self.payloads.push(Taken {
+            outcomes: (now.0 - self.before.0) as u64,
+            is_faulty: now.1 > self.before.1,
+            mark,
+        });
         self.before = now;
     }
 

@@ -358,6 +358,14 @@ impl Database {
         conn.exec_map(sql, (), quarantined).await.expect("reads")
     }
 
+    /// Where what was refused first came from, and what it was.
+    pub(crate) async fn first_origin(&self) -> (String, Vec<u8>) {
+        let sql = "SELECT origin, payload FROM rejected_readings ORDER BY id LIMIT 1";
+        let mut conn = self.connect().await;
+        let row = conn.query_first(sql).await.expect("reads");
+        row.expect("something was refused")
+    }
+
     /// The ledger agrees with the tables (P6), and every stream's position is the sum of its parts.
     pub(crate) async fn assert_ledger_balances(&self) {
         let sql = "SELECT (SELECT CAST(COALESCE(SUM(committed), 0) AS UNSIGNED) FROM ingest_streams), \

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{
     common::database::Database,
-    topics::{QUICK, Records, kafka, service, source, stored, until_stored_once},
+    fetching::{service, stored, until_stored_once},
+    topics::{QUICK, Records, kafka, source},
 };
 
 on_mariadb! {

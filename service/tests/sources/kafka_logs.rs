@@ -12,10 +12,8 @@ use crate::{
         service::Service,
         until,
     },
-    topics::{
-        QUICK, Records, all_records, kafka, service, source, stored, transaction, until_state,
-        until_stored_once,
-    },
+    fetching::{service, stored, until_state, until_stored_once},
+    topics::{QUICK, Records, all_records, kafka, source, transaction},
 };
 
 on_mariadb! {

@@ -7,10 +7,8 @@ use sluicegate_proto::v1::{ColumnBatch, Series};
 
 use crate::{
     common::{database::Database, http, on_each_engine, until, web},
-    topics::{
-        QUICK, Records, kafka, service, service_with, source, standing, stored, until_state,
-        until_stored_once,
-    },
+    fetching::{service, service_with, standing, stored, until_state, until_stored_once},
+    topics::{QUICK, Records, kafka, source},
 };
 
 on_each_engine! {

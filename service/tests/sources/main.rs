@@ -19,10 +19,15 @@ macro_rules! on_mariadb {
     };
 }
 
+mod fetching;
 mod kafka;
 mod kafka_groups;
 mod kafka_logs;
 mod kafka_source;
 mod mosquitto;
+mod mqtt_source;
+mod queues;
 mod rabbitmq;
+mod rabbitmq_queues;
+mod rabbitmq_streams;
 mod topics;

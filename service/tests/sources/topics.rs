@@ -1,24 +1,19 @@
-//! Records for the tests, and services that fetch them.
+//! Records of Kafka for the tests.
 
 use std::{ops::Range, time::Duration};
 
 use futures::future::join_all;
-use mysql_async::prelude::Queryable as _;
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
     producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer as _},
 };
-use serde_json::Value;
-use sluicegate::config::{Settings, SourceSettings};
+use sluicegate::config::SourceSettings;
 
-use crate::common::{
-    brokers::kafka::{Kafka, Options},
-    database::Database,
-    http,
-    service::{Service, take_any_time},
-    until,
+use crate::{
+    common::brokers::kafka::{Kafka, Options},
+    fetching::source_of,
 };
 
 /// One node.
@@ -28,69 +23,15 @@ pub(crate) async fn kafka() -> Option<Kafka> {
 
 /// A source of the topic `readings`, whose values are the numbers of records.
 pub(crate) fn source(kafka: &Kafka, more: &str) -> SourceSettings {
-    let servers = kafka.servers();
-    let text = format!(
-        "{{name: plant, \
-          mapping: {{format: json, value: {{pointer: /n}}, sensor_type: {{constant: count}}, id1: {{constant: 4}}, \
-                     id2: {{constant: LINE}}}}, \
-          kafka: {{brokers: [{}], topics: [readings], {more}}}}}",
-        servers.replace(',', ", ")
-    );
-    serde_norway::from_str(&text).expect("a source")
+    let servers = kafka.servers().replace(',', ", ");
+    source_of(&format!(
+        "kafka: {{brokers: [{servers}], topics: [readings], {more}}}"
+    ))
 }
 
 /// A group that notices soon when a member is gone.
 pub(crate) const QUICK: &str = "properties: {session.timeout.ms: '3000', heartbeat.interval.ms: '500', \
      topic.metadata.refresh.interval.ms: '1000'}";
-
-pub(crate) async fn service(database: &Database, source: SourceSettings) -> Service {
-    service_with(database, source, |_| {}).await
-}
-
-pub(crate) async fn service_with(
-    database: &Database,
-    source: SourceSettings,
-    adjust: impl FnOnce(&mut Settings),
-) -> Service {
-    let adjust = |settings: &mut Settings| {
-        take_any_time(settings);
-        settings.sources = Some(vec![source]);
-        adjust(settings);
-    };
-    Service::start_with(database, adjust).await
-}
-
-/// What `/sources` says of the first one.
-pub(crate) async fn standing(service: &Service) -> Value {
-    let (status, sources) = http::get(service.rest, "/sources").await.expect("answers");
-    assert_eq!(status, 200);
-    sources["sources"][0].clone()
-}
-
-pub(crate) async fn until_state(service: &Service, state: &str) -> Value {
-    until(&format!("the source is {state}"), || async {
-        standing(service).await["state"] == state
-    })
-    .await;
-    standing(service).await
-}
-
-/// Each number is the value of one reading, and no other is.
-pub(crate) async fn until_stored_once(database: &Database, numbers: u64) {
-    until(&format!("{numbers} are stored"), || async {
-        database.count("sensor_readings").await >= numbers
-    })
-    .await;
-    assert_eq!(stored(database).await, (numbers, numbers));
-}
-
-/// How many readings there are, and of how many numbers.
-pub(crate) async fn stored(database: &Database) -> (u64, u64) {
-    let sql = "SELECT COUNT(*), COUNT(DISTINCT sensor_value) FROM sensor_readings";
-    let mut conn = database.connect().await;
-    let counts: Option<(u64, u64)> = conn.query_first(sql).await.expect("counts");
-    counts.expect("a row")
-}
 
 fn config(kafka: &Kafka) -> ClientConfig {
     let mut config = ClientConfig::new();

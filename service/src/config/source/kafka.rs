@@ -1,10 +1,13 @@
 //! Settings of a source that is Kafka.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Secret;
+use super::{
+    Secret,
+    brokers::{BrokerTls, OnDataLoss, SourceStart, host_and_port, is_here},
+};
 
 /// Properties of librdkafka that follow from other settings, or that exactly once rests on.
 const OWN_PROPERTIES: [&str; 22] = [
@@ -47,7 +50,7 @@ pub struct KafkaSettings {
     pub cluster: Option<String>,
     /// Where a partition begins of which nothing was stored yet.
     #[serde(default)]
-    pub start: KafkaStart,
+    pub start: SourceStart,
     /// What to do where records are gone that were not stored: an expired or truncated log, a topic that was made again.
     #[serde(default)]
     pub on_data_loss: OnDataLoss,
@@ -63,7 +66,7 @@ pub struct KafkaSettings {
     #[serde(default = "default_queue_bytes")]
     pub queue_bytes: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<KafkaTls>,
+    pub tls: Option<BrokerTls>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sasl: Option<KafkaSasl>,
     /// Other properties of librdkafka, by their names there.
@@ -85,43 +88,11 @@ fn default_queue_bytes() -> u32 {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum KafkaStart {
-    #[default]
-    Earliest,
-    Latest,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnDataLoss {
-    /// The partition stops, and the source says so.
-    #[default]
-    Stop,
-    /// It goes on with what there is, and the log says what is gone.
-    Continue,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum GroupProtocol {
     #[default]
     Classic,
     /// KIP-848, of brokers from 4.0 on.
     Consumer,
-}
-
-/// With it, the brokers are spoken to over TLS.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KafkaTls {
-    /// Whose signatures prove the brokers; without it, the authorities of this host.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca: Option<PathBuf>,
-    /// What proves this service, with its key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cert: Option<PathBuf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -158,13 +129,7 @@ impl KafkaSettings {
     /// The key that is wrong, and why.
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         let refused = |key: &str, reason: &str| Err((key.to_owned(), reason.to_owned()));
-        let is_address = |address: &String| {
-            let port = address
-                .rsplit_once(':')
-                .map(|(_, port)| port.parse::<u16>());
-            matches!(port, Some(Ok(1..)))
-        };
-        if self.brokers.is_empty() || !self.brokers.iter().all(is_address) {
+        if self.brokers.is_empty() || self.brokers.iter().any(|it| host_and_port(it).is_none()) {
             return refused("brokers", "it takes a list of HOST:PORT");
         }
         if self.topics.is_empty() || self.topics.iter().any(String::is_empty) {
@@ -197,20 +162,12 @@ impl KafkaSettings {
         if !(1 << 20..=1 << 30).contains(&self.queue_bytes) {
             return refused("queue_bytes", "it takes 1048576 to 1073741824");
         }
-        if let Some(tls) = &self.tls
-            && tls.cert.is_some() != tls.key.is_some()
-        {
-            return refused("tls", "cert and key belong together");
-        }
-        let is_here = |address: &String| {
-            let host = address.rsplit_once(':').map_or("", |(host, _)| host);
-            host == "localhost" || host == "[::1]" || host.starts_with("127.")
-        };
+        BrokerTls::check(self.tls.as_ref())?;
         let sends_password = self
             .sasl
             .as_ref()
             .is_some_and(|sasl| sasl.mechanism == SaslMechanism::Plain);
-        if sends_password && self.tls.is_none() && !self.brokers.iter().all(is_here) {
+        if sends_password && self.tls.is_none() && !self.brokers.iter().all(|it| is_here(it)) {
             return refused(
                 "sasl.mechanism",
                 "PLAIN sends the password as it is: it takes kafka.tls, but to brokers on this host",

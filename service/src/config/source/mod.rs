@@ -1,6 +1,9 @@
 //! Settings under `sources:`, a list in the file: what readings are fetched from.
 
+mod brokers;
 mod kafka;
+mod mqtt;
+mod rabbitmq;
 mod secret;
 
 use std::collections::HashSet;
@@ -9,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use sluicegate_decode::{Mapping, MappingSettings};
 
 pub use self::{
-    kafka::{
-        GroupProtocol, KafkaSasl, KafkaSettings, KafkaStart, KafkaTls, OnDataLoss, SaslMechanism,
-    },
+    brokers::{BrokerTls, OnDataLoss, SourceStart, host_and_port},
+    kafka::{GroupProtocol, KafkaSasl, KafkaSettings, SaslMechanism},
+    mqtt::MqttSettings,
+    rabbitmq::RabbitMqSettings,
     secret::{Secret, SecretError},
 };
 use super::{ConfigError, mappings::example};
@@ -30,6 +34,10 @@ pub struct SourceSettings {
     pub optional: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaSettings>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rabbitmq: Option<RabbitMqSettings>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mqtt: Option<MqttSettings>,
     /// How its payloads are read, unless they are of the contract.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapping: Option<MappingSettings>,
@@ -50,6 +58,34 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+/// What it is that readings are fetched from.
+#[derive(Clone, Copy, Debug)]
+pub enum BrokerSettings<'a> {
+    Kafka(&'a KafkaSettings),
+    RabbitMq(&'a RabbitMqSettings),
+    Mqtt(&'a MqttSettings),
+}
+
+impl BrokerSettings<'_> {
+    /// Its name in the settings, and in what is told of it.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Kafka(_) => "kafka",
+            Self::RabbitMq(_) => "rabbitmq",
+            Self::Mqtt(_) => "mqtt",
+        }
+    }
+
+    fn check(self) -> Result<(), (String, String)> {
+        match self {
+            Self::Kafka(kafka) => kafka.check(),
+            Self::RabbitMq(rabbitmq) => rabbitmq.check(),
+            Self::Mqtt(mqtt) => mqtt.check(),
+        }
+    }
+}
+
 /// How payloads are read.
 #[derive(Clone, Copy, Debug)]
 pub enum PayloadSettings<'a> {
@@ -58,6 +94,17 @@ pub enum PayloadSettings<'a> {
 }
 
 impl SourceSettings {
+    /// Where its readings are. None when nothing is said, or more than one thing.
+    #[must_use]
+    pub fn broker(&self) -> Option<BrokerSettings<'_>> {
+        match (&self.kafka, &self.rabbitmq, &self.mqtt) {
+            (Some(kafka), None, None) => Some(BrokerSettings::Kafka(kafka)),
+            (None, Some(rabbitmq), None) => Some(BrokerSettings::RabbitMq(rabbitmq)),
+            (None, None, Some(mqtt)) => Some(BrokerSettings::Mqtt(mqtt)),
+            _ => None,
+        }
+    }
+
     /// How its payloads are read. None when nothing, or both, is said.
     #[must_use]
     pub fn payload(&self) -> Option<PayloadSettings<'_>> {
@@ -100,13 +147,13 @@ impl SourceSettings {
                 })?;
             }
         }
-        let Some(kafka) = &self.kafka else {
-            let reason = "say where its readings are: kafka";
+        let Some(broker) = self.broker() else {
+            let reason = "say where its readings are: either kafka, rabbitmq or mqtt";
             return Err(refused("kafka", reason.to_owned()));
         };
-        kafka
+        broker
             .check()
-            .map_err(|(key, reason)| refused(&format!("kafka.{key}"), reason))
+            .map_err(|(key, reason)| refused(&format!("{}.{key}", broker.kind()), reason))
     }
 }
 

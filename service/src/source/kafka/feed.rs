@@ -120,8 +120,8 @@ impl Feed for PartitionFeed {
         }
     }
 
-    fn place(&self, mark: Record) -> String {
-        format!("kafka {} offset {}", self.partition, mark.offset)
+    fn place(&self, payload: &Payload<Record>) -> String {
+        format!("kafka {} offset {}", self.partition, payload.mark.offset)
     }
 
     fn position(&self, mark: Record) -> Option<SourcePosition> {

@@ -11,14 +11,11 @@ use super::{
     position::{Beginning, KafkaPosition, Log, begin},
 };
 use crate::{
-    config::{KafkaStart, OnDataLoss},
-    model::{Seq, StreamHeader, StreamId},
-    source::trouble::Trouble,
-    usecase::{ingest::Caller, sources::SourceState},
+    config::SourceStart,
+    model::{StreamHeader, StreamId},
+    source::{ledger, trouble::Trouble},
 };
 
-/// While the ledger does not answer.
-const LEDGER_PAUSE: Duration = Duration::from_secs(1);
 /// A leader that has just begun may know less of the end of its log than the one before had shown.
 const END_LOOKS: u32 = 5;
 const END_PAUSE: Duration = Duration::from_secs(1);
@@ -41,78 +38,25 @@ pub(super) async fn open(
 ) -> Result<Opened, Trouble> {
     let stream_id = StreamId::of_source(&format!("kafka:{cluster}/{partition}"))
         .map_err(|error| Trouble::to_mend(format!("{partition}: {error}")))?;
-    let opened = loop {
-        match shared
-            .hub
-            .ingest
-            .open_stream(&stream_id, &Caller::anybody())
-            .await
-        {
-            Ok(opened) => break opened,
-            Err(error) => match Trouble::from(error) {
-                Trouble::Passing(reason) => {
-                    let source = &shared.hub.source;
-                    if source.stands(SourceState::Waiting, Some(reason.clone())) {
-                        tracing::warn!(source = source.name(), %reason, "the source waits");
-                    }
-                    tokio::time::sleep(LEDGER_PAUSE).await;
-                }
-                trouble => return Err(trouble),
-            },
-        }
-    };
-    let kept = opened.mark.as_ref();
-    let position = kept.map(|mark| KafkaPosition::parse(&mark.position));
-    let position = match position {
-        Some(None) => {
-            let reason = format!(
-                "the stream {stream_id} has a position that is none of Kafka's: another program has written it"
-            );
-            return Err(Trouble::to_mend(reason));
-        }
-        Some(position) => position,
-        None => None,
-    };
+    let opened = ledger::open(&shared.hub, &stream_id).await?;
+    let position = ledger::position(&opened, &stream_id, KafkaPosition::parse)?;
     let log = log(shared, consumer, &partition, position.as_ref()).await?;
     let (beginning, loss) = begin(position.as_ref(), &log, shared.settings.start);
     let are_others = match (&loss, shared.settings.start) {
         (Some(_), _) => true,
-        (None, KafkaStart::Latest) => position.is_none(),
-        (None, KafkaStart::Earliest) => false,
+        (None, SourceStart::Latest) => position.is_none(),
+        (None, SourceStart::Earliest) => false,
     };
     if let Some(loss) = loss {
-        judge(shared, &partition, &loss)?;
+        let setting = ("kafka.on_data_loss", shared.settings.on_data_loss);
+        ledger::judge(&shared.hub, &partition.to_string(), &loss, setting)?;
     }
-    let first_seq = match are_others {
-        // Their numbers must not be those of any that are stored.
-        true => opened.position.committed_seq.plus(1),
-        // What was committed behind the position, of a message that was divided, comes again, and is known by its number.
-        false => kept.map_or(Seq(0), |mark| mark.seq).plus(1),
-    };
     Ok(Opened {
-        header: StreamHeader {
-            stream_id,
-            epoch: opened.position.epoch,
-            first_seq,
-        },
+        header: ledger::header(&opened, stream_id, are_others),
         beginning,
         topic_id: log.topic_id,
         partition,
     })
-}
-
-/// Whether to go on although records are gone.
-fn judge(shared: &Shared, partition: &Partition, loss: &str) -> Result<(), Trouble> {
-    match shared.settings.on_data_loss {
-        OnDataLoss::Stop => Err(Trouble::to_mend(format!(
-            "{partition}: {loss} (kafka.on_data_loss is stop)"
-        ))),
-        OnDataLoss::Continue => {
-            let source = shared.hub.source.name();
-            tracing::error!(source, %partition, loss, "records are gone, and the source goes on");
-            Ok(())
-        }
-    }
 }
 
 async fn log(

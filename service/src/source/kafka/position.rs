@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::KafkaStart, model::SourcePosition};
+use crate::{config::SourceStart, model::SourcePosition};
 
 /// Where a partition goes on. A topic that was deleted and made again has other records under the same offsets, and so has a
 /// log whose end was cut off by a leader that lacked it: offsets alone would not tell.
@@ -52,7 +52,7 @@ pub(super) struct Beginning {
 pub(super) fn begin(
     position: Option<&KafkaPosition>,
     log: &Log,
-    start: KafkaStart,
+    start: SourceStart,
 ) -> (Beginning, Option<String>) {
     let at = |offset| Beginning {
         offset,
@@ -61,8 +61,8 @@ pub(super) fn begin(
     let &Log { low, high, .. } = log;
     let Some(position) = position else {
         return match start {
-            KafkaStart::Earliest => (at(low), None),
-            KafkaStart::Latest => (at(high), None),
+            SourceStart::Earliest => (at(low), None),
+            SourceStart::Latest => (at(high), None),
         };
     };
     let offset = position.offset;
@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn begun(offset: i64, log: &Log) -> (i64, Option<i32>, Option<String>) {
-        let (at, loss) = begin(Some(&position(offset)), log, KafkaStart::Earliest);
+        let (at, loss) = begin(Some(&position(offset)), log, SourceStart::Earliest);
         (at.offset, at.leader_epoch, loss)
     }
 
@@ -134,8 +134,8 @@ mod tests {
         for offset in [100, 150, 200] {
             assert_eq!(begun(offset, &log()), (offset, Some(3), None));
         }
-        assert_eq!(begin(None, &log(), KafkaStart::Earliest).0.offset, 100);
-        assert_eq!(begin(None, &log(), KafkaStart::Latest).0.offset, 200);
+        assert_eq!(begin(None, &log(), SourceStart::Earliest).0.offset, 100);
+        assert_eq!(begin(None, &log(), SourceStart::Latest).0.offset, 200);
     }
 
     #[test]

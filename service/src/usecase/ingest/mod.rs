@@ -59,6 +59,7 @@ pub use self::{
     quotas::QuotaSettings,
     session::{Progress, RejectionNote},
 };
+pub use crate::repository::OpenedStream;
 use crate::{
     model::{Seq, StreamHeader},
     repository::{

@@ -1,7 +1,7 @@
 //! Real message brokers, private to a test: data of their own, on ports of their own.
 //!
 //! `SLUICEGATE_TEST_KAFKA=required`, `SLUICEGATE_TEST_RABBITMQ=required` and `SLUICEGATE_TEST_MOSQUITTO=required` demand
-//! them, as `scripts/test.sh` does of Kafka where it is to be had. A test that needs one which is not demanded says so, and ends.
+//! them, as `scripts/test.sh` does where they are to be had. A test that needs one which is not demanded says so, and ends.
 
 pub(crate) mod kafka;
 pub(crate) mod mosquitto;

@@ -174,13 +174,13 @@ impl RabbitMq {
         self.amqp.number
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.amqp.number)
+    /// Of a broker that has an authority.
+    pub(crate) fn tls_port(&self) -> u16 {
+        self.amqps.number
     }
 
-    /// Of a broker that has an authority.
-    pub(crate) fn tls_url(&self) -> String {
-        format!("amqps://guest:guest@localhost:{}/%2f", self.amqps.number)
+    pub(crate) fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.amqp.number)
     }
 
     /// Writes the names of queues. RabbitMQ 3.10 keeps those of quorum queues and streams in memory for some seconds after
