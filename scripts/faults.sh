@@ -22,6 +22,15 @@ done
 need_packages build-essential curl jq ca-certificates faketime
 [ "$build" = debug ] || need_packages slowhttptest
 need_mariadb
+if need_kafka; then
+    export SLUICEGATE_TEST_KAFKA=required SLUICEGATE_TEST_KAFKA_DIR="$SLUICEGATE_CACHE/kafka"
+fi
+if need_rabbitmq; then
+    export SLUICEGATE_TEST_RABBITMQ=required
+fi
+if need_mosquitto; then
+    export SLUICEGATE_TEST_MOSQUITTO=required
+fi
 need_cargo
 step "MySQL" scripts/install-mysql.sh
 

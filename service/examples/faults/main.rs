@@ -2,6 +2,8 @@
 //! generator's journal and `sluicegen verify` as the judge. `scripts/faults.sh` builds everything and runs it.
 
 mod cases;
+#[allow(dead_code, reason = "tests need more of it")]
+mod common;
 mod database;
 mod faketime;
 mod flood;

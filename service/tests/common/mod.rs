@@ -11,6 +11,7 @@ pub(crate) mod proxy;
 pub(crate) mod readings;
 pub(crate) mod service;
 pub(crate) mod tokens;
+mod waiting;
 pub(crate) mod web;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -18,15 +19,12 @@ use std::{future::Future, sync::Arc, time::Duration};
 use database::{Database, Server};
 use mysql_async::prelude::Queryable as _;
 use sluicegate::embedded_db::Engine;
-use tokio::{
-    sync::OwnedMutexGuard,
-    time::{Instant, sleep},
-};
+use tokio::sync::OwnedMutexGuard;
+
+pub(crate) use waiting::until;
 
 /// No test takes longer, servers that have to be started first not counted.
 const TEST_LIMIT: Duration = Duration::from_secs(60);
-/// How long a condition may take to come true.
-const CONDITION_LIMIT: Duration = Duration::from_secs(30);
 
 /// What tests change of a server that they have alone, as `embedded_db` starts it.
 const AS_STARTED: &str = "SET @@GLOBAL.local_infile = 1, @@GLOBAL.max_allowed_packet = 67108864, \
@@ -128,13 +126,4 @@ pub(crate) async fn bounded<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(TEST_LIMIT, work)
         .await
         .expect("done within a minute")
-}
-
-/// Waits until the condition holds.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let give_up_at = Instant::now() + CONDITION_LIMIT;
-    while !holds().await {
-        assert!(Instant::now() < give_up_at, "waited in vain: {what}");
-        sleep(Duration::from_millis(10)).await;
-    }
 }

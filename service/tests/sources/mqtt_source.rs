@@ -1,17 +1,16 @@
 //! Brokers of MQTT as sources: each message of QoS 1 is stored, and acknowledged after that.
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
 
 use mysql_async::prelude::Queryable as _;
-use rumqttc::v5::{
-    AsyncClient, Event, MqttOptions,
-    mqttbytes::{QoS, v5::Packet},
-};
 use sluicegate::config::SourceSettings;
 
 use crate::{
     common::{
-        brokers::mosquitto::{Mosquitto, Options},
+        brokers::{
+            mosquitto::{Mosquitto, Options},
+            senders::send_mqtt,
+        },
         certs::Authority,
         database::Database,
         http, on_each_engine,
@@ -52,29 +51,9 @@ fn source(broker: &Mosquitto, more: &str) -> SourceSettings {
     ))
 }
 
-/// Sends each number as a message of QoS 1, and waits until the broker has them all.
+/// Sends each number as a message.
 async fn send(broker: &Mosquitto, topic: &str, numbers: Range<u64>) {
-    let mut options = MqttOptions::new("sender", "127.0.0.1", broker.port());
-    options.set_keep_alive(Duration::from_secs(5));
-    let (client, mut events) = AsyncClient::new(options, 100);
-    let count = numbers.end - numbers.start;
-    let sending = async {
-        for n in numbers {
-            let sent = client.publish(topic, QoS::AtLeastOnce, false, message(n));
-            sent.await.expect("is sent");
-        }
-    };
-    let acknowledged = async {
-        let mut left = count;
-        while left > 0 {
-            if let Event::Incoming(Packet::PubAck(_)) = events.poll().await.expect("goes on") {
-                left -= 1;
-            }
-        }
-    };
-    tokio::join!(sending, acknowledged);
-    client.disconnect().await.expect("ends");
-    let _ = events.poll().await;
+    send_mqtt(broker.port(), topic, numbers.map(message).collect()).await;
 }
 
 /// How many messages came that had come before.
@@ -173,8 +152,12 @@ mod steps {
         let Some(broker) = Mosquitto::start(KEEPS).await else {
             return;
         };
-        let first = service(&database, source(&broker, "client_id: first")).await;
-        let second = service(&database, source(&broker, "client_id: second")).await;
+        let first = service(&database, source(&broker, "group: plant, client_id: first")).await;
+        let second = service(
+            &database,
+            source(&broker, "group: plant, client_id: second"),
+        )
+        .await;
         until_state(&first, "running").await;
         until_state(&second, "running").await;
         send(&broker, "plant/a", 0..1_000).await;

@@ -55,7 +55,7 @@ mod steps {
         };
         let messages = Messages::to(broker).await;
         let dead = format!("{}-dead", messages.queue);
-        messages.declare_queue(&dead, "classic", &[]).await;
+        messages.sender.declare(&dead, "classic", &[]).await;
         let to_dead = [
             ("x-dead-letter-exchange", AMQPValue::LongString("".into())),
             (
@@ -71,7 +71,7 @@ mod steps {
         messages.send_payloads(payloads.collect()).await;
         let first = service(&database, messages.source("queue", "dead_letter: true")).await;
         until("three are dead letters", async || {
-            messages.waiting(&dead).await == 3
+            messages.sender.waiting(&dead).await == 3
         })
         .await;
         until_stored_once(&database, 2).await;

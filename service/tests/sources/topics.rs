@@ -2,18 +2,20 @@
 
 use std::{ops::Range, time::Duration};
 
-use futures::future::join_all;
 use rdkafka::{
-    ClientConfig, Offset, TopicPartitionList,
+    Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
-    producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer as _},
+    producer::{BaseProducer, BaseRecord, FutureRecord, Producer as _},
 };
 use sluicegate::config::SourceSettings;
 
 use crate::{
-    common::brokers::kafka::{Kafka, Options},
-    fetching::source_of,
+    common::brokers::{
+        kafka::{Kafka, Options},
+        senders::KafkaSender,
+    },
+    fetching::{message, source_of},
 };
 
 /// One node.
@@ -33,39 +35,22 @@ pub(crate) fn source(kafka: &Kafka, more: &str) -> SourceSettings {
 pub(crate) const QUICK: &str = "properties: {session.timeout.ms: '3000', heartbeat.interval.ms: '500', \
      topic.metadata.refresh.interval.ms: '1000'}";
 
-fn config(kafka: &Kafka) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", kafka.servers())
-        .set("enable.idempotence", "true")
-        .set("linger.ms", "2");
-    config
-}
-
-pub(crate) struct Records(FutureProducer);
+pub(crate) struct Records(KafkaSender);
 
 impl Records {
     pub(crate) fn to(kafka: &Kafka) -> Self {
-        Self(config(kafka).create().expect("a producer"))
+        Self(KafkaSender::to(&kafka.servers()))
     }
 
     /// Each number as a record of its own.
     pub(crate) async fn send(&self, topic: &str, partition: i32, numbers: Range<u64>) {
-        let payloads = numbers.map(|n| format!(r#"{{"n":{n}}}"#).into_bytes());
+        let payloads = numbers.map(message);
         self.send_payloads(topic, partition, payloads.collect())
             .await;
     }
 
     pub(crate) async fn send_payloads(&self, topic: &str, partition: i32, payloads: Vec<Vec<u8>>) {
-        let sending = payloads.iter().map(|payload| {
-            let record = FutureRecord::<(), _>::to(topic)
-                .partition(partition)
-                .payload(payload);
-            self.0.send(record, Duration::from_secs(30))
-        });
-        for sent in join_all(sending).await {
-            sent.expect("is taken");
-        }
+        self.0.send(topic, partition, payloads).await;
     }
 
     /// A number as the value of a key.
@@ -75,7 +60,7 @@ impl Records {
             .partition(0)
             .key(key)
             .payload(&payload);
-        let sent = self.0.send(record, Duration::from_secs(30)).await;
+        let sent = self.0.0.send(record, Duration::from_secs(30)).await;
         sent.expect("is taken");
     }
 
@@ -84,7 +69,7 @@ impl Records {
         let record = FutureRecord::<_, Vec<u8>>::to(topic)
             .partition(partition)
             .key("gone");
-        let sent = self.0.send(record, Duration::from_secs(30)).await;
+        let sent = self.0.0.send(record, Duration::from_secs(30)).await;
         sent.expect("is taken");
     }
 }
@@ -96,7 +81,7 @@ pub(crate) async fn transaction(
     numbers: Range<u64>,
     is_committed: bool,
 ) {
-    let mut config = config(kafka);
+    let mut config = KafkaSender::config(&kafka.servers());
     config.set("transactional.id", "of-the-test");
     let work = move || {
         let limit = Duration::from_secs(20);
@@ -125,7 +110,7 @@ pub(crate) async fn transaction(
 
 /// How many records the first partition has.
 pub(crate) async fn all_records(kafka: &Kafka, topic: &'static str) -> usize {
-    let mut config = config(kafka);
+    let mut config = KafkaSender::config(&kafka.servers());
     config
         .remove("enable.idempotence")
         .remove("linger.ms")

@@ -19,6 +19,7 @@ mod server_limits;
 mod service_kills;
 mod sigterm;
 mod soak;
+mod sources;
 mod spool;
 mod task_panics;
 mod two_instances;
@@ -102,6 +103,30 @@ pub(crate) const CASES: &[Case] = &[
         "sluicegen forward, the service and the database are killed at once, and what was being written to the spool is torn",
         40,
         |lab| Box::pin(spool::run(lab)),
+    ),
+    case(
+        "kafka",
+        "readings are fetched from Kafka; service, database and broker are killed in turns, connections are cut, messages are poison",
+        60,
+        |lab| Box::pin(sources::run(lab, sources::Kind::Kafka)),
+    ),
+    case(
+        "rabbitmq-stream",
+        "readings are fetched from a stream of RabbitMQ; service, database and broker are killed in turns, connections are cut, messages are poison",
+        60,
+        |lab| Box::pin(sources::run(lab, sources::Kind::Stream)),
+    ),
+    case(
+        "rabbitmq-queue",
+        "readings are fetched from a queue of RabbitMQ; service, database and broker are killed in turns, connections are cut, messages are poison",
+        60,
+        |lab| Box::pin(sources::run(lab, sources::Kind::Queue)),
+    ),
+    case(
+        "mqtt",
+        "readings are fetched from MQTT; service, database and broker are killed in turns, connections are cut, messages are poison",
+        60,
+        |lab| Box::pin(sources::run(lab, sources::Kind::Mqtt)),
     ),
     case(
         "disk-full",

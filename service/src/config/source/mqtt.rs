@@ -14,9 +14,9 @@ pub struct MqttSettings {
     pub broker: String,
     /// Filters of topics, such as `plant/+/temperature`.
     pub topics: Vec<String>,
-    /// The name of the shared subscription: instances of one group share the messages. Empty for none.
-    #[serde(default = "default_group")]
-    pub group: String,
+    /// The name of a shared subscription: instances of one group share the messages. Without it each gets all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Names the session, which no other client may have. Without it, made of the names of host and source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
@@ -38,10 +38,6 @@ pub struct MqttSettings {
     pub password: Option<Secret>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<BrokerTls>,
-}
-
-fn default_group() -> String {
-    "sluicegate".to_owned()
 }
 
 fn default_session_expiry_s() -> u32 {
@@ -77,8 +73,9 @@ impl MqttSettings {
             );
             return Err(("topics".to_owned(), reason));
         }
-        if self.group.contains(['/', '+', '#']) {
-            return refused("group", "it takes a name without /, + and #, or nothing");
+        let is_name = |name: &String| !name.is_empty() && !name.contains(['/', '+', '#']);
+        if !self.group.as_ref().is_none_or(is_name) {
+            return refused("group", "it takes a name without /, + and #");
         }
         if self
             .client_id
@@ -139,6 +136,7 @@ mod tests {
         };
         for (more, key) in [
             ("group: a/b", "group"),
+            ("group: ''", "group"),
             ("client_id: ''", "client_id"),
             ("session_expiry_s: 0", "session_expiry_s"),
             ("receive_maximum: 0", "receive_maximum"),
@@ -149,7 +147,7 @@ mod tests {
         ] {
             assert_eq!(checked(more), Err(key.to_owned()), "{more}");
         }
-        assert_eq!(checked("group: ''"), Ok(()));
+        assert_eq!(checked("group: plant"), Ok(()));
         let far = "{broker: 'a.example:1883', topics: [t], username: u, password: {env: P}}";
         let settings: MqttSettings = serde_norway::from_str(far).unwrap();
         assert_eq!(settings.check().unwrap_err().0, "tls");

@@ -67,11 +67,11 @@ impl Driving<'_> {
 
     /// Also where the session knows of it: the filters may be others now.
     async fn subscribe(&mut self) -> Result<(), Trouble> {
-        let group = &self.settings.group;
+        let group = self.settings.group.as_deref();
         let filters = self.settings.topics.iter().map(|topic| {
-            let path = match group.is_empty() {
-                true => topic.clone(),
-                false => format!("$share/{group}/{topic}"),
+            let path = match group {
+                None => topic.clone(),
+                Some(group) => format!("$share/{group}/{topic}"),
             };
             Filter::new(path, QoS::AtLeastOnce)
         });

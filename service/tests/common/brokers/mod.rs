@@ -7,6 +7,7 @@ pub(crate) mod kafka;
 pub(crate) mod mosquitto;
 mod processes;
 pub(crate) mod rabbitmq;
+pub(crate) mod senders;
 
 use std::{
     ffi::OsStr,
