@@ -6,6 +6,7 @@ from typing import Callable
 
 import beside
 import cases
+import doors
 import drop
 import rest
 from engine import Engine
@@ -186,6 +187,21 @@ def growth(context):
     return cases.growth_steps(context.engine, rows, context.folder, steps, with_seed=context.round == 1)
 
 
+def other_doors(context):
+    """Producers that are not the generator, and brokers."""
+    rows = backlog(context)
+    fetched = lambda kind: lambda: doors.fetched(context.engine, rows, context.folder, kind)
+    posted = lambda form: lambda: doors.posted(context.engine, rows, context.folder, form)
+    return {
+        "stream-columns": streaming(context),
+        "kafka": fetched("kafka"),
+        "rabbitmq-stream": fetched("rabbitmq"),
+        "ndjson": posted("ndjson"),
+        "line-protocol": posted("influx"),
+        "python-columns": lambda: doors.pushed_by_python(context.engine, rows, context.folder),
+    }
+
+
 def rest_queries(context):
     return {"rest": lambda: rest.measure(context.engine, context.rows, context.folder, context.quick)}
 
@@ -212,6 +228,8 @@ def ack_figures(share):
 def rates(*steps):
     return [(step, "rows_per_s", f"{step}.rows_per_s") for step in steps]
 
+
+DOORS = ("kafka", "rabbitmq-stream", "ndjson", "line-protocol", "python-columns")
 
 # MariaDB's own default makes a LOAD into `seed` hold a lock to its end.
 INTERLEAVED = {"innodb_autoinc_lock_mode": "2"}
@@ -327,6 +345,16 @@ CASES = {
         figures=[*rates("in-time-order", "shuffled-10s", "day-late", "series-1000", "series-100000", "series-1000000"),
                  ("series-1000000", "service_peak_rss_mib", "series-1000000.service_peak_rss_mib")],
         rounds_max=3,
+        in_quick=False,
+        share=0.5,
+    ),
+    "doors": Case(
+        "fetched from Kafka and from streams of RabbitMQ in messages of 1,000, sent over HTTP as NDJSON and as line protocol, "
+        "pushed in columns by the Python client; beside a stream in columns",
+        other_doors,
+        ratios=[(step, "stream-columns", f"{step}/stream-columns") for step in DOORS],
+        figures=[*rates(*DOORS), ("stream-columns", "rows_per_s", "doors.stream-columns.rows_per_s"),
+                 *[(step, "service_cpu_us", f"{step}.service_cpu_us_per_reading") for step in DOORS]],
         in_quick=False,
         share=0.5,
     ),

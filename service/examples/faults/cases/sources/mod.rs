@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use mysql_async::prelude::Queryable as _;
 use rand::Rng as _;
+use sluicegate::embedded_db::Engine;
 use tokio::time::{Instant, sleep};
 
 use self::broker::Broker;
@@ -17,7 +18,7 @@ use crate::{
     http,
     judge::hold_ledger,
     lab::Lab,
-    outcome::Outcome,
+    outcome::{Outcome, Skipped},
     process,
     service::Service,
     stack::{Stack, end},
@@ -47,6 +48,11 @@ enum Fault {
 }
 
 pub(crate) async fn run(lab: &mut Lab, kind: Kind) -> Result<Outcome> {
+    if lab.scale.quick && lab.engine == Engine::MySql {
+        return Err(
+            Skipped("in the quick form sources are fetched from into MariaDB alone").into(),
+        );
+    }
     let faults = FAULTS.len() as u32 * lab.scale.times(20, 2);
     let readings = match lab.scale.quick {
         true => QUICK_READINGS,
