@@ -64,7 +64,8 @@ mod steps {
             ),
         ];
         messages
-            .declare_queue(&messages.queue, "classic", &to_dead)
+            .sender
+            .declare(&messages.queue, "classic", &to_dead)
             .await;
         let payloads = ["bad 1", r#"{"n":0}"#, "bad 2", r#"{"n":1}"#, "bad 3"];
         let payloads = payloads.iter().map(|text| text.as_bytes().to_vec());
