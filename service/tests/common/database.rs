@@ -65,7 +65,7 @@ impl Server {
             let dir = TempDir::new().expect("a directory");
             let mut options = small(dir.path(), &binary);
             options.tcp_port = Some(0);
-            options.extra_args = arguments;
+            options.extra_args.extend(arguments);
             let db = EmbeddedDb::start(options).await.expect("starts");
             watch(&db, dir.path());
             Arc::new(Self {

@@ -51,10 +51,17 @@ pub(crate) fn engines() -> Vec<(Engine, PathBuf)> {
     engines
 }
 
-/// Options for a server that leaves room for others.
+/// Redo logs as the service makes them would take some gigabytes for each server. An engine passes over what is the other's.
+const SMALL_REDO_LOG: [&str; 2] = [
+    "--loose-innodb-redo-log-capacity=96M",
+    "--loose-innodb-log-file-size=96M",
+];
+
+/// Options for a server that leaves room for others, on the disk as well.
 pub(crate) fn small(data_dir: &Path, binary: &Path) -> EmbeddedDbOptions {
     let mut options = EmbeddedDbOptions::new(data_dir);
     options.binary = Some(binary.to_owned());
     options.buffer_pool_bytes = Some(64 * 1024 * 1024);
+    options.extra_args = SMALL_REDO_LOG.map(str::to_owned).to_vec();
     options
 }

@@ -44,6 +44,11 @@ const CODES: &[(u16, Meaning, &str)] = &[
     (1927, Gone, "ER_CONNECTION_KILLED (MariaDB)"),
     (3169, Gone, "ER_SESSION_WAS_KILLED (MySQL)"),
     (4031, Gone, "ER_CLIENT_INTERACTION_TIMEOUT (MySQL)"),
+    (
+        1050,
+        Busy,
+        "ER_TABLE_EXISTS_ERROR: what an ALTER that was broken off made, until MariaDB has removed it",
+    ),
     (1205, Busy, "ER_LOCK_WAIT_TIMEOUT"),
     (1213, Busy, "ER_LOCK_DEADLOCK"),
     (1317, Busy, "ER_QUERY_INTERRUPTED"),
