@@ -247,10 +247,11 @@ async fn start(
         // So that a fresh table has its partitions before the first reading. It says itself what went wrong.
         let _ = manager.pass().await;
     }
+    let of_quarantine = QuarantineMetrics::new(metrics);
     let keeping = keep_quarantine(
         storage.quarantine(),
         config.quarantine_limits(),
-        QuarantineMetrics::new(metrics),
+        of_quarantine.clone(),
         shutdown.draining.clone(),
     );
     shutdown.tasks.start("quarantine keeper", async move {
@@ -296,6 +297,8 @@ async fn start(
         stores,
         config.rest.manage_settings(),
         ingest.clone(),
+        config.known_mappings()?,
+        of_quarantine,
     ));
     Ok(UseCases {
         ingest,
@@ -372,6 +375,7 @@ fn stores(config: &Config, storage: &MySqlStorage) -> Stores {
         exports: storage.readings("exports", EXPORT_CONNECTIONS),
         changes: storage.readings("changes", CHANGE_CONNECTIONS),
         ledger: storage.ledger_reader(),
+        quarantine: storage.quarantine(),
     }
 }
 

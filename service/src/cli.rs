@@ -14,6 +14,7 @@ use crate::{
     certs::{self, Certs, CertsError},
     config::{self, Config, ConfigError, Settings},
     healthcheck::{self, Probe},
+    remote::{QuarantineCommand, RemoteError},
     repository::{RepositoryError, mysql::MySqlStorage},
     router::rest,
     shutdown::Shutdown,
@@ -32,6 +33,7 @@ Examples:
   sluicegate healthcheck --rest-addr 127.0.0.1:8080
   sluicegate certs tls --names gate.example
   sluicegate token new --name press-4 --scopes ingest:plant/ --file tokens.yaml
+  sluicegate quarantine list --stream press-0
 
 Exit status: 0 when it was told to end, or has done its work; 1 when it failed, and may do better when it is started again;
 2 when flags, file, environment or the database have to be mended before that.";
@@ -124,6 +126,8 @@ pub enum Command {
     /// Makes, lists and revokes the tokens of those who may use the service
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Looks at readings that were not stored, stores them after all, or removes them: asks a running service
+    Quarantine(Box<QuarantineCommand>),
     /// Prints a completion script
     Completions { shell: clap_complete::Shell },
     /// Writes man pages, one for each command
@@ -185,6 +189,8 @@ pub enum Failure {
     #[error("{0}")]
     Token(#[from] TokenError),
     #[error("{0}")]
+    Remote(#[from] RemoteError),
+    #[error("{0}")]
     Output(#[from] std::io::Error),
 }
 
@@ -200,6 +206,7 @@ impl Failure {
             | Self::Unhealthy(_)
             | Self::Certs(_)
             | Self::Token(_)
+            | Self::Remote(_)
             | Self::Output(_) => 1,
         }
     }
@@ -254,6 +261,13 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             print(lines.collect::<String>().as_bytes())
         }
         Command::Token(command) => say(command.run()?),
+        Command::Quarantine(command) => match command.run(&mut std::io::stdout()).await {
+            // Who reads it has seen enough.
+            Err(RemoteError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                Ok(())
+            }
+            done => Ok(done?),
+        },
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sluicegate", &mut script);

@@ -8,6 +8,7 @@ mod database;
 mod error;
 mod exposure;
 mod grpc;
+mod known_mappings;
 mod mappings;
 mod origins;
 mod ready;

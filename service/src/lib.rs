@@ -16,6 +16,7 @@ pub mod healthcheck;
 pub mod ledger;
 pub mod model;
 pub mod ready_file;
+pub mod remote;
 pub mod repository;
 pub mod router;
 pub mod shutdown;

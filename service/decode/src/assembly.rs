@@ -125,6 +125,7 @@ impl<F: FnMut(Result<Reading<'_>, Fault>)> Assembly<'_, F> {
                 id2,
                 timestamp_us,
                 position,
+                value: None,
             }));
             return Ok(());
         }
@@ -149,11 +150,12 @@ impl<F: FnMut(Result<Reading<'_>, Fault>)> Assembly<'_, F> {
                         id2,
                         timestamp_us,
                         position,
+                        value: Some(&named.name),
                     }));
                 }
                 Err((reason, text)) => {
                     let flaw = Flaw::found(MappedField::Value.of_fault(), text, reason.expected());
-                    self.fault(position, flaw.at(&named.name));
+                    self.fault(position, flaw.of_value(&named.name));
                 }
             }
         }

@@ -1,8 +1,13 @@
 //! Payloads to readings, by a mapping.
 
-use std::{mem, sync::Arc};
+use std::{
+    cell::{Cell, OnceCell},
+    mem,
+    sync::Arc,
+};
 
 use memchr::memchr;
+use serde_json::value::RawValue;
 
 use crate::{
     assembly::{Assembly, Given, Rooms},
@@ -29,6 +34,14 @@ pub struct Context<'a> {
     pub arrival_us: i64,
     /// Of times in line protocol, instead of the mapping's.
     pub precision: Option<Precision>,
+}
+
+/// A part of a payload, with which its readings and faults can be had once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece<'p> {
+    pub bytes: &'p [u8],
+    /// Where in these bytes: a line stands alone, and keeps its number, for a first line may be left out.
+    pub position: Position,
 }
 
 /// Decodes messages, one after the other. It keeps what it needs for that, so that a message allocates next to nothing.
@@ -118,7 +131,49 @@ impl Message<'_> {
 
     /// Decodes a payload.
     pub fn whole(&mut self, payload: &[u8], out: impl FnMut(Result<Reading<'_>, Fault>)) -> Counts {
+        self.whole_with(without_mark(payload), &Cell::new(payload), out)
+    }
+
+    /// Decodes a payload, and hands out with each fault the part that it is of.
+    pub fn whole_in_pieces(
+        &mut self,
+        payload: &[u8],
+        mut out: impl FnMut(Result<Reading<'_>, (Fault, Piece<'_>)>),
+    ) -> Counts {
         let payload = without_mark(payload);
+        let is_array = self.decoder.mapping.settings().records.is_none();
+        let line = Cell::new(payload);
+        let records = OnceCell::new();
+        self.whole_with(payload, &line, |outcome| {
+            out(outcome.map_err(|fault| {
+                let piece = match fault.position {
+                    Position::Line(_) | Position::Message => Piece {
+                        bytes: line.get(),
+                        position: fault.position,
+                    },
+                    Position::Record(number) => {
+                        let records = records.get_or_init(|| match is_array {
+                            true => serde_json::from_slice::<Vec<&RawValue>>(payload),
+                            false => Ok(Vec::new()),
+                        });
+                        record(records.as_deref().unwrap_or_default(), number).unwrap_or(Piece {
+                            bytes: payload,
+                            position: fault.position,
+                        })
+                    }
+                };
+                (fault, piece)
+            }));
+        })
+    }
+
+    /// Says in `piece` which line is being decoded, where lines are.
+    fn whole_with<'p>(
+        &mut self,
+        payload: &'p [u8],
+        piece: &Cell<&'p [u8]>,
+        out: impl FnMut(Result<Reading<'_>, Fault>),
+    ) -> Counts {
         self.with_record(out, |mapping, assembly, record| match &mapping.reader {
             Reader::Json(plan) if !is_in_lines(payload) => {
                 if payload.trim_ascii().is_empty() {
@@ -133,6 +188,7 @@ impl Message<'_> {
             Reader::Plain => read_plain(payload, assembly, record),
             _ => {
                 for line in Lines::of(payload, mapping) {
+                    piece.set(line.bytes);
                     read_line(line, mapping, assembly, record);
                 }
             }
@@ -179,6 +235,15 @@ impl Message<'_> {
         rooms.tidy();
         counts
     }
+}
+
+/// An element of an array, which is a message of its own.
+fn record<'p>(records: &[&'p RawValue], number: u64) -> Option<Piece<'p>> {
+    let at = usize::try_from(number).ok()?.checked_sub(1)?;
+    records.get(at).map(|record| Piece {
+        bytes: record.get().as_bytes(),
+        position: Position::Message,
+    })
 }
 
 #[inline]

@@ -50,12 +50,28 @@ pub enum Position {
     Message,
 }
 
+impl Position {
+    /// Reads what it is displayed as.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let number = |text: &str| text.parse().ok();
+        match text.split_once(' ') {
+            Some(("line", line)) => number(line).map(Self::Line),
+            Some(("record", record)) => number(record).map(Self::Record),
+            _ => (text == WHOLE).then_some(Self::Message),
+        }
+    }
+}
+
+/// The message as a whole, in words.
+const WHOLE: &str = "the message";
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(line) => write!(f, "line {line}"),
             Self::Record(record) => write!(f, "record {record}"),
-            Self::Message => f.write_str("the message"),
+            Self::Message => f.write_str(WHOLE),
         }
     }
 }
@@ -70,6 +86,8 @@ pub struct Fault {
     /// What was there, cut off, with control characters escaped; nothing where it is missing.
     pub found: Option<String>,
     pub expected: Cow<'static, str>,
+    /// Which of several values of its record it is of; nothing where none of the record's readings came out.
+    pub value: Option<Box<str>>,
 }
 
 impl Fault {
@@ -117,6 +135,7 @@ pub(crate) struct Flaw {
     pub(crate) place: Option<String>,
     pub(crate) found: Option<String>,
     pub(crate) expected: Cow<'static, str>,
+    pub(crate) value: Option<Box<str>>,
 }
 
 impl Flaw {
@@ -130,6 +149,7 @@ impl Flaw {
             place: None,
             found: Some(piece(found)),
             expected: expected.into(),
+            value: None,
         })
     }
 
@@ -139,6 +159,7 @@ impl Flaw {
             place: None,
             found: None,
             expected: expected.into(),
+            value: None,
         })
     }
 
@@ -159,6 +180,12 @@ impl Flaw {
         self
     }
 
+    /// Of one of several values of a record alone.
+    pub(crate) fn of_value(mut self: Box<Self>, name: &str) -> Box<Self> {
+        self.value = Some(name.into());
+        self.at(name)
+    }
+
     pub(crate) fn into_fault(self, position: Position) -> Fault {
         Fault {
             position,
@@ -166,6 +193,7 @@ impl Flaw {
             place: self.place,
             found: self.found,
             expected: self.expected,
+            value: self.value,
         }
     }
 }
@@ -213,6 +241,16 @@ mod tests {
             assert!(shown.ends_with('…'), "{shown}");
         }
         assert_eq!(piece(&"a".repeat(63)).len(), 63);
+    }
+
+    #[test]
+    fn a_position_is_read_as_it_is_displayed() {
+        for position in [Position::Line(3), Position::Record(18), Position::Message] {
+            assert_eq!(Position::parse(&position.to_string()), Some(position));
+        }
+        for text in ["", "line", "line x", "row 3", "line 3 4"] {
+            assert_eq!(Position::parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ mod topic;
 mod trial;
 
 pub use self::{
-    decoder::{Context, Decoder, Message},
+    decoder::{Context, Decoder, Message, Piece},
     fault::{Fault, Field, Position},
     lines::{Line, LineBuffer},
     mapping::{Mapping, MappingError},

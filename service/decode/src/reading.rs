@@ -17,6 +17,8 @@ pub struct Reading<'a> {
     pub timestamp_us: i64,
     /// Where it stood. A line or a record can hold several.
     pub position: Position,
+    /// Which of several values of its record it is.
+    pub value: Option<&'a str>,
 }
 
 /// A text that fits its column.

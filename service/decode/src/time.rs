@@ -34,6 +34,20 @@ impl Precision {
         })
     }
 
+    /// A word that [`of_parameter`](Self::of_parameter) reads as this.
+    #[must_use]
+    pub fn as_parameter(self) -> &'static str {
+        match self {
+            Self::Nanos => "ns",
+            Self::Micros => "us",
+            Self::Millis => "ms",
+            Self::Seconds => "s",
+            Self::Minutes => "m",
+            Self::Hours => "h",
+            Self::Guessed => "auto",
+        }
+    }
+
     /// Microseconds since the Unix epoch; parts of one are cut off towards the past. Nothing if that is out of range.
     #[inline]
     #[must_use]
@@ -173,6 +187,14 @@ mod tests {
             (TimeUnit::Rfc3339, "1969-12-31T23:59:59.9999999Z", -1),
         ] {
             assert_eq!(unit.to_us(text), Some(us), "{text} in {unit:?}");
+        }
+    }
+
+    #[test]
+    fn a_precision_has_a_word() {
+        for word in ["ns", "us", "ms", "s", "m", "h", "auto"] {
+            let precision = Precision::of_parameter(word).unwrap();
+            assert_eq!(precision.as_parameter(), word);
         }
     }
 

@@ -26,6 +26,8 @@ pub enum Action {
     SetOwner,
     PauseSource,
     ResumeSource,
+    ReplayRejections,
+    DropRejections,
 }
 
 impl Action {
@@ -38,6 +40,8 @@ impl Action {
             Self::SetOwner => "set_owner",
             Self::PauseSource => "pause_source",
             Self::ResumeSource => "resume_source",
+            Self::ReplayRejections => "replay_rejections",
+            Self::DropRejections => "drop_rejections",
         }
     }
 }
@@ -89,6 +93,8 @@ mod tests {
             Action::SetOwner,
             Action::PauseSource,
             Action::ResumeSource,
+            Action::ReplayRejections,
+            Action::DropRejections,
         ] {
             assert_eq!(serde_json::to_value(action).unwrap(), action.name());
         }

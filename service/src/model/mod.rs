@@ -5,12 +5,14 @@ mod long_name;
 mod point_in_time;
 mod position;
 mod principal;
+mod quarantine;
 mod reading;
 mod rejection;
 mod selection;
 mod stored;
 mod time_span;
 mod time_window;
+mod undecoded;
 
 pub use limits::{AbsentValue, Limits, TimestampRange};
 pub use long_name::LongName;
@@ -20,12 +22,14 @@ pub use position::{
     StreamHeader, StreamId, StreamIdError, StreamPosition,
 };
 pub use principal::{PrincipalName, Reach};
-pub use reading::{Reading, SentReading, Series};
-pub use rejection::{Fault, Field, KEPT_CHARS, KeptSeries, Origin, Rejection, Undecoded};
-pub use selection::{IdPair, Order, Place, ReadingKey, Selection, TimeRange};
-pub use stored::{
-    Bucket, BucketKey, BucketWidth, Change, Latest, QuarantineKey, QuarantineOf, Quarantined,
-    StoredReading, StreamStanding,
+pub use quarantine::{
+    KeptPayload, QuarantineFilter, QuarantineKey, QuarantineOf, QuarantineStretch, Quarantined,
+    Restored, Revived,
 };
+pub use reading::{Reading, SentReading, Series};
+pub use rejection::{Fault, Field, KEPT_CHARS, KeptSeries, Rejection};
+pub use selection::{IdPair, Order, Place, ReadingKey, Selection, TimeRange};
+pub use stored::{Bucket, BucketKey, BucketWidth, Change, Latest, StoredReading, StreamStanding};
 pub use time_span::{OrNone, TimeSpan};
 pub use time_window::{TimeFault, TimeWindow};
+pub use undecoded::{Origin, PayloadContext, ReadBy, Undecoded};

@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use super::{AbsentValue, Limits, SentReading, Seq, Series, TimeFault};
+use super::{AbsentValue, Limits, Origin, SentReading, Seq, Series, TimeFault, Undecoded};
 
 /// The field of a reading that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,57 +176,19 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// Where it came from, if it could not be decoded.
+    /// What it was, if it could not be decoded.
     #[must_use]
-    pub fn origin(&self) -> Option<&Origin> {
+    pub fn undecoded(&self) -> Option<&Undecoded> {
         match &self.fault {
-            Fault::Undecodable(undecoded) => Some(&undecoded.origin),
+            Fault::Undecodable(undecoded) => Some(undecoded),
             _ => None,
         }
     }
-}
 
-/// Where something came from that could not be decoded, and what it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// For people: a line of a request, an offset of a queue.
-    pub place: String,
-    /// Its beginning.
-    pub payload: Box<[u8]>,
-}
-
-impl Origin {
-    /// The most that is kept of a payload, bytes.
-    pub const PAYLOAD_BYTES: usize = 1_024;
-    /// The longest place, in characters.
-    pub const PLACE_CHARS: usize = 512;
-
-    /// Keeps the beginning of a payload.
+    /// Where it came from, if it could not be decoded.
     #[must_use]
-    pub fn of(place: &str, payload: &[u8]) -> Self {
-        let payload = &payload[..payload.len().min(Self::PAYLOAD_BYTES)];
-        Self {
-            place: place.chars().take(Self::PLACE_CHARS).collect(),
-            payload: payload.into(),
-        }
-    }
-}
-
-/// A reading that never became one, in its place among others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Undecoded {
-    pub field: Field,
-    pub reason: String,
-    pub origin: Origin,
-}
-
-impl Undecoded {
-    /// Memory that it takes, bytes.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        const COUNTS_BYTES: usize = 2 * size_of::<usize>();
-        let Origin { place, payload } = &self.origin;
-        COUNTS_BYTES + size_of::<Self>() + self.reason.len() + place.len() + payload.len()
+    pub fn origin(&self) -> Option<&Origin> {
+        self.undecoded().map(|undecoded| &undecoded.origin)
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) async fn pour<F: Feed>(
         hub,
         feed,
         header,
-        reader: Reader::new(&hub.plan, &hub.ingest),
+        reader: Reader::new(&hub.plan, hub.source.name(), &hub.ingest),
         waiting: VecDeque::new(),
         next_seq: first_seq,
         deliveries: deliveries.clone(),

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use sluicegate_decode::{Context, Counts, Decoder, Limits, Mapping, Position};
+use sluicegate_decode::{Context, Counts, Decoder, Limits, Mapping, Piece, Position};
 
 use super::{
     payload::{Feed, Payload},
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{PayloadSettings, Protobuf, SourceSettings},
-    model::{Field, LongName, Origin, Undecoded},
+    model::{Field, LongName, Origin, PayloadContext, ReadBy, Undecoded},
     usecase::ingest::{
         Ingest, Readings,
         decoded::{Decoded, room_bytes},
@@ -89,6 +89,8 @@ pub(super) struct Read<M> {
 /// Reads payloads of one feed.
 pub(super) struct Reader {
     way: Way,
+    /// The name of the source.
+    source: String,
     /// The most that a payload may take, bytes.
     max_room_bytes: usize,
 }
@@ -99,7 +101,7 @@ enum Way {
 }
 
 impl Reader {
-    pub(super) fn new(plan: &ReaderPlan, ingest: &Ingest) -> Self {
+    pub(super) fn new(plan: &ReaderPlan, source: &str, ingest: &Ingest) -> Self {
         let limits = ingest.facts().limits;
         let names = Limits {
             sensor_type_chars: limits.sensor_type_max_chars,
@@ -113,6 +115,7 @@ impl Reader {
                 }
                 ReaderPlan::Protobuf(message) => Way::Protobuf(*message),
             },
+            source: source.to_owned(),
             max_room_bytes: share as usize,
         }
     }
@@ -129,12 +132,13 @@ impl Reader {
     pub(super) fn weigh<M>(&mut self, payload: Payload<M>) -> Weighed<M> {
         // A fault keeps the beginning alone.
         let kept_bytes = payload.len().min(Origin::PAYLOAD_BYTES);
-        let fault_bytes = room_bytes(kept_bytes, 0, FAULT_OUTCOMES);
+        let context_bytes = context_bytes(&payload);
+        let fault_bytes = room_bytes(kept_bytes, 0, FAULT_OUTCOMES) + context_bytes;
         let needed = self.needed_bytes(&payload);
         let is_too_large = needed.is_some_and(|bytes| bytes > self.max_room_bytes);
         Weighed {
             room_bytes: match needed {
-                Some(bytes) if !is_too_large => bytes.max(fault_bytes),
+                Some(bytes) if !is_too_large => (bytes + context_bytes).max(fault_bytes),
                 _ => fault_bytes,
             },
             is_too_large,
@@ -181,7 +185,7 @@ impl Reader {
         payloads: &mut VecDeque<Weighed<F::Mark>>,
         feed: &F,
     ) -> Read<F::Mark> {
-        let mut gathering = Gathering::new(feed);
+        let mut gathering = Gathering::new(feed, &self.source);
         for weighed in payloads.drain(..) {
             let Weighed {
                 payload,
@@ -201,11 +205,11 @@ impl Reader {
             }
             let headers = headers(&payload);
             match decoder.message(&context(&payload, &headers)) {
-                Err(fault) => gathering.mapped_fault(&payload, bytes, &fault),
+                Err(fault) => gathering.mapped_fault(&payload, whole(bytes), &fault),
                 Ok(mut message) => {
-                    let counts = message.whole(bytes, |outcome| match outcome {
+                    let counts = message.whole_in_pieces(bytes, |outcome| match outcome {
                         Ok(reading) => gathering.decoded.push(&reading),
-                        Err(fault) => gathering.mapped_fault(&payload, bytes, &fault),
+                        Err((fault, piece)) => gathering.mapped_fault(&payload, piece, &fault),
                     });
                     gathering.left_out += counts.left_out;
                 }
@@ -233,7 +237,7 @@ impl Reader {
                 });
             match read.transpose() {
                 Err(_) if !marks.is_empty() => break,
-                Err(reason) => return faulty(payloads, feed, reason),
+                Err(reason) => return faulty(payloads, feed, &self.source, reason),
                 Ok(row) => {
                     marks.push(Taken {
                         outcomes: u64::from(row.is_some()),
@@ -260,7 +264,7 @@ impl Reader {
         feed: &F,
     ) -> Read<F::Mark> {
         let Way::Protobuf(of) = self.way else {
-            return Gathering::new(feed).finish();
+            return Gathering::new(feed, &self.source).finish();
         };
         let Some(Weighed {
             payload,
@@ -268,7 +272,7 @@ impl Reader {
             ..
         }) = payloads.front()
         else {
-            return Gathering::new(feed).finish();
+            return Gathering::new(feed, &self.source).finish();
         };
         let read = match payload.bytes.as_deref() {
             None => Ok(Readings::Rows(Vec::new())),
@@ -276,7 +280,7 @@ impl Reader {
             Some(bytes) => protobuf::read(of, bytes),
         };
         match read {
-            Err(reason) => faulty(payloads, feed, reason),
+            Err(reason) => faulty(payloads, feed, &self.source, reason),
             Ok(readings) => {
                 let mark = payload.mark;
                 payloads.pop_front();
@@ -299,6 +303,10 @@ impl Reader {
 /// Readings of payloads that are being put together.
 struct Gathering<'a, F: Feed> {
     feed: &'a F,
+    /// The name of the source.
+    source: &'a str,
+    /// Of the payload at hand, once it has a fault.
+    context: Option<PayloadContext>,
     decoded: Decoded,
     payloads: Vec<Taken<F::Mark>>,
     faults: u64,
@@ -308,9 +316,11 @@ struct Gathering<'a, F: Feed> {
 }
 
 impl<'a, F: Feed> Gathering<'a, F> {
-    fn new(feed: &'a F) -> Self {
+    fn new(feed: &'a F, source: &'a str) -> Self {
         Self {
             feed,
+            source,
+            context: None,
             decoded: Decoded::default(),
             payloads: Vec::new(),
             faults: 0,
@@ -322,7 +332,7 @@ impl<'a, F: Feed> Gathering<'a, F> {
     fn mapped_fault(
         &mut self,
         payload: &Payload<F::Mark>,
-        bytes: &[u8],
+        piece: Piece<'_>,
         fault: &sluicegate_decode::Fault,
     ) {
         let place = self.feed.place(payload);
@@ -331,17 +341,32 @@ impl<'a, F: Feed> Gathering<'a, F> {
             position => format!("{place}, {position}"),
         };
         self.faults += 1;
-        self.decoded.push_fault(fault, Origin::of(&place, bytes));
+        let origin = Origin::of(&place, piece, self.context(payload));
+        self.decoded.push_fault(fault, origin);
+    }
+
+    fn context(&mut self, payload: &Payload<F::Mark>) -> &PayloadContext {
+        self.context.get_or_insert_with(|| {
+            PayloadContext::of(&ReadBy {
+                source: Some(self.source.to_owned()),
+                topic: Some(payload.topic.clone()),
+                headers: payload.headers.clone(),
+                arrival_us: payload.arrival_us,
+                ..ReadBy::default()
+            })
+        })
     }
 
     fn fault(&mut self, payload: &Payload<F::Mark>, reason: String) {
         let place = self.feed.place(payload);
         let bytes = payload.bytes.as_deref().unwrap_or_default();
         self.faults += 1;
+        let origin = Origin::of(&place, whole(bytes), self.context(payload));
         self.decoded.push_undecoded(Undecoded {
             field: Field::Payload,
             reason,
-            origin: Origin::of(&place, bytes),
+            value: None,
+            origin,
         });
         self.done(payload.mark);
     }
@@ -355,6 +380,7 @@ impl<'a, F: Feed> Gathering<'a, F> {
             mark,
         });
         self.before = now;
+        self.context = None;
     }
 
     fn finish(self) -> Read<F::Mark> {
@@ -373,9 +399,10 @@ impl<'a, F: Feed> Gathering<'a, F> {
 fn faulty<F: Feed>(
     payloads: &mut VecDeque<Weighed<F::Mark>>,
     feed: &F,
+    source: &str,
     reason: String,
 ) -> Read<F::Mark> {
-    let mut gathering = Gathering::new(feed);
+    let mut gathering = Gathering::new(feed, source);
     if let Some(Weighed { payload, .. }) = payloads.pop_front() {
         gathering.fault(&payload, reason);
     }
@@ -386,6 +413,21 @@ fn too_large(max_bytes: usize) -> String {
     format!(
         "the readings of the payload take more than {max_bytes} bytes, a quarter of ingest.budget_bytes: send them in parts"
     )
+}
+
+/// What is kept of a payload beside its bytes, if it has a fault.
+fn context_bytes<M>(payload: &Payload<M>) -> usize {
+    const NAMES_AND_TIMES_BYTES: usize = 256;
+    let headers = payload.headers.iter();
+    let headers: usize = headers.map(|(name, text)| name.len() + text.len()).sum();
+    (NAMES_AND_TIMES_BYTES + payload.topic.len() + headers).min(PayloadContext::MAX_BYTES)
+}
+
+fn whole(bytes: &[u8]) -> Piece<'_> {
+    Piece {
+        bytes,
+        position: Position::Message,
+    }
 }
 
 fn headers<M>(payload: &Payload<M>) -> Vec<(&str, &str)> {

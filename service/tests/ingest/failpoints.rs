@@ -17,6 +17,59 @@ alone_on_each_engine! {
     a_batch_that_is_acknowledged_when_the_program_dies_is_stored_once,
 }
 
+mod replays {
+    use super::*;
+
+    alone_on_each_engine! {
+        a_replay_that_is_loaded_when_the_program_dies_is_stored_once,
+        a_replay_that_is_committed_when_the_program_dies_is_stored_once,
+    }
+}
+
+async fn a_replay_that_is_loaded_when_the_program_dies_is_stored_once(database: Database) {
+    replayed_once_although_it_dies_at(&database, "replay-load", 600).await;
+}
+
+async fn a_replay_that_is_committed_when_the_program_dies_is_stored_once(database: Database) {
+    replayed_once_although_it_dies_at(&database, "replay-commit", 400).await;
+}
+
+/// Replays a quarantine of a thousand in steps of two hundred; the program dies in the third.
+async fn replayed_once_although_it_dies_at(database: &Database, point: &str, left: u64) {
+    const ROWS: u64 = 1_000;
+    let actions = format!("{point}=2*off->return");
+    let program = Program::start_with(&database.url(), &[], &[("FAILPOINTS", &actions)]).await;
+    let rows: Vec<String> = (1..ROWS + 1)
+        .map(|n| format!("({n}, 'reading', 'no', '{n}', 't', {n}, 'a', {n}, UTC_TIMESTAMP(6))"))
+        .collect();
+    database
+        .run(&format!(
+            "INSERT INTO rejected_readings (seq, field, reason, sensor_value, sensor_type, id1, id2, timestamp_us, \
+             rejected_at) VALUES {}",
+            rows.join(",")
+        ))
+        .await;
+    let replay = async |program: &Program| {
+        let url = format!("http://{}/rejections/replay?limit=10000", program.rest);
+        crate::common::web::client().post(url).send().await
+    };
+    assert!(replay(&program).await.is_err(), "it died");
+    let ended = program.ended().await;
+    assert_eq!(ended.code, None, "it died at {point}: {}", ended.stderr);
+    assert_eq!(database.count("rejected_readings").await, left);
+    assert_eq!(database.count("sensor_readings").await, ROWS - left);
+
+    let program = Program::start(&database.url(), &[]).await;
+    let answer = replay(&program).await.expect("answers");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(database.count("rejected_readings").await, 0);
+    let stored = database.stored().await;
+    let mut ids: Vec<_> = stored.iter().map(|it| it.reading.id1 as u64).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (1..ROWS + 1).collect::<Vec<_>>());
+    program.kill().await;
+}
+
 mod pieces {
     use super::*;
 

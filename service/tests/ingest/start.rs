@@ -145,7 +145,7 @@ async fn a_second_start_changes_nothing(database: Database) {
         service.close().await;
     }
     assert_eq!(database.count("sensor_readings").await, 3);
-    assert_eq!(database.count("schema_migrations").await, 5);
+    assert_eq!(database.count("schema_migrations").await, 6);
 }
 
 async fn a_database_with_the_longest_of_names_is_used(database: Database) {

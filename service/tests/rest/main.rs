@@ -33,6 +33,7 @@ mod metrics;
 mod pages;
 mod paging;
 mod plans;
+mod quarantine;
 mod query_strings;
 mod readiness;
 mod same_answers;

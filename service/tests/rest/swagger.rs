@@ -12,8 +12,14 @@ use crate::{
     document::exemplary,
 };
 
-const GROUPS: [&str; 6] = [
-    "readings", "analysis", "changes", "streams", "sources", "service",
+const GROUPS: [&str; 7] = [
+    "readings",
+    "analysis",
+    "changes",
+    "streams",
+    "quarantine",
+    "sources",
+    "service",
 ];
 
 /// Opens an operation of the page, executes it with the examples that it was given, and returns what came back.

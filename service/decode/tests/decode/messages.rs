@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sluicegate_decode::{
-    Context, Counts, Decoder, Limits, Line, LineBuffer, Mapping, TriedReading, try_out,
+    Context, Counts, Decoder, Limits, Line, LineBuffer, Mapping, Position, TriedReading, try_out,
 };
 
 use crate::common::{ARRIVAL_US, Decoded, context, decode, decode_with, mapping, reading};
@@ -171,6 +171,61 @@ fn a_line_that_was_cut_off_is_a_fault() {
         sentences,
         ["line 9: payload is `a v=1`, expected a line of at most 5 bytes"]
     );
+}
+
+/// What is handed out with each fault: its bytes, where in them, and which value.
+fn pieces(mapping: Mapping, payload: &[u8]) -> Vec<(String, Position, Option<String>)> {
+    let mut decoder = Decoder::new(Arc::new(mapping), Limits::default());
+    let mut pieces = Vec::new();
+    let mut message = decoder.message(&context()).unwrap();
+    message.whole_in_pieces(payload, |outcome| {
+        if let Err((fault, piece)) = outcome {
+            let bytes = String::from_utf8_lossy(piece.bytes).into_owned();
+            pieces.push((bytes, piece.position, fault.value.map(String::from)));
+        }
+    });
+    pieces
+}
+
+#[test]
+fn a_fault_comes_with_the_part_that_it_is_of() {
+    let lines = b"a v=1\nb v=oops\n\nc v=1e999,w=2\n";
+    assert_eq!(
+        pieces(Mapping::line_protocol(), lines),
+        [
+            ("b v=oops".to_owned(), Position::Line(2), None),
+            (
+                "c v=1e999,w=2".to_owned(),
+                Position::Line(4),
+                Some("v".to_owned())
+            ),
+        ]
+    );
+    let json = "
+format: json
+value: { pointer: /v }
+sensor_type: { constant: t }
+id1: { constant: 1 }
+id2: { constant: a }
+";
+    let array = br#"[{"v":1}, {"v":"x"} ,{"w":2}]"#;
+    assert_eq!(
+        pieces(mapping(json), array),
+        [
+            (r#"{"v":"x"}"#.to_owned(), Position::Message, None),
+            (r#"{"w":2}"#.to_owned(), Position::Message, None),
+        ]
+    );
+    let below = br#"{"all":[{"v":1},{"v":"x"}]}"#;
+    let whole = String::from_utf8_lossy(below).into_owned();
+    assert_eq!(
+        pieces(mapping(&format!("{json}records: /all\n")), below),
+        [(whole, Position::Record(2), None)]
+    );
+    let open = br#"[{"v":1},{"v":"x"}"#;
+    let whole = String::from_utf8_lossy(open).into_owned();
+    let found = pieces(mapping(json), open);
+    assert_eq!(found[0], (whole, Position::Record(2), None));
 }
 
 #[test]

@@ -14,11 +14,23 @@ pub(super) async fn line(
     table: &Table,
     line: Vec<u8>,
 ) -> Result<(), RepositoryError> {
+    lines(conn, table, line, 1).await
+}
+
+/// The same of some lines.
+pub(super) async fn lines(
+    conn: &mut Conn,
+    table: &Table,
+    lines: Vec<u8>,
+    rows: u32,
+) -> Result<(), RepositoryError> {
     conn.set_infile_handler(async move {
-        let whole = futures::stream::once(async move { Ok(line.into()) });
+        let whole = futures::stream::once(async move { Ok(lines.into()) });
         Ok(Box::pin(whole) as _)
     });
-    run(conn, table, || 1).await.map_err(RepositoryError::from)
+    run(conn, table, || rows)
+        .await
+        .map_err(RepositoryError::from)
 }
 
 /// Why a LOAD did not store what was sent.

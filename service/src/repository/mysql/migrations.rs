@@ -14,7 +14,7 @@ use super::{
 use crate::repository::RepositoryError;
 
 /// In order; a migration that was released is never changed.
-const MIGRATIONS: [(u32, &str, &str); 5] = [
+const MIGRATIONS: [(u32, &str, &str); 6] = [
     (
         1,
         "ledger",
@@ -39,6 +39,11 @@ const MIGRATIONS: [(u32, &str, &str); 5] = [
         5,
         "payloads",
         include_str!("../../../../sql/migrations/0005_payloads.sql"),
+    ),
+    (
+        6,
+        "replays",
+        include_str!("../../../../sql/migrations/0006_replays.sql"),
     ),
 ];
 

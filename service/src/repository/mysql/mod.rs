@@ -27,7 +27,6 @@ mod pools;
 mod presence;
 mod probe;
 mod quarantine;
-mod quarantine_limits;
 mod readings;
 mod refusal;
 mod row_load;
@@ -60,7 +59,7 @@ pub use self::{
     migrations::Layout,
     partitions::{MySqlPartitions, PartitionPass},
     presence::MySqlLanes,
-    quarantine_limits::MySqlQuarantine,
+    quarantine::MySqlQuarantine,
     readings::MySqlReadings,
 };
 pub use sluicegate_mysql_address::TlsFiles;
@@ -210,10 +209,14 @@ impl MySqlStorage {
         Arc::new(MySqlClock::new(self.pool.clone()))
     }
 
-    /// The quarantine, to be held to its limits.
+    /// The quarantine, to be held to its limits, and to be worked off.
     #[must_use]
     pub fn quarantine(&self) -> Arc<MySqlQuarantine> {
-        Arc::new(MySqlQuarantine::new(self.pool.clone()))
+        Arc::new(MySqlQuarantine::new(
+            self.pool.clone(),
+            self.connector.clone(),
+            self.table.clone(),
+        ))
     }
 
     /// The table of long names.

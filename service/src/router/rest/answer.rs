@@ -1,17 +1,24 @@
 //! Answers: what a handler returns.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _, stream::BoxStream};
+use futures::Stream;
 use serde::Serialize;
 use warp::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     reply::Response,
 };
 
-use super::{format::Format, problem::Problem, room::Room, static_files::StaticFile};
-use crate::{model::StoredReading, repository::RepositoryError};
+use super::{
+    export::{self, Exported, Pieces},
+    format::Format,
+    problem::Problem,
+    room::Room,
+    static_files::StaticFile,
+    workers::Workers,
+};
+use crate::repository::RepositoryError;
 
 pub(super) const JSON: &str = "application/json";
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -21,10 +28,9 @@ pub(super) enum Body {
     /// Made by a worker, and kept in its room until it is taken.
     Page(Box<dyn FnOnce() -> Vec<u8> + Send>, Room),
     Static(StaticFile),
-    Export(Format, BoxStream<'static, Page>),
+    /// Made while it is sent, compressed or not.
+    Export(Box<dyn FnOnce(bool, Arc<Workers>) -> Pieces + Send>),
 }
-
-type Page = Result<Vec<StoredReading>, RepositoryError>;
 
 /// What a handler answers.
 pub(super) struct Answer {
@@ -88,13 +94,18 @@ impl Answer {
     }
 
     /// Readings as lines, as many as there are.
-    pub(super) fn export(format: Format, pages: impl Stream<Item = Page> + Send + 'static) -> Self {
+    pub(super) fn export<T: Exported>(
+        format: Format,
+        pages: impl Stream<Item = Result<Vec<T>, RepositoryError>> + Send + 'static,
+    ) -> Self {
         let content_type = match format {
             Format::Csv => "text/csv; charset=utf-8",
             Format::Json | Format::Ndjson => "application/x-ndjson",
         };
         Self {
-            body: Body::Export(format, pages.boxed()),
+            body: Body::Export(Box::new(move |compressed, workers| {
+                export::pieces(pages, format, compressed, workers)
+            })),
             ..Self::whole(StatusCode::OK, content_type, Bytes::new())
         }
     }

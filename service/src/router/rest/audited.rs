@@ -11,7 +11,7 @@ use crate::{
     audit::{Action, Actor, Outcome, Pending},
     auth::Admitted,
     model::{Change, IdPair, Selection},
-    usecase::manage::ChangeError,
+    usecase::manage::{ChangeError, Replay, ReplayError},
 };
 
 const ANONYMOUS: &str = "anonymous";
@@ -55,6 +55,23 @@ pub(super) fn settle(pending: Pending, changed: Result<u64, ChangeError>) -> Res
         }
     }
     Ok(changed?)
+}
+
+/// Tells how a replay ended.
+pub(super) fn settle_replay(
+    pending: Pending,
+    replayed: Result<Replay, ReplayError>,
+) -> Result<Replay, Problem> {
+    match &replayed {
+        Ok(replay) => pending.settle(Outcome::Done, Some(replay.replayed)),
+        Err(ReplayError::Storage { replayed, .. }) => {
+            pending.settle(Outcome::Failed, Some(*replayed));
+        }
+        Err(ReplayError::NoMapping(_) | ReplayError::Busy(_)) => {
+            pending.settle(Outcome::Failed, Some(0));
+        }
+    }
+    Ok(replayed?)
 }
 
 /// Tells how anything else ended.

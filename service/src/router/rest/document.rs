@@ -10,7 +10,7 @@ use super::{
     new_values::NewValues,
     owner,
     problem::ProblemDocument,
-    readings, retention, sources, streams,
+    quarantine, readings, retention, sources, streams,
 };
 
 #[derive(OpenApi)]
@@ -25,7 +25,8 @@ use super::{
         (name = "analysis", description = "Newest readings and figures per time bucket"),
         (name = "changes", description = "Delete and update"),
         (name = "influxdb", description = "What clients of InfluxDB write to, and what they ask first"),
-        (name = "streams", description = "The ledger of streams and the quarantine"),
+        (name = "streams", description = "The ledger of streams"),
+        (name = "quarantine", description = "Readings that were not stored: look, replay, remove"),
         (name = "sources", description = "What readings are fetched from"),
         (name = "service", description = "State of the service")
     ),
@@ -38,7 +39,8 @@ use super::{
         changes::delete_by_time, changes::delete_by_ids, changes::delete_by_ids_time,
         changes::update_by_time, changes::update_by_ids, changes::update_by_ids_time,
         retention::confirm,
-        streams::all, streams::one, owner::set_owner, streams::rejections_of_one, streams::rejections,
+        streams::all, streams::one, owner::set_owner,
+        quarantine::of_stream, quarantine::all, quarantine::remove, quarantine::replay,
         sources::all_sources, sources::pause_source, sources::resume_source,
         health::healthz, health::readyz, health::version, health::metrics,
         docs::openapi, docs::root, docs::swagger, docs::swagger_file

@@ -1,26 +1,65 @@
-//! Readings as a stream of lines, whatever their number.
+//! Readings, stored or in quarantine, as a stream of lines, whatever their number.
 
 use std::{io::Write as _, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use futures::{Stream, StreamExt as _, stream::BoxStream};
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{format::Format, views::ReadingView, workers::Workers};
-use crate::{model::StoredReading, repository::RepositoryError};
+use super::{
+    format::Format,
+    views::{ReadingView, RejectionView},
+    workers::Workers,
+};
+use crate::{
+    model::{Quarantined, StoredReading},
+    repository::RepositoryError,
+};
 
-const CSV_HEADER: [&str; 7] = [
-    "id",
-    "id1",
-    "id2",
-    "sensor_type",
-    "sensor_value",
-    "timestamp",
-    "timestamp_us",
-];
+/// What can be written as lines.
+pub(super) trait Exported: Send + Sized + 'static {
+    /// A line of it.
+    type View: Serialize + From<Self>;
+    /// The first line of a table.
+    const CSV_HEADER: &[&str];
+}
+
+impl Exported for StoredReading {
+    type View = ReadingView;
+    const CSV_HEADER: &[&str] = &[
+        "id",
+        "id1",
+        "id2",
+        "sensor_type",
+        "sensor_value",
+        "timestamp",
+        "timestamp_us",
+    ];
+}
+
+impl Exported for Quarantined {
+    type View = RejectionView;
+    const CSV_HEADER: &[&str] = &[
+        "id",
+        "stream_id",
+        "seq",
+        "field",
+        "reason",
+        "id1",
+        "id2",
+        "sensor_type",
+        "sensor_value",
+        "timestamp_us",
+        "rejected_at",
+        "origin",
+        "payload",
+        "payload_bytes",
+    ];
+}
 
 /// Breaks the connection off: the client then knows that the body is not complete.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -32,8 +71,8 @@ pub(super) type Pieces = ReceiverStream<Result<Bytes, BrokenOff>>;
 
 /// Encodes pages as the client takes them: one page waits, and the next is not read before that one is taken. Ends
 /// when the client is gone, in the middle of a statement if need be.
-pub(super) fn pieces(
-    pages: impl Stream<Item = Result<Vec<StoredReading>, RepositoryError>> + Send + 'static,
+pub(super) fn pieces<T: Exported>(
+    pages: impl Stream<Item = Result<Vec<T>, RepositoryError>> + Send + 'static,
     format: Format,
     compressed: bool,
     workers: Arc<Workers>,
@@ -76,10 +115,10 @@ pub(super) fn pieces(
 }
 
 /// The pages, until their reader may have no more.
-pub(super) fn until_ended(
-    pages: impl Stream<Item = Result<Vec<StoredReading>, RepositoryError>> + Send + 'static,
+pub(super) fn until_ended<T: Send + 'static>(
+    pages: impl Stream<Item = Result<Vec<T>, RepositoryError>> + Send + 'static,
     ended: Option<CancellationToken>,
-) -> BoxStream<'static, Result<Vec<StoredReading>, RepositoryError>> {
+) -> BoxStream<'static, Result<Vec<T>, RepositoryError>> {
     let Some(ended) = ended else {
         return pages.boxed();
     };
@@ -110,23 +149,23 @@ impl Lines {
     }
 
     /// The piece for a page, or the last one; None when it cannot be made.
-    fn piece(mut self, page: Option<Vec<StoredReading>>) -> (Self, Option<Bytes>) {
+    fn piece<T: Exported>(mut self, page: Option<Vec<T>>) -> (Self, Option<Bytes>) {
         let rows = page.as_ref().map(Vec::len);
         tracing::trace!(rows, compressed = self.encoder.is_some(), "encoded");
         let piece = self.encode(page);
         (self, piece)
     }
 
-    fn encode(&mut self, page: Option<Vec<StoredReading>>) -> Option<Bytes> {
+    fn encode<T: Exported>(&mut self, page: Option<Vec<T>>) -> Option<Bytes> {
         let mut lines = Vec::new();
         if std::mem::take(&mut self.begins) && self.format == Format::Csv {
-            lines.extend(CSV_HEADER.join(",").bytes().chain([b'\n']));
+            lines.extend(T::CSV_HEADER.join(",").bytes().chain([b'\n']));
         }
         let is_last = page.is_none();
-        let readings = page.unwrap_or_default();
+        let rows = page.unwrap_or_default();
         match self.format {
-            Format::Csv => csv_lines(readings, &mut lines)?,
-            Format::Json | Format::Ndjson => ndjson_lines(readings, &mut lines)?,
+            Format::Csv => csv_lines(rows, &mut lines)?,
+            Format::Json | Format::Ndjson => ndjson_lines(rows, &mut lines)?,
         }
         let Some(mut encoder) = self.encoder.take() else {
             return Some(lines.into());
@@ -143,20 +182,20 @@ impl Lines {
     }
 }
 
-fn ndjson_lines(readings: Vec<StoredReading>, lines: &mut Vec<u8>) -> Option<()> {
-    for reading in readings {
-        serde_json::to_writer(&mut *lines, &ReadingView::from(reading)).ok()?;
+fn ndjson_lines<T: Exported>(rows: Vec<T>, lines: &mut Vec<u8>) -> Option<()> {
+    for row in rows {
+        serde_json::to_writer(&mut *lines, &T::View::from(row)).ok()?;
         lines.push(b'\n');
     }
     Some(())
 }
 
-fn csv_lines(readings: Vec<StoredReading>, lines: &mut Vec<u8>) -> Option<()> {
+fn csv_lines<T: Exported>(rows: Vec<T>, lines: &mut Vec<u8>) -> Option<()> {
     let mut records = csv::WriterBuilder::new()
         .has_headers(false)
         .from_writer(lines);
-    for reading in readings {
-        records.serialize(ReadingView::from(reading)).ok()?;
+    for row in rows {
+        records.serialize(T::View::from(row)).ok()?;
     }
     records.flush().ok()
 }

@@ -23,6 +23,7 @@ mod owner;
 mod parameters;
 mod params;
 mod problem;
+mod quarantine;
 mod readings;
 mod request;
 mod respond;

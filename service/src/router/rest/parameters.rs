@@ -136,6 +136,57 @@ parameters!(Width {
     bucket: String,
 });
 
+/// Whole numbers from 1, separated by commas
+#[derive(ToSchema)]
+#[schema(pattern = "^0*[1-9][0-9]{0,17}(,0*[1-9][0-9]{0,17})*$")]
+#[allow(dead_code, reason = "read by the derive only")]
+struct IdList(String);
+
+parameters!(RejectionFilter {
+    /// Only of the stream of this name
+    #[param(example = "gateway-7", min_length = 1)]
+    stream: Option<String>,
+    /// Only of calls that name no stream
+    anonymous: Option<bool>,
+    /// Only these, at most 1,000, separated by commas
+    #[param(inline)]
+    ids: Option<IdList>,
+    /// Only those of which this field is wrong
+    #[param(example = "sensor_value", min_length = 1)]
+    field: Option<String>,
+    /// Only those in whose reason this stands, in upper or lower case
+    #[param(example = "not a finite number", min_length = 1)]
+    reason: Option<String>,
+    /// Only what could not be decoded, and came from a place that begins like this
+    #[param(min_length = 1)]
+    origin: Option<String>,
+    /// Only what was rejected then or later: RFC 3339 with any offset, or milliseconds since the Unix epoch
+    #[param(example = "2026-01-31T12:00:00Z", inline)]
+    from_time: Option<InstantText>,
+    /// Only what was rejected before
+    #[param(example = "2100-01-01T00:00:00Z", inline)]
+    to_time: Option<InstantText>,
+});
+
+parameters!(RejectionFormat {
+    /// `json`, `ndjson` or `csv`, instead of the header Accept; the last two bring all, take no limit, and need HTTP/1.1 or
+    /// later
+    #[param(example = "json", pattern = "^(json|ndjson|csv)$")]
+    format: Option<String>,
+});
+
+parameters!(ReplayMapping {
+    /// The mapping of `rest.mappings`, or `json` or `influx`, by which payloads are decoded instead of the one of their source
+    /// or their request
+    #[param(example = "influx", min_length = 1)]
+    mapping: Option<String>,
+});
+
+parameters!(Everything {
+    /// Needed where nothing else selects
+    everything: Option<bool>,
+});
+
 /// What every query may answer besides.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "read by the derive only")]

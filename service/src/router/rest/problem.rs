@@ -11,7 +11,7 @@ use super::views::IntakeView;
 use crate::{
     model::Fault,
     repository::RepositoryError,
-    usecase::manage::{Busy, ChangeError, Costly, QueryError},
+    usecase::manage::{Busy, ChangeError, Costly, QueryError, ReplayError},
 };
 
 /// What went wrong, as far as programs have to tell it apart. The names are stable.
@@ -366,12 +366,41 @@ impl From<QueryError> for Problem {
 
 impl From<Busy> for Problem {
     fn from(busy: Busy) -> Self {
-        let setting = match busy.with {
-            Costly::HeavyQuery => "rest.max_heavy_queries",
-            Costly::Export => "rest.max_exports",
+        let detail = match busy.with {
+            Costly::HeavyQuery => {
+                format!("{busy} (rest.max_heavy_queries): try again in a moment.")
+            }
+            Costly::Export => format!("{busy} (rest.max_exports): try again in a moment."),
+            Costly::Replay => "Another replay is under way: try again in a moment.".to_owned(),
         };
-        let detail = format!("{busy} ({setting}): try again in a moment.");
         Self::new(Kind::Busy, detail)
+    }
+}
+
+impl From<ReplayError> for Problem {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::NoMapping(_) => Self::of(
+                "mapping",
+                Kind::InvalidParameter,
+                "mapping must be one of rest.mappings, json or influx.",
+            ),
+            ReplayError::Busy(busy) => busy.into(),
+            ReplayError::Storage { replayed, source } => {
+                let mut problem = match source {
+                    RepositoryError::Table(reason) => Self::new(
+                        Kind::DatabaseUnavailable,
+                        format!("The table does not take readings: {reason}."),
+                    ),
+                    source => Self::from(source),
+                };
+                if replayed > 0 {
+                    let settled = format!(" {replayed} rows were replayed before that.");
+                    problem.detail.push_str(&settled);
+                }
+                problem
+            }
+        }
     }
 }
 

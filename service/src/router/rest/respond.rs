@@ -14,7 +14,7 @@ use warp::{
 use super::{
     answer::{Answer, Body},
     compress::{COMPRESS_FROM_BYTES, gzip, takes_gzip},
-    entity_tag, export,
+    entity_tag,
     problem::Problem,
     static_files::StaticFile,
     workers::{Lost, Workers},
@@ -95,8 +95,8 @@ async fn send(body: Body, wish: Wish, workers: &Arc<Workers>) -> Result<(Respons
             (response, is_known)
         }
         Body::Static(file) => of_file(file, &wish).response(),
-        Body::Export(format, pages) => {
-            let pieces = export::pieces(pages, format, wish.compressed, workers.clone());
+        Body::Export(make) => {
+            let pieces = make(wish.compressed, workers.clone());
             let mut response = warp::reply::stream(pieces).into_response();
             if wish.compressed {
                 note_gzip(response.headers_mut());

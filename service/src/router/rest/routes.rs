@@ -21,7 +21,7 @@ use super::{
     metrics::NO_ROUTE,
     owner,
     problem::{Kind, Problem},
-    readings,
+    quarantine, readings,
     request::{BodyStream, Request},
     respond::respond,
     retention, sources, streams,
@@ -57,7 +57,7 @@ macro_rules! routes {
     };
 }
 
-static ROUTES: [Route; 35] = routes! {
+static ROUTES: [Route; 37] = routes! {
     GET "/" Nothing => docs::root,
     GET "/sensor/time" Read => readings::by_time,
     GET "/sensor/ids" Read => readings::by_ids,
@@ -81,8 +81,10 @@ static ROUTES: [Route; 35] = routes! {
     GET "/streams" Read => streams::all,
     GET "/streams/{id}" Read => streams::one,
     PUT "/streams/{id}/owner" Admin => owner::set_owner,
-    GET "/streams/{id}/rejections" Read => streams::rejections_of_one,
-    GET "/rejections" Read => streams::rejections,
+    GET "/streams/{id}/rejections" Read => quarantine::of_stream,
+    GET "/rejections" Read => quarantine::all,
+    DELETE "/rejections" Write => quarantine::remove,
+    POST "/rejections/replay" Write => quarantine::replay,
     GET "/sources" Read => sources::all_sources,
     PUT "/sources/{name}/pause" Admin => sources::pause_source,
     PUT "/sources/{name}/resume" Admin => sources::resume_source,

@@ -73,12 +73,19 @@ fn time_range(params: &Params<'_>) -> Result<TimeRange, Problem> {
     Ok(TimeRange { from_us, to_us })
 }
 
+/// How an instant is written.
+const INSTANT: &str = "RFC 3339 as in 2026-01-31T12:00:00Z, or milliseconds since the Unix epoch";
+
 fn instant(params: &Params<'_>, name: &str) -> Result<i64, Problem> {
-    let must = "RFC 3339 as in 2026-01-31T12:00:00Z, or milliseconds since the Unix epoch";
-    let text = params
-        .get(name)?
-        .ok_or_else(|| missing(name, &format!("give {must}")))?;
-    parse_instant(&text).ok_or_else(|| invalid(name, &text, must))
+    maybe_instant(params, name)?.ok_or_else(|| missing(name, &format!("give {INSTANT}")))
+}
+
+pub(super) fn maybe_instant(params: &Params<'_>, name: &str) -> Result<Option<i64>, Problem> {
+    let Some(text) = params.get(name)? else {
+        return Ok(None);
+    };
+    let at = parse_instant(&text).ok_or_else(|| invalid(name, &text, INSTANT))?;
+    Ok(Some(at))
 }
 
 /// The pairs in the order given, each once; None when neither list is given.

@@ -264,9 +264,13 @@ pub(super) struct RejectionView {
     /// Where something came from that could not be decoded; null for a reading
     #[schema(example = "line 3")]
     origin: Option<String>,
-    /// The beginning of what could not be decoded, in base64; null for a reading
+    /// What could not be decoded, in base64; null for a reading. A page has at most 1,024 bytes of it, an export all that was
+    /// kept: 8,192
     #[schema(example = "Ym9pbGVyIHRlbXBlcmF0dXJlPWhvdA==")]
     payload: Option<String>,
+    /// How long it was, bytes
+    #[schema(example = 22)]
+    payload_bytes: Option<u64>,
 }
 
 impl From<Quarantined> for RejectionView {
@@ -284,7 +288,8 @@ impl From<Quarantined> for RejectionView {
             timestamp_us: reading.timestamp_us,
             rejected_at: format_instant(reading.rejected_us),
             origin: reading.origin,
-            payload: (reading.payload).map(|payload| BASE64_STANDARD.encode(payload)),
+            payload_bytes: (reading.payload.as_ref()).and_then(|payload| payload.whole_bytes),
+            payload: (reading.payload).map(|payload| BASE64_STANDARD.encode(payload.bytes)),
         }
     }
 }
@@ -305,6 +310,45 @@ pub(super) struct Deleted {
     pub(super) deleted_count: u64,
     /// Whether they were only counted
     pub(super) dry_run: bool,
+}
+
+/// How many readings were removed from quarantine, or would be
+#[derive(Serialize, ToSchema)]
+pub(super) struct Dropped {
+    #[schema(example = 3)]
+    pub(super) dropped_count: u64,
+    /// Whether they were only counted
+    pub(super) dry_run: bool,
+}
+
+/// What became of a replay
+#[derive(Serialize, ToSchema)]
+pub(super) struct Replayed {
+    /// Rejections that have left the quarantine, or would
+    #[schema(example = 3)]
+    pub(super) replayed_count: u64,
+    /// Readings that were stored, or would be: a payload may hold several
+    #[schema(example = 3)]
+    pub(super) stored_count: u64,
+    /// Rejections that stay
+    #[schema(example = 1)]
+    pub(super) kept_count: u64,
+    /// The first 100 of those that stay, and why
+    pub(super) kept: Vec<KeptView>,
+    /// Whether nothing was changed
+    pub(super) dry_run: bool,
+    /// Give it as `cursor` to go on; null when there is nothing behind
+    pub(super) next_cursor: Option<String>,
+}
+
+/// A rejection that stays in quarantine
+#[derive(Serialize, ToSchema)]
+#[schema(as = Kept)]
+pub(super) struct KeptView {
+    #[schema(example = 7)]
+    pub(super) id: u64,
+    #[schema(example = "sensor_value is `hot`, expected a number")]
+    pub(super) reason: String,
 }
 
 /// How many readings were changed, or would be

@@ -16,7 +16,8 @@ use crate::model::{Field, LongName, Origin, Series, Undecoded};
 /// What is kept of the reason of a fault, in characters. It may quote the name of a field, which is as long as it likes.
 const REASON_CHARS: usize = 256;
 /// What a fault takes, bytes.
-const FAULT_BYTES: usize = size_of::<Undecoded>() + 4 * REASON_CHARS + Origin::PAYLOAD_BYTES;
+/// What it keeps of its payload is not more than the payload has, unless it shares that with others.
+const FAULT_BYTES: usize = size_of::<Undecoded>() + 4 * REASON_CHARS + Origin::SHARED_BYTES;
 /// A series of a message, beside its text: the table that finds it, and what the lane makes of it.
 const SERIES_BYTES: usize = 3 * size_of::<Series>();
 
@@ -93,6 +94,7 @@ impl Decoded {
                 .chars()
                 .take(REASON_CHARS)
                 .collect(),
+            value: fault.value.clone(),
             origin,
         });
     }
@@ -140,7 +142,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{Limits, Seq},
+        model::{Limits, PayloadContext, Seq},
         repository::LoadBatch as _,
         usecase::ingest::{batch::OpenBatch, dictionary::Dictionary},
     };
@@ -150,9 +152,12 @@ mod tests {
         let mut decoder = Decoder::new(mapping, NameLimits::default());
         let mut message = decoder.message(&Context::default()).unwrap();
         let mut decoded = Decoded::default();
-        message.whole(payload, |outcome| match outcome {
+        message.whole_in_pieces(payload, |outcome| match outcome {
             Ok(reading) => decoded.push(&reading),
-            Err(fault) => decoded.push_fault(&fault, Origin::of("here", payload)),
+            Err((fault, piece)) => {
+                let context = PayloadContext::default();
+                decoded.push_fault(&fault, Origin::of("here", piece, &context));
+            }
         });
         decoded
     }
@@ -179,7 +184,11 @@ mod tests {
             panic!("{:?}", batch.rejections());
         };
         assert_eq!((bad.seq, bad.fault.field()), (Seq(2), Field::SensorValue));
-        assert_eq!(bad.origin().unwrap().place, "here");
+        let origin = bad.origin().unwrap();
+        assert_eq!(
+            (&*origin.place, &*origin.payload),
+            ("here", &b"boiler t=hot"[..])
+        );
         let reason = bad.fault.to_string();
         assert!(reason.contains("hot"), "{reason}");
     }

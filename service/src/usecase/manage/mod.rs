@@ -15,14 +15,17 @@ use self::turns::Turns;
 pub use self::{
     changes::ChangeError,
     lanes::forget_lanes,
-    quarantine::{QuarantineMetrics, keep_quarantine},
+    quarantine::{
+        Kept, KnownMappings, QuarantineMetrics, Replay, ReplayError, ReplayOrder, ReplayPlace,
+        keep_quarantine, own_json,
+    },
     queries::{EXPORT_PAGE_ROWS, Page},
     query_error::QueryError,
     turns::{Busy, Costly},
 };
 use crate::{
     model::Limits,
-    repository::mysql::{MySqlLedgerReader, MySqlReadings},
+    repository::mysql::{MySqlLedgerReader, MySqlQuarantine, MySqlReadings},
     usecase::ingest::Ingest,
 };
 
@@ -47,6 +50,7 @@ pub struct Stores {
     pub exports: Arc<MySqlReadings>,
     pub changes: Arc<MySqlReadings>,
     pub ledger: Arc<MySqlLedgerReader>,
+    pub quarantine: Arc<MySqlQuarantine>,
 }
 
 /// Queries and changes stored readings.
@@ -55,17 +59,29 @@ pub struct Manage {
     settings: ManageSettings,
     heavy: Turns,
     exports: Turns,
+    replays: Turns,
+    mappings: KnownMappings,
+    quarantine_metrics: QuarantineMetrics,
     /// Asked how busy it is: changes give way to readings that come in.
     ingest: Arc<Ingest>,
 }
 
 impl Manage {
     #[must_use]
-    pub fn new(stores: Stores, settings: ManageSettings, ingest: Arc<Ingest>) -> Self {
+    pub fn new(
+        stores: Stores,
+        settings: ManageSettings,
+        ingest: Arc<Ingest>,
+        mappings: KnownMappings,
+        quarantine_metrics: QuarantineMetrics,
+    ) -> Self {
         Self {
             stores,
             heavy: Turns::new(Costly::HeavyQuery, settings.max_heavy_queries),
             exports: Turns::new(Costly::Export, settings.max_exports),
+            replays: Turns::new(Costly::Replay, 1),
+            mappings,
+            quarantine_metrics,
             settings,
             ingest,
         }

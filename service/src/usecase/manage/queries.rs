@@ -1,4 +1,4 @@
-//! Pages, exports, newest readings, aggregates, ledger and quarantine. Each step is one short statement, so whoever
+//! Pages, exports, newest readings, aggregates and the ledger. Each step is one short statement, so whoever
 //! reads slowly holds no lock and no snapshot.
 
 use std::sync::Arc;
@@ -8,8 +8,7 @@ use futures::Stream;
 use super::{Manage, QueryError, turns::Turn};
 use crate::{
     model::{
-        Bucket, BucketKey, IdPair, Latest, Order, Place, QuarantineKey, QuarantineOf, Quarantined,
-        Selection, StoredReading, StreamStanding,
+        Bucket, BucketKey, IdPair, Latest, Order, Place, Selection, StoredReading, StreamStanding,
     },
     repository::{AggregateQuery, RepositoryError, mysql::MySqlReadings},
 };
@@ -27,7 +26,7 @@ pub struct Page<T, P> {
 
 impl<T, P> Page<T, P> {
     /// A page of at most `limit` items, from a query for one more than that.
-    fn cut(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> P) -> Self {
+    pub(super) fn cut(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> P) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(place);
@@ -149,23 +148,6 @@ impl Manage {
     /// When the database does not answer.
     pub async fn stream(&self, stream_id: &str) -> Result<Option<StreamStanding>, RepositoryError> {
         self.stores.ledger.stream(stream_id).await
-    }
-
-    /// Readings in quarantine.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn quarantine(
-        &self,
-        of: &QuarantineOf,
-        after: Option<QuarantineKey>,
-        limit: usize,
-    ) -> Result<Page<Quarantined, QuarantineKey>, RepositoryError> {
-        let found = self.stores.ledger.quarantine(of, after, limit + 1).await?;
-        Ok(Page::cut(found, limit, |reading| QuarantineKey {
-            seq: reading.seq.0,
-            id: reading.id,
-        }))
     }
 }
 

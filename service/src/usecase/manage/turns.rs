@@ -14,6 +14,8 @@ pub enum Costly {
     HeavyQuery,
     /// An answer of any length.
     Export,
+    /// Readings that leave the quarantine.
+    Replay,
 }
 
 /// As many as may be are under way.
@@ -29,6 +31,7 @@ impl fmt::Display for Busy {
         let with = match self.with {
             Costly::HeavyQuery => "heavy queries",
             Costly::Export => "exports",
+            Costly::Replay => return f.write_str("another replay is under way"),
         };
         write!(f, "{} {with} are under way, the most at once", self.most)
     }
@@ -54,11 +57,11 @@ impl Turns {
         }
     }
 
-    /// An export takes long, so that waiting for one is in vain; a heavy query may end in a moment.
+    /// An export or a replay takes long, so that waiting for one is in vain; a heavy query may end in a moment.
     pub(super) async fn take(&self) -> Result<Turn, Busy> {
         let free = self.free.clone();
         let taken = match self.of {
-            Costly::Export => free.try_acquire_owned().ok(),
+            Costly::Export | Costly::Replay => free.try_acquire_owned().ok(),
             Costly::HeavyQuery => tokio::time::timeout(PATIENCE, free.acquire_owned())
                 .await
                 .ok()

@@ -45,6 +45,8 @@ pub(super) struct Place {
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) shape: Shape,
+    /// The name of the mapping, which is that of the format where the request names none.
+    pub(super) mapping: Option<String>,
     /// Of times in line protocol.
     pub(super) precision: Option<Precision>,
     /// None of readings that belong to no stream.
@@ -63,12 +65,19 @@ impl Asked {
             Some(name) => Written::named(&name)?,
             None => Written::of_type(headers)?,
         };
-        let shape = match params.get("mapping")? {
-            Some(name) => written.by(&name, mappings)?,
+        let named = params.get("mapping")?;
+        let shape = match &named {
+            Some(name) => written.by(name, mappings)?,
             None => written.usual(mappings),
+        };
+        let usual = match shape {
+            // Nobody else has this one.
+            Shape::Table => None,
+            Shape::Lines(_) | Shape::Document(_) => Some(written.format().as_str().to_owned()),
         };
         Ok(Self {
             shape,
+            mapping: named.or(usual),
             precision: precision(&params)?,
             place: place(headers)?,
         })

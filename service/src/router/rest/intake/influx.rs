@@ -106,9 +106,11 @@ async fn write(context: &Context, request: Request) -> Result<Stored, Problem> {
     let asked = {
         // The others say where an InfluxDB would keep it.
         let params = Params::parse_some(&request.query, &["precision"]);
-        let mapping = intake.mappings.of_format(sluicegate_decode::Format::Influx);
+        let format = sluicegate_decode::Format::Influx;
+        let mapping = intake.mappings.of_format(format);
         Asked {
             shape: Shape::Lines(mapping.unwrap_or_else(|| intake.mappings.line_protocol())),
+            mapping: Some(format.as_str().to_owned()),
             precision: precision(&params)?,
             place: None,
         }

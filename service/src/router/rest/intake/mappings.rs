@@ -6,6 +6,8 @@ use sluicegate_decode::{
     Format, Mapping, MappingError, MappingSettings, Source, TimeSource, TimeUnit,
 };
 
+use crate::usecase::manage::own_json;
+
 /// All of them.
 #[derive(Clone, Debug)]
 pub(super) struct Mappings {
@@ -53,25 +55,6 @@ impl Mappings {
 
     pub(super) fn line_protocol(&self) -> Arc<Mapping> {
         self.line_protocol.clone()
-    }
-}
-
-fn own_json() -> MappingSettings {
-    let pointer = |name: &str| Source {
-        pointer: Some(format!("/{name}")),
-        ..Source::default()
-    };
-    let timestamp = Source {
-        unit: Some(TimeUnit::Rfc3339),
-        ..pointer("timestamp")
-    };
-    MappingSettings {
-        value: Some(pointer("sensor_value")),
-        sensor_type: Some(pointer("sensor_type")),
-        id1: Some(pointer("id1")),
-        id2: Some(pointer("id2")),
-        time: Some(TimeSource::Source(Box::new(timestamp))),
-        ..MappingSettings::of(Format::Json)
     }
 }
 

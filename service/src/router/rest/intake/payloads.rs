@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use chrono::Utc;
 use memchr::{memchr, memchr_iter};
 use sluicegate_decode::{
-    Context, Counts, Decoder, Format, Limits, LineBuffer, Mapping, Position, Precision,
+    Context, Counts, Decoder, Format, Limits, LineBuffer, Mapping, Piece, Position, Precision,
 };
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     places::{PLACE_BYTES, Places},
 };
 use crate::{
-    model::{Origin, Seq, StreamHeader},
+    model::{Origin, PayloadContext, ReadBy, Seq, StreamHeader},
     router::rest::problem::{Kind, Problem},
     usecase::ingest::{
         IngestError, LongNames,
@@ -93,6 +93,8 @@ pub(super) struct Payloads {
     rest: BytesMut,
     reader: Reader,
     precision: Option<Precision>,
+    /// For what is no reading, to be read once more.
+    read_by: PayloadContext,
     /// How many there may be in the line that is not whole yet.
     open_outcomes: usize,
     is_ended: bool,
@@ -108,7 +110,10 @@ impl Payloads {
     pub(super) fn new(
         body: Body,
         Asked {
-            shape, precision, ..
+            shape,
+            mapping,
+            precision,
+            ..
         }: Asked,
         header: Option<StreamHeader>,
         limits: PartLimits,
@@ -130,6 +135,12 @@ impl Payloads {
             rest: BytesMut::new(),
             reader,
             precision,
+            read_by: PayloadContext::of(&ReadBy {
+                mapping,
+                arrival_us: Utc::now().timestamp_micros(),
+                precision: precision.map(|it| it.as_parameter().to_owned()),
+                ..ReadBy::default()
+            }),
             open_outcomes: 0,
             is_ended: false,
             is_done: false,
@@ -239,6 +250,7 @@ impl Payloads {
         let mut taking = Taking {
             decoded: Decoded::default(),
             account: &self.account,
+            read_by: &self.read_by,
             next_seq: &mut self.next_seq,
         };
         let piece = std::mem::replace(&mut self.piece, std::mem::take(&mut self.rest));
@@ -266,13 +278,20 @@ impl Payloads {
                 let mut message = decoder.message(&context).map_err(unreadable)?;
                 let mut counts = Counts::default();
                 while let Some(line) = lines.take() {
-                    counts += message.line(line, |outcome| taking.take(outcome, line.bytes));
+                    let piece = Piece {
+                        bytes: line.bytes,
+                        position: Position::Line(line.number),
+                    };
+                    counts += message.line(line, |outcome| {
+                        let is_cut = line.max_bytes.is_some();
+                        taking.take(outcome.map_err(|fault| (fault, piece)), is_cut);
+                    });
                 }
                 taking.account.lock().left_out += counts.left_out;
             }
             Reader::Document(decoder) => {
                 let mut message = decoder.message(&context).map_err(unreadable)?;
-                let counts = message.whole(&piece, |outcome| taking.take(outcome, &piece));
+                let counts = message.whole_in_pieces(&piece, |outcome| taking.take(outcome, false));
                 taking.account.lock().left_out += counts.left_out;
             }
         }
@@ -284,28 +303,32 @@ impl Payloads {
 struct Taking<'a> {
     decoded: Decoded,
     account: &'a Accounts,
+    read_by: &'a PayloadContext,
     next_seq: &'a mut Seq,
 }
 
 impl Taking<'_> {
     fn take(
         &mut self,
-        outcome: Result<sluicegate_decode::Reading<'_>, sluicegate_decode::Fault>,
-        payload: &[u8],
+        outcome: Result<
+            sluicegate_decode::Reading<'_>,
+            (sluicegate_decode::Fault, sluicegate_decode::Piece<'_>),
+        >,
+        is_cut: bool,
     ) {
         let position = match &outcome {
             Ok(reading) => reading.position,
-            Err(fault) => fault.position,
+            Err((fault, _)) => fault.position,
         };
         match &outcome {
             Ok(reading) => self.decoded.push(reading),
-            Err(fault) => {
-                // Which part of a document a record is, nobody says.
-                let payload = match position {
-                    Position::Record(_) => &[],
-                    Position::Line(_) | Position::Message => payload,
+            Err((fault, piece)) => {
+                let keep = if is_cut {
+                    Origin::of_beginning
+                } else {
+                    Origin::of
                 };
-                let origin = Origin::of(&position.to_string(), payload);
+                let origin = keep(&position.to_string(), *piece, self.read_by);
                 self.decoded.push_fault(fault, origin);
             }
         }

@@ -2,21 +2,22 @@
 
 use mysql_async::{Conn, Value, prelude::Queryable as _};
 
-use super::{error::explain, ledger::binary};
+use super::super::{error::explain, ledger::binary};
 use crate::{
     ledger::{PartOutcome, Plan},
-    model::{Fault, Field, Rejection, Seq, StreamId},
+    model::{Fault, Field, Rejection, Seq, StreamId, Undecoded},
     repository::{LoadBatch, RepositoryError},
 };
 
-/// No statement is longer: half of the smallest max_allowed_packet that `checks` accepts. A row takes some kilobytes at
-/// the most, because its texts are cut.
+/// No statement is longer: half of the smallest max_allowed_packet that `checks` accepts. A row takes some tens of kilobytes
+/// at the most, because its texts and its payload are cut.
 const STATEMENT_BYTES: usize = 512 << 10;
 const COLUMNS: &str = "INSERT INTO rejected_readings (stream_id, seq, field, reason, sensor_value, sensor_type, id1, \
-                       id2, timestamp_us, origin, payload, rejected_at) VALUES ";
+                       id2, timestamp_us, origin, payload_bytes, payload_position, payload_value, payload_context, \
+                       payload, rejected_at) VALUES ";
 
 /// One line for a batch, however many readings are refused.
-pub(super) fn report(number: Seq, refused: &[(u32, Rejection)]) {
+pub(in crate::repository::mysql) fn report(number: Seq, refused: &[(u32, Rejection)]) {
     if let Some((_, first)) = refused.first() {
         tracing::warn!(
             batch = number.0,
@@ -28,7 +29,7 @@ pub(super) fn report(number: Seq, refused: &[(u32, Rejection)]) {
 }
 
 /// The rejections of a batch that are new: those of validation, and those that the database found.
-pub(super) fn of_batch<'a>(
+pub(in crate::repository::mysql) fn of_batch<'a>(
     plan: &'a Plan,
     batch: &'a dyn LoadBatch,
 ) -> impl Iterator<Item = (Option<&'a StreamId>, &'a Rejection)> {
@@ -61,7 +62,7 @@ pub(super) fn of_batch<'a>(
 }
 
 /// Inserts rejections inside the current transaction.
-pub(super) async fn insert<'a>(
+pub(in crate::repository::mysql) async fn insert<'a>(
     conn: &mut Conn,
     mut rejections: impl Iterator<Item = (Option<&'a StreamId>, &'a Rejection)>,
 ) -> Result<(), RepositoryError> {
@@ -95,6 +96,7 @@ fn next_statement<'a>(
 fn row(stream: Option<&StreamId>, rejection: &Rejection) -> String {
     let series = &rejection.series;
     let origin = rejection.origin();
+    let kept = rejection.undecoded().map(Kept::of).unwrap_or_default();
     let values = [
         stream.map_or(Value::NULL, |stream| Value::from(stream.as_str())),
         Value::from(rejection.seq.0),
@@ -106,6 +108,10 @@ fn row(stream: Option<&StreamId>, rejection: &Rejection) -> String {
         Value::from(series.id2.as_str()),
         Value::from(rejection.timestamp_us),
         origin.map_or(Value::NULL, |origin| Value::from(origin.place.as_str())),
+        kept.bytes.map_or(Value::NULL, Value::from),
+        kept.position.map_or(Value::NULL, Value::from),
+        kept.value.map_or(Value::NULL, Value::from),
+        kept.context.map_or(Value::NULL, Value::from),
     ];
     let mut sql = "(".to_owned();
     for value in values {
@@ -117,6 +123,37 @@ fn row(stream: Option<&StreamId>, rejection: &Rejection) -> String {
         None => sql.push_str("NULL"),
     }
     sql + ",UTC_TIMESTAMP(6))"
+}
+
+/// Characters of a value's name that its column has.
+const VALUE_CHARS: usize = 255;
+
+/// What is needed to decode something once more.
+#[derive(Default)]
+struct Kept<'a> {
+    bytes: Option<u64>,
+    position: Option<String>,
+    value: Option<&'a str>,
+    context: Option<&'a str>,
+}
+
+impl<'a> Kept<'a> {
+    fn of(undecoded: &'a Undecoded) -> Self {
+        let Undecoded { value, origin, .. } = undecoded;
+        // Of a name that was cut off nobody could say which value it is.
+        if value
+            .as_ref()
+            .is_some_and(|name| name.chars().count() > VALUE_CHARS)
+        {
+            return Self::default();
+        }
+        Self {
+            bytes: origin.payload_bytes.map(|bytes| bytes as u64),
+            position: Some(origin.position.to_string()),
+            value: value.as_deref(),
+            context: origin.context.as_str(),
+        }
+    }
 }
 
 /// The shortest text that reads back the same: Display would spell f64::MAX out in 309 digits.

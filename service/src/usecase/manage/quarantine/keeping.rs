@@ -5,10 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::{
-    repository::{QuarantineLimits, RepositoryError, mysql::MySqlQuarantine},
-    telemetry::metrics::{Counter, Gauge, Metrics},
-};
+use super::QuarantineMetrics;
+use crate::repository::{QuarantineLimits, RepositoryError, mysql::MySqlQuarantine};
 
 /// Between looks at the quarantine.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -18,31 +16,6 @@ const SLICE_ROWS: u32 = 2_000;
 const SLICE_PAUSE: Duration = Duration::from_millis(20);
 /// So many rejections are counted, in some tens of milliseconds. Beyond, their ids tell how many there are at the most.
 const COUNTED_ROWS: u64 = 100_000;
-
-/// The figures of the quarantine.
-#[derive(Clone, Debug)]
-pub struct QuarantineMetrics {
-    readings: Gauge,
-    removed: Counter,
-}
-
-impl QuarantineMetrics {
-    #[must_use]
-    pub fn new(metrics: &Metrics) -> Self {
-        Self {
-            readings: metrics.register(
-                "quarantine_readings",
-                "Readings in quarantine, of all instances, as they were looked at last; from 100,000 at the most so many",
-                Gauge::default(),
-            ),
-            removed: metrics.register(
-                "quarantine_removed",
-                "Readings that this instance has removed from quarantine, because they were too old or too many",
-                Counter::default(),
-            ),
-        }
-    }
-}
 
 /// Removes rejections beyond the limits until the service drains.
 pub async fn keep_quarantine(

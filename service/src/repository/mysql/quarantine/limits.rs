@@ -1,20 +1,11 @@
 //! Removes what the quarantine is not to keep any longer, in small transactions.
 
-use mysql_async::{Pool, prelude::Queryable as _};
+use mysql_async::prelude::Queryable as _;
 
-use super::error::explain;
+use super::{super::error::explain, MySqlQuarantine};
 use crate::{model::TimeSpan, repository::RepositoryError};
 
-/// The quarantine, to be held to its limits.
-pub struct MySqlQuarantine {
-    pool: Pool,
-}
-
 impl MySqlQuarantine {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool }
-    }
-
     /// The first and the last id, which is the newest; None when there is nothing.
     pub(crate) async fn ids(&self) -> Result<Option<(u64, u64)>, RepositoryError> {
         let mut conn = self.pool.get_conn().await.map_err(explain)?;

@@ -1,0 +1,9 @@
+//! Commands that ask a running service over REST.
+
+mod client;
+mod quarantine;
+
+pub use self::{
+    client::{Access, RemoteError},
+    quarantine::QuarantineCommand,
+};
