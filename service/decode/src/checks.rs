@@ -36,7 +36,17 @@ struct Draft<'s> {
     columns: Vec<(usize, MappedField)>,
 }
 
-pub(crate) fn checked(settings: &MappingSettings) -> Checked<Mapping> {
+impl Mapping {
+    /// Checks a mapping.
+    ///
+    /// # Errors
+    /// What does not fit together, and under which key.
+    pub fn new(settings: &MappingSettings) -> Result<Self, MappingError> {
+        checked(settings)
+    }
+}
+
+fn checked(settings: &MappingSettings) -> Checked<Mapping> {
     expect_keys_of_format(settings)?;
     let topic = match &settings.topic {
         None => None,

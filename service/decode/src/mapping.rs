@@ -95,14 +95,6 @@ pub(crate) enum Clock {
 }
 
 impl Mapping {
-    /// Checks a mapping.
-    ///
-    /// # Errors
-    /// What does not fit together, and under which key.
-    pub fn new(settings: &MappingSettings) -> Result<Self, MappingError> {
-        crate::checks::checked(settings)
-    }
-
     /// Line protocol without any setting: the sensor type is `measurement.field`, the ids come from the tags.
     ///
     /// `id1` is the tag of this name, a whole number in its usual form, or 0. `id2` is the tag of this name and after it all
