@@ -5,6 +5,7 @@ mod cases;
 #[allow(dead_code, reason = "tests need more of it")]
 mod common;
 mod database;
+mod disk;
 mod faketime;
 mod flood;
 mod generator;

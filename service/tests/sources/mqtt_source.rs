@@ -38,6 +38,7 @@ on_mariadb! {
 
 /// All that comes is kept for who is away.
 const KEEPS: Options<'static> = Options {
+    data_within: None,
     settings: &["max_queued_messages 100000"],
     users: &[],
     authority: None,

@@ -10,7 +10,9 @@ mod disk_full;
 mod embedded_kills;
 mod floods;
 mod hostile_memory;
+mod http_bodies;
 mod noisy_neighbour;
+mod numbers;
 mod poison;
 mod producers;
 mod random_clock;
@@ -105,26 +107,32 @@ pub(crate) const CASES: &[Case] = &[
         |lab| Box::pin(spool::run(lab)),
     ),
     case(
+        "http",
+        "readings come in over HTTP; service and database are killed in turns, connections are cut, lines are poison",
+        60,
+        |lab| Box::pin(http_bodies::run(lab)),
+    ),
+    case(
         "kafka",
-        "readings are fetched from Kafka; service, database and broker are killed in turns, connections are cut, messages are poison",
+        "readings are fetched from Kafka; service, database and broker are killed in turns, connections are cut, the broker's disk fills up, messages are poison",
         60,
         |lab| Box::pin(sources::run(lab, sources::Kind::Kafka)),
     ),
     case(
         "rabbitmq-stream",
-        "readings are fetched from a stream of RabbitMQ; service, database and broker are killed in turns, connections are cut, messages are poison",
+        "readings are fetched from a stream of RabbitMQ; service, database and broker are killed in turns, connections are cut, the broker's disk fills up, messages are poison",
         60,
         |lab| Box::pin(sources::run(lab, sources::Kind::Stream)),
     ),
     case(
         "rabbitmq-queue",
-        "readings are fetched from a queue of RabbitMQ; service, database and broker are killed in turns, connections are cut, messages are poison",
+        "readings are fetched from a queue of RabbitMQ; service, database and broker are killed in turns, connections are cut, the broker's disk fills up, messages are poison",
         60,
         |lab| Box::pin(sources::run(lab, sources::Kind::Queue)),
     ),
     case(
         "mqtt",
-        "readings are fetched from MQTT; service, database and broker are killed in turns, connections are cut, messages are poison",
+        "readings are fetched from MQTT; service, database and broker are killed in turns, connections are cut, the broker's disk fills up, messages are poison",
         60,
         |lab| Box::pin(sources::run(lab, sources::Kind::Mqtt)),
     ),

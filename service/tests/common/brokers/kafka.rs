@@ -5,7 +5,7 @@
 mod node;
 mod tools;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -17,6 +17,8 @@ use node::Node;
 /// What a cluster is like.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Options<'a> {
+    /// Where its data lie, if not in memory.
+    pub(crate) data_within: Option<&'a Path>,
     /// Three nodes instead of one: they hold everything three times, and take a record when two have it.
     pub(crate) are_three: bool,
     /// Of every node, as `log.retention.ms=1000`. They win over ours.
@@ -64,7 +66,7 @@ impl Kafka {
             return None;
         }
         let home = home();
-        let dir = data_dir();
+        let dir = data_dir(options.data_within);
         let nodes = node::prepare(options, &dir, &home);
         let mut kafka = Self {
             nodes,

@@ -58,13 +58,16 @@ impl Port {
     }
 }
 
-/// An empty folder, in memory where there is room: a broker waits for the disk at every turn.
-fn data_dir() -> TempDir {
+/// An empty folder in `within`, or in memory where there is room: a broker waits for the disk at every turn.
+fn data_dir(within: Option<&Path>) -> TempDir {
     let memory = Path::new("/dev/shm");
     let has_room = statvfs(memory)
         .is_ok_and(|of| of.f_bavail.saturating_mul(of.f_frsize) > MINIMUM_MEMORY_BYTES);
     let mut named = tempfile::Builder::new();
     let named = named.prefix("sluicegate-broker-");
+    if let Some(within) = within {
+        return named.tempdir_in(within).expect("a directory");
+    }
     let in_memory = has_room.then(|| named.tempdir_in(memory));
     match in_memory {
         Some(Ok(dir)) => dir,

@@ -26,6 +26,8 @@ const DATABASE: &str = "mosquitto.db";
 /// What a broker is like.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Options<'a> {
+    /// Where its data lie, if not in memory.
+    pub(crate) data_within: Option<&'a Path>,
     /// Lines of its configuration, as `max_inflight_messages 1`.
     pub(crate) settings: &'a [&'a str],
     /// Names and passwords; without any, everybody may come in.
@@ -62,7 +64,7 @@ impl Mosquitto {
         if !is_demanded("SLUICEGATE_TEST_MOSQUITTO", "Mosquitto") {
             return None;
         }
-        let dir = data_dir();
+        let dir = data_dir(options.data_within);
         let port = Port::take();
         let mut broker = Self {
             config: dir.path().join("mosquitto.conf"),

@@ -3,7 +3,10 @@
 //! A node of Erlang finds others by way of epmd. Each broker has one of its own here, so that none of the system's is
 //! asked, or left behind.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use tempfile::TempDir;
 use tokio::{net::TcpStream, process::Command, sync::OnceCell, time::timeout};
@@ -39,6 +42,8 @@ const ERLANG: &str = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none \
 /// What a broker is like.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Options<'a> {
+    /// Where its data lie, if not in memory.
+    pub(crate) data_within: Option<&'a Path>,
     /// Lines of its configuration, as `heartbeat = 5`. They win over ours.
     pub(crate) settings: &'a [&'a str],
     /// Speaks TLS on a second port, with the certificate `server.pem` of this authority.
@@ -70,7 +75,7 @@ impl RabbitMq {
         if !is_demanded("SLUICEGATE_TEST_RABBITMQ", "RabbitMQ") {
             return None;
         }
-        let dir = data_dir();
+        let dir = data_dir(options.data_within);
         let mut broker = Self {
             amqp: Port::take(),
             amqps: Port::take(),

@@ -1,8 +1,9 @@
 //! A broker of each kind, behind a network of ours.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Result;
+use tokio::time::timeout;
 
 use crate::{
     common::brokers::{
@@ -18,6 +19,9 @@ use crate::{
 
 /// The name of topic or queue.
 const NAME: &str = "readings";
+/// No reading either.
+const PROBE: &[u8] = b"probe";
+const CONFIRM_LIMIT: Duration = Duration::from_secs(3);
 
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +53,7 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    pub(super) async fn start(kind: Kind) -> Result<Self> {
+    pub(super) async fn start(kind: Kind, data_within: Option<&Path>) -> Result<Self> {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
         let wire = Wire::start(nowhere).await?;
         let (running, port) = match kind {
@@ -58,6 +62,7 @@ impl Broker {
                 let name = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{}", wire.port);
                 let options = kafka::Options {
                     settings: &[&name],
+                    data_within,
                     ..kafka::Options::default()
                 };
                 let started = Kafka::start(options).await;
@@ -66,7 +71,11 @@ impl Broker {
                 (Running::Kafka(Box::new(kafka)), port)
             }
             Kind::Stream | Kind::Queue => {
-                let started = RabbitMq::start(rabbitmq::Options::default()).await;
+                let started = RabbitMq::start(rabbitmq::Options {
+                    data_within,
+                    ..rabbitmq::Options::default()
+                })
+                .await;
                 let broker = started.ok_or(Skipped("SLUICEGATE_TEST_RABBITMQ is not set"))?;
                 let port = broker.port();
                 (Running::RabbitMq(Box::new(broker)), port)
@@ -74,6 +83,7 @@ impl Broker {
             Kind::Mqtt => {
                 let options = mosquitto::Options {
                     settings: &["max_queued_messages 2000000", "max_inflight_messages 1000"],
+                    data_within,
                     ..mosquitto::Options::default()
                 };
                 let started = Mosquitto::start(options).await;
@@ -135,7 +145,7 @@ impl Broker {
                 sender.send(NAME, 0, payloads).await;
             }
             Running::RabbitMq(broker) => {
-                let sender = RabbitMqSender::to(&broker.url()).await;
+                let sender = taken_from(&broker.url()).await;
                 sender.send(NAME, payloads).await;
             }
             Running::Mosquitto(broker) => send_mqtt(broker.port(), NAME, payloads).await,
@@ -171,5 +181,17 @@ impl Broker {
     pub(super) async fn undecodable(&self, schema: &Schema) -> Result<u64> {
         let sql = "SELECT COUNT(*) FROM rejected_readings WHERE payload LIKE 'no reading %'";
         schema.number(sql).await
+    }
+}
+
+/// A sender that the queue takes messages from. A broker opens its doors before its queues are led again, and what comes then
+/// may never be confirmed: so it gets something that nobody counts.
+async fn taken_from(url: &str) -> RabbitMqSender {
+    loop {
+        let sender = RabbitMqSender::to(url).await;
+        let probing = sender.send(NAME, vec![PROBE.to_vec()]);
+        if timeout(CONFIRM_LIMIT, probing).await.is_ok() {
+            return sender;
+        }
     }
 }

@@ -1,20 +1,21 @@
-//! What is fetched from brokers, while service, database and broker are killed in turns and the network between them is cut. Each
+//! What is fetched from brokers, while service, database and broker are killed in turns, the network between them is cut, and
+//! the broker's disk is full for a while. Each
 //! message is stored once where the broker has positions, and at least once where it has none; what cannot be decoded is told.
 
 mod broker;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use mysql_async::prelude::Queryable as _;
+use anyhow::Result;
 use rand::Rng as _;
 use sluicegate::embedded_db::Engine;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use self::broker::Broker;
 pub(crate) use self::broker::Kind;
+use super::numbers::{judge, until_stored};
 use crate::{
-    database::Schema,
+    disk::Disk,
     http,
     judge::hold_ledger,
     lab::Lab,
@@ -26,18 +27,17 @@ use crate::{
 };
 
 /// What happens in turns.
-const FAULTS: [Fault; 4] = [
+const FAULTS: [Fault; 5] = [
     Fault::Service,
     Fault::Database,
     Fault::Broker,
     Fault::Network,
+    Fault::Disk,
 ];
 /// Readings in all; and so many messages of a round that are none.
 const READINGS: u64 = 1_000_000;
 const QUICK_READINGS: u64 = 40_000;
 const UNDECODABLE: u64 = 3;
-/// For all that is left to be stored once nothing breaks any more.
-const DRAIN_LIMIT: Duration = Duration::from_secs(180);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -45,6 +45,8 @@ enum Fault {
     Database,
     Broker,
     Network,
+    /// The broker's.
+    Disk,
 }
 
 pub(crate) async fn run(lab: &mut Lab, kind: Kind) -> Result<Outcome> {
@@ -58,7 +60,17 @@ pub(crate) async fn run(lab: &mut Lab, kind: Kind) -> Result<Outcome> {
         true => QUICK_READINGS,
         false => READINGS,
     };
-    let mut broker = Broker::start(kind).await?;
+    let lasts = Duration::from_secs(lab.scale.seconds(5, 2));
+    let disk = match Disk::mount(lab.folder.join("disk")) {
+        Ok(disk) => Some(disk),
+        Err(error) if error.is::<Skipped>() => {
+            eprintln!("the broker's disk is not filled: {error}");
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let data_within = disk.as_ref().map(|disk| disk.folder.as_path());
+    let mut broker = Broker::start(kind, data_within).await?;
     let config = lab.folder.join("sources.yaml");
     std::fs::write(&config, broker.settings())?;
     let config = config.display().to_string();
@@ -85,6 +97,17 @@ pub(crate) async fn run(lab: &mut Lab, kind: Kind) -> Result<Outcome> {
             }
             Fault::Broker => broker.crash().await,
             Fault::Network => broker.cut(),
+            Fault::Disk => {
+                let Some(disk) = &disk else {
+                    continue;
+                };
+                disk.fill()?;
+                sleep(lasts).await;
+                stack.service.still_runs()?;
+                disk.free()?;
+                // One that took the full disk for its end is started again, as its supervisor would.
+                broker.crash().await;
+            }
         }
     }
     until_stored(&stack.schema, readings).await?;
@@ -119,41 +142,4 @@ async fn until_running(service: &Service) -> Result<()> {
         Ok(answer["sources"][0]["state"] == "running")
     })
     .await
-}
-
-async fn until_stored(schema: &Schema, readings: u64) -> Result<()> {
-    let give_up_at = Instant::now() + DRAIN_LIMIT;
-    let sql = "SELECT COUNT(DISTINCT sensor_value) FROM sensor_readings";
-    while schema.number(sql).await? < readings {
-        if Instant::now() > give_up_at {
-            break;
-        }
-        sleep(Duration::from_secs(1)).await;
-    }
-    Ok(())
-}
-
-/// The table is held to what was sent: each number is the value of a reading.
-async fn judge(schema: &Schema, readings: u64) -> Result<Verdict> {
-    let sql = format!(
-        "SELECT COUNT(*), COUNT(DISTINCT sensor_value), \
-         CAST(COALESCE(SUM(sensor_value >= {readings} OR sensor_value <> FLOOR(sensor_value)), 0) AS UNSIGNED), \
-         CAST(COALESCE(SUM(id1 <> 4 OR id2 <> 'LINE' OR sensor_type <> 'count'), 0) AS UNSIGNED) \
-         FROM sensor_readings"
-    );
-    let mut conn = schema.connect().await?;
-    let sums: Option<(u64, u64, u64, u64)> = conn.query_first(sql).await?;
-    conn.disconnect().await?;
-    let (rows, distinct, unexpected, altered) = sums.context("no sums")?;
-    Ok(Verdict {
-        complete: true,
-        sent: readings,
-        acknowledged: readings,
-        found: rows,
-        lost: (readings + unexpected).saturating_sub(distinct),
-        duplicated: rows - distinct,
-        altered,
-        unexpected,
-        ..Verdict::default()
-    })
 }
