@@ -21,6 +21,7 @@ macro_rules! on_mariadb {
 
 mod fetching;
 mod kafka;
+mod kafka_access;
 mod kafka_groups;
 mod kafka_logs;
 mod kafka_source;

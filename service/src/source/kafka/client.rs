@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use rdkafka::{
@@ -10,7 +10,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol, StreamConsumer},
     error::{KafkaError, KafkaResult},
-    types::RDKafkaRespErr,
+    types::{RDKafkaErrorCode, RDKafkaRespErr},
 };
 use secrecy::ExposeSecret as _;
 use tokio::sync::mpsc;
@@ -61,22 +61,34 @@ impl Member {
 
     /// What went wrong since it was asked last.
     pub(super) fn take_error(&self) -> Option<String> {
-        let mut last = self
-            .last_error
+        self.last_error().take()
+    }
+
+    fn last_error(&self) -> MutexGuard<'_, Option<String>> {
+        self.last_error
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        last.take()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an error says, without the connection: `sasl_ssl://…: SASL authentication error: …`.
+fn cause(reason: &str) -> &str {
+    match reason.split_once(": ") {
+        Some((connection, cause)) if connection.contains('/') => cause,
+        _ => reason,
     }
 }
 
 impl ClientContext for Member {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "Kafka");
-        let mut last = self
-            .last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *last = Some(reason.to_owned());
+        let mut last = self.last_error();
+        // Why they are down was said before.
+        let is_consequence =
+            error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) && last.is_some();
+        if !is_consequence {
+            *last = Some(cause(reason).to_owned());
+        }
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -201,4 +213,26 @@ fn properties(settings: &KafkaSettings) -> Result<ClientConfig, Trouble> {
             .set("sasl.password", password.expose_secret());
     }
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_of_a_failure_is_told_without_its_connection() {
+        for (reason, expected) in [
+            (
+                "sasl_ssl://127.0.0.1:9/bootstrap: SASL authentication error: no",
+                "SASL authentication error: no",
+            ),
+            (
+                "127.0.0.1:9/1: Connect to ipv4#127.0.0.1:9 failed",
+                "Connect to ipv4#127.0.0.1:9 failed",
+            ),
+            ("something: else", "something: else"),
+        ] {
+            assert_eq!(cause(reason), expected);
+        }
+    }
 }

@@ -31,6 +31,9 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 const CLUSTER_QUESTIONS: u32 = 20;
 const CLUSTER_DEADLINE: Duration = Duration::from_millis(500);
+/// What the client has to say is there, and so much of it is enough.
+const SAYING_LIMIT: Duration = Duration::from_millis(50);
+const MOST_SAID: u32 = 100;
 /// How long leaving the group may take.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -110,6 +113,18 @@ async fn leave(consumer: Arc<Consumer>) {
     }
 }
 
+/// Has the client say what it has to. It does so to who waits for records, and there are none before it is in its group.
+async fn hear_out(consumer: &Consumer) {
+    for _ in 0..MOST_SAID {
+        if tokio::time::timeout(SAYING_LIMIT, consumer.recv())
+            .await
+            .is_err()
+        {
+            break;
+        }
+    }
+}
+
 /// What stands for the cluster in the names of streams.
 async fn cluster(settings: &KafkaSettings, consumer: &Arc<Consumer>) -> Result<String, Trouble> {
     let mut found = None;
@@ -129,6 +144,7 @@ async fn cluster(settings: &KafkaSettings, consumer: &Arc<Consumer>) -> Result<S
         (Some(id), None) => Ok(id),
         (None, _) => {
             let brokers = settings.brokers.join(", ");
+            hear_out(consumer).await;
             let why = consumer.context().take_error();
             let why = why.map_or_else(String::new, |why| format!(": {why}"));
             Err(Trouble::passing(format!(
