@@ -44,7 +44,7 @@ export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
 step "cargo fmt" cargo fmt --all --check
 step "cargo clippy" cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 step "supply chain" scripts/check-supply.sh
-step "cargo test" cargo test --quiet --workspace --all-features
+step "cargo test" cargo test --quiet --no-fail-fast --workspace --all-features
 step "Prometheus" scripts/install-prometheus.sh
 step "metrics, alerts, dashboards" scripts/observe/main.py "$TARGET/debug" "$SLUICEGATE_CACHE/prometheus/bin"
 step "dashboards' schema" scripts/check-dashboards.sh

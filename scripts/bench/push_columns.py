@@ -24,7 +24,7 @@ def main():
     print("ready", flush=True)
     target = sys.stdin.readline().strip()
     with Producer.connect(target, stream_id=f"python-{number}") as producer:
-        handles = numpy.array([producer.series(*name) for name in names], dtype=object)
+        handles = numpy.array([producer.series(*name) for name in names])
         for begin in range(0, len(values), COLUMN):
             part = slice(begin, begin + COLUMN)
             producer.push_columns(handles[which[part]], values[part], times[part])

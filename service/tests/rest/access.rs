@@ -106,6 +106,7 @@ async fn every_route_asks_for_the_scope_that_it_says(database: Database) {
         let expected: &[&str] = match (changes, operation.path.as_str()) {
             (_, "/retention/confirm" | "/streams/{id}/owner") => &["admin"],
             (true, path) if path.starts_with("/sources/") => &["admin"],
+            (true, "/rejections/replay") => &["write"],
             _ if operation.method == Method::POST => &["ingest"],
             (true, _) => &["write"],
             (false, "/version") => &[],
