@@ -32,9 +32,12 @@ def crates(program):
 
 
 def texts(package):
-    """The texts of licences that a crate brings along."""
+    """The texts of licences that a crate brings along, and those of the library in C that a `-sys` crate is made of."""
     folder = pathlib.Path(package["manifest_path"]).parent
-    for path in sorted(folder.iterdir()):
+    folders = [folder]
+    if package["name"].endswith("-sys"):
+        folders += sorted(path for path in folder.iterdir() if path.is_dir())
+    for path in (path for folder in folders for path in sorted(folder.iterdir())):
         if path.is_file() and path.name.lower().startswith(NAMES):
             yield path.read_text(encoding="utf-8", errors="replace").strip()
 
