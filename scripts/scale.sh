@@ -30,14 +30,15 @@ fleet() {
 
 # A container that has been started does not listen yet.
 all_answer() {
-    local waited line
+    local waited told
     for ((waited = 0; waited < 30; waited++)); do
-        if line=$(fleet stats --watch --looks 1 2>/dev/null) && [[ $line == *" of $wanted run,"* ]]; then
+        if told=$(fleet stats --watch --looks 1 2>&1) && [[ $told == *" of $wanted run,"* ]]; then
             return
         fi
         sleep 1
     done
     compose ps
+    printf '%s\n' "$told"
     fail "of $wanted generators not all answer"
 }
 step "asking all of them" all_answer

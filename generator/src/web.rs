@@ -3,6 +3,7 @@
 use std::error::Error as _;
 
 use reqwest::{Certificate, Client, Identity};
+use sluicegate_transport::authorities;
 
 use crate::{access::TlsFlags, error::Error};
 
@@ -23,6 +24,8 @@ pub(crate) fn client(tls: &TlsFlags) -> Result<Client, Error> {
         let trusted =
             Certificate::from_pem_bundle(&ca).map_err(|error| tls.refuse_ca(&describe(&error)))?;
         builder = builder.tls_certs_only(trusted);
+    } else if !authorities::are_there() {
+        builder = builder.tls_certs_only([]);
     }
     if let Some((cert, key)) = tls.identity()? {
         let both = [cert, b"\n".to_vec(), key].concat();

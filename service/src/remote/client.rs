@@ -10,6 +10,7 @@ use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Certificate, Client, Identity, Method, Response};
 use serde::{Deserialize, de::DeserializeOwned};
+use sluicegate_transport::authorities;
 
 /// Where the service is, whom to trust, and how to prove oneself.
 #[derive(Clone, Debug, Args)]
@@ -78,6 +79,8 @@ impl Access {
             let trusted = Certificate::from_pem_bundle(&read("--tls-ca", path)?)
                 .map_err(|error| refused("--tls-ca", path, &describe(&error)))?;
             builder = builder.tls_certs_only(trusted);
+        } else if !authorities::are_there() {
+            builder = builder.tls_certs_only([]);
         }
         if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
             let (of_cert, of_key) = (read("--tls-cert", cert)?, read("--tls-key", key)?);

@@ -3,6 +3,7 @@
 //! have alike.
 
 mod addresses;
+pub mod authorities;
 mod complaint;
 pub mod core_dumps;
 pub mod crypto;
