@@ -93,7 +93,10 @@ mod steps {
             (ca.as_str(), wrong.as_str(), "uthentication"),
             (&stranger.path("ca.pem"), &password, "certificate"),
         ] {
-            let source = source(&kafka, 9, "SCRAM-SHA-512", ca, password);
+            let source = SourceSettings {
+                optional: true,
+                ..source(&kafka, 9, "SCRAM-SHA-512", ca, password)
+            };
             let service = service(&database, source).await;
             until(&format!("{words} is told"), || async {
                 let told = standing(&service).await;
