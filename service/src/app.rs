@@ -297,6 +297,7 @@ async fn start(
         stores,
         config.rest.manage_settings(),
         ingest.clone(),
+        clock,
         config.known_mappings()?,
         of_quarantine,
     ));

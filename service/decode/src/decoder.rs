@@ -42,6 +42,8 @@ pub struct Piece<'p> {
     pub bytes: &'p [u8],
     /// Where in these bytes: a line stands alone, and keeps its number, for a first line may be left out.
     pub position: Position,
+    /// Whether this says all: not for a line that was cut off, and not where other readings come out of these bytes.
+    pub is_whole: bool,
 }
 
 /// Decodes messages, one after the other. It keeps what it needs for that, so that a message allocates next to nothing.
@@ -134,6 +136,16 @@ impl Message<'_> {
         self.whole_with(without_mark(payload), &Cell::new(payload), out)
     }
 
+    /// A line as the part that its faults are of.
+    #[must_use]
+    pub fn piece<'p>(&self, line: Line<'p>) -> Piece<'p> {
+        Piece {
+            bytes: line.bytes,
+            position: Position::Line(line.number),
+            is_whole: line.max_bytes.is_none() && is_one_record(&self.decoder.mapping, line.bytes),
+        }
+    }
+
     /// Decodes a payload, and hands out with each fault the part that it is of.
     pub fn whole_in_pieces(
         &mut self,
@@ -141,15 +153,22 @@ impl Message<'_> {
         mut out: impl FnMut(Result<Reading<'_>, (Fault, Piece<'_>)>),
     ) -> Counts {
         let payload = without_mark(payload);
-        let is_array = self.decoder.mapping.settings().records.is_none();
+        let mapping = self.decoder.mapping.clone();
+        let is_array = mapping.settings().records.is_none();
         let line = Cell::new(payload);
         let records = OnceCell::new();
         self.whole_with(payload, &line, |outcome| {
             out(outcome.map_err(|fault| {
                 let piece = match fault.position {
-                    Position::Line(_) | Position::Message => Piece {
+                    Position::Line(_) => Piece {
                         bytes: line.get(),
                         position: fault.position,
+                        is_whole: is_one_record(&mapping, line.get()),
+                    },
+                    Position::Message => Piece {
+                        bytes: payload,
+                        position: fault.position,
+                        is_whole: true,
                     },
                     Position::Record(number) => {
                         let records = records.get_or_init(|| match is_array {
@@ -159,6 +178,7 @@ impl Message<'_> {
                         record(records.as_deref().unwrap_or_default(), number).unwrap_or(Piece {
                             bytes: payload,
                             position: fault.position,
+                            is_whole: true,
                         })
                     }
                 };
@@ -243,7 +263,18 @@ fn record<'p>(records: &[&'p RawValue], number: u64) -> Option<Piece<'p>> {
     records.get(at).map(|record| Piece {
         bytes: record.get().as_bytes(),
         position: Position::Message,
+        is_whole: true,
     })
+}
+
+/// Whether a line holds one record. Of several, nobody says which one a fault is of.
+fn is_one_record(mapping: &Mapping, line: &[u8]) -> bool {
+    match &mapping.reader {
+        Reader::Json(_) => {
+            mapping.settings().records.is_none() && !line.trim_ascii_start().starts_with(b"[")
+        }
+        Reader::Csv(_) | Reader::Influx | Reader::Plain => true,
+    }
 }
 
 #[inline]

@@ -47,7 +47,7 @@ pub struct Origin {
     pub place: String,
     /// Its beginning.
     pub payload: Box<[u8]>,
-    /// How long it was, bytes; None where the rest of it was never there.
+    /// How long it was, bytes; None where it does not say all.
     pub payload_bytes: Option<usize>,
     /// Where in the payload.
     pub position: Position,
@@ -65,7 +65,11 @@ impl Origin {
     /// Keeps the beginning of a piece.
     #[must_use]
     pub fn of(place: &str, piece: Piece<'_>, context: &PayloadContext) -> Self {
-        let Piece { bytes, position } = piece;
+        let Piece {
+            bytes,
+            position,
+            is_whole,
+        } = piece;
         let most = match position {
             Position::Line(_) | Position::Message => Self::PAYLOAD_BYTES,
             Position::Record(_) => Self::SHARED_BYTES,
@@ -73,18 +77,9 @@ impl Origin {
         Self {
             place: place.chars().take(Self::PLACE_CHARS).collect(),
             payload: bytes[..bytes.len().min(most)].into(),
-            payload_bytes: Some(bytes.len()),
+            payload_bytes: is_whole.then_some(bytes.len()),
             position,
             context: context.clone(),
-        }
-    }
-
-    /// Keeps the beginning of a piece that is not whole.
-    #[must_use]
-    pub fn of_beginning(place: &str, piece: Piece<'_>, context: &PayloadContext) -> Self {
-        Self {
-            payload_bytes: None,
-            ..Self::of(place, piece, context)
         }
     }
 }
@@ -135,7 +130,11 @@ mod tests {
     use super::*;
 
     fn piece(bytes: &[u8], position: Position) -> Piece<'_> {
-        Piece { bytes, position }
+        Piece {
+            bytes,
+            position,
+            is_whole: true,
+        }
     }
 
     #[test]

@@ -427,6 +427,7 @@ fn whole(bytes: &[u8]) -> Piece<'_> {
     Piece {
         bytes,
         position: Position::Message,
+        is_whole: true,
     }
 }
 

@@ -27,6 +27,8 @@ on_each_engine! {
     payloads_are_decoded_by_the_mapping_of_today,
     a_value_or_a_record_comes_back_alone,
     what_cannot_be_stored_stays_and_is_told_why,
+    times_that_are_not_taken_do_not_come_back_either,
+    one_of_several_records_in_a_line_is_not_stored_again,
     a_trial_changes_nothing,
     two_replays_store_each_reading_once,
     rejections_are_removed_when_somebody_says_which,
@@ -341,6 +343,40 @@ async fn what_cannot_be_stored_stays_and_is_told_why(database: Database) {
     assert_eq!(database.count("rejected_readings").await, 5);
     // One has been put there by hand.
     service.close_after_deletes().await;
+}
+
+async fn times_that_are_not_taken_do_not_come_back_either(database: Database) {
+    // As far ahead as is usual.
+    let service = Service::start(&database).await;
+    let api = Api::of(&service);
+    let far = |reading: &mut sluicegate_proto::v1::SensorReading| {
+        reading.timestamp_us = Some(4_102_444_800_000_000);
+    };
+    assert_eq!(send_batch(&service, Some("gate"), far).await, 3);
+    let replayed = replay(&api, "").await;
+    assert_eq!(replayed["kept_count"], 3, "{replayed}");
+    assert_eq!(database.count("sensor_readings").await, 0);
+    service.close().await;
+}
+
+async fn one_of_several_records_in_a_line_is_not_stored_again(database: Database) {
+    let service = with_mapping(&database, "v").await;
+    let api = Api::of(&service);
+    let line = r#"[{"name":"a","v":1},{"name":"b","v":"hot"}]"#;
+    let sent = api.request(Method::POST, "/readings?mapping=plant");
+    let sent = sent.header("content-type", "application/x-ndjson");
+    assert_eq!(api.send(sent.body(line)).await.status, 400);
+    assert_eq!(database.count("sensor_readings").await, 1);
+    // Even if all of it could be read by now.
+    let mended = r#"[{"name":"a","v":1},{"name":"b","v":2.00}]"#;
+    database
+        .run(&format!(
+            "UPDATE rejected_readings SET payload = '{mended}'"
+        ))
+        .await;
+    assert_eq!(replay(&api, "").await["kept_count"], 1);
+    assert_eq!(database.count("sensor_readings").await, 1);
+    service.close().await;
 }
 
 async fn a_trial_changes_nothing(database: Database) {

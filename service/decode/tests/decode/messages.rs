@@ -216,6 +216,17 @@ id2: { constant: a }
             (r#"{"w":2}"#.to_owned(), Position::Message, None),
         ]
     );
+    // Of several records in a line nobody says which one it was.
+    let mut decoder = Decoder::new(Arc::new(mapping(json)), Limits::default());
+    let message = decoder.message(&context()).unwrap();
+    for (line, is_whole) in [(r#"{"v":"x"}"#, true), (r#" [{"v":1},{"v":"x"}]"#, false)] {
+        let line = Line {
+            number: 1,
+            bytes: line.as_bytes(),
+            max_bytes: None,
+        };
+        assert_eq!(message.piece(line).is_whole, is_whole);
+    }
     let below = br#"{"all":[{"v":1},{"v":"x"}]}"#;
     let whole = String::from_utf8_lossy(below).into_owned();
     assert_eq!(

@@ -26,7 +26,7 @@ pub use self::{
 use crate::{
     model::Limits,
     repository::mysql::{MySqlLedgerReader, MySqlQuarantine, MySqlReadings},
-    usecase::ingest::Ingest,
+    usecase::{clock::Clock, ingest::Ingest},
 };
 
 /// How much is done at once, and for one query.
@@ -60,6 +60,8 @@ pub struct Manage {
     heavy: Turns,
     exports: Turns,
     replays: Turns,
+    /// Says which times are taken now.
+    clock: Arc<Clock>,
     mappings: KnownMappings,
     quarantine_metrics: QuarantineMetrics,
     /// Asked how busy it is: changes give way to readings that come in.
@@ -72,6 +74,7 @@ impl Manage {
         stores: Stores,
         settings: ManageSettings,
         ingest: Arc<Ingest>,
+        clock: Arc<Clock>,
         mappings: KnownMappings,
         quarantine_metrics: QuarantineMetrics,
     ) -> Self {
@@ -80,6 +83,7 @@ impl Manage {
             heavy: Turns::new(Costly::HeavyQuery, settings.max_heavy_queries),
             exports: Turns::new(Costly::Export, settings.max_exports),
             replays: Turns::new(Costly::Replay, 1),
+            clock,
             mappings,
             quarantine_metrics,
             settings,

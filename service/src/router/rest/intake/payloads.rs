@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::BytesMut;
 use chrono::Utc;
 use memchr::{memchr, memchr_iter};
-use sluicegate_decode::{
-    Context, Counts, Decoder, Format, Limits, LineBuffer, Mapping, Piece, Position, Precision,
-};
+use sluicegate_decode::{Context, Counts, Decoder, Format, Limits, LineBuffer, Mapping, Precision};
 
 use super::{
     asked::{Asked, Shape},
@@ -278,20 +276,16 @@ impl Payloads {
                 let mut message = decoder.message(&context).map_err(unreadable)?;
                 let mut counts = Counts::default();
                 while let Some(line) = lines.take() {
-                    let piece = Piece {
-                        bytes: line.bytes,
-                        position: Position::Line(line.number),
-                    };
+                    let piece = message.piece(line);
                     counts += message.line(line, |outcome| {
-                        let is_cut = line.max_bytes.is_some();
-                        taking.take(outcome.map_err(|fault| (fault, piece)), is_cut);
+                        taking.take(outcome.map_err(|fault| (fault, piece)));
                     });
                 }
                 taking.account.lock().left_out += counts.left_out;
             }
             Reader::Document(decoder) => {
                 let mut message = decoder.message(&context).map_err(unreadable)?;
-                let counts = message.whole_in_pieces(&piece, |outcome| taking.take(outcome, false));
+                let counts = message.whole_in_pieces(&piece, |outcome| taking.take(outcome));
                 taking.account.lock().left_out += counts.left_out;
             }
         }
@@ -314,7 +308,6 @@ impl Taking<'_> {
             sluicegate_decode::Reading<'_>,
             (sluicegate_decode::Fault, sluicegate_decode::Piece<'_>),
         >,
-        is_cut: bool,
     ) {
         let position = match &outcome {
             Ok(reading) => reading.position,
@@ -323,12 +316,7 @@ impl Taking<'_> {
         match &outcome {
             Ok(reading) => self.decoded.push(reading),
             Err((fault, piece)) => {
-                let keep = if is_cut {
-                    Origin::of_beginning
-                } else {
-                    Origin::of
-                };
-                let origin = keep(&position.to_string(), *piece, self.read_by);
+                let origin = Origin::of(&position.to_string(), *piece, self.read_by);
                 self.decoded.push_fault(fault, origin);
             }
         }

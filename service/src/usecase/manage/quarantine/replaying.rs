@@ -130,10 +130,12 @@ impl Manage {
                 None => return Ok(()),
             },
         };
+        // Those of readings that come in: what retention would remove at once must not come back either (P1).
+        let limits = self.clock.limits(self.limits());
         let reviver = Reviver {
             mappings: &self.mappings,
             named: mapping,
-            limits: self.limits(),
+            limits: &limits,
         };
         let mut left = order.limit;
         while left > 0 {
