@@ -37,10 +37,17 @@ async fn a_replay_that_is_committed_when_the_program_dies_is_stored_once(databas
 /// Replays a quarantine of a thousand in steps of two hundred; the program dies in the third.
 async fn replayed_once_although_it_dies_at(database: &Database, point: &str, left: u64) {
     const ROWS: u64 = 1_000;
+    /// July 2026, after `ingest.earliest`.
+    const SOME_TIME_US: u64 = 1_783_000_000_000_000;
     let actions = format!("{point}=2*off->return");
     let program = Program::start_with(&database.url(), &[], &[("FAILPOINTS", &actions)]).await;
     let rows: Vec<String> = (1..ROWS + 1)
-        .map(|n| format!("({n}, 'reading', 'no', '{n}', 't', {n}, 'a', {n}, UTC_TIMESTAMP(6))"))
+        .map(|n| {
+            let timestamp_us = SOME_TIME_US + n;
+            format!(
+                "({n}, 'reading', 'no', '{n}', 't', {n}, 'a', {timestamp_us}, UTC_TIMESTAMP(6))"
+            )
+        })
         .collect();
     database
         .run(&format!(
