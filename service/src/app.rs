@@ -36,7 +36,7 @@ use crate::{
     },
     router::Protection,
     shutdown::Shutdown,
-    source,
+    source::{self, Fetching},
     supervisor::TaskFailure,
     telemetry::metrics::Metrics,
     usecase::{
@@ -180,11 +180,11 @@ async fn between(
     }
     let beginning = start(config, shutdown, database.url(), readiness, metrics);
     let ended = match unless_stopped(shutdown, beginning).await {
-        Ok(Some(use_cases)) => {
+        Ok(Some((use_cases, fetching))) => {
             let ingest = use_cases.ingest.clone();
             // There is one start.
             let _ = started.set(use_cases);
-            serve(doors, addresses, config, shutdown, &ingest).await
+            serve(doors, fetching, addresses, config, shutdown, &ingest).await
         }
         Ok(None) => Ok(()),
         Err(error) => Err(error),
@@ -216,7 +216,7 @@ async fn start(
     url: String,
     readiness: &Arc<Readiness>,
     metrics: &Metrics,
-) -> Result<UseCases, AppError> {
+) -> Result<(UseCases, Fetching), AppError> {
     // It reaches the use cases, which keep these settings: only weakly, or none of them would ever end.
     let told = Arc::downgrade(readiness);
     let settings = DatabaseSettings {
@@ -282,7 +282,7 @@ async fn start(
             Ok::<(), Infallible>(())
         });
     }
-    let sources = source::start(
+    let (sources, fetching) = source::start(
         &config.sources,
         &ingest,
         &shutdown.tasks,
@@ -301,16 +301,18 @@ async fn start(
         config.known_mappings()?,
         of_quarantine,
     ));
-    Ok(UseCases {
+    let use_cases = UseCases {
         ingest,
         manage,
         partitions,
         sources,
-    })
+    };
+    Ok((use_cases, fetching))
 }
 
 async fn serve(
     doors: Doors,
+    fetching: Fetching,
     addresses: &Addresses,
     config: &Config,
     shutdown: &Shutdown,
@@ -327,7 +329,7 @@ async fn serve(
         warn!(%error, "cannot remove the ready file");
     }
     let stopped = tokio::select! {
-        () = doors.close(ingest) => true,
+        () = doors.close(ingest, fetching) => true,
         () = tokio::time::sleep(shutdown.deadline) => false,
         () = shutdown.at_once.cancelled() => false,
     };

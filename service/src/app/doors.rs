@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     router::{Protection, grpc, rest},
     shutdown::Shutdown,
+    source::Fetching,
     telemetry::metrics::Metrics,
     usecase::{UseCases, ingest::Ingest, readiness::Readiness},
 };
@@ -91,10 +92,10 @@ impl Doors {
     }
 
     /// The order of stopping. Both doors see `draining`: gRPC accepts nothing, and REST says that the service is not ready.
-    /// Then the calls that are open end, with what they brought committed and acknowledged; then nothing is in flight, and
-    /// REST, which told of all that, closes as the last.
-    pub(super) async fn close(mut self, ingest: &Ingest) {
-        let _ = (&mut self.grpc).await;
+    /// Then the calls that are open end, with what they brought committed and acknowledged, and so do the sources; then
+    /// nothing is in flight, and REST, which told of all that, closes as the last.
+    pub(super) async fn close(mut self, ingest: &Ingest, fetching: Fetching) {
+        let _ = tokio::join!(&mut self.grpc, fetching.ended());
         ingest.drained().await;
         self.closing.cancel();
         let _ = (&mut self.rest).await;

@@ -16,6 +16,7 @@ mod trouble;
 
 use std::{convert::Infallible, sync::Arc};
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -47,15 +48,29 @@ trait Pull: Send + Sync + 'static {
     fn pull(&self, stop: CancellationToken) -> impl Future<Output = Result<(), Trouble>> + Send;
 }
 
-/// Starts the sources of the settings.
+/// Sources at work.
+pub struct Fetching(Vec<JoinHandle<()>>);
+
+impl Fetching {
+    /// Waits until each has told its broker what is settled, and has said goodbye.
+    pub async fn ended(self) {
+        for source in self.0 {
+            // One that failed was heard of.
+            let _ = source.await;
+        }
+    }
+}
+
+/// Starts the sources of the settings; they end with `draining`.
 pub fn start(
     settings: &[SourceSettings],
     ingest: &Arc<Ingest>,
     tasks: &Supervisor,
     draining: &CancellationToken,
     metrics: &Metrics,
-) -> Sources {
+) -> (Sources, Fetching) {
     let mut all = Vec::new();
+    let mut fetching = Vec::new();
     let figures = metrics::Figures::new(metrics);
     for one in settings {
         // Settings without a kind, or with a mapping that does not fit, are refused before.
@@ -80,16 +95,16 @@ pub fn start(
             tasks,
             draining: draining.clone(),
         };
-        match broker {
+        fetching.push(match broker {
             BrokerSettings::Kafka(kafka) => start.run(Kafka::new(kafka.clone(), hub)),
             BrokerSettings::RabbitMq(rabbitmq) => start.run(RabbitMq::new(rabbitmq.clone(), hub)),
             BrokerSettings::Mqtt(mqtt) => start.run(Mqtt::new(mqtt.clone(), hub)),
-        }
+        });
         all.push(source);
     }
     let all = Sources::new(all);
     figures.ask(metrics, all.clone());
-    all
+    (all, Fetching(fetching))
 }
 
 /// One that is ready to run.
@@ -101,11 +116,11 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    fn run(self, pull: impl Pull) {
+    fn run(self, pull: impl Pull) -> JoinHandle<()> {
         let running = runner::run(self.hub, pull, self.draining);
         self.tasks.start(self.name, async move {
             running.await;
             Ok::<(), Infallible>(())
-        });
+        })
     }
 }

@@ -13,6 +13,7 @@ on_each_engine! {
 }
 
 on_mariadb! {
+    nothing_comes_twice_although_it_is_stopped_in_mid_work,
     a_classic_queue_is_read_as_well,
     what_cannot_be_decoded_goes_to_dead_letters_if_wanted,
     a_queue_that_is_not_there_is_waited_for,
@@ -44,6 +45,33 @@ async fn read_and_acknowledged(database: Database, kind: &str) {
 
 mod steps {
     use super::*;
+
+    pub(super) async fn nothing_comes_twice_although_it_is_stopped_in_mid_work(database: Database) {
+        const MESSAGES: u64 = 20_000;
+        let Some(broker) = RabbitMq::shared().await else {
+            return;
+        };
+        let messages = Messages::to(broker).await;
+        messages.declare("quorum").await;
+        let idle = service(&database, messages.source("queue", "")).await;
+        idle.close().await;
+        messages.send(0..MESSAGES).await;
+        for stop in 0..3 {
+            let before = database.count("sensor_readings").await;
+            let stopped = service(&database, messages.source("queue", "prefetch: 100")).await;
+            until(&format!("it is in mid-work for stop {stop}"), || async {
+                database.count("sensor_readings").await > before
+            })
+            .await;
+            stopped.shutdown.draining.cancel();
+            stopped.stopped().await.expect("ends well");
+        }
+        let in_mid_work = database.count("sensor_readings").await;
+        assert!(in_mid_work < MESSAGES, "it was done already");
+        let last = service(&database, messages.source("queue", "")).await;
+        until_stored_once(&database, MESSAGES).await;
+        last.close().await;
+    }
 
     pub(super) async fn a_classic_queue_is_read_as_well(database: Database) {
         read_and_acknowledged(database, "classic").await;

@@ -37,12 +37,19 @@ impl Driving<'_> {
         done: &CancellationToken,
     ) -> Result<(), Trouble> {
         let mut is_connected = false;
+        let mut is_leaving = false;
         loop {
             let event = tokio::select! {
                 event = self.events.poll() => event,
                 () = done.cancelled() => return Ok(()),
                 () = stop.cancelled(), if !is_connected => return Ok(()),
             };
+            if is_leaving {
+                match event {
+                    Ok(_) => continue,
+                    Err(_) => return Ok(()),
+                }
+            }
             match event.map_err(|error| trouble(self.settings, &error))? {
                 Event::Incoming(Packet::ConnAck(_)) => {
                     is_connected = true;
@@ -59,7 +66,9 @@ impl Driving<'_> {
                         () = done.cancelled() => return Ok(()),
                     }
                 }
-                Event::Outgoing(Outgoing::Disconnect) => return Ok(()),
+                // The broker is the one who closes. If we did, what it sends for the acknowledgements it has read would be
+                // answered with a reset, and it would not read the others.
+                Event::Outgoing(Outgoing::Disconnect) => is_leaving = true,
                 _ => {}
             }
         }
