@@ -28,7 +28,7 @@ const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 /// A message of more than one payload takes at most one part in so many of the memory for readings.
 const MESSAGE_SHARE: u32 = 16;
 /// A source may have nothing to say for as long as it likes.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+pub(super) const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Stores what a feed hands out, until `stop` and then what came. `header` is the place of its readings in a stream; without it
 /// they belong to none. `settled` hears of the payloads all of whose readings are committed or in quarantine.

@@ -8,9 +8,12 @@ use super::{Hub, Pull, trouble::Trouble};
 use crate::usecase::sources::SourceState;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(15);
-/// What somebody has to mend is looked at again so often.
-const MEND_LOOK: Duration = Duration::from_secs(60);
+/// The longest wait for what may be over by itself. A broker that is back is read again that soon.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// The shortest wait for what somebody has to mend, and the longest: a broker that has just started may refuse whom it will
+/// let in, and one that counts wrong passwords should not see many.
+const MEND_BACKOFF_MIN: Duration = Duration::from_secs(2);
+const MEND_BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// After so long the trouble before is forgotten.
 const WELL_AFTER: Duration = Duration::from_secs(30);
 
@@ -59,31 +62,32 @@ pub(super) async fn run(hub: Hub, pull: impl Pull, draining: CancellationToken) 
         if begun.elapsed() > WELL_AFTER {
             backoff = BACKOFF_MIN;
         }
-        let wait = tell(&hub, &trouble, backoff);
+        tell(&hub, &trouble);
         hub.metrics.restarts.inc();
+        backoff = match trouble {
+            Trouble::Passing(_) | Trouble::Fenced(_) | Trouble::Silence => backoff.min(BACKOFF_MAX),
+            Trouble::ToMend(_) => backoff.clamp(MEND_BACKOFF_MIN, MEND_BACKOFF_MAX),
+        };
         tokio::select! {
             () = draining.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(backoff) => {}
             _ = wishes.changed() => {}
         }
-        backoff = BACKOFF_MAX.min(2 * backoff);
+        backoff *= 2;
     }
 }
 
-/// Says why it cannot go on, once for a reason; and how long to wait.
-fn tell(hub: &Hub, trouble: &Trouble, backoff: Duration) -> Duration {
+/// Says why it cannot go on, once for a reason.
+fn tell(hub: &Hub, trouble: &Trouble) {
     let source = hub.source.name();
-    let (state, wait) = match trouble {
-        Trouble::Passing(_) | Trouble::Fenced(_) => (SourceState::Waiting, backoff),
-        Trouble::ToMend(_) => (SourceState::Stopped, MEND_LOOK),
+    let state = match trouble {
+        Trouble::Passing(_) | Trouble::Fenced(_) | Trouble::Silence => SourceState::Waiting,
+        Trouble::ToMend(_) => SourceState::Stopped,
     };
     if hub.source.stands(state, Some(trouble.to_string())) {
         match trouble {
-            Trouble::Passing(reason) | Trouble::Fenced(reason) => {
-                tracing::warn!(source, %reason, "the source waits, and tries again");
-            }
             Trouble::ToMend(reason) => tracing::error!(source, %reason, "the source has stopped"),
+            reason => tracing::warn!(source, %reason, "the source waits, and tries again"),
         }
     }
-    wait
 }

@@ -14,6 +14,9 @@ pub(super) enum Trouble {
     /// Somebody has to mend it.
     #[error("{0}")]
     ToMend(String),
+    /// None yet, but nothing has come for so long that it is better asked for anew.
+    #[error("nothing has come for a while")]
+    Silence,
 }
 
 impl Trouble {

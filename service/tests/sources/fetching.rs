@@ -1,5 +1,7 @@
 //! Services that fetch numbers from brokers, and what became of them.
 
+use std::time::Duration;
+
 use mysql_async::prelude::Queryable as _;
 use serde_json::Value;
 use sluicegate::config::{Settings, SourceSettings};
@@ -66,6 +68,23 @@ pub(crate) async fn until_stored_once(database: &Database, numbers: u64) {
     })
     .await;
     assert_eq!(stored(database).await, (numbers, numbers));
+}
+
+/// As `until_stored_once`, and says what the source was about when they are not.
+pub(crate) async fn until_fetched_once(service: &Service, database: &Database, numbers: u64) {
+    let limit = Duration::from_secs(25); // shorter than that of `until`
+    let storing = until_stored_once(database, numbers);
+    if tokio::time::timeout(limit, storing).await.is_err() {
+        let (_, metrics) = http::text(service.rest, "/metrics").await.expect("answers");
+        let is_of_sources = |line: &&str| line.starts_with("sluicegate_source_");
+        let figures: Vec<_> = metrics.lines().filter(is_of_sources).collect();
+        panic!(
+            "stored {:?} of {numbers}, {}, {}, {figures:#?}",
+            stored(database).await,
+            standing(service).await,
+            service.readiness().await
+        );
+    }
 }
 
 /// Each number is the value of a reading, or of more than one.

@@ -1,5 +1,7 @@
 //! Streams of RabbitMQ as sources: each message is stored once.
 
+use std::time::Duration;
+
 use crate::{
     common::{
         brokers::rabbitmq::{Options, RabbitMq},
@@ -7,7 +9,9 @@ use crate::{
         database::Database,
         http, on_each_engine, until,
     },
-    fetching::{service, source_of, standing, stored, until_state, until_stored_once},
+    fetching::{
+        service, source_of, standing, stored, until_fetched_once, until_state, until_stored_once,
+    },
     queues::Messages,
 };
 
@@ -20,6 +24,7 @@ on_mariadb! {
     a_stream_that_was_made_again_is_noticed,
     a_stream_that_was_made_again_and_is_shorter_is_noticed,
     a_broker_that_is_killed_is_waited_for,
+    a_stream_that_was_silent_is_read_on,
     one_instance_reads_and_the_other_stands_by,
     a_queue_that_is_no_stream_is_told,
     it_is_read_over_tls,
@@ -149,9 +154,31 @@ mod steps {
         broker.start_again().await;
         let messages = messages.again(&broker).await;
         messages.send(1_000..2_000).await;
-        until_stored_once(&database, 2_000).await;
+        until_fetched_once(&service, &database, 2_000).await;
         until_state(&service, "running").await;
         service.close().await;
+    }
+
+    pub(super) async fn a_stream_that_was_silent_is_read_on(database: Database) {
+        // It is read anew twice meanwhile.
+        const SILENCE: Duration = Duration::from_secs(22);
+        let Some(broker) = RabbitMq::shared().await else {
+            return;
+        };
+        let messages = Messages::to(broker).await;
+        messages.declare("stream").await;
+        messages.send(0..100).await;
+        let first = service(&database, messages.source("stream", "")).await;
+        until_stored_once(&database, 100).await;
+        first.close().await;
+        let second = service(&database, messages.source("stream", "")).await;
+        tokio::time::sleep(SILENCE).await;
+        let standing = standing(&second).await;
+        assert_eq!(standing["state"], "running");
+        assert!(standing["for_s"].as_u64() > Some(15), "{standing}");
+        messages.send(100..300).await;
+        until_stored_once(&database, 300).await;
+        second.close().await;
     }
 
     pub(super) async fn one_instance_reads_and_the_other_stands_by(database: Database) {

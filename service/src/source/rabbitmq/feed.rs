@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -53,6 +54,8 @@ pub(super) enum Kind {
     /// Takes each message as read when it is taken, which has the broker send another. What counts is in the ledger.
     Stream {
         taken: watch::Sender<Option<u64>>,
+        /// After so long without a message the feed ends.
+        silence_limit: Duration,
     },
     Queue {
         faulty: Faulty,
@@ -92,7 +95,7 @@ impl QueueFeed {
                 let reason = format!("{name} is a stream: name it as rabbitmq.stream");
                 return Err(Trouble::to_mend(reason));
             }
-            (Kind::Stream { taken }, Some(_)) => {
+            (Kind::Stream { taken, .. }, Some(_)) => {
                 taken.send_replace(Some(delivery.delivery_tag));
             }
             (Kind::Queue { .. }, None) if delivery.redelivered => {
@@ -163,7 +166,14 @@ impl Feed for QueueFeed {
     type Mark = Delivered;
 
     async fn next(&mut self) -> Result<Payload<Delivered>, Trouble> {
-        let delivery = self.consumer.next().await;
+        let next = self.consumer.next();
+        let delivery = match self.kind {
+            Kind::Queue { .. } => next.await,
+            Kind::Stream { silence_limit, .. } => {
+                let next = tokio::time::timeout(silence_limit, next).await;
+                next.map_err(|_| Trouble::Silence)?
+            }
+        };
         self.take(delivery)
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RabbitMq,
+    REPLY_SUCCESS, RabbitMq,
     client::{is_locked, is_unfit, no_stream, trouble},
     feed::{Kind, QueueFeed, offset_of},
     position::{Delivered, Loss, Print, StreamPosition},
@@ -22,12 +22,19 @@ use super::{
 use crate::{
     config::SourceStart,
     model::{StreamHeader, StreamId},
-    source::{ledger, pouring::pour, trouble::Trouble},
+    source::{
+        ledger,
+        pouring::{NEVER, pour},
+        trouble::Trouble,
+    },
     usecase::sources::SourceState,
 };
 
 /// How long a broker may take to show the message that was read last.
 const FIRST_LIMIT: Duration = Duration::from_secs(10);
+/// How long a stream may be silent until it is read anew. RabbitMQ has been seen to send the message that was known to one who
+/// came as the broker had just started, and none of those behind it (compare https://github.com/rabbitmq/osiris/issues/172).
+const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 /// How often an instance that stands by looks whether the other one is gone.
 const STANDBY_PERIOD: Duration = Duration::from_secs(2);
 
@@ -47,12 +54,28 @@ impl RabbitMq {
         stream: &str,
         stop: CancellationToken,
     ) -> Result<(), Trouble> {
-        let begun = async {
-            self.stand_by(connection, stream).await?;
-            self.begin(connection, stream).await
-        };
+        let standing_by = self.stand_by(connection, stream);
+        tokio::select! {
+            stood = standing_by => stood?,
+            () = stop.cancelled() => return Ok(()),
+        }
+        loop {
+            match self.read(connection, stream, stop.clone()).await {
+                Err(Trouble::Silence) => {}
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Reads from where the ledger stands.
+    async fn read(
+        &self,
+        connection: &Connection,
+        stream: &str,
+        stop: CancellationToken,
+    ) -> Result<(), Trouble> {
         let begun = tokio::select! {
-            begun = begun => begun?,
+            begun = self.begin(connection, stream) => begun?,
             () = stop.cancelled() => return Ok(()),
         };
         self.hub.source.stands(SourceState::Running, None);
@@ -61,13 +84,21 @@ impl RabbitMq {
             hub: self.hub.clone(),
             consumer: begun.consumer,
             name: stream.to_owned(),
-            kind: Kind::Stream { taken: sender },
+            kind: Kind::Stream {
+                taken: sender,
+                // Without a message that is known it would not be found again where it stood.
+                silence_limit: match begun.taken_tag {
+                    Some(_) => SILENCE_LIMIT,
+                    None => NEVER,
+                },
+            },
             headers: self.hub.plan.headers(),
         };
         // Nobody has to hear what is settled: the ledger has it.
         let (settled, _) = watch::channel(None);
         let pouring = pour(&self.hub, feed, Some(begun.header), settled, stop);
         let (poured, ()) = tokio::join!(pouring, make_place(&begun.channel, taken));
+        let _ = begun.channel.close(REPLY_SUCCESS, "".into()).await;
         poured
     }
 
