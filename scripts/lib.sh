@@ -11,6 +11,7 @@ lib_started_s=$SECONDS
 lib_apt_updated=
 lib_step=
 lib_policy=
+lib_beside=()
 # Where cargo puts what it builds.
 # shellcheck disable=SC2034 # for the scripts that source this
 TARGET="${CARGO_TARGET_DIR:-target}"
@@ -38,11 +39,33 @@ step() {
     lib_step=
 }
 
+# side_by_side COMMAND...: runs commands, each given as one word with its arguments in it, at the same time. What each prints
+# comes when it has ended. Fails when one has.
+side_by_side() {
+    local logs command i failed=0
+    local pids=()
+    logs=$(mktemp -d)
+    for command in "$@"; do
+        # shellcheck disable=SC2086 # words are meant
+        (exec $command) >"$logs/${#pids[@]}" 2>&1 &
+        pids+=($!)
+    done
+    lib_beside=("${pids[@]}")
+    for i in "${!pids[@]}"; do
+        wait "${pids[i]}" || failed=1
+        cat "$logs/$i"
+    done
+    lib_beside=()
+    rm -rf "$logs"
+    return "$failed"
+}
+
 # A script with something to clean up defines `clean_up STATUS`. With `set -e` the first command of it that fails would be
 # its last.
 lib_at_exit() {
     local status=$?
     set +e
+    [ ${#lib_beside[@]} -eq 0 ] || kill "${lib_beside[@]}" 2>/dev/null
     if declare -F clean_up >/dev/null; then
         clean_up "$status"
     fi

@@ -1,8 +1,19 @@
 #!/usr/bin/env bash
 # Installs what is missing, then runs every check and test, against real MariaDB and real MySQL.
+#
+#   scripts/test.sh           half an hour on two cores, when everything has to be built
+#   scripts/test.sh --full    with a few faults of each kind on MySQL as well, and more questions to the REST interfaces
 
 . "$(dirname "$0")/lib.sh"
 cd "$(dirname "$0")/.."
+
+api_options=
+faults_options="--engine mariadb"
+case "${1:-}" in
+    "") ;;
+    --full) api_options=--full faults_options= ;;
+    *) fail "unknown option $1: the only one is --full" ;;
+esac
 
 need_packages build-essential pkg-config curl jq ca-certificates python3
 need_mariadb
@@ -49,12 +60,13 @@ step "Prometheus" scripts/install-prometheus.sh
 step "metrics, alerts, dashboards" scripts/observe/main.py "$TARGET/debug" "$SLUICEGATE_CACHE/prometheus/bin"
 step "dashboards' schema" scripts/check-dashboards.sh
 step "Kubernetes" scripts/check-kubernetes.sh "$TARGET/debug"
-step "the REST interfaces" scripts/check-api.sh "$TARGET/debug"
-step "the Python client" scripts/python.sh "$TARGET/debug"
 step "units of systemd" scripts/check-units.sh "$TARGET/debug"
-step "the book" scripts/check-docs.sh "$TARGET/debug"
+# They wait more than they work, too.
+step "the book, the REST interfaces, the Python client" side_by_side "scripts/check-docs.sh $TARGET/debug" \
+    "scripts/check-api.sh $TARGET/debug $api_options" "scripts/python.sh $TARGET/debug"
 # A few faults of each kind, some minutes; SLUICEGATE_TEST_FAULTS=no leaves them out.
 if [ "${SLUICEGATE_TEST_FAULTS:-yes}" != no ]; then
-    step "faults" scripts/faults.sh --quick
+    # shellcheck disable=SC2086 # words are meant
+    step "faults" scripts/faults.sh --quick $faults_options
 fi
 say "all checks and tests passed"
