@@ -3,14 +3,19 @@
 use std::{
     ops::Range,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use sluicegate::config::SourceSettings;
+use tokio::time::timeout;
 
 use crate::{
     common::brokers::{rabbitmq::RabbitMq, senders::RabbitMqSender},
     fetching::{message, source_of},
 };
+
+/// How long a broker may take to confirm what is sent after a crash.
+const SEND_LIMIT: Duration = Duration::from_secs(10);
 
 /// A queue of the test's own, and a sender who knows what the broker has.
 pub(crate) struct Messages {
@@ -58,6 +63,14 @@ impl Messages {
     /// Each number as a message of its own.
     pub(crate) async fn send(&self, numbers: Range<u64>) {
         self.send_payloads(numbers.map(message).collect()).await;
+    }
+
+    /// As `send`, to a stream whose broker has just crashed: what it does not confirm, or does not have then, is sent again.
+    pub(crate) async fn send_after_crash(&self, numbers: Range<u64>) {
+        let _ = timeout(SEND_LIMIT, self.send(numbers.clone())).await;
+        let payloads: Vec<_> = numbers.map(message).collect();
+        let missing = self.sender.missing(&self.queue, &payloads).await;
+        self.send_payloads(missing).await;
     }
 
     pub(crate) async fn send_payloads(&self, payloads: Vec<Vec<u8>>) {

@@ -153,7 +153,7 @@ mod steps {
         assert!(waiting["reason"].is_string(), "{waiting}");
         broker.start_again().await;
         let messages = messages.again(&broker).await;
-        messages.send(1_000..2_000).await;
+        messages.send_after_crash(1_000..2_000).await;
         until_fetched_once(&service, &database, 2_000).await;
         until_state(&service, "running").await;
         service.close().await;

@@ -32,8 +32,8 @@ use crate::{
 
 /// How long a broker may take to show the message that was read last.
 const FIRST_LIMIT: Duration = Duration::from_secs(10);
-/// How long a stream may be silent until it is read anew. RabbitMQ has been seen to send the message that was known to one who
-/// came as the broker had just started, and none of those behind it (compare https://github.com/rabbitmq/osiris/issues/172).
+/// How long a stream may be silent until it is read anew: a consumer at a replica may not be told of what has come until more
+/// comes (https://github.com/rabbitmq/osiris/issues/172).
 const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 /// How often an instance that stands by looks whether the other one is gone.
 const STANDBY_PERIOD: Duration = Duration::from_secs(2);

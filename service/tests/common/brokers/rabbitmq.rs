@@ -19,13 +19,18 @@ const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 const NODE: &str = "rabbit@localhost";
 /// In its log, once everybody may come in.
 const STARTED: &str = "Server startup complete";
-/// Whether every quorum queue has a leader.
+/// Whether every quorum queue and every stream has a leader.
 const LED: &str = "lists:all(
     fun (Queue) ->
-        {Name, _} = amqqueue:get_pid(Queue),
-        ra_leaderboard:lookup_leader(Name) =/= undefined
+        case amqqueue:get_type(Queue) of
+            rabbit_quorum_queue ->
+                {Name, _} = amqqueue:get_pid(Queue),
+                ra_leaderboard:lookup_leader(Name) =/= undefined;
+            rabbit_stream_queue -> (catch is_process_alive(amqqueue:get_pid(Queue))) =:= true;
+            _ -> true
+        end
     end,
-    [Queue || Queue <- rabbit_amqqueue:list(), amqqueue:get_type(Queue) =:= rabbit_quorum_queue]).";
+    rabbit_amqqueue:list()).";
 /// What a broker has unless a setting says otherwise: it takes little, and does not mind how little is left.
 const SETTINGS: &str = "log.console = true
 log.console.level = info
@@ -137,11 +142,11 @@ impl RabbitMq {
     /// The broker again, on its ports and with its data.
     pub(crate) async fn start_again(&mut self) {
         self.launch().await;
-        // It opens its doors before, and then one who asks for a message may wait for ever.
-        until(
-            "every quorum queue has a leader (see `settle`)",
-            async || self.eval(LED).await.trim() == "true",
-        )
+        // It opens its doors before. Then one who asks for a message of a quorum queue may wait for ever, and so may one who
+        // sends to a stream for the confirmation: its first writer is replaced at once.
+        until("every queue has a leader (see `settle`)", async || {
+            self.eval(LED).await.trim() == "true"
+        })
         .await;
     }
 

@@ -1,11 +1,14 @@
 //! Who sends to brokers, and knows what they have.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use futures::future::join_all;
+use futures::{StreamExt as _, future::join_all};
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
-    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
+    options::{
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions,
+        BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+    },
     types::{AMQPValue, FieldTable},
 };
 use rdkafka::{
@@ -16,9 +19,14 @@ use rumqttc::v5::{
     AsyncClient, Event, MqttOptions,
     mqttbytes::{QoS, v5::Packet},
 };
+use tokio::time::timeout;
 
 /// So many messages are on their way to the broker.
 const UNCONFIRMED: usize = 500;
+/// How long a broker may take to confirm a message, its own restart included.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(120);
+/// A stream that has brought nothing for so long has been read to its end.
+const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a record may take.
 const SEND_LIMIT: Duration = Duration::from_secs(30);
 
@@ -107,9 +115,40 @@ impl RabbitMqSender {
                 sent.push(publishing.await.expect("is sent"));
             }
             for confirm in sent {
-                confirm.await.expect("is confirmed");
+                let confirmed = timeout(CONFIRM_LIMIT, confirm).await;
+                confirmed.expect("in time").expect("is confirmed");
             }
         }
+    }
+
+    /// Those of the messages that a stream does not have. RabbitMQ 3.10 has been seen to confirm messages of streams and to have
+    /// lost them after a crash, or never to confirm them.
+    pub(crate) async fn missing(&self, stream: &str, payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let mut arguments = FieldTable::default();
+        arguments.insert(
+            "x-stream-offset".into(),
+            AMQPValue::LongString("first".into()),
+        );
+        let bounded = self.channel.basic_qos(1_000, BasicQosOptions::default());
+        bounded.await.expect("a bound");
+        let options = BasicConsumeOptions::default();
+        let consuming = self
+            .channel
+            .basic_consume(stream.into(), "".into(), options, arguments);
+        let mut consumer = consuming.await.expect("a consumer");
+        let mut missing: HashSet<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+        while let Ok(next) = timeout(SILENCE_LIMIT, consumer.next()).await {
+            let message = next.expect("goes on").expect("a message");
+            missing.remove(message.data.as_slice());
+            let taken = message.ack(BasicAckOptions::default());
+            taken.await.expect("is taken");
+        }
+        let tag = consumer.tag();
+        let ended = self
+            .channel
+            .basic_cancel(tag, BasicCancelOptions::default());
+        ended.await.expect("ends");
+        missing.into_iter().map(<[u8]>::to_vec).collect()
     }
 
     /// How many messages wait in a queue, and are with no consumer.

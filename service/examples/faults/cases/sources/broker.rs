@@ -22,6 +22,8 @@ const NAME: &str = "readings";
 /// No reading either.
 const PROBE: &[u8] = b"probe";
 const CONFIRM_LIMIT: Duration = Duration::from_secs(3);
+/// How long a broker may take to confirm all messages of a round.
+const SEND_LIMIT: Duration = Duration::from_secs(60);
 
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,10 +148,27 @@ impl Broker {
             }
             Running::RabbitMq(broker) => {
                 let sender = taken_from(&broker.url()).await;
-                sender.send(NAME, payloads).await;
+                let sending = sender.send(NAME, payloads);
+                // What a stream never confirms is found missing.
+                let sent = timeout(SEND_LIMIT, sending).await;
+                assert!(sent.is_ok() || self.kind == Kind::Stream, "not confirmed");
             }
             Running::Mosquitto(broker) => send_mqtt(broker.port(), NAME, payloads).await,
         }
+    }
+
+    /// Sends again what the broker has lost although it had confirmed it; returns how much that was. What a stream has is what
+    /// the source is held to.
+    pub(super) async fn make_good(&self, messages: &[String]) -> usize {
+        let (Running::RabbitMq(broker), Kind::Stream) = (&self.running, self.kind) else {
+            return 0;
+        };
+        let payloads: Vec<_> = messages.iter().map(|it| it.as_bytes().to_vec()).collect();
+        let sender = taken_from(&broker.url()).await;
+        let missing = sender.missing(NAME, &payloads).await;
+        let lost = missing.len();
+        sender.send(NAME, missing).await;
+        lost
     }
 
     /// SIGKILL, and the broker again with its data.

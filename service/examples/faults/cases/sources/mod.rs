@@ -77,11 +77,13 @@ pub(crate) async fn run(lab: &mut Lab, kind: Kind) -> Result<Outcome> {
     let mut stack = Stack::start(lab, &["--config", &config]).await?;
     until_running(&stack.service).await?;
     let mut sent = 0;
+    let mut all = Vec::new();
     for fault in 1..=faults {
         let next = readings * u64::from(fault) / u64::from(faults);
         let mut messages: Vec<_> = (sent..next).map(|n| format!(r#"{{"n":{n}}}"#)).collect();
         messages.extend((0..UNDECODABLE).map(|n| format!("no reading {fault}/{n}")));
         sent = next;
+        all.extend_from_slice(&messages);
         broker.send(messages).await;
         sleep(Duration::from_millis(lab.rng.random_range(0..300))).await;
         match FAULTS[fault as usize % FAULTS.len()] {
@@ -110,6 +112,7 @@ pub(crate) async fn run(lab: &mut Lab, kind: Kind) -> Result<Outcome> {
             }
         }
     }
+    let lost_by_broker = broker.make_good(&all).await;
     until_stored(&stack.schema, readings).await?;
     let told = broker.undecodable(&stack.schema).await?;
     let undecodable = u64::from(faults) * UNDECODABLE;
@@ -132,6 +135,7 @@ pub(crate) async fn run(lab: &mut Lab, kind: Kind) -> Result<Outcome> {
     end(stack.service).await?;
     stack.schema.drop().await?;
     Ok(Outcome::of_verdict(faults, verdict)
+        .figure("lost_by_broker", lost_by_broker as f64)
         .figure("stored_twice", duplicated as f64)
         .figure("undecodable", told as f64))
 }
