@@ -121,6 +121,9 @@ impl<F: Feed> Arrivals for Payloads<'_, F> {
         if self.header.is_some() {
             return Ok(Some(0));
         }
+        // A broker with a backlog always has something, and its client knows nothing of the runtime's turns: without this the
+        // other tasks, and whatever comes from the network, would wait for seconds.
+        tokio::task::yield_now().await;
         if self.waiting.is_empty() {
             let next = self.feed.next().await?;
             self.waiting.push_back(self.reader.weigh(next));
