@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, then runs every check and test, against real MariaDB and real MySQL.
 #
-#   scripts/test.sh           half an hour on two cores, when everything has to be built
+#   scripts/test.sh           what every change has to pass
 #   scripts/test.sh --full    with a few faults of each kind on MySQL as well, and more questions to the REST interfaces
 
 . "$(dirname "$0")/lib.sh"

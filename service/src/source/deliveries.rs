@@ -48,6 +48,11 @@ impl<M: Copy> Deliveries<M> {
         inner.tell();
     }
 
+    /// Whether there is none that is not settled.
+    pub(super) fn are_settled(&self) -> bool {
+        self.lock().on_the_way.is_empty()
+    }
+
     /// Takes that all readings up to here are settled.
     pub(super) fn settle(&self, seq: Seq) {
         let mut inner = self.lock();
@@ -86,8 +91,10 @@ mod tests {
         assert_eq!(*settled.borrow(), None);
         deliveries.settle(Seq(14));
         assert_eq!(*settled.borrow(), Some('b'), "it has no reading of its own");
+        assert!(!deliveries.are_settled());
         deliveries.settle(Seq(15));
         assert_eq!(*settled.borrow(), Some('c'));
+        assert!(deliveries.are_settled());
         deliveries.push(Seq(15), 'd');
         assert_eq!(*settled.borrow(), Some('d'), "nothing is ahead of it");
     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Hub,
     deliveries::Deliveries,
-    payload::Feed,
+    payload::{Feed, Payload},
     reader::{Reader, Weighed},
     trouble::Trouble,
 };
@@ -91,6 +91,17 @@ struct Payloads<'a, F: Feed> {
 }
 
 impl<F: Feed> Payloads<'_, F> {
+    /// The next one. Silence counts once all is settled: to begin anew before would take what waits for its commit out of
+    /// the queue, and put it at the end again.
+    async fn next(&mut self) -> Result<Payload<F::Mark>, Trouble> {
+        loop {
+            match self.feed.next().await {
+                Err(Trouble::Silence) if !self.deliveries.are_settled() => {}
+                next => return next,
+            }
+        }
+    }
+
     /// Takes what is there, as much as a message should have. Returns what all takes, bytes.
     fn gather(&mut self) -> Result<usize, Trouble> {
         let mut bytes: usize = self.waiting.iter().map(Weighed::len).sum();
@@ -125,7 +136,7 @@ impl<F: Feed> Arrivals for Payloads<'_, F> {
         // other tasks, and whatever comes from the network, would wait for seconds.
         tokio::task::yield_now().await;
         if self.waiting.is_empty() {
-            let next = self.feed.next().await?;
+            let next = self.next().await?;
             self.waiting.push_back(self.reader.weigh(next));
         }
         Ok(Some(self.max_bytes))

@@ -87,6 +87,32 @@ pub(crate) async fn until_fetched_once(service: &Service, database: &Database, n
     }
 }
 
+/// Services that are told to stop while they read: what they took is theirs, and `source` brings the rest to the last one.
+pub(crate) async fn assert_stored_once_over_stops(
+    database: &Database,
+    numbers: u64,
+    source: impl Fn() -> SourceSettings,
+) {
+    for stop in 0..3 {
+        let before = database.count("sensor_readings").await;
+        let stopped = service(database, source()).await;
+        until(&format!("it is in mid-work for stop {stop}"), || async {
+            database.count("sensor_readings").await > before
+        })
+        .await;
+        stopped.shutdown.draining.cancel();
+        stopped.stopped().await.expect("ends well");
+    }
+    let in_mid_work = database.count("sensor_readings").await;
+    assert!(
+        in_mid_work < numbers,
+        "too few: none was left to the last one"
+    );
+    let last = service(database, source()).await;
+    until_stored_once(database, numbers).await;
+    last.close().await;
+}
+
 /// Each number is the value of a reading, or of more than one.
 pub(crate) async fn until_all_stored(database: &Database, numbers: u64) {
     until(&format!("{numbers} are stored"), || async {

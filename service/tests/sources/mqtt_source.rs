@@ -18,8 +18,8 @@ use crate::{
         until,
     },
     fetching::{
-        message, service, source_of, standing, stored, until_all_stored, until_state,
-        until_stored_once,
+        assert_stored_once_over_stops, message, service, source_of, standing, stored,
+        until_all_stored, until_state, until_stored_once,
     },
 };
 
@@ -96,21 +96,10 @@ mod steps {
         until_state(&subscribed, "running").await;
         subscribed.close().await;
         send(&broker, "plant/a", 0..MESSAGES).await;
-        for stop in 0..3 {
-            let before = database.count("sensor_readings").await;
-            let stopped = service(&database, source(&broker, "receive_maximum: 100")).await;
-            until(&format!("it is in mid-work for stop {stop}"), || async {
-                database.count("sensor_readings").await > before
-            })
-            .await;
-            stopped.shutdown.draining.cancel();
-            stopped.stopped().await.expect("ends well");
-        }
-        let in_mid_work = database.count("sensor_readings").await;
-        assert!(in_mid_work < MESSAGES, "it was done already");
-        let last = service(&database, source(&broker, "")).await;
-        until_stored_once(&database, MESSAGES).await;
-        last.close().await;
+        assert_stored_once_over_stops(&database, MESSAGES, || {
+            source(&broker, "receive_maximum: 100")
+        })
+        .await;
     }
 
     pub(super) async fn a_topic_says_what_is_measured(database: Database) {

@@ -4,7 +4,9 @@ use lapin::types::AMQPValue;
 
 use crate::{
     common::{brokers::rabbitmq::RabbitMq, database::Database, on_each_engine, until},
-    fetching::{service, standing, stored, until_state, until_stored_once},
+    fetching::{
+        assert_stored_once_over_stops, service, standing, stored, until_state, until_stored_once,
+    },
     queues::Messages,
 };
 
@@ -56,21 +58,10 @@ mod steps {
         let idle = service(&database, messages.source("queue", "")).await;
         idle.close().await;
         messages.send(0..MESSAGES).await;
-        for stop in 0..3 {
-            let before = database.count("sensor_readings").await;
-            let stopped = service(&database, messages.source("queue", "prefetch: 100")).await;
-            until(&format!("it is in mid-work for stop {stop}"), || async {
-                database.count("sensor_readings").await > before
-            })
-            .await;
-            stopped.shutdown.draining.cancel();
-            stopped.stopped().await.expect("ends well");
-        }
-        let in_mid_work = database.count("sensor_readings").await;
-        assert!(in_mid_work < MESSAGES, "it was done already");
-        let last = service(&database, messages.source("queue", "")).await;
-        until_stored_once(&database, MESSAGES).await;
-        last.close().await;
+        assert_stored_once_over_stops(&database, MESSAGES, || {
+            messages.source("queue", "prefetch: 100")
+        })
+        .await;
     }
 
     pub(super) async fn a_classic_queue_is_read_as_well(database: Database) {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    REPLY_SUCCESS, RabbitMq,
+    GOODBYE_LIMIT, REPLY_SUCCESS, RabbitMq,
     client::{is_locked, is_unfit, no_stream, trouble},
     feed::{Kind, QueueFeed, offset_of},
     position::{Delivered, Loss, Print, StreamPosition},
@@ -98,7 +98,9 @@ impl RabbitMq {
         let (settled, _) = watch::channel(None);
         let pouring = pour(&self.hub, feed, Some(begun.header), settled, stop);
         let (poured, ()) = tokio::join!(pouring, make_place(&begun.channel, taken));
-        let _ = begun.channel.close(REPLY_SUCCESS, "".into()).await;
+        // The next one has a channel of its own. Without an answer the connection is lost soon.
+        let closing = begun.channel.close(REPLY_SUCCESS, "".into());
+        let _ = tokio::time::timeout(GOODBYE_LIMIT, closing).await;
         poured
     }
 
