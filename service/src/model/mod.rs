@@ -9,6 +9,7 @@ mod quarantine;
 mod reading;
 mod rejection;
 mod selection;
+mod series_set;
 mod stored;
 mod time_span;
 mod time_window;
@@ -29,6 +30,7 @@ pub use quarantine::{
 pub use reading::{Reading, SentReading, Series};
 pub use rejection::{Fault, Field, KEPT_CHARS, KeptSeries, Rejection};
 pub use selection::{IdPair, Order, Place, ReadingKey, Selection, TimeRange};
+pub use series_set::SeriesSet;
 pub use stored::{Bucket, BucketKey, BucketWidth, Change, Latest, StoredReading, StreamStanding};
 pub use time_span::{OrNone, TimeSpan};
 pub use time_window::{TimeFault, TimeWindow};

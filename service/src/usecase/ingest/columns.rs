@@ -1,14 +1,8 @@
 //! Readings on their way from a router to a lane, and the columns in which a lane gathers them.
 
-use std::{
-    hash::{BuildHasher as _, BuildHasherDefault},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use hashbrown::HashTable;
-use rustc_hash::FxHasher;
-
-use crate::model::{Rejection, SentReading, Series, Undecoded};
+use crate::model::{Rejection, SentReading, Series, SeriesSet, Undecoded};
 
 /// Memory that one reading takes between arrival and commit: its decoded columns, its place in the batch and its sort
 /// key.
@@ -84,93 +78,13 @@ impl Readings {
     }
 }
 
-/// The series of a batch, each kept once.
-#[derive(Debug, Default)]
-pub(super) struct SeriesTexts {
-    /// Id2 and sensor type of one after the other.
-    text: String,
-    entries: Vec<Entry>,
-    /// Finds the series that came with rows; those of a column dictionary are found through the dictionary.
-    by_text: HashTable<u32>,
-    hasher: BuildHasherDefault<FxHasher>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    id1: i32,
-    id2_end: u32,
-    sensor_type_end: u32,
-}
-
-/// Id1, id2 and sensor type of a series.
-fn parts<'a>(text: &'a str, entries: &[Entry], index: u32) -> (i32, &'a str, &'a str) {
-    let index = index as usize;
-    let start = match index {
-        0 => 0,
-        _ => entries[index - 1].sensor_type_end as usize,
-    };
-    let entry = entries[index];
-    let (id2_end, end) = (entry.id2_end as usize, entry.sensor_type_end as usize);
-    (entry.id1, &text[start..id2_end], &text[id2_end..end])
-}
-
-impl SeriesTexts {
-    pub(super) fn len(&self) -> u32 {
-        self.entries.len() as u32
-    }
-
-    /// Id1, id2 and sensor type of a series.
-    pub(super) fn get(&self, index: u32) -> (i32, &str, &str) {
-        parts(&self.text, &self.entries, index)
-    }
-
-    /// Appends a series without looking for it.
-    pub(super) fn append(&mut self, id1: i32, id2: &str, sensor_type: &str) -> u32 {
-        self.text.push_str(id2);
-        let id2_end = self.text.len() as u32;
-        self.text.push_str(sensor_type);
-        self.entries.push(Entry {
-            id1,
-            id2_end,
-            sensor_type_end: self.text.len() as u32,
-        });
-        self.len() - 1
-    }
-
-    /// Finds or appends a series.
-    pub(super) fn intern(&mut self, id1: i32, id2: &str, sensor_type: &str) -> u32 {
-        let series = (id1, id2, sensor_type);
-        let hash = self.hasher.hash_one(series);
-        let found = self.by_text.find(hash, |&index| self.get(index) == series);
-        if let Some(&index) = found {
-            return index;
-        }
-        let index = self.append(id1, id2, sensor_type);
-        let (text, entries, hasher) = (&self.text, &self.entries, &self.hasher);
-        self.by_text.insert_unique(hash, index, |&other| {
-            hasher.hash_one(parts(text, entries, other))
-        });
-        index
-    }
-
-    pub(super) fn size_bytes(&self) -> usize {
-        self.text.len() + self.entries.len() * size_of::<Entry>()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.text.clear();
-        self.entries.clear();
-        self.by_text.clear();
-    }
-}
-
 /// The accepted rows of a batch, in order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
     pub(super) sensor_value: Vec<f64>,
     pub(super) series: Vec<u32>,
     pub(super) timestamp_us: Vec<i64>,
-    pub(super) texts: SeriesTexts,
+    pub(super) texts: SeriesSet,
 }
 
 /// Rows that were taken out of their columns; the texts of their series stay behind.
@@ -213,20 +127,5 @@ impl Columns {
         self.series.clear();
         self.timestamp_us.clear();
         self.texts.clear();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_series_is_kept_once_and_read_back_exactly() {
-        let mut texts = SeriesTexts::default();
-        let a = texts.intern(-1, "gate\\7", "tab\tnewline\n");
-        let b = texts.intern(-1, "Gate\\7", "tab\tnewline\n");
-        assert_ne!(a, b, "case tells ids apart");
-        assert_eq!(texts.intern(-1, "gate\\7", "tab\tnewline\n"), a);
-        assert_eq!(texts.get(a), (-1, "gate\\7", "tab\tnewline\n"));
     }
 }

@@ -1,7 +1,6 @@
 //! The series that a call has announced. A series is checked and its text copied once per batch, never per reading.
 
-use super::columns::SeriesTexts;
-use crate::model::{Fault, Limits, Series};
+use crate::model::{Fault, Limits, Series, SeriesSet};
 
 /// Marks a series that the current batch has not met yet.
 const UNMET: u32 = u32::MAX;
@@ -71,7 +70,7 @@ impl Dictionary {
     pub(super) fn resolve(
         &mut self,
         index: u32,
-        texts: &mut SeriesTexts,
+        texts: &mut SeriesSet,
         limits: &Limits,
     ) -> Option<u32> {
         match *self.slots.get(index as usize)? {
@@ -81,7 +80,7 @@ impl Dictionary {
         }
     }
 
-    fn meet(&mut self, index: u32, texts: &mut SeriesTexts, limits: &Limits) -> Option<u32> {
+    fn meet(&mut self, index: u32, texts: &mut SeriesSet, limits: &Limits) -> Option<u32> {
         let (id1, id2, sensor_type) = self.parts(index)?;
         let slot = match Fault::of_series(id2, sensor_type, limits) {
             None => texts.append(id1, id2, sensor_type),

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use super::{OpenBatch, position_bytes};
 use crate::{
     ledger::LoadPart,
-    model::Rejection,
+    model::{Rejection, SeriesSet},
     usecase::ingest::{
         admission,
-        columns::{Rows, SeriesTexts},
+        columns::Rows,
         session::{Owner, Session, Waiting},
     },
 };
@@ -87,7 +87,7 @@ impl OpenBatch {
         part: LoadPart,
         rows: &Rows,
         rejections: &[Rejection],
-        mut place: impl FnMut(u32, &mut SeriesTexts) -> u32,
+        mut place: impl FnMut(u32, &mut SeriesSet) -> u32,
     ) {
         let (rows_before, rejections_before) = (self.columns.rows(), self.rejections.len());
         for row in part.rows.start as usize..part.rows.end as usize {
