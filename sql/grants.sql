@@ -14,6 +14,8 @@ CREATE DATABASE IF NOT EXISTS `sensors`;
 -- for the last id of a table of readings that was there before. Nothing runs under this account from day to day.
 CREATE USER IF NOT EXISTS 'sluicegate_migrate'@'%' IDENTIFIED BY 'change-me';
 GRANT CREATE, ALTER, SELECT, INSERT ON `sensors`.* TO 'sluicegate_migrate'@'%';
+-- For the layout series, whose sensor_readings is a view, and whose series a trigger keeps from being renamed.
+GRANT CREATE VIEW, TRIGGER ON `sensors`.* TO 'sluicegate_migrate'@'%';
 
 -- PART 2, when `sluicegate migrate` has made the tables --------------------------------------------------------------
 
@@ -49,3 +51,16 @@ GRANT SELECT ON `sensors`.`rejected_readings` TO 'sluicegate_manage'@'%';
 GRANT UPDATE (sensor_value, sensor_type, ts) ON `sensors`.`sensor_readings` TO 'sluicegate_manage'@'%';
 -- To delete readings.
 GRANT DELETE ON `sensors`.`sensor_readings` TO 'sluicegate_manage'@'%';
+
+-- PART 3, on the layout series alone: what both accounts do with the tables behind sensor_readings -----------------------
+
+GRANT SELECT, INSERT, DELETE ON `sensors`.`readings` TO 'sluicegate_ingest'@'%';
+-- To make partitions and to drop old ones, as above.
+GRANT ALTER, DROP ON `sensors`.`readings` TO 'sluicegate_ingest'@'%';
+-- To give series their numbers. Who may update them could rename a series, and so all of its readings.
+GRANT SELECT, INSERT ON `sensors`.`series` TO 'sluicegate_ingest'@'%';
+GRANT SELECT ON `sensors`.`series_generation` TO 'sluicegate_ingest'@'%';
+GRANT SELECT, DELETE ON `sensors`.`readings` TO 'sluicegate_manage'@'%';
+GRANT UPDATE (sensor_value, series_id) ON `sensors`.`readings` TO 'sluicegate_manage'@'%';
+GRANT SELECT ON `sensors`.`series` TO 'sluicegate_manage'@'%';
+GRANT SELECT ON `sensors`.`series_generation` TO 'sluicegate_manage'@'%';

@@ -14,7 +14,13 @@ COLUMNS = {
     "hashed": "(id, id1, id2, sensor_type, sensor_value, ts)",
     # The database counts.
     "seed": "(@id, id1, id2, sensor_type, sensor_value, ts)",
+    "series": "(id, series_id, sensor_value, ts)",
 }
+
+
+def table(layout):
+    """What holds the readings themselves."""
+    return "readings" if layout == "series" else "sensor_readings"
 
 
 # Event time between readings of a generator that is not told otherwise: 200,000 a second, live.
@@ -71,9 +77,25 @@ class Rows:
             sluicegen("export", "--out", self.folder, *self.flags())
         return [self.folder / f"readings-{part}.tsv" for part in range(self.parts)]
 
+    def numbered_files(self):
+        """The same with the numbers of series instead of names, and the file of the series."""
+        series, files = self.folder / "series.tsv", [self.folder / f"numbered-{part}.tsv" for part in range(self.parts)]
+        if not series.exists():
+            numbers = {}
+            for source, target in zip(self.files(), files):
+                with open(source, "rb") as lines, open(target, "wb") as out:
+                    for line in lines:
+                        number, id1, id2, sensor_type, rest = line.split(b"\t", 4)
+                        at = numbers.setdefault((id1, id2, sensor_type), len(numbers) + 1)
+                        out.write(b"%b\t%d\t%b" % (number, at, rest))
+            with open(series, "wb") as out:
+                for (id1, id2, sensor_type), at in numbers.items():
+                    out.write(b"%d\t%b\t%b\t%b\n" % (at, id1, id2, sensor_type))
+        return files, series
+
 
 def expect(engine, schema, count):
-    stored = int(engine.sql("SELECT COUNT(*) FROM sensor_readings", schema))
+    stored = int(engine.sql("SELECT COUNT(*) FROM sensor_readings WHERE id1 IS NOT NULL", schema))
     if stored != count:
         raise Unbalanced(f"{stored} rows stored, {count} sent")
 
@@ -86,7 +108,7 @@ def fresh_table(engine, rows, layout):
         at = lambda minute: time.strftime("%Y-%m-%d %H:%M:00", time.gmtime(minute * 60))
         minutes = range(first, first + int(rows.span_s() // 60) + 2)
         pieces = [f"PARTITION p{minute} VALUES LESS THAN ('{at(minute)}')" for minute in minutes]
-        engine.sql(f"ALTER TABLE sensor_readings REORGANIZE PARTITION p_rest INTO ({', '.join(pieces)}, "
+        engine.sql(f"ALTER TABLE {table(layout)} REORGANIZE PARTITION p_rest INTO ({', '.join(pieces)}, "
                    "PARTITION p_rest VALUES LESS THAN (MAXVALUE))", schema)
     return schema
 
@@ -95,6 +117,10 @@ def file_load(engine, rows, layout="partitioned", fresh=True):
     """One client for each file, LOAD DATA LOCAL INFILE, in order of arrival."""
     schema = fresh_table(engine, rows, layout) if fresh else "bench"
     files = rows.files()
+    if layout == "series":
+        files, series = rows.numbered_files()
+        engine.sql(f"LOAD DATA LOCAL INFILE '{series}' INTO TABLE series CHARACTER SET utf8mb4 "
+                   "(series_id, id1, id2, sensor_type) SET first_seen = UTC_TIMESTAMP(6)", schema)
     for file in files:
         file.read_bytes()  # into the page cache: the baseline does not pay for the disk
     if fresh:
@@ -105,7 +131,7 @@ def file_load(engine, rows, layout="partitioned", fresh=True):
         subprocess.Popen([*engine.command(schema), "-e",
                           # The clients wait for each other where an AUTO_INCREMENT lock is held for a whole statement.
                           "SET time_zone = '+00:00', innodb_lock_wait_timeout = 3600; "
-                          f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE sensor_readings "
+                          f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE {table(layout)} "
                           f"CHARACTER SET utf8mb4 {COLUMNS[layout]}"])
         for file in files
     ]
@@ -188,13 +214,11 @@ def through_service(engine, rows, folder, mode="stream", encoding="columns", lay
         )
 
 
-def mib_per_million_rows(engine, count):
-    """Size on disk of the table and its indexes."""
-    text = engine.sql(
-        "SELECT SUM(FILE_SIZE) FROM information_schema.INNODB_TABLESPACES WHERE NAME LIKE 'bench/sensor_readings%'"
-        if engine.name == "mysql"
-        else "SELECT SUM(FILE_SIZE) FROM information_schema.INNODB_SYS_TABLESPACES WHERE NAME LIKE 'bench/sensor_readings%'"
-    )
+def mib_per_million_rows(engine, count, layout="partitioned"):
+    """Size on disk of the table and its indexes, with that of the series where they have a table."""
+    spaces = "INNODB_TABLESPACES" if engine.name == "mysql" else "INNODB_SYS_TABLESPACES"
+    names = f"NAME LIKE 'bench/{table(layout)}%'" + (" OR NAME = 'bench/series'" if layout == "series" else "")
+    text = engine.sql(f"SELECT SUM(FILE_SIZE) FROM information_schema.{spaces} WHERE {names}")
     return float(text) / 2**20 / (count / 1e6)
 
 

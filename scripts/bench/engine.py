@@ -102,6 +102,11 @@ class Engine:
     def fresh_schema(self, layout, schema="bench"):
         """An empty schema with the readings table in one layout, as the service would make it."""
         self.sql(f"DROP DATABASE IF EXISTS {schema}; CREATE DATABASE {schema} CHARACTER SET utf8mb4")
+        if layout == "series":
+            # Its trigger has a semicolon inside, which a client would have to be told of.
+            subprocess.run([measured().programs / "sluicegate", "migrate", "--layout", layout, "--database-url",
+                            self.url(schema)], check=True, capture_output=True)
+            return schema
         table = measured().layouts / f"{layout}.sql"
         subprocess.run(self.command(schema), stdin=open(table, "rb"), check=True)
         return schema

@@ -141,6 +141,28 @@ def latency(context):
     return {"full-rate": at_full_rate, **shares}
 
 
+def series(context):
+    """Readings with the numbers of their series: stored by us and by LOAD DATA, and beside what they are stored as otherwise."""
+    def sized(layout):
+        def measure():
+            sample = streaming(context, layout=layout)()
+            size = cases.mib_per_million_rows(context.engine, context.rows.count, layout)
+            return {**sample, "mib_per_million_rows": size}
+        return measure
+    many = context.rows.with_series(1_000_000 if not context.quick else 150_000).with_count(context.rows.count // 2)
+    many = many.every(cases.BACKLOG_INTERVAL_S)
+    of_many = lambda flags: lambda: cases.through_service(context.engine, many, context.folder, layout="series", **flags)
+    return {
+        "partitioned": sized("partitioned"),
+        "series": sized("series"),
+        "series-file-load": files(context, "series"),
+        "seed-file-load": files(context, "seed"),
+        # Each of them comes for the first time; and again, to a service that knows them.
+        "series-new": of_many({}),
+        "series-known": of_many({"there_already": [many]}),
+    }
+
+
 def layouts(context):
     def of(layout):
         def measure():
@@ -312,6 +334,16 @@ CASES = {
         figures=[("full-rate", "rows_per_s", "latency.full-rate.rows_per_s"),
                  *[figure for share in (5, 10, 50, 90) for figure in
                    (*rates(f"latency-{share}"), *ack_figures(share))]],
+    ),
+    "series": Case(
+        "the layout series beside the default",
+        series,
+        ratios=[("series", "partitioned", "series/partitioned"), ("series", "series-file-load", "series/file-load"),
+                ("series", "seed-file-load", "series/seed-file-load"), ("series-new", "series-known", "new/known")],
+        figures=[*rates("partitioned", "series", "series-file-load", "seed-file-load", "series-new", "series-known"),
+                 *[(layout, "mib_per_million_rows", f"{layout}.mib_per_million_rows")
+                   for layout in ("partitioned", "series")]],
+        compared=("partitioned", "series"),
     ),
     "layouts": Case(
         "the three layouts of the table",

@@ -113,6 +113,7 @@ pub struct IngestConfig {
     pub max_batch_rows: usize,
     pub budget_bytes: u32,
     pub dictionary_bytes: usize,
+    pub series_cache_bytes: usize,
     pub commit_deadline_ms: u64,
     pub earliest: OrNone<PointInTime>,
     pub max_ahead: OrNone<TimeSpan>,
@@ -224,6 +225,10 @@ impl Config {
                     .dictionary_bytes
                     .or(file_ingest.dictionary_bytes)
                     .unwrap_or(32 << 20),
+                series_cache_bytes: ingest
+                    .series_cache_bytes
+                    .or(file_ingest.series_cache_bytes)
+                    .unwrap_or(64 << 20),
                 commit_deadline_ms: ingest
                     .commit_deadline_ms
                     .or(file_ingest.commit_deadline_ms)
@@ -294,6 +299,8 @@ impl Config {
             access: self.to_database.access(url),
             manage: self.manage_access(),
             statement_limit: Duration::from_secs(self.rest.statement_limit_s.into()),
+            // Each lane has a share, and so has the slow one.
+            series_cache_bytes: self.ingest.series_cache_bytes / (self.ingest.lanes + 1),
             connect_deadline: Duration::from_secs(self.connect_deadline_s),
             wanted_layout: self.wanted_layout,
             instance: self.instance.clone(),

@@ -74,6 +74,7 @@ impl Limits {
             ("ingest.max_batch_rows", ingest.max_batch_rows),
             ("ingest.budget_bytes", ingest.budget_bytes as usize),
             ("ingest.dictionary_bytes", ingest.dictionary_bytes),
+            ("ingest.series_cache_bytes", ingest.series_cache_bytes),
             ("quarantine.max_rows", config.quarantine.max_rows as usize),
             ("ready.max_lag", config.ready.max_lag().as_secs() as usize),
         ];

@@ -49,6 +49,13 @@ impl Config {
             "1048576 to 4294967296",
         )?;
         within(
+            "ingest.series_cache_bytes",
+            ingest.series_cache_bytes as u64,
+            1 << 20,
+            1 << 32,
+            "1048576 to 4294967296",
+        )?;
+        within(
             "ingest.commit_deadline_ms",
             ingest.commit_deadline_ms,
             1,

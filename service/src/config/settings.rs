@@ -186,6 +186,15 @@ pub struct IngestOverrides {
     )]
     pub dictionary_bytes: Option<usize>,
 
+    /// Memory for the numbers of series that the lanes remember, on the layout series, bytes; 1048576 to 4294967296
+    /// [default: 67108864]
+    #[arg(
+        long = "ingest-series-cache-bytes",
+        env = "SLUICEGATE_INGEST_SERIES_CACHE_BYTES",
+        value_name = "BYTES"
+    )]
+    pub series_cache_bytes: Option<usize>,
+
     /// How long a unary or batch call may wait for its commit, and a stream for its position at the beginning,
     /// milliseconds; 1 to 3600000 [default: 30000]
     #[arg(

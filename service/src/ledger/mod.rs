@@ -7,6 +7,6 @@ mod plan;
 mod plan_model;
 
 pub use self::{
-    part::{DroppedRows, LoadPart, PartOutcome},
+    part::{DroppedRows, LoadPart, PartOutcome, drop_more},
     plan::{LedgerGain, Plan, plan},
 };

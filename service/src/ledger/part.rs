@@ -75,6 +75,22 @@ impl LoadPart {
 /// Rows that are to be left out: ranges in order of arrival, ascending and disjoint.
 pub type DroppedRows = Vec<Range<u32>>;
 
+/// Leaves out some rows more; they are ascending, and none is left out already.
+#[must_use]
+pub fn drop_more(dropped: &DroppedRows, rows: &[u32]) -> DroppedRows {
+    let mut all = dropped.clone();
+    all.extend(rows.iter().map(|&row| row..row + 1));
+    all.sort_unstable_by_key(|range| range.start);
+    all.dedup_by(|next, range| {
+        let touches = range.end == next.start;
+        if touches {
+            range.end = next.end;
+        }
+        touches
+    });
+    all
+}
+
 /// What became of a part.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PartOutcome {

@@ -172,11 +172,16 @@ pub trait LoadBatch: Send + Sync + 'static {
 
     /// The row at a position: its place in order of arrival, and the reading.
     fn row(&self, position: u32) -> (u32, Reading) {
+        let arrival = self.columns().arrival(position);
+        (arrival, self.reading(arrival))
+    }
+
+    /// The reading at a place in order of arrival.
+    fn reading(&self, arrival: u32) -> Reading {
         let columns = self.columns();
-        let arrival = columns.arrival(position);
         let row = arrival as usize;
         let (id1, id2, sensor_type) = self.series(columns.series[row]);
-        let reading = Reading {
+        Reading {
             series: Series {
                 id1,
                 id2: id2.to_owned(),
@@ -184,8 +189,7 @@ pub trait LoadBatch: Send + Sync + 'static {
             },
             sensor_value: columns.sensor_value[row],
             timestamp_us: columns.timestamp_us[row],
-        };
-        (arrival, reading)
+        }
     }
 }
 

@@ -67,6 +67,7 @@ async fn every_layout_stores_the_same_with_ids_that_grow(database: Database) {
         (Layout::Seed, "seed"),
         (Layout::Partitioned, "partitioned"),
         (Layout::Hashed, "hashed"),
+        (Layout::Series, "series"),
     ] {
         let database = database.server.schema().await;
         let with_layout = |settings: &mut Settings| settings.layout = Some(layout);

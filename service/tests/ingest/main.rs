@@ -42,6 +42,7 @@ mod producers;
 mod quarantine;
 mod quotas;
 mod readiness;
+mod series;
 mod server_limits;
 mod server_settings;
 mod service_manager;

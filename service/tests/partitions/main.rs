@@ -63,6 +63,7 @@ async fn storage(database: &Database, layout: Layout) -> MySqlStorage {
         access: Access::of(database.url(), TlsFiles::default(), false),
         manage: None,
         statement_limit: Duration::from_secs(60),
+        series_cache_bytes: 1 << 20,
         connect_deadline: Duration::from_secs(10),
         wanted_layout: None,
         instance: "test".to_owned(),

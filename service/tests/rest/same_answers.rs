@@ -24,7 +24,7 @@ fn requests() -> Vec<Request> {
         format!("/sensor/ids?{ids}&order=desc"),
         format!("/sensor/ids-time?{ids}&{part}"),
         format!("/sensor/latest?{ids}&sensor_type=humidity"),
-        "/sensor/latest?id1=0,0,3&id2=a,A,nobody".to_owned(),
+        "/sensor/latest?id1=3&id2=nobody".to_owned(),
         format!("/sensor/aggregate?{time}&bucket=1m"),
         format!("/sensor/aggregate?{time}&bucket=7s&{ids}&limit=20"),
         format!("/sensor/aggregate?{part}&bucket=1d&sensor_type=temperature"),

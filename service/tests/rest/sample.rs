@@ -13,7 +13,12 @@ use crate::common::{
 pub(crate) const START_S: i64 = 1_767_225_600;
 /// All readings lie within so many seconds.
 pub(crate) const SPAN_S: i64 = 300;
-pub(crate) const LAYOUTS: [Layout; 3] = [Layout::Seed, Layout::Partitioned, Layout::Hashed];
+pub(crate) const LAYOUTS: [Layout; 4] = [
+    Layout::Seed,
+    Layout::Partitioned,
+    Layout::Hashed,
+    Layout::Series,
+];
 /// Ids that differ in case, in sign and by a comma only, or are not ASCII.
 pub(crate) const PAIRS: [(i32, &str); 6] = [
     (0, "A"),

@@ -5,7 +5,7 @@ use mysql_async::{Conn, prelude::Queryable as _};
 use super::{
     error::{explain, explain_to},
     infile::CHUNK_BYTES,
-    table::Table,
+    table::{Table, TableLayout},
 };
 use crate::repository::{Durability, RepositoryError};
 
@@ -120,7 +120,11 @@ pub(super) async fn can_write(conn: &mut Conn, table: &Table) -> Result<(), Repo
         ("load readings", table.load_statement.as_str()),
         ("roll back", "ROLLBACK"),
     ];
-    for (what, statement) in statements {
+    let of_series: &[(&str, &str)] = match table.layout.is_numbered() {
+        true => &SERIES_WRITES,
+        false => &[],
+    };
+    for (what, statement) in of_series.iter().copied().chain(statements) {
         conn.set_infile_handler(async { Ok(Box::pin(futures::stream::empty()) as _) });
         conn.query_drop(statement)
             .await
@@ -134,14 +138,45 @@ pub(super) async fn can_write(conn: &mut Conn, table: &Table) -> Result<(), Repo
     Ok(())
 }
 
+/// What gives numbers to series, for no rows.
+const SERIES_WRITES: [(&str, &str); 3] = [
+    (
+        "give series their numbers",
+        "INSERT INTO series (series_id, id1, id2, sensor_type, first_seen) \
+         SELECT series_id, id1, id2, sensor_type, first_seen FROM series AS known WHERE FALSE",
+    ),
+    (
+        "look for the numbers of series",
+        "SELECT * FROM JSON_TABLE('[]', '$[*]' COLUMNS (place FOR ORDINALITY)) AS wanted \
+         STRAIGHT_JOIN series FORCE INDEX (by_names) ON FALSE",
+    ),
+    (
+        "look for the numbers of series",
+        "SELECT generation FROM series_generation WHERE FALSE LOCK IN SHARE MODE",
+    ),
+];
+
 /// Asks all that management asks, for no rows, and says what it may not change. That is no reason not to start: who
 /// only looks needs no more.
-pub(super) async fn can_manage(conn: &mut Conn) -> Result<(), RepositoryError> {
-    let questions = [
-        (
-            "show readings over REST",
-            "SELECT id, ts, id1, id2, sensor_type, sensor_value FROM sensor_readings LIMIT 0",
+pub(super) async fn can_manage(
+    conn: &mut Conn,
+    layout: TableLayout,
+) -> Result<(), RepositoryError> {
+    let (show, change, delete) = match layout.is_numbered() {
+        true => (
+            "SELECT id, ts, id1, id2, sensor_type, sensor_value FROM readings \
+             JOIN series ON series.series_id = readings.series_id LIMIT 0",
+            "UPDATE readings SET sensor_value = sensor_value, series_id = series_id WHERE FALSE",
+            "DELETE FROM readings WHERE FALSE",
         ),
+        false => (
+            "SELECT id, ts, id1, id2, sensor_type, sensor_value FROM sensor_readings LIMIT 0",
+            "UPDATE sensor_readings SET sensor_value = sensor_value, sensor_type = sensor_type, ts = ts WHERE FALSE",
+            "DELETE FROM sensor_readings WHERE FALSE",
+        ),
+    };
+    let questions = [
+        ("show readings over REST", show),
         (
             "show streams over REST",
             "SELECT * FROM ingest_streams LIMIT 0",
@@ -152,14 +187,8 @@ pub(super) async fn can_manage(conn: &mut Conn) -> Result<(), RepositoryError> {
         ),
     ];
     let changes = [
-        (
-            "change readings over REST",
-            "UPDATE sensor_readings SET sensor_value = sensor_value, sensor_type = sensor_type, ts = ts WHERE FALSE",
-        ),
-        (
-            "delete readings over REST",
-            "DELETE FROM sensor_readings WHERE FALSE",
-        ),
+        ("change readings over REST", change),
+        ("delete readings over REST", delete),
     ];
     for (what, question) in questions {
         let asked = conn.query_drop(question).await;

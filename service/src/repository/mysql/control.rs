@@ -9,7 +9,13 @@ use mysql_async::{Conn, prelude::Queryable as _};
 use tracing::warn;
 
 use super::{
-    connection::Connector, error::explain, ledger::quote, load, table::Table, tsv::is_dropped,
+    connection::Connector,
+    error::explain,
+    ledger::quote,
+    load,
+    series::{NO_NUMBER, Numbers},
+    table::Table,
+    tsv::is_dropped,
 };
 use crate::{
     ledger::DroppedRows,
@@ -25,15 +31,23 @@ const PROBE: &str = "sluicegate probe ";
 #[derive(Debug)]
 pub(super) struct Control {
     /// The last reading that this lane committed.
-    pub(super) last: Option<Reading>,
+    pub(super) last: Option<Taken>,
     /// The one that the table took at start.
-    pub(super) probe: Option<Reading>,
+    pub(super) probe: Option<Taken>,
+}
+
+/// A reading that the table took.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    pub(super) reading: Reading,
+    /// Of its series, where readings have it.
+    pub(super) number: u32,
 }
 
 impl Control {
     /// What a refusal is held against: the table is to blame when all of them are refused as well. The probe's texts are
     /// as long as its columns were at start.
-    pub(super) fn readings_for(&self, is_too_long: bool) -> impl Iterator<Item = &Reading> {
+    pub(super) fn readings_for(&self, is_too_long: bool) -> impl Iterator<Item = &Taken> {
         let last = self.last.as_ref();
         let last = last.filter(|_| !is_too_long || self.probe.is_none());
         last.into_iter().chain(&self.probe)
@@ -43,12 +57,14 @@ impl Control {
 /// The last row of a batch, unless it was left out or refused.
 pub(super) fn last_taken(
     batch: &dyn LoadBatch,
+    numbers: &Numbers,
     dropped: &DroppedRows,
     refused: &[(u32, Rejection)],
-) -> Option<Reading> {
+) -> Option<Taken> {
     let (arrival, reading) = batch.row(batch.rows().checked_sub(1)?);
     let is_refused = refused.iter().any(|&(row, _)| row == arrival);
-    (!is_refused && !is_dropped(dropped, arrival)).then_some(reading)
+    let number = numbers.at(batch.columns().series[arrival as usize]);
+    (!is_refused && !is_dropped(dropped, arrival)).then_some(Taken { reading, number })
 }
 
 /// A reading of now with the longest texts that the table was found to hold.
@@ -77,15 +93,23 @@ pub(super) async fn prove(
     connector: &Connector,
     conn: &mut Conn,
     table: &Table,
-) -> Result<Option<Reading>, RepositoryError> {
-    let reading = probe(&table.limits);
+) -> Result<Option<Taken>, RepositoryError> {
+    let probe = Taken {
+        reading: probe(&table.limits),
+        number: NO_NUMBER,
+    };
+    let reading = &probe.reading;
+    let series = match table.format.numbered {
+        true => format!("series_id = {}", probe.number),
+        false => format!("id1 = 0 AND id2 = {}", quote(&reading.series.id2)),
+    };
     let found = format!(
-        "FROM sensor_readings WHERE ts = {} AND id1 = 0 AND id2 = {}",
+        "FROM {} WHERE ts = {} AND {series}",
+        table.name,
         quote(&table.format.timestamp(reading.timestamp_us)),
-        quote(&reading.series.id2)
     );
     run(conn, "START TRANSACTION").await?;
-    let line = table.format.line(&reading, PROBE_ID);
+    let line = table.format.line(reading, probe.number, PROBE_ID);
     match load::line(conn, table, line).await {
         Ok(()) => {}
         Err(RepositoryError::Data(reason)) => {
@@ -97,40 +121,43 @@ pub(super) async fn prove(
             return Ok(None);
         }
         Err(RepositoryError::Table(reason)) => {
-            return Err(refuse(&format!("takes no reading: {reason}")));
+            return Err(refuse(table, &format!("takes no reading: {reason}")));
         }
         Err(other) => return Err(other),
     }
     let seen = count(&mut connector.connect().await?, &found).await? > 0;
-    let bad = not_a_number(table, &reading);
+    let bad = not_a_number(table, &probe);
     let takes_bad = load::line(conn, table, bad).await.is_ok();
     run(conn, "ROLLBACK").await?;
     let stays = count(conn, &found).await? > 0;
     if seen || stays {
         run(conn, &format!("DELETE {found}")).await?;
-        return Err(refuse(
+        let what = format!(
             "does not keep transactions: others see a reading before its COMMIT, or it stays after a ROLLBACK. Run ALTER \
-             TABLE sensor_readings ENGINE = InnoDB",
-        ));
+             TABLE {} ENGINE = InnoDB",
+            table.name
+        );
+        return Err(refuse(table, &what));
     }
     if takes_bad {
         return Err(refuse(
+            table,
             "stores NaN as something else without an error: this server cannot be used",
         ));
     }
-    Ok(Some(reading))
+    Ok(Some(probe))
 }
 
-fn refuse(what: &str) -> RepositoryError {
-    RepositoryError::Setup(format!("sensor_readings {what}"))
+fn refuse(table: &Table, what: &str) -> RepositoryError {
+    RepositoryError::Setup(format!("{} {what}", table.name))
 }
 
-fn not_a_number(table: &Table, probe: &Reading) -> Vec<u8> {
+fn not_a_number(table: &Table, probe: &Taken) -> Vec<u8> {
     let reading = Reading {
         sensor_value: f64::NAN,
-        ..probe.clone()
+        ..probe.reading.clone()
     };
-    table.format.line(&reading, PROBE_ID + 1)
+    table.format.line(&reading, probe.number, PROBE_ID + 1)
 }
 
 async fn run(conn: &mut Conn, statement: &str) -> Result<(), RepositoryError> {

@@ -17,6 +17,7 @@ pub fn load_text(batch: &dyn LoadBatch, timestamp_decimals: u8) -> Vec<u8> {
         dropped: &Vec::new(),
         format: RowFormat {
             with_id: true,
+            numbered: false,
             timestamp_decimals,
         },
         ids: RowIds { first: 1, step: 1 },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mysql_async::Conn;
 
-use super::{answers, error::explain};
+use super::{answers, error::explain, table::Table};
 use crate::repository::RepositoryError;
 
 /// The indexes that queries are told to use: the optimizer's own guess changes with its statistics.
@@ -12,18 +12,20 @@ use crate::repository::RepositoryError;
 pub(super) struct Indexes {
     /// Begins with (ts).
     pub(super) time: Option<String>,
-    /// Begins with (id1, id2, ts) or, on `hashed`, with (id_hash, ts).
+    /// Begins with (id1, id2, ts) or, on `hashed`, with (id_hash, ts) or, on `series`, with (series_id, ts).
     pub(super) ids: Option<String>,
     /// Whether `ids` is by hash.
     pub(super) by_hash: bool,
 }
 
 impl Indexes {
-    pub(super) async fn read(conn: &mut Conn) -> Result<Self, RepositoryError> {
-        let sql = "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS \
-                   WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' \
-                   ORDER BY INDEX_NAME, SEQ_IN_INDEX";
-        let rows: Vec<(String, String)> = answers::ask(conn, sql).await.map_err(explain)?;
+    pub(super) async fn read(conn: &mut Conn, table: &Table) -> Result<Self, RepositoryError> {
+        let sql = format!(
+            "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS \
+             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{}' ORDER BY INDEX_NAME, SEQ_IN_INDEX",
+            table.name
+        );
+        let rows: Vec<(String, String)> = answers::ask(conn, &sql).await.map_err(explain)?;
         let mut indexes = BTreeMap::<String, Vec<String>>::new();
         for (index, column) in rows {
             indexes
@@ -45,7 +47,9 @@ impl Indexes {
         Self {
             time: beginning(&["ts"]),
             by_hash: hash.is_some(),
-            ids: hash.or_else(|| beginning(&["id1", "id2", "ts"])),
+            ids: hash
+                .or_else(|| beginning(&["series_id", "ts"]))
+                .or_else(|| beginning(&["id1", "id2", "ts"])),
         }
     }
 }

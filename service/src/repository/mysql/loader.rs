@@ -30,21 +30,22 @@ use super::{
     answers,
     claim::{self, Claim},
     connection::{Connector, SILENCE_LIMIT_S},
-    control::{self, Control},
+    control::{self, Control, Taken},
     error::explain,
     ids::{IdBlock, IdShare, RowIds},
     ledger::{gains_statement, position_of, quote, take_over},
     presence::Presence,
     quarantine,
     row_load::{Found, RowLoad},
+    series::{self, Numbers, SeriesNumbers},
     shape::{self, Shape},
     table::Table,
     tsv::SeriesTexts,
 };
 use crate::{
     failpoint,
-    ledger::{LedgerGain, LoadPart, PartOutcome, Plan, plan},
-    model::{Epoch, Reading, Seq, StreamId, StreamPosition},
+    ledger::{LedgerGain, LoadPart, PartOutcome, Plan, drop_more, plan},
+    model::{Epoch, Seq, StreamId, StreamPosition},
     repository::{LoadBatch, Loaded, RepositoryError},
     telemetry::spans,
 };
@@ -62,6 +63,14 @@ struct Unheard {
     outcomes: Vec<PartOutcome>,
 }
 
+/// What a transaction found when it began.
+struct Begun {
+    ledger: BTreeMap<StreamId, StreamPosition>,
+    shape: Shape,
+    /// Whether the numbers of the batch's series are those of the table.
+    proven: bool,
+}
+
 /// Loads the batches of one lane over one connection.
 pub struct Loader {
     connector: Connector,
@@ -76,6 +85,8 @@ pub struct Loader {
     own_id: Option<u32>,
     ids: IdBlock,
     share: IdShare,
+    /// None where readings bring their names along.
+    series: Option<SeriesNumbers>,
     assigned: Option<Assigned>,
     unheard: Option<Unheard>,
     /// What a refusal is held against.
@@ -100,7 +111,8 @@ impl Loader {
         table: Arc<Table>,
         lane: StreamId,
         share: IdShare,
-        probe: Option<Reading>,
+        probe: Option<Taken>,
+        series: Option<SeriesNumbers>,
     ) -> Result<Self, RepositoryError> {
         let mut conn = connector.connect().await?;
         if let Claim::Held(holder) = claim::take(&mut conn, &lane, None).await? {
@@ -118,6 +130,7 @@ impl Loader {
             conn: Some(conn),
             ids: IdBlock::default(),
             share,
+            series,
             assigned: None,
             unheard: None,
             control: Control { last: None, probe },
@@ -181,7 +194,12 @@ impl Loader {
         refused_max: usize,
     ) -> Result<Loaded, RepositoryError> {
         let ids = self.ids_of(conn, batch.as_ref()).await?;
-        let (mut ledger, shape) = self.begin(conn, batch.as_ref()).await?;
+        let numbers = self.numbers_of(conn, batch.as_ref()).await?;
+        let Begun {
+            mut ledger,
+            shape,
+            proven,
+        } = self.begin(conn, batch.as_ref(), Some(&numbers)).await?;
         if failpoint::is_set("ledger-ignored") {
             self.ignore(&mut ledger, batch.as_ref());
         }
@@ -199,14 +217,24 @@ impl Loader {
             info!("the table was altered, and still holds readings exactly");
             self.shape = shape;
         }
+        if let (false, Some(series)) = (proven, &mut self.series) {
+            return Err(series.is_of_another_table());
+        }
         let mut plan = plan(batch.parts(), batch.rejections(), &ledger);
+        let unnamed = series::rows_of(batch.as_ref(), &numbers.refused, &plan.dropped);
+        let without_name: Vec<u32> = unnamed.iter().map(|&(arrival, _)| arrival).collect();
+        let dropped = drop_more(&plan.dropped, &without_name);
         let mut rows = RowLoad {
             conn,
             table: &self.table,
             batch,
-            texts: Arc::new(SeriesTexts::of(batch.as_ref())),
+            texts: Arc::new(match self.series {
+                Some(_) => SeriesTexts::of_numbers(&numbers.numbers),
+                None => SeriesTexts::of(batch.as_ref()),
+            }),
             ids,
-            dropped: Arc::new(plan.dropped.clone()),
+            dropped: Arc::new(dropped),
+            unnamed,
             control: &self.control,
             puzzled: self.puzzles >= PUZZLES_MAX,
             is_too_long: false,
@@ -228,7 +256,7 @@ impl Loader {
         self.connector.metrics().loaded(loading.elapsed());
         let committing = Instant::now();
         quarantine::report(batch.number(), &refused);
-        let control = control::last_taken(batch.as_ref(), &plan.dropped, &refused);
+        let control = control::last_taken(batch.as_ref(), &numbers, &plan.dropped, &refused);
         for (arrival, rejection) in refused {
             plan.refuse(batch.parts(), arrival, rejection, batch.rejections());
         }
@@ -275,25 +303,41 @@ impl Loader {
         }
     }
 
+    /// The numbers of the batch's series, outside of the transaction.
+    async fn numbers_of(
+        &mut self,
+        conn: &mut Conn,
+        batch: &dyn LoadBatch,
+    ) -> Result<Numbers, RepositoryError> {
+        match &mut self.series {
+            Some(series) => series.of(conn, batch).await,
+            None => Ok(Numbers::none()),
+        }
+    }
+
     /// Begins the transaction, locks the ledger rows of the lane and of every stream in the batch, and asks what the table
-    /// is like.
+    /// is like, and whether the numbers are its own.
     async fn begin(
         &self,
         conn: &mut Conn,
         batch: &dyn LoadBatch,
-    ) -> Result<(BTreeMap<StreamId, StreamPosition>, Shape), RepositoryError> {
+        numbers: Option<&Numbers>,
+    ) -> Result<Begun, RepositoryError> {
         let streams = batch.parts().iter().filter_map(|part| part.stream.as_ref());
         let by_name: BTreeMap<&str, &StreamId> = streams
             .map(|(stream, _)| (stream.as_str(), stream))
             .chain([(self.lane.as_str(), &self.lane)])
             .collect();
         let names: Vec<String> = by_name.keys().map(|name| quote(name)).collect();
+        let proof = numbers.filter(|_| self.series.is_some());
+        let proof = proof.map(|numbers| numbers.proof);
         // FORCE INDEX: a small table would be scanned, and that would wait for the rows of other lanes.
         let sql = format!(
             "SET wait_timeout = {SILENCE_LIMIT_S}; START TRANSACTION; SELECT stream_id, epoch, committed_seq FROM ingest_streams FORCE INDEX (PRIMARY) \
-             WHERE stream_id IN ({}) FOR UPDATE; {}",
+             WHERE stream_id IN ({}) FOR UPDATE; {}{}",
             names.join(","),
-            shape::QUESTION
+            shape::question(self.table.layout),
+            proof.map_or_else(String::new, |proof| format!("; {}", proof.question()))
         );
         let most_bytes = names.len() * answers::LEDGER_ROW_BYTES;
         let mut results = conn.query_iter(sql).await.map_err(explain)?;
@@ -307,6 +351,16 @@ impl Loader {
             .await
             .map_err(explain)?;
         let shape = Shape::of(results.columns_ref());
+        let proven = match proof {
+            None => true,
+            Some(proof) => {
+                results
+                    .for_each(|_: mysql_async::Row| ())
+                    .await
+                    .map_err(explain)?;
+                proof.holds(&mut results).await?
+            }
+        };
         results.drop_result().await.map_err(explain)?;
         let found = rows.into_iter().filter_map(|(name, epoch, committed_seq)| {
             let stream = (*by_name.get(name.as_str())?).clone();
@@ -316,7 +370,11 @@ impl Loader {
             };
             Some((stream, position))
         });
-        Ok((found.collect(), shape))
+        Ok(Begun {
+            ledger: found.collect(),
+            shape,
+            proven,
+        })
     }
 
     /// Takes every part for the rightful next one. Only for the fault suite, which has to notice.

@@ -4,12 +4,14 @@ use std::{fmt, str::FromStr};
 
 use mysql_async::{Conn, Error, prelude::Queryable as _};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::{
     answers,
     error::{explain, explain_to},
     ids::COUNTER,
     ledger::quote,
+    series, table,
 };
 use crate::repository::RepositoryError;
 
@@ -51,6 +53,8 @@ const MIGRATIONS: [(u32, &str, &str); 6] = [
 const MAKING: &str = "make the tables (`sluicegate migrate`, --migrate)";
 /// ER_DUP_FIELDNAME.
 const DUPLICATE_COLUMN: u16 = 1060;
+/// ER_BINLOG_CREATE_ROUTINE_NEED_SUPER: what MySQL says to an account without SUPER while the binary log is on.
+const NO_TRIGGERS: u16 = 1419;
 /// ER_NO_SUCH_TABLE
 const NO_SUCH_TABLE: u16 = 1146;
 
@@ -71,6 +75,8 @@ pub enum Layout {
     Partitioned,
     /// As partitioned, with a hash of the ids as key
     Hashed,
+    /// As partitioned, with one number for the names of a reading, which stand in a table of series
+    Series,
 }
 
 impl Layout {
@@ -79,6 +85,7 @@ impl Layout {
             Self::Seed => include_str!("../../../../sql/layouts/seed.sql"),
             Self::Partitioned => include_str!("../../../../sql/layouts/partitioned.sql"),
             Self::Hashed => include_str!("../../../../sql/layouts/hashed.sql"),
+            Self::Series => include_str!("../../../../sql/layouts/series.sql"),
         }
     }
 }
@@ -89,6 +96,7 @@ impl fmt::Display for Layout {
             Self::Seed => "seed",
             Self::Partitioned => "partitioned",
             Self::Hashed => "hashed",
+            Self::Series => "series",
         })
     }
 }
@@ -153,6 +161,9 @@ async fn apply_locked(conn: &mut Conn, layout: Layout) -> Result<Vec<String>, Re
         run_script(conn, layout.sql()).await?;
         applied.push(format!("layout {layout}"));
     }
+    if table::layout(conn).await?.is_numbered() {
+        series::start(conn).await?;
+    }
     start_counter(conn).await?;
     Ok(applied)
 }
@@ -195,7 +206,7 @@ async fn start_counter(conn: &mut Conn) -> Result<(), RepositoryError> {
     make(conn, &start).await
 }
 
-async fn make(conn: &mut Conn, statement: &str) -> Result<(), RepositoryError> {
+pub(super) async fn make(conn: &mut Conn, statement: &str) -> Result<(), RepositoryError> {
     let made = conn.query_drop(statement).await;
     made.map_err(|error| explain_to(MAKING, error))
 }
@@ -220,9 +231,16 @@ async fn run_script(conn: &mut Conn, script: &str) -> Result<(), RepositoryError
         .filter(|text| !text.is_empty())
     {
         // A run that was cut short may have left the table or the column behind: its DDL is not undone.
-        let statement = statement.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
+        let statement = statement
+            .replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1)
+            .replacen("CREATE TRIGGER ", "CREATE TRIGGER IF NOT EXISTS ", 1);
         match conn.query_drop(&statement).await {
             Err(Error::Server(error)) if error.code == DUPLICATE_COLUMN => {}
+            Err(Error::Server(error)) if error.code == NO_TRIGGERS => warn!(
+                reason = error.message,
+                "the account may not make a trigger that stops an UPDATE of sensor_readings: let no account have that \
+                 privilege on series"
+            ),
             done => done.map_err(|error| explain_to(MAKING, error))?,
         }
     }

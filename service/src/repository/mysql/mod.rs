@@ -1,11 +1,11 @@
 //! Storage in MySQL and MariaDB. Nothing outside of this folder speaks SQL.
 
-mod aggregate;
 mod answers;
 mod asking;
 mod checks;
 mod claim;
 mod clock;
+mod columns;
 mod connection;
 mod control;
 mod error;
@@ -30,6 +30,7 @@ mod quarantine;
 mod readings;
 mod refusal;
 mod row_load;
+mod series;
 mod shape;
 mod statement;
 mod table;
@@ -44,9 +45,11 @@ use self::{
     asking::Asking,
     clock::MySqlClock,
     connection::Connector,
+    control::Taken,
     ids::IdShare,
     indexes::Indexes,
     probe::Probe,
+    series::{Naming, SeriesNumbers},
     table::{Table, TableLayout},
 };
 pub use self::{
@@ -65,7 +68,7 @@ pub use self::{
 pub use sluicegate_mysql_address::TlsFiles;
 
 use super::{Awaited, Awaits, ClockStore, Durability, RepositoryError, StorageFacts};
-use crate::model::{Reading, StreamId};
+use crate::model::StreamId;
 
 /// Connections for looking at the ledger and the quarantine.
 const LEDGER_CONNECTIONS: usize = 2;
@@ -81,6 +84,8 @@ pub struct DatabaseSettings {
     pub manage: Option<Access>,
     /// How long the database may work on a statement of management; whole seconds.
     pub statement_limit: Duration,
+    /// Memory for the numbers of series that a lane remembers.
+    pub series_cache_bytes: usize,
     /// How long to wait at start for a database that does not answer.
     pub connect_deadline: Duration,
     /// The layout that was asked for, to say that the table has another one.
@@ -103,12 +108,15 @@ pub struct MySqlStorage {
     /// For management.
     manage: Connector,
     statement_limit: Duration,
+    series_cache_bytes: usize,
     pool: Pool,
     probe: Probe,
     table: Arc<Table>,
     /// The reading that the table took at start.
-    control: Option<Reading>,
+    control: Option<Taken>,
     indexes: Indexes,
+    /// None where readings bring their names along.
+    naming: Option<Arc<Naming>>,
     facts: StorageFacts,
     instance: String,
     awaits: Awaits,
@@ -149,10 +157,10 @@ impl MySqlStorage {
         );
         let (server, table) = looked.await?;
         let control = control::prove(&connector, &mut conn, &table).await?;
-        let indexes = Indexes::read(&mut conn).await?;
+        let indexes = Indexes::read(&mut conn, &table).await?;
         let _ = conn.disconnect().await;
         connector.report();
-        let manage = Box::pin(management(settings, &connector)).await?;
+        let manage = Box::pin(management(settings, &connector, table.layout)).await?;
         let facts = StorageFacts {
             server_version: server.version,
             layout: table.layout.to_string(),
@@ -163,15 +171,19 @@ impl MySqlStorage {
         };
         report(&facts);
         report_other_layout(settings.wanted_layout, &facts);
-        report_missing(&indexes);
+        report_missing(&table, &indexes);
         let pool = connector.pool(OWN_POOL);
+        let is_numbered = table.layout.is_numbered();
+        let naming = is_numbered.then(|| Arc::new(Naming::new(pool.clone(), table.limits)));
         Ok(Self {
             probe: Probe::new(connector.clone()),
             connector,
             manage,
             statement_limit: settings.statement_limit,
+            series_cache_bytes: settings.series_cache_bytes,
             pool,
             indexes,
+            naming,
             table: Arc::new(table),
             control,
             facts,
@@ -188,6 +200,7 @@ impl MySqlStorage {
             self.asking(name, connections),
             &self.table,
             self.indexes.clone(),
+            self.naming.clone(),
         ))
     }
 
@@ -216,6 +229,7 @@ impl MySqlStorage {
             self.pool.clone(),
             self.connector.clone(),
             self.table.clone(),
+            self.naming.clone(),
         ))
     }
 
@@ -236,10 +250,13 @@ impl MySqlStorage {
     pub fn partitions(&self) -> Option<Arc<MySqlPartitions>> {
         match self.table.layout {
             TableLayout::Seed => None,
-            TableLayout::Partitioned | TableLayout::Hashed => Some(Arc::new(MySqlPartitions::new(
-                self.pool.clone(),
-                self.indexes.time.as_deref(),
-            ))),
+            TableLayout::Partitioned | TableLayout::Hashed | TableLayout::Series => {
+                Some(Arc::new(MySqlPartitions::new(
+                    self.pool.clone(),
+                    self.table.name,
+                    self.indexes.time.as_deref(),
+                )))
+            }
         }
     }
 
@@ -267,7 +284,8 @@ impl MySqlStorage {
                 self.table.clone(),
                 self.control.clone(),
             );
-            let opened = Loader::open(connector, table, lane.clone(), share, control).await;
+            let series = self.series_numbers();
+            let opened = Loader::open(connector, table, lane.clone(), share, control, series).await;
             match opened {
                 Err(held @ RepositoryError::LaneHeld { .. }) => {
                     if !was_held {
@@ -280,6 +298,12 @@ impl MySqlStorage {
                 opened => return opened,
             }
         }
+    }
+
+    /// For one that gives numbers to series, where readings have them.
+    fn series_numbers(&self) -> Option<SeriesNumbers> {
+        let is_numbered = self.table.layout.is_numbered();
+        is_numbered.then(|| SeriesNumbers::new(self.series_cache_bytes, self.table.limits))
     }
 
     /// Whether the database answers now.
@@ -313,6 +337,7 @@ async fn answered<T>(
 async fn management(
     settings: &DatabaseSettings,
     connector: &Connector,
+    layout: TableLayout,
 ) -> Result<Connector, RepositoryError> {
     let manage = match &settings.manage {
         Some(access) => Connector::new(access, &settings.metrics)?,
@@ -322,7 +347,12 @@ async fn management(
     if settings.manage.is_some() {
         manage.report();
     }
-    answered(settings, &manage, Box::pin(checks::can_manage(&mut conn))).await?;
+    answered(
+        settings,
+        &manage,
+        Box::pin(checks::can_manage(&mut conn, layout)),
+    )
+    .await?;
     let _ = conn.disconnect().await;
     Ok(manage)
 }
@@ -361,12 +391,17 @@ fn report_other_layout(wanted: Option<Layout>, facts: &StorageFacts) {
     }
 }
 
-fn report_missing(indexes: &Indexes) {
-    for (index, columns) in [(&indexes.time, "(ts)"), (&indexes.ids, "(id1, id2, ts)")] {
+fn report_missing(table: &Table, indexes: &Indexes) {
+    let ids = match table.layout.is_numbered() {
+        true => "(series_id, ts)",
+        false => "(id1, id2, ts)",
+    };
+    for (index, columns) in [(&indexes.time, "(ts)"), (&indexes.ids, ids)] {
         if index.is_none() {
             warn!(
                 columns,
-                "no index of sensor_readings begins with these: queries will be slow"
+                table = table.name,
+                "no index of the table begins with these: queries will be slow"
             );
         }
     }

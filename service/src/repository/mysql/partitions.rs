@@ -1,4 +1,4 @@
-//! Partitions of `sensor_readings`: RANGE COLUMNS (ts), the last one without an upper bound.
+//! Partitions of the readings table: RANGE COLUMNS (ts), the last one without an upper bound.
 
 use chrono::{DateTime, NaiveDateTime};
 use mysql_async::{Conn, Pool, prelude::Queryable as _};
@@ -7,15 +7,21 @@ use super::{
     answers,
     error::{explain, explain_to},
     ledger::quote,
+    statement::quoted,
 };
 use crate::repository::{Partition, PartitionChange, RepositoryError, Split};
 
 /// The server has a row for each subpartition, of which those of a partition are added up.
-const READ: &str = "SELECT PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION, \
-    CAST(SUM(TABLE_ROWS) AS UNSIGNED), CAST(SUM(DATA_LENGTH + INDEX_LENGTH) AS UNSIGNED) \
-    FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' \
-    GROUP BY PARTITION_ORDINAL_POSITION, PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION \
-    ORDER BY PARTITION_ORDINAL_POSITION";
+fn read_statement(table: &str) -> String {
+    format!(
+        "SELECT PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION, \
+         CAST(SUM(TABLE_ROWS) AS UNSIGNED), CAST(SUM(DATA_LENGTH + INDEX_LENGTH) AS UNSIGNED) \
+         FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}' \
+         GROUP BY PARTITION_ORDINAL_POSITION, PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, \
+         PARTITION_DESCRIPTION ORDER BY PARTITION_ORDINAL_POSITION"
+    )
+}
+
 /// MySQL's own copy of the row estimates is up to a day old. MariaDB has none, and does not know the variable.
 const FRESH_ESTIMATES: &str = "SET SESSION information_schema_stats_expiry = 0";
 /// A lock's name has at most 64 characters, and a database's too. MySQL 9 has no MD5.
@@ -30,19 +36,24 @@ const SHORT_LIFE: &str = "SET SESSION wait_timeout = 30";
 /// Hands out passes over a pool.
 pub struct MySqlPartitions {
     pool: Pool,
+    table: &'static str,
     timestamps: String,
 }
 
 impl MySqlPartitions {
     /// `by_time` is the index that begins with the time. The optimizer has to be told: where most readings lie behind a
     /// point in time, it may sort all of them by way of another index to find the first.
-    pub(super) fn new(pool: Pool, by_time: Option<&str>) -> Self {
-        let index = by_time.map(|name| format!(" FORCE INDEX ({})", identifier(name)));
+    pub(super) fn new(pool: Pool, table: &'static str, by_time: Option<&str>) -> Self {
+        let index = by_time.map(|name| format!(" FORCE INDEX ({})", quoted(name)));
         let timestamps = format!(
-            "SELECT DATE_FORMAT(ts, '%Y-%m-%d %H:%i:%s.%f') FROM sensor_readings{}",
+            "SELECT DATE_FORMAT(ts, '%Y-%m-%d %H:%i:%s.%f') FROM {table}{}",
             index.unwrap_or_default()
         );
-        Self { pool, timestamps }
+        Self {
+            pool,
+            table,
+            timestamps,
+        }
     }
 
     /// Begins a pass under the lock that only one manager of this database holds at a time; None when another has it.
@@ -55,13 +66,18 @@ impl MySqlPartitions {
         let _ = conn.query_drop(FRESH_ESTIMATES).await;
         conn.query_drop(SHORT_LIFE).await.map_err(explain)?;
         let timestamps = self.timestamps.clone();
-        Ok(Some(PartitionPass { conn, timestamps }))
+        Ok(Some(PartitionPass {
+            conn,
+            table: self.table,
+            timestamps,
+        }))
     }
 }
 
 /// Holds the named lock. The pool resets the session when the connection comes back, which frees the lock.
 pub struct PartitionPass {
     conn: Conn,
+    table: &'static str,
     /// Asks for timestamps.
     timestamps: String,
 }
@@ -77,15 +93,17 @@ impl PartitionPass {
             Option<u64>,
             Option<u64>,
         );
-        let rows: Vec<Row> = answers::ask(&mut self.conn, READ).await.map_err(explain)?;
+        let rows: Vec<Row> = answers::ask(&mut self.conn, &read_statement(self.table))
+            .await
+            .map_err(explain)?;
         let mut partitions = Vec::with_capacity(rows.len());
         for (name, method, expression, bound, rows, bytes) in rows {
             let (Some(name), Some(bound)) = (name, bound) else {
-                return Err(not_ours());
+                return Err(self.not_ours());
             };
             let by_time = expression.is_some_and(|text| text.replace('`', "") == "ts");
             if method.as_deref() != Some("RANGE COLUMNS") || !by_time {
-                return Err(not_ours());
+                return Err(self.not_ours());
             }
             partitions.push(Partition {
                 name,
@@ -96,7 +114,7 @@ impl PartitionPass {
         }
         match partitions.last() {
             Some(last) if last.upper_us.is_none() => Ok(partitions),
-            _ => Err(not_ours()),
+            _ => Err(self.not_ours()),
         }
     }
 
@@ -131,8 +149,9 @@ impl PartitionPass {
         limit: u64,
     ) -> Result<u64, RepositoryError> {
         let sql = format!(
-            "SELECT COUNT(*) FROM (SELECT ts FROM sensor_readings PARTITION ({}) LIMIT {limit}) AS counted",
-            identifier(partition)
+            "SELECT COUNT(*) FROM (SELECT ts FROM {} PARTITION ({}) LIMIT {limit}) AS counted",
+            self.table,
+            quoted(partition)
         );
         let count: Option<u64> = self.conn.query_first(sql).await.map_err(explain)?;
         Ok(count.unwrap_or_default())
@@ -155,8 +174,10 @@ impl PartitionPass {
         patience_s: u32,
     ) -> Result<(), RepositoryError> {
         let sql = match change {
-            PartitionChange::Split(split) => split_statement(self.find(&split.name).await?, split),
-            PartitionChange::Drop(names) => drop_statement(names),
+            PartitionChange::Split(split) => {
+                split_statement(self.table, self.find(&split.name).await?, split)
+            }
+            PartitionChange::Drop(names) => drop_statement(self.table, names),
         };
         let patience = format!("SET SESSION lock_wait_timeout = {patience_s}");
         self.conn.query_drop(patience).await.map_err(explain)?;
@@ -177,6 +198,14 @@ impl PartitionPass {
         text.map(|text| parse(&text)).transpose()
     }
 
+    fn not_ours(&self) -> RepositoryError {
+        RepositoryError::Setup(format!(
+            "{} is not partitioned by RANGE COLUMNS (ts) with a last partition below MAXVALUE: alter it, or set \
+             partitions.enabled to false",
+            self.table
+        ))
+    }
+
     async fn find(&mut self, name: &str) -> Result<Partition, RepositoryError> {
         let partitions = self.partitions().await?;
         let found = partitions.into_iter().find(|each| each.name == name);
@@ -187,25 +216,22 @@ impl PartitionPass {
     }
 }
 
-fn drop_statement(names: &[String]) -> String {
-    let names: Vec<String> = names.iter().map(|name| identifier(name)).collect();
-    format!(
-        "ALTER TABLE sensor_readings DROP PARTITION {}",
-        names.join(", ")
-    )
+fn drop_statement(table: &str, names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+    format!("ALTER TABLE {table} DROP PARTITION {}", names.join(", "))
 }
 
-fn split_statement(whole: Partition, split: &Split) -> String {
+fn split_statement(table: &str, whole: Partition, split: &Split) -> String {
     let pieces = split.bounds_us.iter().map(|&bound_us| {
         let bound = literal(bound_us);
         format!("PARTITION {} VALUES LESS THAN ({bound})", name(bound_us))
     });
     let bound = whole.upper_us.map_or("MAXVALUE".to_owned(), literal);
-    let whole = identifier(&whole.name);
+    let whole = quoted(&whole.name);
     let last = format!("PARTITION {whole} VALUES LESS THAN ({bound})");
     let pieces: Vec<String> = pieces.chain([last]).collect();
     format!(
-        "ALTER TABLE sensor_readings REORGANIZE PARTITION {whole} INTO ({})",
+        "ALTER TABLE {table} REORGANIZE PARTITION {whole} INTO ({})",
         pieces.join(", ")
     )
 }
@@ -225,10 +251,6 @@ fn at(timestamp_us: i64) -> NaiveDateTime {
         .naive_utc()
 }
 
-fn identifier(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
 fn read_bound(description: &str) -> Result<Option<i64>, RepositoryError> {
     match description {
         "MAXVALUE" => Ok(None),
@@ -240,14 +262,6 @@ fn parse(text: &str) -> Result<i64, RepositoryError> {
     NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f")
         .map(|at| at.and_utc().timestamp_micros())
         .map_err(|_| RepositoryError::Other(format!("{text:?} is not a point in time")))
-}
-
-fn not_ours() -> RepositoryError {
-    RepositoryError::Setup(
-        "sensor_readings is not partitioned by RANGE COLUMNS (ts) with a last partition below MAXVALUE: alter it, or \
-         set partitions.enabled to false"
-            .to_owned(),
-    )
 }
 
 #[cfg(test)]
@@ -269,8 +283,8 @@ mod tests {
             bounds_us: vec![BASE_US, BASE_US + 60_000_000],
         };
         assert_eq!(
-            split_statement(whole, &split),
-            "ALTER TABLE sensor_readings REORGANIZE PARTITION `p_rest` INTO (\
+            split_statement("readings", whole, &split),
+            "ALTER TABLE readings REORGANIZE PARTITION `p_rest` INTO (\
              PARTITION p20260101_000000 VALUES LESS THAN ('2026-01-01 00:00:00.000000'), \
              PARTITION p20260101_000100 VALUES LESS THAN ('2026-01-01 00:01:00.000000'), \
              PARTITION `p_rest` VALUES LESS THAN (MAXVALUE))"

@@ -35,7 +35,10 @@ pub(super) struct RowLoad<'a> {
     pub(super) batch: &'a Arc<dyn LoadBatch>,
     pub(super) texts: Arc<SeriesTexts>,
     pub(super) ids: RowIds,
+    /// Without those whose series were refused.
     pub(super) dropped: Arc<DroppedRows>,
+    /// Rows whose series the database refused, in order of arrival, and why.
+    pub(super) unnamed: Vec<(u32, String)>,
     pub(super) control: &'a Control,
     /// An error of unknown meaning is held against the readings.
     pub(super) puzzled: bool,
@@ -67,7 +70,13 @@ impl RowLoad<'_> {
     /// # Errors
     /// `Table` when no reading is taken and what was taken before is refused alike.
     pub(super) async fn load(&mut self, refused_max: usize) -> Result<Found, RepositoryError> {
-        let mut refused = Vec::new();
+        let unnamed = std::mem::take(&mut self.unnamed).into_iter();
+        let mut refused: Vec<_> = unnamed
+            .map(|(arrival, reason)| (arrival, self.rejection(arrival, reason)))
+            .collect();
+        if refused.len() > refused_max {
+            return Ok(too_many(refused));
+        }
         let mut verdict = Verdict::Open;
         let whole = 0..self.batch.rows();
         let mut ranges = vec![whole];
@@ -91,7 +100,8 @@ impl RowLoad<'_> {
             if verdict == Verdict::Open {
                 verdict = self.hold_against_control(range.start, &refusal).await?;
             }
-            refused.push(self.rejection(range.start, refusal));
+            let arrival = self.batch.columns().arrival(range.start);
+            refused.push((arrival, self.rejection(arrival, refusal)));
             match &verdict {
                 Verdict::Suspect(_) if refused.len() >= SUSPECTS_MAX => break,
                 _ if refused.len() > refused_max => return Ok(too_many(refused)),
@@ -104,17 +114,16 @@ impl RowLoad<'_> {
         }
     }
 
-    fn rejection(&self, position: u32, reason: String) -> (u32, Rejection) {
-        let (arrival, reading) = self.batch.row(position);
+    fn rejection(&self, arrival: u32, reason: String) -> Rejection {
+        let reading = self.batch.reading(arrival);
         let series = &reading.series;
-        let rejection = Rejection {
+        Rejection {
             seq: Seq(0),
             fault: Fault::RefusedByDatabase(reason),
             series: KeptSeries::of(series.id1, &series.id2, &series.sensor_type),
             sensor_value: reading.sensor_value,
             timestamp_us: reading.timestamp_us,
-        };
-        (arrival, rejection)
+        }
     }
 
     /// Whether readings that the table took before are refused now. They are loaded in the place of the refused one, and
@@ -126,8 +135,8 @@ impl RowLoad<'_> {
     ) -> Result<Verdict, RepositoryError> {
         let id = self.ids.at(position);
         let mut refused = None;
-        for reading in self.control.readings_for(self.is_too_long) {
-            let line = self.table.format.line(reading, id);
+        for taken in self.control.readings_for(self.is_too_long) {
+            let line = self.table.format.line(&taken.reading, taken.number, id);
             let taken = load::line(self.conn, self.table, line).await;
             self.undo().await?;
             match taken {

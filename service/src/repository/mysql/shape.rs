@@ -4,12 +4,24 @@
 
 use mysql_async::{Column, Conn, consts::ColumnType, prelude::Queryable as _};
 
-use super::error::{explain, explain_to};
+use super::{
+    error::{explain, explain_to},
+    table::TableLayout,
+};
 use crate::repository::RepositoryError;
 
 /// Answered without a look at any reading. FOR UPDATE takes the table as the LOAD will: one that came to hold it for
 /// writing only then would be in a deadlock with an ALTER that waits meanwhile.
-pub(super) const QUESTION: &str = "SELECT id, id1, id2, sensor_type, sensor_value, ts FROM sensor_readings WHERE FALSE FOR UPDATE";
+pub(super) fn question(layout: TableLayout) -> &'static str {
+    match layout {
+        TableLayout::Seed | TableLayout::Partitioned | TableLayout::Hashed => {
+            "SELECT id, id1, id2, sensor_type, sensor_value, ts FROM sensor_readings WHERE FALSE FOR UPDATE"
+        }
+        TableLayout::Series => {
+            "SELECT id, series_id, sensor_value, ts FROM readings WHERE FALSE FOR UPDATE"
+        }
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ColumnShape {
@@ -37,8 +49,11 @@ impl Shape {
         Self(columns.iter().map(shape).collect())
     }
 
-    pub(super) async fn read(conn: &mut Conn) -> Result<Self, RepositoryError> {
-        let answer = conn.query_iter(QUESTION).await;
+    pub(super) async fn read(
+        conn: &mut Conn,
+        layout: TableLayout,
+    ) -> Result<Self, RepositoryError> {
+        let answer = conn.query_iter(question(layout)).await;
         let answer = answer.map_err(|error| explain_to("load readings", error))?;
         let shape = Self::of(answer.columns_ref());
         answer.drop_result().await.map_err(explain)?;

@@ -48,8 +48,7 @@ impl Statement {
             None => &shape.indexes.time,
         };
         if let Some(name) = index {
-            let quoted = name.replace('`', "``");
-            self.push(&format!(" FORCE INDEX (`{quoted}`)"), []);
+            self.push(&format!(" FORCE INDEX ({})", quoted(name)), []);
         }
         self
     }
@@ -65,7 +64,8 @@ impl Statement {
         if let Some(pair) = selection.pair(leg) {
             self.push(" AND ", []).of_pair(shape, pair);
         }
-        self.of_time(shape, selection.time).of_type(selection)
+        self.of_time(shape, selection.time)
+            .of_sensor_type(selection.sensor_type.as_deref())
     }
 
     pub(super) fn of_pair(&mut self, shape: Shape<'_>, pair: &IdPair) -> &mut Self {
@@ -104,13 +104,13 @@ impl Statement {
         self
     }
 
-    pub(super) fn of_type(&mut self, selection: &Selection) -> &mut Self {
-        let Some(sensor_type) = &selection.sensor_type else {
+    pub(super) fn of_sensor_type(&mut self, sensor_type: Option<&str>) -> &mut Self {
+        let Some(sensor_type) = sensor_type else {
             return self;
         };
         self.push(
             " AND sensor_type = ? AND LENGTH(sensor_type) = ?",
-            [sensor_type.as_str().into(), sensor_type.len().into()],
+            [sensor_type.into(), sensor_type.len().into()],
         )
     }
 
@@ -144,6 +144,11 @@ impl Statement {
         };
         self.push(sql, [limit.into()])
     }
+}
+
+/// The name of an index or a partition.
+pub(super) fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ fn escape_series(out: &mut Vec<u8>, id1: i32, id2: &str, sensor_type: &str) {
     escape_into(out, sensor_type);
 }
 
-/// The texts of a batch's series, each escaped once: `id1 TAB id2 TAB sensor_type`.
+/// What names a batch's series in its rows, each written once: `id1 TAB id2 TAB sensor_type`, escaped, or its number.
 #[derive(Debug)]
 pub(super) struct SeriesTexts {
     text: Vec<u8>,
@@ -57,6 +57,22 @@ impl SeriesTexts {
         for index in 0..count {
             let (id1, id2, sensor_type) = batch.series(index);
             escape_series(&mut texts.text, id1, id2, sensor_type);
+            texts.ends.push(texts.text.len() as u32);
+        }
+        texts
+    }
+
+    /// Of a table whose readings have the numbers of their series.
+    pub(super) fn of_numbers(numbers: &[u32]) -> Self {
+        let mut texts = Self {
+            text: Vec::new(),
+            ends: Vec::with_capacity(numbers.len()),
+        };
+        let mut buffer = itoa::Buffer::new();
+        for &number in numbers {
+            texts
+                .text
+                .extend_from_slice(buffer.format(number).as_bytes());
             texts.ends.push(texts.text.len() as u32);
         }
         texts
@@ -124,14 +140,18 @@ impl RowWriter<'_> {
 }
 
 impl RowFormat {
-    /// The line of one reading, whose value may be none.
-    pub(super) fn line(self, reading: &Reading, id: u64) -> Vec<u8> {
+    /// The line of one reading, whose value may be none. The number is that of its series, where readings have it.
+    pub(super) fn line(self, reading: &Reading, number: u32, id: u64) -> Vec<u8> {
         let mut out = match self.with_id {
             true => format!("{id}\t").into_bytes(),
             false => Vec::new(),
         };
         let series = &reading.series;
-        escape_series(&mut out, series.id1, &series.id2, &series.sensor_type);
+        if self.numbered {
+            out.extend_from_slice(number.to_string().as_bytes());
+        } else {
+            escape_series(&mut out, series.id1, &series.id2, &series.sensor_type);
+        }
         out.extend_from_slice(format!("\t{:?}\t", reading.sensor_value).as_bytes());
         TimestampWriter::new(self.timestamp_decimals).write(reading.timestamp_us, &mut out);
         out.push(b'\n');

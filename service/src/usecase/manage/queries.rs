@@ -86,7 +86,7 @@ impl Manage {
         Ok(futures::StreamExt::chain(first, rest))
     }
 
-    /// The newest reading of each pair.
+    /// The newest reading of each pair: one of each sensor type, where series are known.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -96,10 +96,21 @@ impl Manage {
         sensor_type: Option<&str>,
     ) -> Result<Vec<Latest>, RepositoryError> {
         let newest = self.stores.pages.latest(&pairs, sensor_type).await?;
-        let latest = pairs.into_iter().zip(newest);
-        Ok(latest
-            .map(|(pair, reading)| Latest { pair, reading })
-            .collect())
+        let mut latest = Vec::with_capacity(pairs.len());
+        for (pair, readings) in pairs.into_iter().zip(newest) {
+            if readings.is_empty() {
+                let pair = pair.clone();
+                latest.push(Latest {
+                    pair,
+                    reading: None,
+                });
+            }
+            latest.extend(readings.into_iter().map(|reading| Latest {
+                pair: pair.clone(),
+                reading: Some(reading),
+            }));
+        }
+        Ok(latest)
     }
 
     /// Figures per time bucket and series; `query.limit` is that of the page.

@@ -20,8 +20,8 @@ impl Loader {
     ) -> Result<Loaded, RepositoryError> {
         if self.unheard.is_some() {
             let mut conn = self.connection().await?;
-            let (ledger, _) = self.begin(&mut conn, batch.as_ref()).await?;
-            let lane = self.check_lane(&ledger)?;
+            let begun = self.begin(&mut conn, batch.as_ref(), None).await?;
+            let lane = self.check_lane(&begun.ledger)?;
             rest(&mut conn, "ROLLBACK").await?;
             self.conn = Some(conn);
             if lane.committed_seq >= batch.number() {

@@ -14,6 +14,7 @@ pub(super) use self::insert::{insert, of_batch, report};
 use super::{
     connection::Connector,
     ids::{IdBlock, IdShare},
+    series::Naming,
     table::Table,
 };
 
@@ -24,15 +25,23 @@ pub struct MySqlQuarantine {
     table: Arc<Table>,
     /// For readings that are stored after all.
     ids: Mutex<IdBlock>,
+    /// None where readings bring their names along.
+    naming: Option<Arc<Naming>>,
 }
 
 impl MySqlQuarantine {
-    pub(super) fn new(pool: Pool, connector: Connector, table: Arc<Table>) -> Self {
+    pub(super) fn new(
+        pool: Pool,
+        connector: Connector,
+        table: Arc<Table>,
+        naming: Option<Arc<Naming>>,
+    ) -> Self {
         Self {
             pool,
             connector,
             table,
             ids: Mutex::default(),
+            naming,
         }
     }
 

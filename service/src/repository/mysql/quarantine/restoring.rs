@@ -19,6 +19,7 @@ use super::{
         error::{explain, explain_to},
         ids::RowIds,
         load,
+        series::Numbers,
         shape::Shape,
     },
     MySqlQuarantine,
@@ -41,7 +42,8 @@ impl MySqlQuarantine {
     ) -> Result<Vec<(u64, Restored)>, RepositoryError> {
         let mut conn = self.connector.connect().await?;
         let ids = self.ids_for(&mut conn, revived).await?;
-        let restored = self.restore_with(&mut conn, revived, ids).await;
+        let numbers = self.numbers_for(revived).await?;
+        let restored = self.restore_with(&mut conn, revived, ids, &numbers).await;
         if let Err(RepositoryError::Other(_)) = &restored {
             // They may be in use already.
             self.ids.lock().await.discard();
@@ -64,11 +66,27 @@ impl MySqlQuarantine {
         ids.take(conn, rows as u32, self.share()).await
     }
 
+    /// The numbers of the readings' series, in the order of the readings.
+    async fn numbers_for(&self, revived: &[Revived]) -> Result<Numbers, RepositoryError> {
+        let Some(naming) = &self.naming else {
+            return Ok(Numbers::none());
+        };
+        let readings = revived.iter().flat_map(|one| &one.readings);
+        let named: Vec<(i32, &str, &str)> = readings
+            .map(|reading| {
+                let series = &reading.series;
+                (series.id1, series.id2.as_str(), series.sensor_type.as_str())
+            })
+            .collect();
+        naming.numbers(&named).await
+    }
+
     async fn restore_with(
         &self,
         conn: &mut Conn,
         revived: &[Revived],
         ids: RowIds,
+        numbers: &Numbers,
     ) -> Result<Vec<(u64, Restored)>, RepositoryError> {
         let names = listed(revived.iter().map(|one| one.id));
         let begin = "START TRANSACTION";
@@ -80,16 +98,31 @@ impl MySqlQuarantine {
             .await
             .map_err(explain)?;
         let there: HashSet<u64> = there.into_iter().collect();
-        if Shape::read(conn).await? != self.table.shape {
+        if Shape::read(conn, self.table.layout).await? != self.table.shape {
             self.table.expect_as_good(conn).await?;
+        }
+        if let Some(naming) = &self.naming
+            && !numbers.proof.is_of(conn).await?
+        {
+            return Err(naming.is_of_another_table().await);
         }
         let mut next = 0;
         let mut parts = Vec::with_capacity(revived.len());
-        for one in revived.iter().filter(|one| there.contains(&one.id)) {
+        let mut refused = Vec::new();
+        for one in revived {
+            let places = next..next + one.readings.len() as u32;
+            next = places.end;
+            if !there.contains(&one.id) {
+                continue;
+            }
+            if let Some(reason) = numbers.refusal_within(&places) {
+                refused.push((one.id, reason.to_owned()));
+                continue;
+            }
             let mut lines = Vec::new();
-            for reading in &one.readings {
-                lines.extend(self.table.format.line(reading, ids.at(next)));
-                next += 1;
+            for (reading, place) in one.readings.iter().zip(places) {
+                let number = numbers.at(place);
+                lines.extend(self.table.format.line(reading, number, ids.at(place)));
             }
             parts.push(Part {
                 id: one.id,
@@ -97,7 +130,7 @@ impl MySqlQuarantine {
                 lines,
             });
         }
-        let refused = self.load(conn, &parts).await?;
+        refused.extend(self.load(conn, &parts).await?);
         failpoint::crash("replay-load");
         let stored: Vec<u64> = parts
             .iter()

@@ -2,7 +2,7 @@
 
 use mysql_async::{Row, Value};
 
-use super::{
+use super::super::{
     instant,
     statement::{Shape, Statement},
 };
@@ -16,6 +16,7 @@ use crate::{
 /// longest, and cut the exponent of one with 24.
 const KEYED_VALUE: &str = "CONCAT(ts, LPAD(id, 20, '0'), CAST(sensor_value AS CHAR(30)))";
 const ID_DIGITS: usize = 20;
+const LARGEST: f64 = f64::MAX;
 
 /// Texts are grouped and ordered as bytes: the columns' own collation takes 'a' and 'a ' for one.
 const COLUMNS: &str = "id1, CAST(id2 AS BINARY) AS id2_bytes, CAST(sensor_type AS BINARY) AS type_bytes, COUNT(*), \
@@ -33,7 +34,7 @@ pub(super) fn statement(shape: Shape<'_>, query: &AggregateQuery) -> Statement {
         .force_index(shape, selection)
         .push(" WHERE TRUE", [])
         .of_time(shape, selection.time)
-        .of_type(selection);
+        .of_sensor_type(selection.sensor_type.as_deref());
     for (index, pair) in selection.pairs.iter().flatten().enumerate() {
         let before = if index == 0 { " AND ((" } else { ") OR (" };
         statement.push(before, []).of_pair(shape, pair);
@@ -52,6 +53,55 @@ pub(super) fn statement(shape: Shape<'_>, query: &AggregateQuery) -> Statement {
         &format!(" GROUP BY {ORDER} ORDER BY {ORDER} LIMIT ?"),
         [query.limit.into()],
     );
+    statement
+}
+
+/// The groups of a query by the number of their series, up to the table; what restricts the readings comes next. An
+/// average that is beyond all doubles is NULL: in a temporary table it would become the largest of them.
+pub(super) fn numbered_groups(width: BucketWidth) -> String {
+    let start = start_of_bucket(width);
+    format!(
+        "SELECT {start} AS bucket, readings.series_id AS series_id, COUNT(*) AS readings, MIN(sensor_value) AS lowest, \
+         MAX(sensor_value) AS highest, IF(ABS(AVG(sensor_value)) <= {LARGEST:e}, AVG(sensor_value), NULL) AS average, MIN({KEYED_VALUE}) AS first_keyed, \
+         MAX({KEYED_VALUE}) AS last_keyed FROM readings"
+    )
+}
+
+/// Behind the restrictions. Buckets that an earlier page ended with begin again; which of their groups are behind it needs
+/// the names.
+pub(super) fn end_numbered_groups(groups: &mut Statement, query: &AggregateQuery) {
+    if let Some(after) = &query.after {
+        groups.push(" AND ts >= ?", [instant::to_value(after.start_us)]);
+    }
+    groups.push(" GROUP BY bucket, series_id", []);
+}
+
+/// Numbered groups with the names of their series, in order.
+pub(super) fn named(groups: Statement, query: &AggregateQuery) -> Statement {
+    let mut statement = Statement::new(
+        "SELECT bucket, id1, id2_bytes, type_bytes, readings, lowest, highest, average, \
+         first_keyed, last_keyed FROM (SELECT bucket, series.id1 AS id1, CAST(series.id2 AS BINARY) AS id2_bytes, \
+         CAST(series.sensor_type AS BINARY) AS type_bytes, readings, lowest, highest, average, first_keyed, last_keyed FROM (",
+    );
+    statement.push(&groups.sql, groups.params).push(
+        ") AS numbered STRAIGHT_JOIN series ON series.series_id = numbered.series_id) AS named",
+        [],
+    );
+    if let Some(after) = &query.after {
+        let bytes = |text: &str| Value::Bytes(text.as_bytes().to_vec());
+        statement.push(
+            " WHERE bucket > ? OR id1 > ? OR (id1 = ? AND (id2_bytes > ? OR (id2_bytes = ? AND type_bytes > ?)))",
+            [
+                after.start_us.into(),
+                after.id1.into(),
+                after.id1.into(),
+                bytes(&after.id2),
+                bytes(&after.id2),
+                bytes(&after.sensor_type),
+            ],
+        );
+    }
+    statement.push(&format!(" ORDER BY {ORDER} LIMIT ?"), [query.limit.into()]);
     statement
 }
 
@@ -82,7 +132,18 @@ fn behind(statement: &mut Statement, after: &BucketKey, width: BucketWidth) {
 
 /// A row as the statement returns it.
 pub(super) fn bucket(row: Row, timestamp_decimals: u8) -> Option<Bucket> {
-    type Columns = (i64, i32, String, String, u64, f64, f64, f64, String, String);
+    type Columns = (
+        i64,
+        i32,
+        String,
+        String,
+        u64,
+        f64,
+        f64,
+        Option<f64>,
+        String,
+        String,
+    );
     let columns = mysql_async::from_row_opt::<Columns>(row).ok()?;
     let (start_us, id1, id2, sensor_type, count, min, max, avg, first, last) = columns;
     let value = |keyed: &str| keyed_value(keyed, timestamp_decimals);
@@ -96,7 +157,7 @@ pub(super) fn bucket(row: Row, timestamp_decimals: u8) -> Option<Bucket> {
         count,
         min,
         max,
-        avg,
+        avg: avg.unwrap_or(f64::INFINITY),
         first: value(&first)?,
         last: value(&last)?,
     })

@@ -1,41 +1,28 @@
-//! The stored readings: pages, stretches, the newest of a pair. One statement each, in a transaction of its own.
+//! Readings that bring the names of their series along.
 
-use mysql_async::{Row, Value};
+use mysql_async::Value;
 
 use super::{
-    aggregate,
-    asking::Asking,
-    indexes::Indexes,
-    instant,
-    statement::{READING_COLUMNS, Shape, Statement},
-    table::Table,
+    super::{
+        asking::Asking,
+        indexes::Indexes,
+        statement::{READING_COLUMNS, Shape, Statement},
+    },
+    aggregate, expected_rows, key, stored, unexpected,
 };
 use crate::{
-    model::{
-        Bucket, Change, IdPair, Limits, Order, Reading, ReadingKey, Selection, Series,
-        StoredReading,
-    },
+    model::{Bucket, Change, IdPair, Limits, Order, ReadingKey, Selection, StoredReading},
     repository::{AggregateQuery, RepositoryError, Stretch},
 };
 
-/// The stored readings.
-pub struct MySqlReadings {
-    asking: Asking,
-    limits: Limits,
-    touches_ts: bool,
-    indexes: Indexes,
+pub(super) struct PlainReadings {
+    pub(super) asking: Asking,
+    pub(super) limits: Limits,
+    pub(super) touches_ts: bool,
+    pub(super) indexes: Indexes,
 }
 
-impl MySqlReadings {
-    pub(super) fn new(asking: Asking, table: &Table, indexes: Indexes) -> Self {
-        Self {
-            asking,
-            limits: table.limits,
-            touches_ts: table.touches_ts,
-            indexes,
-        }
-    }
-
+impl PlainReadings {
     fn shape(&self) -> Shape<'_> {
         Shape {
             limits: &self.limits,
@@ -68,13 +55,7 @@ impl MySqlReadings {
         row.map(stored).transpose()
     }
 
-    /// What the table can hold.
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Readings of a leg, at most `limit`, in order of (timestamp, id), from behind `after`.
-    pub(crate) async fn page(
+    pub(super) async fn page(
         &self,
         selection: &Selection,
         leg: u32,
@@ -88,8 +69,7 @@ impl MySqlReadings {
         rows.into_iter().map(stored).collect()
     }
 
-    /// The last key of the next stretch of at most `rows` readings behind `after` and up to `last`; None at the end.
-    pub(crate) async fn stretch(
+    pub(super) async fn stretch(
         &self,
         selection: &Selection,
         leg: u32,
@@ -102,7 +82,7 @@ impl MySqlReadings {
         last.map(key).transpose()
     }
 
-    pub(crate) async fn count(
+    pub(super) async fn count(
         &self,
         selection: &Selection,
         leg: u32,
@@ -112,8 +92,7 @@ impl MySqlReadings {
         row.and_then(|row| row.get(0)).ok_or_else(unexpected)
     }
 
-    /// Deletes the readings of a stretch in one transaction and returns how many.
-    pub(crate) async fn delete(
+    pub(super) async fn delete(
         &self,
         selection: &Selection,
         leg: u32,
@@ -128,8 +107,7 @@ impl MySqlReadings {
         self.asking.affected(statement).await
     }
 
-    /// Changes the readings of a stretch in one transaction and returns how many were selected.
-    pub(crate) async fn update(
+    pub(super) async fn update(
         &self,
         selection: &Selection,
         leg: u32,
@@ -156,21 +134,20 @@ impl MySqlReadings {
         self.asking.affected(statement).await
     }
 
-    /// The newest reading of each pair, in the order of the pairs.
-    pub(crate) async fn latest(
+    pub(super) async fn latest(
         &self,
         pairs: &[IdPair],
         sensor_type: Option<&str>,
-    ) -> Result<Vec<Option<StoredReading>>, RepositoryError> {
+    ) -> Result<Vec<Vec<StoredReading>>, RepositoryError> {
         let mut newest = Vec::with_capacity(pairs.len());
         for pair in pairs {
-            newest.push(self.newest(pair, sensor_type).await?);
+            let reading = self.newest(pair, sensor_type).await?;
+            newest.push(reading.into_iter().collect());
         }
         Ok(newest)
     }
 
-    /// Groups ordered by their key, at most `limit`.
-    pub(crate) async fn aggregate(
+    pub(super) async fn aggregate(
         &self,
         query: &AggregateQuery,
     ) -> Result<Vec<Bucket>, RepositoryError> {
@@ -182,47 +159,10 @@ impl MySqlReadings {
             .collect()
     }
 
-    /// How many readings the database expects to read for these groups, which it does not do yet.
-    pub(crate) async fn expected_rows(
+    pub(super) async fn expected_rows(
         &self,
         query: &AggregateQuery,
     ) -> Result<u64, RepositoryError> {
-        let mut statement = aggregate::statement(self.shape(), query);
-        statement.sql.insert_str(0, "EXPLAIN FORMAT=TRADITIONAL ");
-        let plan = self.asking.rows(statement).await?;
-        // Without a figure there is nothing to read.
-        let rows = |row: &Row| row.get::<Option<u64>, _>("rows").flatten().unwrap_or(0);
-        Ok(plan.iter().map(rows).sum())
+        expected_rows(&self.asking, aggregate::statement(self.shape(), query)).await
     }
-}
-
-pub(super) fn unexpected() -> RepositoryError {
-    RepositoryError::Other("a row does not look as expected".to_owned())
-}
-
-fn stored(row: Row) -> Result<StoredReading, RepositoryError> {
-    type Columns = (i64, Value, i32, String, String, f64);
-    let columns = mysql_async::from_row_opt::<Columns>(row).map_err(|_| unexpected())?;
-    let (id, ts, id1, id2, sensor_type, sensor_value) = columns;
-    let series = Series {
-        id1,
-        id2,
-        sensor_type,
-    };
-    Ok(StoredReading {
-        id,
-        reading: Reading {
-            series,
-            sensor_value,
-            timestamp_us: instant::from_value(&ts).ok_or_else(unexpected)?,
-        },
-    })
-}
-
-fn key(row: Row) -> Result<ReadingKey, RepositoryError> {
-    let (ts, id) = mysql_async::from_row_opt::<(Value, i64)>(row).map_err(|_| unexpected())?;
-    Ok(ReadingKey {
-        timestamp_us: instant::from_value(&ts).ok_or_else(unexpected)?,
-        id,
-    })
 }

@@ -1,0 +1,505 @@
+//! Readings that have the numbers of their series. A pair of ids has a series for each of its sensor types: what is asked of a
+//! pair is asked of each of its series, and merged.
+
+use std::sync::Arc;
+
+use mysql_async::{Row, Value};
+
+use super::{
+    super::{
+        asking::Asking,
+        indexes::Indexes,
+        instant,
+        series::{Naming, Proof},
+        statement::{Shape, Statement, quoted},
+    },
+    aggregate, expected_rows, key, stored, unexpected,
+};
+use crate::{
+    model::{
+        Bucket, Change, IdPair, Limits, Order, Reading, ReadingKey, Selection, Series,
+        StoredReading,
+    },
+    repository::{AggregateQuery, RepositoryError, Stretch},
+};
+
+/// So many series are walked by one statement, each by its own range of the key.
+const LEGS: usize = 64;
+/// So many pairs are looked for by one statement.
+const PAIRS: usize = 256;
+
+const NUMBERED_COLUMNS: &str = "id, ts, series_id, sensor_value";
+const NAMED_COLUMNS: &str = "id, ts, id1, id2, sensor_type, sensor_value";
+const WITH_NAMES: &str = " STRAIGHT_JOIN series ON series.series_id = readings.series_id";
+
+pub(super) struct NumberedReadings {
+    pub(super) asking: Asking,
+    pub(super) limits: Limits,
+    pub(super) indexes: Indexes,
+    pub(super) naming: Arc<Naming>,
+}
+
+/// A series that has a number.
+#[derive(Clone, Debug)]
+struct Known {
+    number: u32,
+    series: Series,
+}
+
+/// What a leg of a selection walks.
+enum Leg {
+    /// The series of its pair, of the sensor type if one is given.
+    Of(Vec<Known>),
+    /// All readings, or those of one sensor type.
+    All,
+}
+
+impl NumberedReadings {
+    fn shape(&self) -> Shape<'_> {
+        Shape {
+            limits: &self.limits,
+            indexes: &self.indexes,
+        }
+    }
+
+    async fn leg(&self, selection: &Selection, leg: u32) -> Result<Leg, RepositoryError> {
+        let Some(pair) = selection.pair(leg) else {
+            return Ok(Leg::All);
+        };
+        let sensor_type = selection.sensor_type.as_deref();
+        let known = self.known(std::slice::from_ref(pair), sensor_type).await?;
+        Ok(Leg::Of(known))
+    }
+
+    /// The series of some pairs, those of a pair in the order of their sensor types.
+    async fn known(
+        &self,
+        pairs: &[IdPair],
+        sensor_type: Option<&str>,
+    ) -> Result<Vec<Known>, RepositoryError> {
+        let mut known = Vec::new();
+        for pairs in pairs.chunks(PAIRS) {
+            let mut statement = Statement::new(
+                "SELECT series_id, id1, id2, sensor_type FROM series FORCE INDEX (by_names) WHERE (FALSE",
+            );
+            for pair in pairs {
+                statement.push(
+                    " OR (id1 = ? AND id2 = ? AND LENGTH(id2) = ?)",
+                    [
+                        pair.id1.into(),
+                        pair.id2.as_str().into(),
+                        pair.id2.len().into(),
+                    ],
+                );
+            }
+            statement.push(")", []).of_sensor_type(sensor_type);
+            for row in self.asking.rows(statement).await? {
+                let (number, id1, id2, sensor_type) =
+                    mysql_async::from_row_opt(row).map_err(|_| unexpected())?;
+                let series = Series {
+                    id1,
+                    id2,
+                    sensor_type,
+                };
+                known.push(Known { number, series });
+            }
+        }
+        known.sort_unstable_by(|one, other| one.series.sensor_type.cmp(&other.series.sensor_type));
+        Ok(known)
+    }
+
+    /// A walk through one series, or some of them in no order.
+    fn of_series(&self, columns: &str, numbers: &[u32], selection: &Selection) -> Statement {
+        let mut statement = Statement::new(&format!("SELECT {columns} FROM readings"));
+        self.within_series(&mut statement, numbers, selection);
+        statement
+    }
+
+    fn within_series(&self, statement: &mut Statement, numbers: &[u32], selection: &Selection) {
+        statement
+            .push(&force(self.indexes.ids.as_ref()), [])
+            .push(&format!(" WHERE series_id IN ({})", listed(numbers)), [])
+            .of_time(self.shape(), selection.time);
+    }
+
+    /// A walk through time. The names are looked at where they are asked for.
+    fn through_time(&self, columns: &str, selection: &Selection) -> Statement {
+        let mut statement = Statement::new(&format!("SELECT {columns} FROM readings"));
+        self.within_time(&mut statement, selection, columns == NAMED_COLUMNS);
+        statement
+    }
+
+    /// Readings whose series has no name are of no sensor type, and have nothing to be shown.
+    fn within_time(&self, statement: &mut Statement, selection: &Selection, named: bool) {
+        statement.push(&force(self.indexes.time.as_ref()), []);
+        if named || selection.sensor_type.is_some() {
+            statement.push(WITH_NAMES, []);
+        }
+        statement
+            .push(" WHERE TRUE", [])
+            .of_time(self.shape(), selection.time)
+            .of_sensor_type(selection.sensor_type.as_deref());
+    }
+
+    /// The walks through each of these series as one statement, in order, at most `limit` rows; `each` bounds a walk.
+    fn merged(
+        &self,
+        known: &[Known],
+        selection: &Selection,
+        order: Order,
+        limit: usize,
+        each: impl Fn(&mut Statement),
+    ) -> Statement {
+        let mut merged = Statement::new("");
+        for (index, series) in known.iter().enumerate() {
+            let mut walk = self.of_series(NUMBERED_COLUMNS, &[series.number], selection);
+            each(&mut walk);
+            walk.ordered(order, limit);
+            let before = if index == 0 { "(" } else { " UNION ALL (" };
+            merged
+                .push(before, [])
+                .push(&walk.sql, walk.params)
+                .push(")", []);
+        }
+        merged.ordered(order, limit);
+        merged
+    }
+
+    /// Rows of the series' walks, in order, at most `limit`.
+    async fn walk(
+        &self,
+        known: &[Known],
+        selection: &Selection,
+        order: Order,
+        limit: usize,
+        each: impl Fn(&mut Statement) + Copy,
+    ) -> Result<Vec<StoredReading>, RepositoryError> {
+        let mut found = Vec::new();
+        for known in known.chunks(LEGS) {
+            let statement = self.merged(known, selection, order, limit, each);
+            for row in self.asking.rows(statement).await? {
+                found.push(numbered(row, known)?);
+            }
+        }
+        if known.len() > LEGS {
+            found.sort_unstable_by_key(|reading| (reading.reading.timestamp_us, reading.id));
+            if order == Order::Descending {
+                found.reverse();
+            }
+            found.truncate(limit);
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn page(
+        &self,
+        selection: &Selection,
+        leg: u32,
+        order: Order,
+        after: Option<ReadingKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredReading>, RepositoryError> {
+        match self.leg(selection, leg).await? {
+            Leg::Of(known) => {
+                let behind = |walk: &mut Statement| {
+                    walk.behind(after, order);
+                };
+                self.walk(&known, selection, order, limit, behind).await
+            }
+            Leg::All => {
+                let mut statement = self.through_time(NAMED_COLUMNS, selection);
+                statement.behind(after, order).ordered(order, limit);
+                let rows = self.asking.rows(statement).await?;
+                rows.into_iter().map(stored).collect()
+            }
+        }
+    }
+
+    pub(super) async fn stretch(
+        &self,
+        selection: &Selection,
+        leg: u32,
+        within: Stretch,
+        rows: usize,
+    ) -> Result<Option<ReadingKey>, RepositoryError> {
+        match self.leg(selection, leg).await? {
+            Leg::Of(known) => {
+                let bound = |walk: &mut Statement| {
+                    walk.within(within);
+                };
+                let found = self
+                    .walk(&known, selection, Order::Ascending, rows, bound)
+                    .await?;
+                Ok(found.last().map(StoredReading::key))
+            }
+            Leg::All => {
+                let mut statement = self.through_time("ts, id", selection);
+                statement.within(within).ordered(Order::Ascending, rows);
+                let last = self.asking.rows(statement).await?.pop();
+                last.map(key).transpose()
+            }
+        }
+    }
+
+    pub(super) async fn count(
+        &self,
+        selection: &Selection,
+        leg: u32,
+    ) -> Result<u64, RepositoryError> {
+        let statement = match self.leg(selection, leg).await? {
+            Leg::Of(known) if known.is_empty() => return Ok(0),
+            Leg::Of(known) => self.of_series("COUNT(*)", &numbers(&known), selection),
+            Leg::All => self.through_time("COUNT(*)", selection),
+        };
+        let row = self.asking.rows(statement).await?.pop();
+        row.and_then(|row| row.get(0)).ok_or_else(unexpected)
+    }
+
+    pub(super) async fn delete(
+        &self,
+        selection: &Selection,
+        leg: u32,
+        stretch: Stretch,
+    ) -> Result<u64, RepositoryError> {
+        let mut statement = Statement::new("DELETE readings FROM readings");
+        match self.leg(selection, leg).await? {
+            Leg::Of(known) if known.is_empty() => return Ok(0),
+            Leg::Of(known) => self.within_series(&mut statement, &numbers(&known), selection),
+            Leg::All => self.within_time(&mut statement, selection, false),
+        }
+        statement.within(stretch);
+        self.asking.affected(statement).await
+    }
+
+    pub(super) async fn update(
+        &self,
+        selection: &Selection,
+        leg: u32,
+        stretch: Stretch,
+        change: &Change,
+    ) -> Result<u64, RepositoryError> {
+        let leg = self.leg(selection, leg).await?;
+        let renaming = match &change.sensor_type {
+            None => None,
+            Some(sensor_type) => Some(self.renaming(&leg, selection, stretch, sensor_type).await?),
+        };
+        let of_leg = match &leg {
+            Leg::Of(known) => Some(numbers(known)),
+            Leg::All => None,
+        };
+        let numbers = renaming.as_ref().map(Renaming::numbers).or(of_leg);
+        if numbers.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(0);
+        }
+        let mut statement = Statement::new("UPDATE readings");
+        let index = match leg {
+            Leg::Of(_) => &self.indexes.ids,
+            Leg::All => &self.indexes.time,
+        };
+        statement.push(&force(index.as_ref()), []);
+        let joins = numbers.is_none() && selection.sensor_type.is_some();
+        if joins {
+            statement.push(WITH_NAMES, []);
+        }
+        let mut before = " SET ";
+        if let Some(value) = change.sensor_value {
+            statement.push(" SET sensor_value = ?", [value.into()]);
+            before = ", ";
+        }
+        if let Some(renaming) = &renaming {
+            statement.push(before, []);
+            renaming.push_new_number(&mut statement);
+        }
+        statement.push(" WHERE TRUE", []);
+        if let Some(numbers) = &numbers {
+            statement.push(&format!(" AND series_id IN ({})", listed(numbers)), []);
+        }
+        statement.of_time(self.shape(), selection.time);
+        if joins {
+            statement.of_sensor_type(selection.sensor_type.as_deref());
+        }
+        statement.within(stretch);
+        if let Some(renaming) = &renaming {
+            statement.push(&renaming.proof.condition(), []);
+        }
+        self.asking.affected(statement).await
+    }
+
+    /// Which numbers readings of the stretch get when their sensor type becomes another one.
+    async fn renaming(
+        &self,
+        leg: &Leg,
+        selection: &Selection,
+        stretch: Stretch,
+        sensor_type: &str,
+    ) -> Result<Renaming, RepositoryError> {
+        let known = match leg {
+            Leg::Of(known) => known.clone(),
+            Leg::All => {
+                let mut statement =
+                    Statement::new("SELECT DISTINCT readings.series_id, id1, id2 FROM readings");
+                self.within_time(&mut statement, selection, true);
+                statement.within(stretch);
+                let rows = self.asking.rows(statement).await?.into_iter();
+                rows.map(|row| {
+                    let (number, id1, id2) =
+                        mysql_async::from_row_opt(row).map_err(|_| unexpected())?;
+                    let series = Series {
+                        id1,
+                        id2,
+                        sensor_type: String::new(),
+                    };
+                    Ok(Known { number, series })
+                })
+                .collect::<Result<_, RepositoryError>>()?
+            }
+        };
+        let renamed: Vec<(i32, &str, &str)> = known
+            .iter()
+            .map(|known| (known.series.id1, known.series.id2.as_str(), sensor_type))
+            .collect();
+        let given = self.naming.numbers(&renamed).await?;
+        if let Some((_, reason)) = given.refused.first() {
+            return Err(RepositoryError::Data(reason.clone()));
+        }
+        Ok(Renaming {
+            from_to: numbers(&known).into_iter().zip(given.numbers).collect(),
+            proof: given.proof,
+        })
+    }
+
+    pub(super) async fn latest(
+        &self,
+        pairs: &[IdPair],
+        sensor_type: Option<&str>,
+    ) -> Result<Vec<Vec<StoredReading>>, RepositoryError> {
+        let known = self.known(pairs, sensor_type).await?;
+        let mut newest = vec![Vec::new(); pairs.len()];
+        for known in known.chunks(LEGS) {
+            let mut statement = Statement::new("");
+            for (index, series) in known.iter().enumerate() {
+                let mut walk =
+                    self.of_series(NUMBERED_COLUMNS, &[series.number], &Selection::default());
+                walk.ordered(Order::Descending, 1);
+                let before = if index == 0 { "(" } else { " UNION ALL (" };
+                statement
+                    .push(before, [])
+                    .push(&walk.sql, walk.params)
+                    .push(")", []);
+            }
+            for row in self.asking.rows(statement).await? {
+                let reading = numbered(row, known)?;
+                let series = &reading.reading.series;
+                let of_pair = pairs
+                    .iter()
+                    .position(|pair| pair.id1 == series.id1 && pair.id2 == series.id2);
+                newest[of_pair.ok_or_else(unexpected)?].push(reading);
+            }
+        }
+        for of_pair in &mut newest {
+            of_pair.sort_unstable_by(|one, other| {
+                let sensor_type =
+                    |stored: &StoredReading| stored.reading.series.sensor_type.clone();
+                sensor_type(one).cmp(&sensor_type(other))
+            });
+        }
+        Ok(newest)
+    }
+
+    /// Which series an aggregation is over; None for all.
+    async fn series_of(&self, query: &AggregateQuery) -> Result<Option<Vec<u32>>, RepositoryError> {
+        let selection = &query.selection;
+        let Some(pairs) = &selection.pairs else {
+            return Ok(None);
+        };
+        let known = self.known(pairs, selection.sensor_type.as_deref()).await?;
+        Ok(Some(numbers(&known)))
+    }
+
+    fn groups(&self, query: &AggregateQuery, of: Option<&[u32]>) -> Statement {
+        let selection = &query.selection;
+        let mut groups = Statement::new(&aggregate::numbered_groups(query.width));
+        match of {
+            Some(numbers) => self.within_series(&mut groups, numbers, selection),
+            None => self.within_time(&mut groups, selection, false),
+        }
+        aggregate::end_numbered_groups(&mut groups, query);
+        groups
+    }
+
+    pub(super) async fn aggregate(
+        &self,
+        query: &AggregateQuery,
+    ) -> Result<Vec<Bucket>, RepositoryError> {
+        let of = self.series_of(query).await?;
+        if of.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
+        let groups = self.groups(query, of.as_deref());
+        let rows = self.asking.rows(aggregate::named(groups, query)).await?;
+        let decimals = self.limits.timestamp.decimals;
+        rows.into_iter()
+            .map(|row| aggregate::bucket(row, decimals).ok_or_else(unexpected))
+            .collect()
+    }
+
+    pub(super) async fn expected_rows(
+        &self,
+        query: &AggregateQuery,
+    ) -> Result<u64, RepositoryError> {
+        let of = self.series_of(query).await?;
+        if of.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(0);
+        }
+        expected_rows(&self.asking, self.groups(query, of.as_deref())).await
+    }
+}
+
+/// From which numbers to which.
+struct Renaming {
+    from_to: Vec<(u32, u32)>,
+    proof: Proof,
+}
+
+impl Renaming {
+    fn numbers(&self) -> Vec<u32> {
+        self.from_to.iter().map(|&(from, _)| from).collect()
+    }
+
+    fn push_new_number(&self, statement: &mut Statement) {
+        statement.push("series_id = CASE series_id", []);
+        for (from, to) in &self.from_to {
+            statement.push(&format!(" WHEN {from} THEN {to}"), []);
+        }
+        statement.push(" ELSE series_id END", []);
+    }
+}
+
+fn numbers(known: &[Known]) -> Vec<u32> {
+    known.iter().map(|known| known.number).collect()
+}
+
+fn listed(numbers: &[u32]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+    numbers.join(",")
+}
+
+fn force(index: Option<&String>) -> String {
+    index.map_or_else(String::new, |name| {
+        format!(" FORCE INDEX ({})", quoted(name))
+    })
+}
+
+fn numbered(row: Row, known: &[Known]) -> Result<StoredReading, RepositoryError> {
+    let (id, ts, number, sensor_value) =
+        mysql_async::from_row_opt::<(i64, Value, u32, f64)>(row).map_err(|_| unexpected())?;
+    let found = known.iter().find(|known| known.number == number);
+    Ok(StoredReading {
+        id,
+        reading: Reading {
+            series: found.ok_or_else(unexpected)?.series.clone(),
+            sensor_value,
+            timestamp_us: instant::from_value(&ts).ok_or_else(unexpected)?,
+        },
+    })
+}

@@ -1,0 +1,261 @@
+//! Asking for numbers, and giving them.
+//!
+//! ```text
+//! START TRANSACTION
+//! SELECT … FROM series_generation … LOCK IN SHARE MODE    the table is the one that earlier numbers are of
+//! SELECT … FROM JSON_TABLE(…) JOIN series …               those that have a number
+//! SELECT … FROM id_blocks … FOR UPDATE                    numbers for the others; who comes next waits here
+//! INSERT INTO series …
+//! UPDATE id_blocks …
+//! COMMIT
+//! ```
+//!
+//! Because the counter stays locked until the COMMIT, numbers ascend in the order in which they are committed: that is what the
+//! proof rests on.
+
+use std::fmt::Write as _;
+
+use mysql_async::{Conn, Row, prelude::Queryable as _};
+
+use super::{
+    super::{
+        answers,
+        error::{explain, explain_to},
+        ledger::quote,
+    },
+    NO_NUMBER, Named, Proof,
+    proof::{Anchor, FIRST_SEEN_US, LOOKING},
+};
+use crate::{model::Limits, repository::RepositoryError};
+
+/// The counter's row.
+pub(super) const COUNTER: &str = "series";
+/// So many series are in one statement.
+const STATEMENT_SERIES: usize = 1_000;
+const GIVING: &str = "give series their numbers";
+
+/// The numbers of a step's series, in order.
+pub(super) struct Learned {
+    pub(super) numbers: Vec<u32>,
+    pub(super) proof: Proof,
+}
+
+/// Some series whose numbers are not known.
+pub(super) struct Step<'a, N> {
+    pub(super) named: &'a N,
+    pub(super) places: &'a [u32],
+    pub(super) limits: &'a Limits,
+    pub(super) proof: Proof,
+}
+
+impl<N: Named> Step<'_, N> {
+    /// Finds the numbers, and gives those that are missing; None when the proof does not hold.
+    ///
+    /// # Errors
+    /// `Data` when the database refuses one of the series: nothing has changed then.
+    pub(super) async fn take(&self, conn: &mut Conn) -> Result<Option<Learned>, RepositoryError> {
+        let Some(next) = self.begin(conn).await? else {
+            end(conn, "ROLLBACK").await?;
+            return Ok(None);
+        };
+        match self.learn(conn, next).await {
+            Ok(learned) => {
+                end(conn, "COMMIT").await?;
+                Ok(Some(learned))
+            }
+            Err(RepositoryError::Data(reason)) => {
+                end(conn, "ROLLBACK").await?;
+                Err(RepositoryError::Data(reason))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Where the counter stands, if the proof holds.
+    async fn begin(&self, conn: &mut Conn) -> Result<Option<u64>, RepositoryError> {
+        let sql = format!(
+            "START TRANSACTION; SELECT next_id FROM id_blocks WHERE name = '{COUNTER}'; {}",
+            self.proof.question()
+        );
+        let mut result = conn.query_iter(sql).await.map_err(explain)?;
+        result.for_each(|_: Row| ()).await.map_err(explain)?;
+        let next: Vec<u64> = answers::rows(&mut result, answers::LEDGER_ROW_BYTES)
+            .await
+            .map_err(explain)?;
+        let holds = self.proof.holds(&mut result).await?;
+        result.drop_result().await.map_err(explain)?;
+        let next = next.first().copied().ok_or_else(no_counter)?;
+        Ok(holds.then_some(next))
+    }
+
+    async fn learn(&self, conn: &mut Conn, next: u64) -> Result<Learned, RepositoryError> {
+        let mut learned = Learned {
+            numbers: vec![NO_NUMBER; self.places.len()],
+            proof: self.proof,
+        };
+        self.look_up(conn, &mut learned).await?;
+        if self.missing(&learned).next().is_some() {
+            let first = lock_counter(conn, next).await?;
+            if first.others_were_here {
+                self.look_up(conn, &mut learned).await?;
+            }
+            self.give(conn, first.number, &mut learned).await?;
+        }
+        Ok(learned)
+    }
+
+    /// Which of the places have no number.
+    fn missing<'b>(&self, learned: &'b Learned) -> impl Iterator<Item = usize> + 'b {
+        let numbers = learned.numbers.iter().enumerate();
+        numbers.filter_map(|(index, &number)| (number == NO_NUMBER).then_some(index))
+    }
+
+    /// Asks for the numbers of those that have none yet.
+    async fn look_up(&self, conn: &mut Conn, learned: &mut Learned) -> Result<(), RepositoryError> {
+        let missing: Vec<usize> = self.missing(learned).collect();
+        for indexes in missing.chunks(STATEMENT_SERIES) {
+            let found: Vec<(usize, u32, i64)> = answers::ask(conn, &self.question(indexes))
+                .await
+                .map_err(|error| explain_to(LOOKING, error))?;
+            for (ordinal, number, first_seen_us) in found {
+                let index = ordinal.checked_sub(1).and_then(|at| indexes.get(at));
+                let known = index.and_then(|&index| learned.numbers.get_mut(index));
+                *known.ok_or_else(strange)? = number;
+                learned.proof = learned.proof.with([Anchor {
+                    number,
+                    first_seen_us,
+                }]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns pad with blanks: their lengths in bytes make it exact.
+    fn question(&self, indexes: &[usize]) -> String {
+        let mut names = String::from("[");
+        for &index in indexes {
+            let separator = if names.len() == 1 { "" } else { "," };
+            let series = self.named.series(self.places[index]);
+            let series = serde_json::to_string(&series).unwrap_or_default();
+            let _ = write!(names, "{separator}{series}");
+        }
+        names.push(']');
+        let (id2_chars, type_chars) =
+            (self.limits.id2_max_chars, self.limits.sensor_type_max_chars);
+        format!(
+            "SELECT wanted.place, series.series_id, {FIRST_SEEN_US} FROM JSON_TABLE({}, '$[*]' COLUMNS (\
+             place FOR ORDINALITY, id1 INT PATH '$[0]', \
+             id2 VARCHAR({id2_chars}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]', \
+             sensor_type VARCHAR({type_chars}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$[2]')) AS wanted \
+             STRAIGHT_JOIN series FORCE INDEX (by_names) ON series.id1 = wanted.id1 AND series.id2 = wanted.id2 \
+             AND series.sensor_type = wanted.sensor_type AND series.id2_bytes = LENGTH(wanted.id2) \
+             AND series.sensor_type_bytes = LENGTH(wanted.sensor_type)",
+            quote(&names)
+        )
+    }
+
+    /// Gives numbers to those that have none yet, beginning with this one.
+    async fn give(
+        &self,
+        conn: &mut Conn,
+        first: u64,
+        learned: &mut Learned,
+    ) -> Result<(), RepositoryError> {
+        let missing: Vec<usize> = self.missing(learned).collect();
+        let behind = first + missing.len() as u64;
+        let Ok(last) = u32::try_from(behind - 1) else {
+            return Err(RepositoryError::Table(format!(
+                "all {} numbers of series are given",
+                u32::MAX
+            )));
+        };
+        let mut numbers = first as u32..=last;
+        for indexes in missing.chunks(STATEMENT_SERIES) {
+            let mut sql = String::from(
+                "INSERT INTO series (series_id, id1, id2, sensor_type, first_seen) VALUES ",
+            );
+            for (at, (&index, number)) in indexes.iter().zip(&mut numbers).enumerate() {
+                let (id1, id2, sensor_type) = self.named.series(self.places[index]);
+                let separator = if at == 0 { "" } else { "," };
+                let (id2, sensor_type) = (quote(id2), quote(sensor_type));
+                let _ = write!(
+                    sql,
+                    "{separator}({number},{id1},{id2},{sensor_type},UTC_TIMESTAMP(6))"
+                );
+                learned.numbers[index] = number;
+            }
+            conn.query_drop(sql)
+                .await
+                .map_err(|error| explain_to(GIVING, error))?;
+        }
+        let sql = format!("UPDATE id_blocks SET next_id = {behind} WHERE name = '{COUNTER}'");
+        conn.query_drop(sql)
+            .await
+            .map_err(|error| explain_to(GIVING, error))?;
+        if !missing.is_empty() {
+            let sql = format!("SELECT {FIRST_SEEN_US} FROM series WHERE series_id = {last}");
+            let found: Option<i64> = conn.query_first(sql).await.map_err(explain)?;
+            learned.proof = learned.proof.with([Anchor {
+                number: last,
+                first_seen_us: found.ok_or_else(strange)?,
+            }]);
+        }
+        Ok(())
+    }
+}
+
+/// The next number that may be given.
+struct Next {
+    number: u64,
+    /// Somebody has given numbers since the counter was looked at.
+    others_were_here: bool,
+}
+
+/// Locks the counter until the transaction ends. The next number is above all that are in the table, whatever the counter
+/// was set to.
+async fn lock_counter(conn: &mut Conn, seen: u64) -> Result<Next, RepositoryError> {
+    let sql = format!("SELECT next_id FROM id_blocks WHERE name = '{COUNTER}' FOR UPDATE");
+    let next: Option<u64> = conn
+        .query_first(sql)
+        .await
+        .map_err(|error| explain_to(GIVING, error))?;
+    let next = next.ok_or_else(no_counter)?;
+    let sql = "SELECT COALESCE(MAX(series_id), 0) FROM series";
+    let highest: Option<u64> = conn
+        .query_first(sql)
+        .await
+        .map_err(|error| explain_to(LOOKING, error))?;
+    let highest = highest.unwrap_or_default();
+    Ok(Next {
+        number: next.max(highest + 1),
+        others_were_here: next != seen || highest >= next,
+    })
+}
+
+/// Raises the counter above all numbers that readings have: a table of series that was set back must not give them again.
+pub(super) async fn begin_behind_readings(conn: &mut Conn) -> Result<(), RepositoryError> {
+    let highest: Option<u64> = conn
+        .query_first("SELECT COALESCE(MAX(series_id), 0) FROM readings")
+        .await
+        .map_err(|error| explain_to(LOOKING, error))?;
+    let next = highest.unwrap_or_default() + 1;
+    let sql = format!(
+        "UPDATE id_blocks SET next_id = {next} WHERE name = '{COUNTER}' AND next_id < {next}"
+    );
+    conn.query_drop(sql)
+        .await
+        .map_err(|error| explain_to(GIVING, error))
+}
+
+async fn end(conn: &mut Conn, how: &str) -> Result<(), RepositoryError> {
+    conn.query_drop(how).await.map_err(explain)
+}
+
+fn strange() -> RepositoryError {
+    RepositoryError::Other("the numbers of series do not look as expected".to_owned())
+}
+
+fn no_counter() -> RepositoryError {
+    let reason = "the counter of series is missing: run `sluicegate migrate`";
+    RepositoryError::Setup(reason.to_owned())
+}

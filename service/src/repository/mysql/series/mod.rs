@@ -1,0 +1,295 @@
+//! The numbers of series, on the layout `series`.
+//!
+//! A series gets its number once, outside of the transaction that loads its readings. Whoever has learned numbers keeps the
+//! proof by which it can be told that they are still right, and looks at it again in each transaction that uses them: a table
+//! that was restored, emptied or made again meanwhile is noticed, and its numbers are learned anew.
+
+mod cache;
+mod interning;
+mod naming;
+mod proof;
+
+use std::{collections::BTreeMap, ops::Range};
+
+use mysql_async::{Conn, prelude::Queryable as _};
+use tracing::{info, warn};
+
+use self::{
+    cache::NumberCache,
+    interning::{COUNTER, Step},
+    proof::LOOKING,
+};
+pub(super) use self::{naming::Naming, proof::Proof};
+use super::{error::explain_to, migrations::make, tsv::is_dropped};
+use crate::{
+    ledger::DroppedRows,
+    model::Limits,
+    repository::{LoadBatch, RepositoryError},
+};
+
+/// Stands for the number of a series that has none. No series gets it.
+pub(super) const NO_NUMBER: u32 = 0;
+
+/// So many series are in one transaction, for which others wait that have new ones, too.
+const STEP_SERIES: usize = 10_000;
+/// As long as the table took no series, it is not asked for more than so many one by one.
+const SUSPECTS_MAX: usize = 64;
+
+/// Memory for the numbers of those who ask now and then, bytes.
+const SMALL_CACHE_BYTES: usize = 1 << 20;
+
+/// The numbers that one connection's owner has learned.
+#[derive(Debug)]
+pub(super) struct SeriesNumbers {
+    cache: NumberCache,
+    /// None before the table was looked at.
+    proof: Option<Proof>,
+    limits: Limits,
+}
+
+/// The numbers of some series, in their order.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    pub(super) numbers: Vec<u32>,
+    /// Places of series that the database refuses to take, and why; their number is [`NO_NUMBER`].
+    pub(super) refused: Vec<(u32, String)>,
+    /// To be looked at in the transaction that uses them.
+    pub(super) proof: Proof,
+}
+
+impl Numbers {
+    /// Of readings that bring their names along.
+    pub(super) fn none() -> Self {
+        Self {
+            numbers: Vec::new(),
+            refused: Vec::new(),
+            proof: Proof::default(),
+        }
+    }
+
+    /// Why one of these series was refused, if one was.
+    pub(super) fn refusal_within(&self, places: &Range<u32>) -> Option<&str> {
+        let mut refused = self.refused.iter();
+        let found = refused.find(|(place, _)| places.contains(place));
+        found.map(|(_, reason)| reason.as_str())
+    }
+
+    pub(super) fn at(&self, place: u32) -> u32 {
+        self.numbers
+            .get(place as usize)
+            .copied()
+            .unwrap_or(NO_NUMBER)
+    }
+}
+
+/// Puts the rows there that giving numbers begins with, unless they are there.
+pub(super) async fn start(conn: &mut Conn) -> Result<(), RepositoryError> {
+    let generation = rand::random::<u64>();
+    let rows = [
+        (
+            "series_generation WHERE id = 1".to_owned(),
+            format!(
+                "INSERT IGNORE INTO series_generation (id, generation) VALUES (1, {generation})"
+            ),
+        ),
+        (
+            format!("id_blocks WHERE name = '{COUNTER}'"),
+            format!("INSERT IGNORE INTO id_blocks (name, next_id) VALUES ('{COUNTER}', 1)"),
+        ),
+    ];
+    for (row, insert) in rows {
+        // An account that may not make it is good enough where it is there.
+        let counting = format!("SELECT COUNT(*) FROM {row}");
+        let found: Option<u64> = conn
+            .query_first(counting)
+            .await
+            .map_err(|error| explain_to(LOOKING, error))?;
+        if found != Some(1) {
+            make(conn, &insert).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Series to be numbered.
+pub(super) trait Named {
+    fn count(&self) -> u32;
+    /// Id1, id2 and sensor type of one of them.
+    fn series(&self, place: u32) -> (i32, &str, &str);
+    /// Leaves those of which there are readings: others get no number.
+    fn retain_used(&self, places: &mut Vec<u32>);
+}
+
+impl Named for &dyn LoadBatch {
+    fn count(&self) -> u32 {
+        self.series_count()
+    }
+
+    fn retain_used(&self, places: &mut Vec<u32>) {
+        let mut used = vec![false; self.count() as usize];
+        for &place in self.columns().series {
+            used[place as usize] = true;
+        }
+        places.retain(|&place| used[place as usize]);
+    }
+
+    fn series(&self, place: u32) -> (i32, &str, &str) {
+        LoadBatch::series(*self, place)
+    }
+}
+
+impl Named for &[(i32, &str, &str)] {
+    fn count(&self) -> u32 {
+        self.len() as u32
+    }
+
+    fn series(&self, place: u32) -> (i32, &str, &str) {
+        self[place as usize]
+    }
+
+    fn retain_used(&self, _: &mut Vec<u32>) {}
+}
+
+impl SeriesNumbers {
+    /// With memory for so many bytes of what it learns.
+    pub(super) fn new(cache_bytes: usize, limits: Limits) -> Self {
+        Self {
+            cache: NumberCache::new(cache_bytes),
+            proof: None,
+            limits,
+        }
+    }
+
+    /// Forgets everything: the table is another one.
+    pub(super) fn forget(&mut self) {
+        self.cache.clear();
+        self.proof = None;
+    }
+
+    /// Finds the number of each series, and gives one to those that have none. Must be called outside of a transaction.
+    ///
+    /// # Errors
+    /// `Contention` when the table turned out to be another one: everything is forgotten then, and the next call begins anew.
+    pub(super) async fn of(
+        &mut self,
+        conn: &mut Conn,
+        named: impl Named,
+    ) -> Result<Numbers, RepositoryError> {
+        let mut numbers = Vec::with_capacity(named.count() as usize);
+        let mut unknown = Vec::new();
+        for place in 0..named.count() {
+            let number = self.cache.find(named.series(place));
+            numbers.push(number.unwrap_or(NO_NUMBER));
+            if number.is_none() {
+                unknown.push(place);
+            }
+        }
+        let mut refused = Vec::new();
+        if !unknown.is_empty() {
+            named.retain_used(&mut unknown);
+        }
+        if !unknown.is_empty() || self.proof.is_none() {
+            // In the order of the key, so that those who bring the same series at the same time wait for each other.
+            unknown.sort_unstable_by_key(|&place| named.series(place));
+            self.learn(conn, &named, &unknown, &mut numbers, &mut refused)
+                .await?;
+        }
+        Ok(Numbers {
+            numbers,
+            refused,
+            proof: self.proof.unwrap_or_default(),
+        })
+    }
+
+    async fn learn(
+        &mut self,
+        conn: &mut Conn,
+        named: &impl Named,
+        unknown: &[u32],
+        numbers: &mut [u32],
+        refused: &mut Vec<(u32, String)>,
+    ) -> Result<(), RepositoryError> {
+        let mut proof = match self.proof {
+            Some(proof) => proof,
+            None => {
+                interning::begin_behind_readings(conn).await?;
+                Proof::begin(conn).await?
+            }
+        };
+        self.proof = Some(proof);
+        let mut takes = false;
+        let mut steps: Vec<&[u32]> = unknown.chunks(STEP_SERIES).rev().collect();
+        while let Some(places) = steps.pop() {
+            let step = Step {
+                named,
+                places,
+                limits: &self.limits,
+                proof,
+            };
+            match step.take(conn).await {
+                Ok(Some(learned)) => {
+                    takes = true;
+                    for (&place, &number) in places.iter().zip(&learned.numbers) {
+                        numbers[place as usize] = number;
+                        self.cache.remember(named.series(place), number);
+                    }
+                    proof = learned.proof;
+                    self.proof = Some(proof);
+                }
+                Ok(None) => return Err(self.is_of_another_table()),
+                Err(RepositoryError::Data(reason)) => match places {
+                    [place] => {
+                        refused.push((*place, reason.clone()));
+                        if !takes && refused.len() >= SUSPECTS_MAX {
+                            return Err(RepositoryError::Table(reason));
+                        }
+                    }
+                    _ => {
+                        let (first, second) = places.split_at(places.len() / 2);
+                        steps.extend([second, first]);
+                    }
+                },
+                Err(other) => return Err(other),
+            }
+        }
+        if let [(_, reason), ..] = refused.as_slice() {
+            let count = refused.len();
+            warn!(count, reason, "the database refuses series");
+        }
+        Ok(())
+    }
+
+    /// The numbers that were learned are of another table.
+    pub(super) fn is_of_another_table(&mut self) -> RepositoryError {
+        info!(
+            "the table series is not the one that numbers were learned from: they are learned anew"
+        );
+        self.forget();
+        RepositoryError::Contention(
+            "the table series was restored, emptied or made again: its numbers are learned anew"
+                .to_owned(),
+        )
+    }
+}
+
+/// The rows of a batch whose series were refused, in order of arrival, and why; without those that are left out in any case.
+pub(super) fn rows_of(
+    batch: &dyn LoadBatch,
+    refused: &[(u32, String)],
+    dropped: &DroppedRows,
+) -> Vec<(u32, String)> {
+    if refused.is_empty() {
+        return Vec::new();
+    }
+    let reasons: BTreeMap<u32, &String> = refused
+        .iter()
+        .map(|(place, reason)| (*place, reason))
+        .collect();
+    let rows = batch.columns().series.iter().zip(0..);
+    let rows = rows.filter(|&(_, arrival)| !is_dropped(dropped, arrival));
+    rows.filter_map(|(place, arrival)| {
+        let reason = reasons.get(place)?;
+        Some((arrival, (*reason).clone()))
+    })
+    .collect()
+}

@@ -1,0 +1,44 @@
+//! Numbers for those who ask now and then: management and the quarantine.
+
+use mysql_async::Pool;
+use tokio::sync::Mutex;
+
+use super::{super::error::explain, Numbers, SMALL_CACHE_BYTES, SeriesNumbers};
+use crate::{model::Limits, repository::RepositoryError};
+
+/// Gives numbers to series over connections of its own.
+pub(in super::super) struct Naming {
+    pool: Pool,
+    numbers: Mutex<SeriesNumbers>,
+}
+
+impl Naming {
+    pub(in super::super) fn new(pool: Pool, limits: Limits) -> Self {
+        Self {
+            pool,
+            numbers: Mutex::new(SeriesNumbers::new(SMALL_CACHE_BYTES, limits)),
+        }
+    }
+
+    /// The numbers of these series, in their order. A table that turns out to be another one is asked once more.
+    pub(in super::super) async fn numbers(
+        &self,
+        series: &[(i32, &str, &str)],
+    ) -> Result<Numbers, RepositoryError> {
+        let mut numbers = self.numbers.lock().await;
+        let mut conn = self.pool.get_conn().await.map_err(explain)?;
+        match numbers.of(&mut conn, series).await {
+            Err(RepositoryError::Contention(_)) => {
+                // The first one may be in the middle of a transaction.
+                let mut conn = self.pool.get_conn().await.map_err(explain)?;
+                numbers.of(&mut conn, series).await
+            }
+            settled => settled,
+        }
+    }
+
+    /// The numbers that were handed out are of another table.
+    pub(in super::super) async fn is_of_another_table(&self) -> RepositoryError {
+        self.numbers.lock().await.is_of_another_table()
+    }
+}

@@ -1,0 +1,135 @@
+//! By what it can be told that numbers are still right.
+
+use mysql_async::{Conn, QueryResult, TextProtocol, prelude::Queryable as _};
+
+use super::super::{
+    answers,
+    error::{explain, explain_to},
+};
+use crate::repository::RepositoryError;
+
+/// What is done with the tables of series, for people.
+pub(super) const LOOKING: &str = "look for the numbers of series";
+
+/// An instant as microseconds.
+pub(super) const FIRST_SEEN_US: &str =
+    "TIMESTAMPDIFF(MICROSECOND, TIMESTAMP'1970-01-01 00:00:00', first_seen)";
+
+/// The table's history up to here: its generation, which changes when series are removed, and the highest number that is
+/// known, with the instant in which it was given. Numbers ascend in the order in which they are committed, so whatever has this
+/// row has all below it. A table that was set back does not have it, or gave the number at another time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct Proof {
+    generation: u64,
+    anchor: Option<Anchor>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Anchor {
+    pub(super) number: u32,
+    pub(super) first_seen_us: i64,
+}
+
+type Row = (u64, Option<u32>, Option<i64>);
+
+impl Proof {
+    /// Of a table of which nothing is known.
+    pub(super) async fn begin(conn: &mut Conn) -> Result<Self, RepositoryError> {
+        let sql = "SELECT generation FROM series_generation WHERE id = 1";
+        let found: Option<u64> = conn
+            .query_first(sql)
+            .await
+            .map_err(|error| explain_to(LOOKING, error))?;
+        let generation = found.ok_or_else(|| {
+            RepositoryError::Setup(
+                "the table series_generation is empty: run `sluicegate migrate`".to_owned(),
+            )
+        })?;
+        Ok(Self {
+            generation,
+            anchor: None,
+        })
+    }
+
+    /// Asks for it. Until the end of the transaction the answer stays true: neither row can be changed, and the table can be
+    /// neither dropped nor made again.
+    pub(in super::super) fn question(self) -> String {
+        let number = self.anchor.map_or(0, |anchor| anchor.number);
+        format!(
+            "SELECT generation, series_id, {FIRST_SEEN_US} FROM series_generation LEFT JOIN series ON series_id = {number} \
+             WHERE id = 1 LOCK IN SHARE MODE"
+        )
+    }
+
+    /// Whether the answer, which is next in the result, is the one that the numbers rest on.
+    pub(in super::super) async fn holds(
+        self,
+        result: &mut QueryResult<'_, 'static, TextProtocol>,
+    ) -> Result<bool, RepositoryError> {
+        let rows: Vec<Row> = answers::rows(result, answers::LEDGER_ROW_BYTES)
+            .await
+            .map_err(|error| explain_to(LOOKING, error))?;
+        let found = rows
+            .first()
+            .map(|&(generation, number, first_seen_us)| Self {
+                generation,
+                anchor: number
+                    .zip(first_seen_us)
+                    .map(|(number, first_seen_us)| Anchor {
+                        number,
+                        first_seen_us,
+                    }),
+            });
+        Ok(found == Some(self))
+    }
+
+    /// Asks for it on a connection whose transaction has begun.
+    pub(in super::super) async fn is_of(self, conn: &mut Conn) -> Result<bool, RepositoryError> {
+        let asked = conn.query_iter(self.question()).await;
+        let mut result = asked.map_err(|error| explain_to(LOOKING, error))?;
+        let holds = self.holds(&mut result).await?;
+        result.drop_result().await.map_err(explain)?;
+        Ok(holds)
+    }
+
+    /// The same as a condition of a statement, which finds nothing where it does not hold.
+    pub(in super::super) fn condition(self) -> String {
+        let Self { generation, anchor } = self;
+        let anchor = anchor.map_or_else(String::new, |anchor| {
+            format!(
+                " AND EXISTS (SELECT 1 FROM series WHERE series_id = {} AND {FIRST_SEEN_US} = {})",
+                anchor.number, anchor.first_seen_us
+            )
+        });
+        format!(
+            " AND EXISTS (SELECT 1 FROM series_generation WHERE id = 1 AND generation = {generation}){anchor}"
+        )
+    }
+
+    /// With what is known now.
+    pub(super) fn with(self, found: impl IntoIterator<Item = Anchor>) -> Self {
+        let anchor = self.anchor.into_iter().chain(found);
+        Self {
+            anchor: anchor.max_by_key(|anchor| anchor.number),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_number_is_the_anchor() {
+        let anchor = |number| Anchor {
+            number,
+            first_seen_us: i64::from(number) * 10,
+        };
+        let proof = Proof::default().with([anchor(3), anchor(7), anchor(5)]);
+        assert_eq!(proof.anchor, Some(anchor(7)));
+        assert_eq!(proof.with([anchor(6)]), proof);
+        assert!(proof.question().contains("series_id = 7 "));
+        assert!(Proof::default().question().contains("series_id = 0 "));
+    }
+}
