@@ -64,3 +64,5 @@ GRANT SELECT, DELETE ON `sensors`.`readings` TO 'sluicegate_manage'@'%';
 GRANT UPDATE (sensor_value, series_id) ON `sensors`.`readings` TO 'sluicegate_manage'@'%';
 GRANT SELECT ON `sensors`.`series` TO 'sluicegate_manage'@'%';
 GRANT SELECT ON `sensors`.`series_generation` TO 'sluicegate_manage'@'%';
+-- For the trigger that notes which series were removed; it has the rights of who made it.
+GRANT UPDATE ON `sensors`.`series_generation` TO 'sluicegate_migrate'@'%';

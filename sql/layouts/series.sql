@@ -39,6 +39,11 @@ IF NOT (NEW.series_id = OLD.series_id AND NEW.id1 = OLD.id1 AND CAST(NEW.id2 AS 
   AND CAST(NEW.sensor_type AS BINARY) = CAST(OLD.sensor_type AS BINARY))
 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'a series keeps its number and its names: change readings over REST'; END IF;
 
+-- What has readings stays. Whoever remembers numbers hears of all others that go: their lock on that row is waited for.
+CREATE TRIGGER series_with_readings_stay BEFORE DELETE ON series FOR EACH ROW
+IF EXISTS (SELECT 1 FROM readings WHERE series_id = OLD.series_id)
+THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'a series stays for as long as it has readings'; ELSE UPDATE series_generation SET generation = generation + 1 WHERE id = 1; END IF;
+
 -- To read by SQL as the other layouts are read. LEFT: with an inner join MariaDB begins with series, and reads all of it for
 -- a page of readings.
 CREATE SQL SECURITY INVOKER VIEW sensor_readings AS

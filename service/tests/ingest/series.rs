@@ -18,11 +18,16 @@ on_each_engine! {
     a_table_that_was_set_back_is_noticed,
     a_table_that_was_emptied_and_filled_by_others_is_noticed,
     numbers_are_not_given_again_although_the_counter_was_set_back,
+    numbers_of_readings_are_not_given_again_although_series_and_counter_were_set_back,
+    a_series_stays_for_as_long_as_it_has_readings,
+    series_that_come_twice_in_a_batch_get_one_number,
+    names_that_the_table_no_longer_tells_apart_are_waited_for,
     a_series_that_the_database_refuses_hurts_no_other,
     a_table_that_refuses_all_series_is_waited_for,
     more_series_than_one_transaction_takes_get_their_numbers,
     numbers_that_were_forgotten_are_found_again,
     a_series_is_not_renamed_through_the_view,
+    a_table_that_could_have_a_name_twice_is_refused,
 }
 
 async fn start(database: &Database) -> Service {
@@ -198,9 +203,10 @@ async fn set_back(database: &Database, made_again: bool) {
             .await;
         database.run("DROP TABLE lost").await;
     } else {
-        database
-            .run("DELETE FROM series WHERE series_id NOT IN (SELECT series_id FROM backup)")
-            .await;
+        database.run("TRUNCATE TABLE series").await;
+        let columns = "series_id, id1, id2, sensor_type, first_seen";
+        let sql = format!("INSERT INTO series ({columns}) SELECT {columns} FROM backup");
+        database.run(&sql).await;
     }
 }
 
@@ -321,25 +327,139 @@ async fn a_series_that_the_database_refuses_hurts_no_other(database: Database) {
 }
 
 async fn a_table_that_refuses_all_series_is_waited_for(database: Database) {
-    let service = start(&database).await;
-    send(&service, "before", &[of(1, "known", "temperature", 1)]).await;
-    database.run(&POISON.replace("NEW.id1 = 666", "TRUE")).await;
+    for new in [1, 200] {
+        let database = database.server.schema().await;
+        let service = start(&database).await;
+        send(&service, "before", &[of(1, "known", "temperature", 1)]).await;
+        let broken = POISON.replace("NEW.id1 = 666", "TRUE");
+        let sent: Vec<_> = (2..2 + new)
+            .map(|n| of(2, &format!("new-{n}"), "temperature", n))
+            .collect();
+        waits(&service, &database, &broken, "DROP TRIGGER poison", sent).await;
+        assert_eq!(database.count("series").await, 1 + new);
+        service.close().await;
+    }
+}
+
+/// Readings that come while the table is broken are stored once it is mended, and none goes into quarantine.
+async fn waits(
+    service: &Service,
+    database: &Database,
+    broken: &str,
+    mended: &str,
+    sent: Vec<SensorReading>,
+) {
+    database.run(broken).await;
     let at = service.open("waits").await;
     let mut call = AckedCall::resume(&mut service.client().await, "waits", &at).await;
-    let sent: Vec<_> = (2..202)
-        .map(|n| of(2, &format!("new-{n}"), "temperature", n))
-        .collect();
     let retries = service.figure("retries").await;
+    let count = sent.len() as u64;
     call.send(rows(sent)).await;
     until("it is tried again", || async {
         service.figure("retries").await > retries + 1
     })
     .await;
-    assert_eq!(database.count("rejected_readings").await, 0);
-    database.run("DROP TRIGGER poison").await;
-    assert_eq!(call.until_acked(200).await.rejected, 0);
+    assert_eq!(database.count("rejected_readings").await, 0, "{broken}");
+    database.run(mended).await;
+    assert_eq!(call.until_acked(count).await.rejected, 0);
     call.finish().await;
-    assert_eq!(database.count("series").await, 201);
+}
+
+async fn names_that_the_table_no_longer_tells_apart_are_waited_for(database: Database) {
+    let service = start(&database).await;
+    send(&service, "before", &[of(1, "a", "temperature", 1)]).await;
+    let alter = |collation: &str| {
+        format!(
+            "ALTER TABLE series MODIFY id2 VARCHAR(50) CHARACTER SET utf8mb4 COLLATE {collation} NOT NULL"
+        )
+    };
+    let (broken, mended) = (alter("utf8mb4_general_ci"), alter("utf8mb4_bin"));
+    let sent = vec![of(1, "A", "temperature", 2), of(1, "a", "temperature", 3)];
+    waits(&service, &database, &broken, &mended, sent).await;
+    assert_names_are_whole(&database).await;
+    assert_eq!(database.count("series").await, 2);
+    service.close().await;
+}
+
+async fn numbers_of_readings_are_not_given_again_although_series_and_counter_were_set_back(
+    database: Database,
+) {
+    let service = start(&database).await;
+    send(&service, "kept", &[of(1, "kept", "temperature", 1)]).await;
+    database
+        .run("CREATE TABLE backup AS SELECT series_id, id1, id2, sensor_type, first_seen FROM series")
+        .await;
+    // Somebody else gives a number that this process has not heard of.
+    let other = start_as(&database, "other").await;
+    send(&other, "lost", &[of(1, "lost", "temperature", 2)]).await;
+    set_back(&database, false).await;
+    database
+        .run("UPDATE id_blocks SET next_id = 2 WHERE name = 'series'")
+        .await;
+    send(&service, "new", &[of(1, "new", "temperature", 3)]).await;
+    let nameless = "sensor_readings WHERE id1 IS NULL AND sensor_value = 2";
+    assert_eq!(database.count(nameless).await, 1);
+    assert_eq!(database.count("sensor_readings WHERE id2 = 'new'").await, 1);
+    other.close().await;
+    service.close().await;
+}
+
+async fn a_series_stays_for_as_long_as_it_has_readings(database: Database) {
+    let service = start(&database).await;
+    let sent = [of(1, "a", "temperature", 1), of(1, "b", "temperature", 2)];
+    send(&service, "stays", &sent).await;
+    for statement in [
+        "DELETE FROM series WHERE id2 = 'a'",
+        "REPLACE INTO series (series_id, id1, id2, sensor_type, first_seen) VALUES (1, 7, 'x', 'y', NOW())",
+    ] {
+        assert!(!database.tries(statement).await, "{statement}");
+    }
+    // One that has none may go; whoever remembers its number hears of it.
+    database
+        .run("DELETE FROM readings WHERE series_id = 1")
+        .await;
+    assert!(
+        database
+            .tries("DELETE FROM series WHERE series_id = 1")
+            .await
+    );
+    let again = [of(1, "a", "temperature", 3), of(1, "b", "temperature", 4)];
+    send(&service, "again", &again).await;
+    assert_names_are_whole(&database).await;
+    let stored = stored(&database).await;
+    assert_same(&stored, sent[1..].iter().chain(&again));
+    service.close_after_deletes().await;
+}
+
+async fn series_that_come_twice_in_a_batch_get_one_number(database: Database) {
+    let service = start(&database).await;
+    let at = service.open("twice").await;
+    let mut call = AckedCall::resume(&mut service.client().await, "twice", &at).await;
+    let series = |id2: &str| Series {
+        id1: 1,
+        id2: id2.to_owned(),
+        sensor_type: "temperature".to_owned(),
+    };
+    let batch = ColumnBatch {
+        series: ["a", "b", "a", "c", "b", "a"].map(series).to_vec(),
+        extend_dictionary: false,
+        series_index: (0..6).collect(),
+        sensor_value: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+        base_timestamp_us: BASE_US,
+        timestamp_delta_us: (1..7).collect(),
+    };
+    call.send(columns(batch)).await;
+    assert_eq!(call.until_acked(6).await.rejected, 0);
+    call.finish().await;
+    let names: String = stored(&database)
+        .await
+        .iter()
+        .map(|reading| reading.id2.as_str())
+        .collect();
+    assert_eq!(names, "abacba");
+    assert_eq!(database.count("series").await, 3);
+    // The first attempt was good: no transaction was taken back.
+    assert_eq!(service.figure("retries").await, 0);
     service.close().await;
 }
 
@@ -417,4 +537,24 @@ async fn a_series_is_not_renamed_through_the_view(database: Database) {
     }
     assert_same(&stored(&database).await, &sent);
     service.close().await;
+}
+
+async fn a_table_that_could_have_a_name_twice_is_refused(database: Database) {
+    let alike = "ALTER TABLE series DROP INDEX by_names, ADD INDEX by_names \
+                 (id1, id2, sensor_type, id2_bytes, sensor_type_bytes)";
+    let padded =
+        "ALTER TABLE series DROP INDEX by_names, ADD UNIQUE INDEX by_names (id1, id2, sensor_type)";
+    let other = "ALTER TABLE series ADD UNIQUE INDEX other (id1)";
+    for (alter, part) in [
+        (alike, "series has no unique index by_names"),
+        (padded, "series has no unique index by_names"),
+        (other, "series has the unique index other"),
+    ] {
+        let database = database.server.schema().await;
+        start(&database).await.close().await;
+        database.run(alter).await;
+        let refused = Service::try_start(&database, |_| {}).await;
+        let sentence = refused.err().expect("refused");
+        assert!(sentence.contains(part), "{part}: {sentence}");
+    }
 }

@@ -350,7 +350,7 @@ impl Loader {
         let rows: Vec<(String, u64, u64)> = answers::rows(&mut results, most_bytes)
             .await
             .map_err(explain)?;
-        let shape = Shape::of(results.columns_ref());
+        let mut shape = Shape::of(results.columns_ref());
         let proven = match proof {
             None => true,
             Some(proof) => {
@@ -358,6 +358,7 @@ impl Loader {
                     .for_each(|_: mysql_async::Row| ())
                     .await
                     .map_err(explain)?;
+                shape = shape.and(Shape::of(results.columns_ref()));
                 proof.holds(&mut results).await?
             }
         };

@@ -53,6 +53,8 @@ const MIGRATIONS: [(u32, &str, &str); 6] = [
 const MAKING: &str = "make the tables (`sluicegate migrate`, --migrate)";
 /// ER_DUP_FIELDNAME.
 const DUPLICATE_COLUMN: u16 = 1060;
+/// ER_TRG_ALREADY_EXISTS
+const TRIGGER_EXISTS: u16 = 1359;
 /// ER_BINLOG_CREATE_ROUTINE_NEED_SUPER: what MySQL says to an account without SUPER while the binary log is on.
 const NO_TRIGGERS: u16 = 1419;
 /// ER_NO_SUCH_TABLE
@@ -230,16 +232,14 @@ async fn run_script(conn: &mut Conn, script: &str) -> Result<(), RepositoryError
         .map(str::trim)
         .filter(|text| !text.is_empty())
     {
-        // A run that was cut short may have left the table or the column behind: its DDL is not undone.
-        let statement = statement
-            .replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1)
-            .replacen("CREATE TRIGGER ", "CREATE TRIGGER IF NOT EXISTS ", 1);
+        // A run that was cut short may have left the table, the column or the trigger behind: its DDL is not undone.
+        let statement = statement.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1);
         match conn.query_drop(&statement).await {
-            Err(Error::Server(error)) if error.code == DUPLICATE_COLUMN => {}
+            Err(Error::Server(error))
+                if [DUPLICATE_COLUMN, TRIGGER_EXISTS].contains(&error.code) => {}
             Err(Error::Server(error)) if error.code == NO_TRIGGERS => warn!(
                 reason = error.message,
-                "the account may not make a trigger that stops an UPDATE of sensor_readings: let no account have that \
-                 privilege on series"
+                "the account may not make a trigger that keeps series as they are: let no account have UPDATE and DELETE on series"
             ),
             done => done.map_err(|error| explain_to(MAKING, error))?,
         }

@@ -77,6 +77,7 @@ impl RowLoad<'_> {
         if refused.len() > refused_max {
             return Ok(too_many(refused));
         }
+        let unnamed = refused.len();
         let mut verdict = Verdict::Open;
         let whole = 0..self.batch.rows();
         let mut ranges = vec![whole];
@@ -103,7 +104,7 @@ impl RowLoad<'_> {
             let arrival = self.batch.columns().arrival(range.start);
             refused.push((arrival, self.rejection(arrival, refusal)));
             match &verdict {
-                Verdict::Suspect(_) if refused.len() >= SUSPECTS_MAX => break,
+                Verdict::Suspect(_) if refused.len() - unnamed >= SUSPECTS_MAX => break,
                 _ if refused.len() > refused_max => return Ok(too_many(refused)),
                 _ => {}
             }

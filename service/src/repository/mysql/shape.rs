@@ -6,6 +6,7 @@ use mysql_async::{Column, Conn, consts::ColumnType, prelude::Queryable as _};
 
 use super::{
     error::{explain, explain_to},
+    series::Proof,
     table::TableLayout,
 };
 use crate::repository::RepositoryError;
@@ -53,10 +54,20 @@ impl Shape {
         conn: &mut Conn,
         layout: TableLayout,
     ) -> Result<Self, RepositoryError> {
-        let answer = conn.query_iter(question(layout)).await;
-        let answer = answer.map_err(|error| explain_to("load readings", error))?;
-        let shape = Self::of(answer.columns_ref());
-        answer.drop_result().await.map_err(explain)?;
+        let mut shape = Self(Vec::new());
+        let of_names = layout.is_numbered().then(|| Proof::default().question());
+        for question in [question(layout).to_owned()].into_iter().chain(of_names) {
+            let answer = conn.query_iter(question).await;
+            let answer = answer.map_err(|error| explain_to("load readings", error))?;
+            shape = shape.and(Self::of(answer.columns_ref()));
+            answer.drop_result().await.map_err(explain)?;
+        }
         Ok(shape)
+    }
+
+    /// With the columns of another answer.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use mysql_async::{Conn, prelude::Queryable as _};
 
-use super::{answers, columns::Columns, error::explain, shape::Shape};
+use super::{answers, columns::Columns, error::explain, series, shape::Shape};
 use crate::{model::Limits, repository::RepositoryError};
 
 /// Which of the layouts was found.
@@ -84,6 +84,9 @@ impl Table {
             TableLayout::Seed | TableLayout::Partitioned | TableLayout::Hashed => None,
         };
         let names = names.as_ref().unwrap_or(&columns);
+        if layout.is_numbered() {
+            series::check(conn).await?;
+        }
         let id = columns.find("id")?;
         columns.expect_type(id, &["bigint"])?;
         columns.expect_type(columns.find("sensor_value")?, &["double"])?;

@@ -177,16 +177,17 @@ impl NumberedReadings {
         let mut found = Vec::new();
         for known in known.chunks(LEGS) {
             let statement = self.merged(known, selection, order, limit, each);
+            let is_first = found.is_empty();
             for row in self.asking.rows(statement).await? {
                 found.push(numbered(row, known)?);
             }
-        }
-        if known.len() > LEGS {
-            found.sort_unstable_by_key(|reading| (reading.reading.timestamp_us, reading.id));
-            if order == Order::Descending {
-                found.reverse();
+            if !is_first {
+                found.sort_unstable_by_key(|reading| (reading.reading.timestamp_us, reading.id));
+                if order == Order::Descending {
+                    found.reverse();
+                }
+                found.truncate(limit);
             }
-            found.truncate(limit);
         }
         Ok(found)
     }
@@ -261,14 +262,81 @@ impl NumberedReadings {
         leg: u32,
         stretch: Stretch,
     ) -> Result<u64, RepositoryError> {
-        let mut statement = Statement::new("DELETE readings FROM readings");
-        match self.leg(selection, leg).await? {
-            Leg::Of(known) if known.is_empty() => return Ok(0),
-            Leg::Of(known) => self.within_series(&mut statement, &numbers(&known), selection),
-            Leg::All => self.within_time(&mut statement, selection, false),
+        let leg = self.leg(selection, leg).await?;
+        let numbers = self.changed(&leg, selection, stretch).await?;
+        if numbers.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(0);
         }
-        statement.within(stretch);
+        let mut statement = Statement::new("DELETE readings FROM readings");
+        statement
+            .push(&self.force(&leg), [])
+            .push(" WHERE TRUE", []);
+        self.of_changed(&mut statement, numbers.as_deref(), selection, stretch);
         self.asking.affected(statement).await
+    }
+
+    fn force(&self, leg: &Leg) -> String {
+        force(match leg {
+            Leg::Of(_) => self.indexes.ids.as_ref(),
+            Leg::All => self.indexes.time.as_ref(),
+        })
+    }
+
+    /// The series of which a change is; None for all. They are looked for before the change, which would lock every reading
+    /// that it had to look at beside another table.
+    async fn changed(
+        &self,
+        leg: &Leg,
+        selection: &Selection,
+        stretch: Stretch,
+    ) -> Result<Option<Vec<u32>>, RepositoryError> {
+        match leg {
+            Leg::Of(known) => Ok(Some(numbers(known))),
+            Leg::All if selection.sensor_type.is_none() => Ok(None),
+            Leg::All => {
+                let known = self.within_stretch(selection, stretch).await?;
+                Ok(Some(numbers(&known)))
+            }
+        }
+    }
+
+    /// Whose readings a change is of, behind `WHERE TRUE`.
+    fn of_changed(
+        &self,
+        statement: &mut Statement,
+        numbers: Option<&[u32]>,
+        selection: &Selection,
+        stretch: Stretch,
+    ) {
+        if let Some(numbers) = numbers {
+            statement.push(&format!(" AND series_id IN ({})", listed(numbers)), []);
+        }
+        statement
+            .of_time(self.shape(), selection.time)
+            .within(stretch);
+    }
+
+    /// The series of which there are readings in a stretch of time, of the sensor type if one is given; without that type.
+    async fn within_stretch(
+        &self,
+        selection: &Selection,
+        stretch: Stretch,
+    ) -> Result<Vec<Known>, RepositoryError> {
+        let mut statement =
+            Statement::new("SELECT DISTINCT readings.series_id, id1, id2 FROM readings");
+        self.within_time(&mut statement, selection, true);
+        statement.within(stretch);
+        let rows = self.asking.rows(statement).await?.into_iter();
+        rows.map(|row| {
+            let (number, id1, id2) = mysql_async::from_row_opt(row).map_err(|_| unexpected())?;
+            let series = Series {
+                id1,
+                id2,
+                sensor_type: String::new(),
+            };
+            Ok(Known { number, series })
+        })
+        .collect()
     }
 
     pub(super) async fn update(
@@ -283,24 +351,15 @@ impl NumberedReadings {
             None => None,
             Some(sensor_type) => Some(self.renaming(&leg, selection, stretch, sensor_type).await?),
         };
-        let of_leg = match &leg {
-            Leg::Of(known) => Some(numbers(known)),
-            Leg::All => None,
+        let numbers = match &renaming {
+            Some(renaming) => Some(renaming.numbers()),
+            None => self.changed(&leg, selection, stretch).await?,
         };
-        let numbers = renaming.as_ref().map(Renaming::numbers).or(of_leg);
         if numbers.as_ref().is_some_and(Vec::is_empty) {
             return Ok(0);
         }
         let mut statement = Statement::new("UPDATE readings");
-        let index = match leg {
-            Leg::Of(_) => &self.indexes.ids,
-            Leg::All => &self.indexes.time,
-        };
-        statement.push(&force(index.as_ref()), []);
-        let joins = numbers.is_none() && selection.sensor_type.is_some();
-        if joins {
-            statement.push(WITH_NAMES, []);
-        }
+        statement.push(&self.force(&leg), []);
         let mut before = " SET ";
         if let Some(value) = change.sensor_value {
             statement.push(" SET sensor_value = ?", [value.into()]);
@@ -311,18 +370,16 @@ impl NumberedReadings {
             renaming.push_new_number(&mut statement);
         }
         statement.push(" WHERE TRUE", []);
-        if let Some(numbers) = &numbers {
-            statement.push(&format!(" AND series_id IN ({})", listed(numbers)), []);
+        self.of_changed(&mut statement, numbers.as_deref(), selection, stretch);
+        let Some(renaming) = renaming else {
+            return self.asking.affected(statement).await;
+        };
+        statement.push(&renaming.proof.condition(), []);
+        let changed = self.asking.affected(statement).await?;
+        if changed == 0 && !self.naming.holds(renaming.proof).await? {
+            return Err(self.naming.is_of_another_table().await);
         }
-        statement.of_time(self.shape(), selection.time);
-        if joins {
-            statement.of_sensor_type(selection.sensor_type.as_deref());
-        }
-        statement.within(stretch);
-        if let Some(renaming) = &renaming {
-            statement.push(&renaming.proof.condition(), []);
-        }
-        self.asking.affected(statement).await
+        Ok(changed)
     }
 
     /// Which numbers readings of the stretch get when their sensor type becomes another one.
@@ -335,24 +392,7 @@ impl NumberedReadings {
     ) -> Result<Renaming, RepositoryError> {
         let known = match leg {
             Leg::Of(known) => known.clone(),
-            Leg::All => {
-                let mut statement =
-                    Statement::new("SELECT DISTINCT readings.series_id, id1, id2 FROM readings");
-                self.within_time(&mut statement, selection, true);
-                statement.within(stretch);
-                let rows = self.asking.rows(statement).await?.into_iter();
-                rows.map(|row| {
-                    let (number, id1, id2) =
-                        mysql_async::from_row_opt(row).map_err(|_| unexpected())?;
-                    let series = Series {
-                        id1,
-                        id2,
-                        sensor_type: String::new(),
-                    };
-                    Ok(Known { number, series })
-                })
-                .collect::<Result<_, RepositoryError>>()?
-            }
+            Leg::All => self.within_stretch(selection, stretch).await?,
         };
         let renamed: Vec<(i32, &str, &str)> = known
             .iter()

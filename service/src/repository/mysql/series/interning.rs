@@ -20,6 +20,7 @@ use mysql_async::{Conn, Row, prelude::Queryable as _};
 use super::{
     super::{
         answers,
+        connection::SILENCE_LIMIT_S,
         error::{explain, explain_to},
         ledger::quote,
     },
@@ -37,6 +38,8 @@ const GIVING: &str = "give series their numbers";
 /// The numbers of a step's series, in order.
 pub(super) struct Learned {
     pub(super) numbers: Vec<u32>,
+    /// Whether any of them was given just now.
+    pub(super) were_given: bool,
     pub(super) proof: Proof,
 }
 
@@ -73,12 +76,16 @@ impl<N: Named> Step<'_, N> {
 
     /// Where the counter stands, if the proof holds.
     async fn begin(&self, conn: &mut Conn) -> Result<Option<u64>, RepositoryError> {
+        // One that falls silent from here on lets go of the counter.
         let sql = format!(
-            "START TRANSACTION; SELECT next_id FROM id_blocks WHERE name = '{COUNTER}'; {}",
+            "SET wait_timeout = {SILENCE_LIMIT_S}; START TRANSACTION; \
+             SELECT next_id FROM id_blocks WHERE name = '{COUNTER}'; {}",
             self.proof.question()
         );
         let mut result = conn.query_iter(sql).await.map_err(explain)?;
-        result.for_each(|_: Row| ()).await.map_err(explain)?;
+        for _without_rows in ["SET", "START TRANSACTION"] {
+            result.for_each(|_: Row| ()).await.map_err(explain)?;
+        }
         let next: Vec<u64> = answers::rows(&mut result, answers::LEDGER_ROW_BYTES)
             .await
             .map_err(explain)?;
@@ -91,6 +98,7 @@ impl<N: Named> Step<'_, N> {
     async fn learn(&self, conn: &mut Conn, next: u64) -> Result<Learned, RepositoryError> {
         let mut learned = Learned {
             numbers: vec![NO_NUMBER; self.places.len()],
+            were_given: false,
             proof: self.proof,
         };
         self.look_up(conn, &mut learned).await?;
@@ -193,6 +201,7 @@ impl<N: Named> Step<'_, N> {
             .await
             .map_err(|error| explain_to(GIVING, error))?;
         if !missing.is_empty() {
+            learned.were_given = true;
             let sql = format!("SELECT {FIRST_SEEN_US} FROM series WHERE series_id = {last}");
             let found: Option<i64> = conn.query_first(sql).await.map_err(explain)?;
             learned.proof = learned.proof.with([Anchor {
@@ -211,8 +220,8 @@ struct Next {
     others_were_here: bool,
 }
 
-/// Locks the counter until the transaction ends. The next number is above all that are in the table, whatever the counter
-/// was set to.
+/// Locks the counter until the transaction ends. The next number is above all that are given and all that readings have,
+/// whatever the counter and the table of series were set back to.
 async fn lock_counter(conn: &mut Conn, seen: u64) -> Result<Next, RepositoryError> {
     let sql = format!("SELECT next_id FROM id_blocks WHERE name = '{COUNTER}' FOR UPDATE");
     let next: Option<u64> = conn
@@ -220,35 +229,58 @@ async fn lock_counter(conn: &mut Conn, seen: u64) -> Result<Next, RepositoryErro
         .await
         .map_err(|error| explain_to(GIVING, error))?;
     let next = next.ok_or_else(no_counter)?;
-    let sql = "SELECT COALESCE(MAX(series_id), 0) FROM series";
-    let highest: Option<u64> = conn
+    let sql = "SELECT (SELECT COALESCE(MAX(series_id), 0) FROM series), \
+               (SELECT COALESCE(MAX(series_id), 0) FROM readings)";
+    let highest: Option<(u64, u64)> = conn
         .query_first(sql)
         .await
         .map_err(|error| explain_to(LOOKING, error))?;
-    let highest = highest.unwrap_or_default();
+    let (given, used) = highest.ok_or_else(strange)?;
     Ok(Next {
-        number: next.max(highest + 1),
-        others_were_here: next != seen || highest >= next,
+        number: next.max(given + 1).max(used + 1),
+        others_were_here: next != seen || given >= next,
     })
 }
 
-/// Raises the counter above all numbers that readings have: a table of series that was set back must not give them again.
-pub(super) async fn begin_behind_readings(conn: &mut Conn) -> Result<(), RepositoryError> {
-    let highest: Option<u64> = conn
-        .query_first("SELECT COALESCE(MAX(series_id), 0) FROM readings")
-        .await
-        .map_err(|error| explain_to(LOOKING, error))?;
-    let next = highest.unwrap_or_default() + 1;
-    let sql = format!(
-        "UPDATE id_blocks SET next_id = {next} WHERE name = '{COUNTER}' AND next_id < {next}"
+/// Whether the table takes a series of which nothing could be wrong: with the longest names that it was found to hold.
+pub(super) async fn takes_a_probe(
+    conn: &mut Conn,
+    limits: &Limits,
+) -> Result<bool, RepositoryError> {
+    let text = |chars: usize| {
+        let probe = "sluicegate probe ".chars().chain(std::iter::repeat('.'));
+        quote(&probe.take(chars).collect::<String>())
+    };
+    let (id2, sensor_type) = (
+        text(limits.id2_max_chars),
+        text(limits.sensor_type_max_chars),
     );
-    conn.query_drop(sql)
-        .await
-        .map_err(|error| explain_to(GIVING, error))
+    conn.query_drop(format!(
+        "SET wait_timeout = {SILENCE_LIMIT_S}; START TRANSACTION"
+    ))
+    .await
+    .map_err(explain)?;
+    let sql = format!(
+        "INSERT INTO series (series_id, id1, id2, sensor_type, first_seen) \
+         SELECT COALESCE(MAX(series_id), 0) + 1, 0, {id2}, {sensor_type}, UTC_TIMESTAMP(6) FROM series AS known"
+    );
+    let taken = conn.query_drop(sql).await;
+    let taken = taken.map_err(|error| explain_to(GIVING, error));
+    match taken {
+        Ok(()) => {}
+        Err(RepositoryError::Data(_)) => {
+            end(conn, "ROLLBACK").await?;
+            return Ok(false);
+        }
+        Err(other) => return Err(other),
+    }
+    end(conn, "ROLLBACK").await?;
+    Ok(true)
 }
 
 async fn end(conn: &mut Conn, how: &str) -> Result<(), RepositoryError> {
-    conn.query_drop(how).await.map_err(explain)
+    let sql = format!("{how}; SET wait_timeout = DEFAULT");
+    conn.query_drop(sql).await.map_err(explain)
 }
 
 fn strange() -> RepositoryError {

@@ -5,6 +5,7 @@
 //! that was restored, emptied or made again meanwhile is noticed, and its numbers are learned anew.
 
 mod cache;
+mod checking;
 mod interning;
 mod naming;
 mod proof;
@@ -19,7 +20,7 @@ use self::{
     interning::{COUNTER, Step},
     proof::LOOKING,
 };
-pub(super) use self::{naming::Naming, proof::Proof};
+pub(super) use self::{checking::check, naming::Naming, proof::Proof};
 use super::{error::explain_to, migrations::make, tsv::is_dropped};
 use crate::{
     ledger::DroppedRows,
@@ -32,9 +33,6 @@ pub(super) const NO_NUMBER: u32 = 0;
 
 /// So many series are in one transaction, for which others wait that have new ones, too.
 const STEP_SERIES: usize = 10_000;
-/// As long as the table took no series, it is not asked for more than so many one by one.
-const SUSPECTS_MAX: usize = 64;
-
 /// Memory for the numbers of those who ask now and then, bytes.
 const SMALL_CACHE_BYTES: usize = 1 << 20;
 
@@ -191,8 +189,11 @@ impl SeriesNumbers {
         if !unknown.is_empty() || self.proof.is_none() {
             // In the order of the key, so that those who bring the same series at the same time wait for each other.
             unknown.sort_unstable_by_key(|&place| named.series(place));
-            self.learn(conn, &named, &unknown, &mut numbers, &mut refused)
+            let mut first = unknown.clone();
+            first.dedup_by(|one, other| named.series(*one) == named.series(*other));
+            self.learn(conn, &named, &first, &mut numbers, &mut refused)
                 .await?;
+            copy_to_others(&named, &unknown, &mut numbers, &mut refused);
         }
         Ok(Numbers {
             numbers,
@@ -211,10 +212,7 @@ impl SeriesNumbers {
     ) -> Result<(), RepositoryError> {
         let mut proof = match self.proof {
             Some(proof) => proof,
-            None => {
-                interning::begin_behind_readings(conn).await?;
-                Proof::begin(conn).await?
-            }
+            None => Proof::begin(conn).await?,
         };
         self.proof = Some(proof);
         let mut takes = false;
@@ -228,7 +226,7 @@ impl SeriesNumbers {
             };
             match step.take(conn).await {
                 Ok(Some(learned)) => {
-                    takes = true;
+                    takes |= learned.were_given;
                     for (&place, &number) in places.iter().zip(&learned.numbers) {
                         numbers[place as usize] = number;
                         self.cache.remember(named.series(place), number);
@@ -239,10 +237,11 @@ impl SeriesNumbers {
                 Ok(None) => return Err(self.is_of_another_table()),
                 Err(RepositoryError::Data(reason)) => match places {
                     [place] => {
-                        refused.push((*place, reason.clone()));
-                        if !takes && refused.len() >= SUSPECTS_MAX {
+                        takes = takes || interning::takes_a_probe(conn, &self.limits).await?;
+                        if !takes {
                             return Err(RepositoryError::Table(reason));
                         }
+                        refused.push((*place, reason));
                     }
                     _ => {
                         let (first, second) = places.split_at(places.len() / 2);
@@ -269,6 +268,27 @@ impl SeriesNumbers {
             "the table series was restored, emptied or made again: its numbers are learned anew"
                 .to_owned(),
         )
+    }
+}
+
+/// What is true of the first of alike series, which stand beside each other, is true of the others.
+fn copy_to_others(
+    named: &impl Named,
+    sorted: &[u32],
+    numbers: &mut [u32],
+    refused: &mut Vec<(u32, String)>,
+) {
+    let reasons: BTreeMap<u32, String> = refused.iter().cloned().collect();
+    for alike in sorted.chunk_by(|&one, &other| named.series(one) == named.series(other)) {
+        let [first, others @ ..] = alike else {
+            continue;
+        };
+        for &other in others {
+            numbers[other as usize] = numbers[*first as usize];
+            if let Some(reason) = reasons.get(first) {
+                refused.push((other, reason.clone()));
+            }
+        }
     }
 }
 

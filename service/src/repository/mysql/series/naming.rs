@@ -3,7 +3,10 @@
 use mysql_async::Pool;
 use tokio::sync::Mutex;
 
-use super::{super::error::explain, Numbers, SMALL_CACHE_BYTES, SeriesNumbers};
+use super::{
+    super::{answers, error::explain},
+    Numbers, Proof, SMALL_CACHE_BYTES, SeriesNumbers,
+};
 use crate::{model::Limits, repository::RepositoryError};
 
 /// Gives numbers to series over connections of its own.
@@ -29,12 +32,19 @@ impl Naming {
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
         match numbers.of(&mut conn, series).await {
             Err(RepositoryError::Contention(_)) => {
-                // The first one may be in the middle of a transaction.
+                // It may be in the middle of a transaction, and hold the counter.
+                answers::cut(conn);
                 let mut conn = self.pool.get_conn().await.map_err(explain)?;
                 numbers.of(&mut conn, series).await
             }
             settled => settled,
         }
+    }
+
+    /// Whether numbers that were handed out are still those of the table.
+    pub(in super::super) async fn holds(&self, proof: Proof) -> Result<bool, RepositoryError> {
+        let mut conn = self.pool.get_conn().await.map_err(explain)?;
+        proof.is_of(&mut conn).await
     }
 
     /// The numbers that were handed out are of another table.

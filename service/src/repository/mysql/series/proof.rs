@@ -1,6 +1,6 @@
 //! By what it can be told that numbers are still right.
 
-use mysql_async::{Conn, QueryResult, TextProtocol, prelude::Queryable as _};
+use mysql_async::{Conn, QueryResult, Row, TextProtocol, prelude::Queryable as _};
 
 use super::super::{
     answers,
@@ -30,8 +30,6 @@ pub(super) struct Anchor {
     pub(super) first_seen_us: i64,
 }
 
-type Row = (u64, Option<u32>, Option<i64>);
-
 impl Proof {
     /// Of a table of which nothing is known.
     pub(super) async fn begin(conn: &mut Conn) -> Result<Self, RepositoryError> {
@@ -52,12 +50,12 @@ impl Proof {
     }
 
     /// Asks for it. Until the end of the transaction the answer stays true: neither row can be changed, and the table can be
-    /// neither dropped nor made again.
+    /// neither dropped nor made again. The answer's columns say what those of the names are like.
     pub(in super::super) fn question(self) -> String {
         let number = self.anchor.map_or(0, |anchor| anchor.number);
         format!(
-            "SELECT generation, series_id, {FIRST_SEEN_US} FROM series_generation LEFT JOIN series ON series_id = {number} \
-             WHERE id = 1 LOCK IN SHARE MODE"
+            "SELECT generation, series_id, {FIRST_SEEN_US}, id1, id2, sensor_type FROM series_generation \
+             LEFT JOIN series ON series_id = {number} WHERE id = 1 LOCK IN SHARE MODE"
         )
     }
 
@@ -69,18 +67,20 @@ impl Proof {
         let rows: Vec<Row> = answers::rows(result, answers::LEDGER_ROW_BYTES)
             .await
             .map_err(|error| explain_to(LOOKING, error))?;
-        let found = rows
-            .first()
-            .map(|&(generation, number, first_seen_us)| Self {
-                generation,
-                anchor: number
-                    .zip(first_seen_us)
-                    .map(|(number, first_seen_us)| Anchor {
-                        number,
-                        first_seen_us,
-                    }),
-            });
-        Ok(found == Some(self))
+        Ok(rows.first().and_then(Self::read) == Some(self))
+    }
+
+    fn read(row: &Row) -> Option<Self> {
+        let number = row.get_opt::<Option<u32>, _>(1)?.ok()?;
+        let first_seen_us = row.get_opt::<Option<i64>, _>(2)?.ok()?;
+        let anchor = number.zip(first_seen_us);
+        Some(Self {
+            generation: row.get_opt(0)?.ok()?,
+            anchor: anchor.map(|(number, first_seen_us)| Anchor {
+                number,
+                first_seen_us,
+            }),
+        })
     }
 
     /// Asks for it on a connection whose transaction has begun.
