@@ -25,7 +25,7 @@ use super::{
     hold::{Claim, Hold},
     progress::SourceMark,
     settings::Settings,
-    trouble::{describe, root_cause},
+    trouble::{after_another, describe, root_cause},
 };
 use crate::v1::{
     OpenStreamRequest, StreamAck, StreamHeader, StreamPosition, StreamReadingsRequest,
@@ -189,6 +189,7 @@ impl Connector {
         let patience = patience.unwrap_or(settings.connect_timeout);
         let mut backoff = Backoff::new(settings.backoff_min, settings.backoff_max);
         let started = Instant::now();
+        let mut before: Option<String> = None;
         loop {
             let latest = started.checked_add(patience);
             let status = match self.open(None, hold.claim(), latest).await {
@@ -212,9 +213,10 @@ impl Connector {
             if started.elapsed() + delay >= patience {
                 return Err(ProducerError::GaveUp {
                     after: started.elapsed(),
-                    last: describe(&status),
+                    last: after_another(describe(&status), before.as_deref()),
                 });
             }
+            before = Some(describe(&status));
             tokio::time::sleep(delay).await;
         }
     }

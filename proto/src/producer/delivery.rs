@@ -15,7 +15,7 @@ use super::{
     progress::Books,
     settings::Settings,
     shared::Shared,
-    trouble::{Trouble, describe},
+    trouble::{Trouble, after_another, describe},
     window::Window,
 };
 
@@ -234,7 +234,7 @@ impl Delivery {
         match self.settings.give_up_after {
             Some(patience) if since.elapsed() + delay >= patience => Err(ProducerError::GaveUp {
                 after: since.elapsed(),
-                last: describe(&status),
+                last: after_another(describe(&status), self.trouble.borrow().reason()),
             }),
             _ => {
                 self.trouble

@@ -20,6 +20,11 @@ impl Trouble {
         self.persists = true;
     }
 
+    /// Why it persists, if it does.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.last_failure.as_deref().filter(|_| self.persists)
+    }
+
     /// Ends the trouble, and says whether there was any.
     pub(super) fn over(&mut self) -> bool {
         std::mem::take(&mut self.persists)
@@ -38,6 +43,15 @@ pub(super) fn describe(status: &Status) -> String {
     }
 }
 
+/// The last failure, with the one before it where that says something else: the last attempt may have had no time to meet it
+/// again.
+pub(super) fn after_another(last: String, before: Option<&str>) -> String {
+    match before {
+        Some(before) if before != last => format!("{last}; before that: {before}"),
+        _ => last,
+    }
+}
+
 /// The innermost cause of an error; `None` when it has none.
 pub(super) fn root_cause(error: &dyn Error) -> Option<String> {
     let mut cause = error.source()?;
@@ -50,6 +64,17 @@ pub(super) fn root_cause(error: &dyn Error) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_met_before_is_not_lost_to_an_attempt_that_had_no_time() {
+        let last = || "did not open the stream within 0.0 s".to_owned();
+        assert_eq!(after_another(last(), None), last());
+        assert_eq!(after_another(last(), Some(&last())), last());
+        assert_eq!(
+            after_another(last(), Some("refused")),
+            "did not open the stream within 0.0 s; before that: refused"
+        );
+    }
 
     #[test]
     fn a_status_says_its_message_or_else_its_code_and_the_cause() {
