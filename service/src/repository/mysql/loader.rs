@@ -14,6 +14,7 @@
 //! The lane's own ledger row answers "did my COMMIT happen?": the next attempt ends the lost connection, begins with the
 //! same locking read, which waits for that connection's transaction to end, and finds the batch's number there or not.
 
+mod beginning;
 mod dividing;
 
 use std::{
@@ -26,19 +27,20 @@ use std::{
 use mysql_async::{Conn, prelude::Queryable as _};
 use tracing::{Instrument as _, debug, error, info, warn};
 
+use self::beginning::Begun;
 use super::{
     answers,
     claim::{self, Claim},
-    connection::{Connector, SILENCE_LIMIT_S},
+    connection::Connector,
     control::{self, Control, Taken},
     error::explain,
     ids::{IdBlock, IdShare, RowIds},
-    ledger::{gains_statement, position_of, quote, take_over},
+    ledger::{gains_statement, position_of, take_over},
     presence::Presence,
     quarantine,
     row_load::{Found, RowLoad},
     series::{self, Numbers, SeriesNumbers},
-    shape::{self, Shape},
+    shape::Shape,
     table::Table,
     tsv::SeriesTexts,
 };
@@ -61,14 +63,6 @@ struct Assigned {
 struct Unheard {
     batch: Seq,
     outcomes: Vec<PartOutcome>,
-}
-
-/// What a transaction found when it began.
-struct Begun {
-    ledger: BTreeMap<StreamId, StreamPosition>,
-    shape: Shape,
-    /// Whether the numbers of the batch's series are those of the table.
-    proven: bool,
 }
 
 /// Loads the batches of one lane over one connection.
@@ -313,69 +307,6 @@ impl Loader {
             Some(series) => series.of(conn, batch).await,
             None => Ok(Numbers::none()),
         }
-    }
-
-    /// Begins the transaction, locks the ledger rows of the lane and of every stream in the batch, and asks what the table
-    /// is like, and whether the numbers are its own.
-    async fn begin(
-        &self,
-        conn: &mut Conn,
-        batch: &dyn LoadBatch,
-        numbers: Option<&Numbers>,
-    ) -> Result<Begun, RepositoryError> {
-        let streams = batch.parts().iter().filter_map(|part| part.stream.as_ref());
-        let by_name: BTreeMap<&str, &StreamId> = streams
-            .map(|(stream, _)| (stream.as_str(), stream))
-            .chain([(self.lane.as_str(), &self.lane)])
-            .collect();
-        let names: Vec<String> = by_name.keys().map(|name| quote(name)).collect();
-        let proof = numbers.filter(|_| self.series.is_some());
-        let proof = proof.map(|numbers| numbers.proof);
-        // FORCE INDEX: a small table would be scanned, and that would wait for the rows of other lanes.
-        let sql = format!(
-            "SET wait_timeout = {SILENCE_LIMIT_S}; START TRANSACTION; SELECT stream_id, epoch, committed_seq FROM ingest_streams FORCE INDEX (PRIMARY) \
-             WHERE stream_id IN ({}) FOR UPDATE; {}{}",
-            names.join(","),
-            shape::question(self.table.layout),
-            proof.map_or_else(String::new, |proof| format!("; {}", proof.question()))
-        );
-        let most_bytes = names.len() * answers::LEDGER_ROW_BYTES;
-        let mut results = conn.query_iter(sql).await.map_err(explain)?;
-        for _without_rows in ["SET", "START TRANSACTION"] {
-            results
-                .for_each(|_: mysql_async::Row| ())
-                .await
-                .map_err(explain)?;
-        }
-        let rows: Vec<(String, u64, u64)> = answers::rows(&mut results, most_bytes)
-            .await
-            .map_err(explain)?;
-        let mut shape = Shape::of(results.columns_ref());
-        let proven = match proof {
-            None => true,
-            Some(proof) => {
-                results
-                    .for_each(|_: mysql_async::Row| ())
-                    .await
-                    .map_err(explain)?;
-                shape = shape.and(Shape::of(results.columns_ref()));
-                proof.holds(&mut results).await?
-            }
-        };
-        results.drop_result().await.map_err(explain)?;
-        let found = rows.into_iter().filter_map(|(name, epoch, committed_seq)| {
-            let stream = (*by_name.get(name.as_str())?).clone();
-            let position = StreamPosition {
-                epoch: Epoch(epoch),
-                committed_seq: Seq(committed_seq),
-            };
-            Some((stream, position))
-        });
-        Ok(Begun {
-            ledger: found.collect(),
-            shape,
-            proven,
-        })
     }
 
     /// Takes every part for the rightful next one. Only for the fault suite, which has to notice.
