@@ -2,10 +2,15 @@
 //!
 //! `SLUICEGATE_TEST_ENGINES=mariadb,mysql` demands engines; by default those that are found are tested.
 //! `SLUICEGATE_TEST_MYSQLD` names the MySQL server; by default it is where `scripts/install-mysql.sh` puts it.
+//! `SLUICEGATE_TEST_LAYOUT=series` tests another layout of the tables, where a test does not ask for one itself.
 
 use std::path::{Path, PathBuf};
 
-use sluicegate::embedded_db::{EmbeddedDbOptions, Engine};
+use clap::ValueEnum as _;
+use sluicegate::{
+    embedded_db::{EmbeddedDbOptions, Engine},
+    repository::mysql::Layout,
+};
 
 fn cached_mysqld() -> PathBuf {
     let set = |name| std::env::var_os(name).map(PathBuf::from);
@@ -24,6 +29,17 @@ fn find_mariadbd() -> Option<PathBuf> {
         .chain([PathBuf::from("/usr/sbin")])
         .map(|dir| dir.join("mariadbd"))
         .find(|binary| binary.is_file())
+}
+
+/// The layout to test; None for the default.
+pub(crate) fn layout() -> Option<Layout> {
+    let name = std::env::var("SLUICEGATE_TEST_LAYOUT").ok()?;
+    Some(Layout::from_str(&name, true).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// Whether the tested layout has numbers in place of names.
+pub(crate) fn has_numbers() -> bool {
+    layout() == Some(Layout::Series)
 }
 
 /// The engines to test and their servers; one that was demanded and is missing fails the test.

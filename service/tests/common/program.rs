@@ -44,6 +44,9 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
+    if let Ok(layout) = std::env::var("SLUICEGATE_TEST_LAYOUT") {
+        command.env("SLUICEGATE_LAYOUT", layout);
+    }
     command
 }
 

@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
 
-use super::{database::Database, http, readings, until};
+use super::{database::Database, engines::layout, http, readings, until};
 
 pub(crate) type Client = SensorServiceClient<Channel>;
 
@@ -26,6 +26,7 @@ pub(crate) fn settings(url: String) -> Settings {
         grpc_addr: Some(any),
         rest_addr: Some(any),
         connect_deadline_s: Some(10),
+        layout: layout(),
         ..Settings::default()
     };
     settings.ingest.lanes = Some(2);

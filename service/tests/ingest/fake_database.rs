@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::{
     common::{
         database::Database,
+        engines::has_numbers,
         http, on_each_engine,
         program::{Ended, Program, command, end_of},
         readings::reading,
@@ -159,7 +160,12 @@ async fn a_file_that_was_not_offered_is_not_sent(database: Database) {
 
 /// Asks for readings while the answer is a lie, and returns how the memory of the service grew.
 async fn grown(database: &Database, lie: Lie) -> (Program, u64) {
-    let (liar, program) = behind(database, lie, "FROM sensor_readings").await;
+    // What is asked first of a pair.
+    let question = match has_numbers() {
+        true => "FROM series",
+        false => "FROM sensor_readings",
+    };
+    let (liar, program) = behind(database, lie, question).await;
     let before = program.peak_bytes();
     liar.lie(true);
     let path = "/sensor/ids?id1=-2&id2=gate-1";

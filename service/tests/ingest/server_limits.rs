@@ -41,7 +41,8 @@ async fn a_batch_above_the_cache_of_the_binary_log_is_stored_in_halves(database:
     assert_eq!((ack.committed, ack.rejected), (24_999, 1));
     assert_eq!(database.quarantined().await[0].seq, 10_000);
     call.finish().await;
-    assert!(service.figure("batches").await > 10);
+    let batches = service.figure("batches").await;
+    assert!(batches > 8, "{batches}");
 
     // Sent again they are known, down to the last one.
     let mut again = AckedCall::begin(&mut client, header("big", at.epoch, 1)).await;

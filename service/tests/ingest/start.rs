@@ -4,6 +4,7 @@ use tonic::Code;
 
 use crate::common::{
     database::Database,
+    engines::has_numbers,
     http, on_each_engine,
     program::{Program, command, end_of},
     readings::reading,
@@ -96,14 +97,20 @@ async fn a_key_that_readings_may_share_is_refused(database: Database) {
     // With subpartitions by the id the database refuses such keys by itself.
     let whole = "PARTITION BY RANGE COLUMNS (ts) (PARTITION p_rest VALUES LESS THAN (MAXVALUE))";
     database.run(&format!("{table} {whole}")).await;
+    let names = match has_numbers() {
+        true => "series_id",
+        false => "id1,id2,sensor_type",
+    };
+    let natural = format!("ADD UNIQUE KEY natural_key ({names},ts)");
+    let primary = format!("DROP PRIMARY KEY, ADD PRIMARY KEY (ts,{names})");
     for (alter, undo, named) in [
         (
-            "ADD UNIQUE KEY natural_key (id1, id2, sensor_type, ts)",
+            natural.as_str(),
             "DROP INDEX natural_key",
             "unique index natural_key",
         ),
         (
-            "DROP PRIMARY KEY, ADD PRIMARY KEY (ts, id1, id2)",
+            primary.as_str(),
             "DROP PRIMARY KEY, ADD PRIMARY KEY (ts, id)",
             "no primary key with id",
         ),
