@@ -10,27 +10,9 @@
 
 target="$SLUICEGATE_CACHE/mysql"
 
-# The programs need the libraries, and so the loader, of their own root. `exec` keeps the process id.
-write_wrapper() {
-    local name=$1 program=$2 arguments=$3
-    cat >"$4/bin/$name" <<WRAPPER
-#!/bin/sh
-root=\$(dirname "\$(dirname "\$(readlink -f "\$0")")")/root
-for loader in "\$root"/usr/lib/*-linux-gnu/ld-linux*.so.*; do break; done
-exec "\$loader" --inhibit-cache --library-path "\${loader%/*}" "\$root/$program" "\$@"$arguments
-WRAPPER
-    chmod 755 "$4/bin/$name"
-}
-
 install_mysql() {
     local unfinished="$target.tmp"
-    need_packages debootstrap debian-archive-keyring ca-certificates
-    as_root rm -rf "$unfinished"
-    mkdir -p "$unfinished/bin"
-    # debootstrap is in sbin, which is not on everyone's PATH.
-    as_root env PATH="$PATH:/usr/sbin:/sbin" debootstrap --variant=minbase \
-        --include=mysql-server-core,mysql-client-core sid "$unfinished/root" >"$unfinished/debootstrap.log" 2>&1 ||
-        { tail -n 15 "$unfinished/debootstrap.log" >&2; fail "debootstrap failed; its log is $unfinished/debootstrap.log"; }
+    get_sid "$unfinished" mysql-server-core,mysql-client-core
     as_root rm -rf "$unfinished/root/var/cache/apt" "$unfinished/root/var/lib/apt/lists"
     # Paths come last: --no-defaults has to stay the first argument.
     # shellcheck disable=SC2016 # the wrapper expands it

@@ -3,7 +3,7 @@
 
 set -euo pipefail
 
-# What is downloaded once and kept: today MySQL, in mysql/.
+# What is downloaded once and kept: MySQL in mysql/, PostgreSQL in postgresql/, and so on.
 # shellcheck disable=SC2034 # for the scripts that source this
 SLUICEGATE_CACHE="${SLUICEGATE_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/sluicegate}"
 MINIMUM_RUST_MINOR=88
@@ -189,6 +189,38 @@ need_mosquitto() {
     update_package_lists
     apt-cache show mosquitto mosquitto-clients >/dev/null 2>&1 || return
     need_packages_only mosquitto.service mosquitto mosquitto-clients || fail "Mosquitto cannot be installed"
+}
+
+# get_sid FOLDER PACKAGE,...: Debian unstable with these packages, in FOLDER/root. Beside it is an empty folder for wrappers.
+get_sid() {
+    need_packages debootstrap debian-archive-keyring ca-certificates
+    as_root rm -rf "$1"
+    mkdir -p "$1/bin"
+    # debootstrap is in sbin, which is not on everyone's PATH.
+    as_root env PATH="$PATH:/usr/sbin:/sbin" debootstrap --variant=minbase ${2:+"--include=$2"} sid "$1/root" \
+        >"$1/debootstrap.log" 2>&1 ||
+        { tail -n 15 "$1/debootstrap.log" >&2; fail "debootstrap failed; its log is $1/debootstrap.log"; }
+}
+
+# write_wrapper NAME PROGRAM ARGUMENTS FOLDER: FOLDER/bin/NAME runs a program of FOLDER/root as it is, without chroot. It needs
+# the libraries, and so the loader, of its own root. `exec` keeps the process id.
+write_wrapper() {
+    local name=$1 program=$2 arguments=$3
+    cat >"$4/bin/$name" <<WRAPPER
+#!/bin/sh
+root=\$(dirname "\$(dirname "\$(readlink -f "\$0")")")/root
+for loader in "\$root"/usr/lib/*-linux-gnu/ld-linux*.so.*; do break; done
+exec "\$loader" --inhibit-cache --library-path "\${loader%/*}" "\$root/$program" "\$@"$arguments
+WRAPPER
+    chmod 755 "$4/bin/$name"
+}
+
+# Whether there is a PostgreSQL in the cache. Said aloud where there cannot be.
+need_postgresql() {
+    local status=0
+    "$(dirname "${BASH_SOURCE[0]}")/install-postgresql.sh" || status=$?
+    [ $status -eq 0 ] || [ $status -eq 69 ] || fail "PostgreSQL cannot be installed"
+    return $status
 }
 
 # Whether there is a Kafka in the cache, and a Java that runs it. Said aloud where there cannot be.
