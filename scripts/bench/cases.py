@@ -2,6 +2,7 @@
 
 import calendar
 import json
+import math
 import subprocess
 import time
 from pathlib import Path
@@ -27,6 +28,8 @@ def table(layout):
 LIVE_STEP_US = 5
 # What producers hand over as fast as they can is a backlog: each of the series had a reading in so many seconds.
 BACKLOG_INTERVAL_S = 6
+
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Rows:
@@ -55,6 +58,12 @@ class Rows:
 
     def starting(self, start_time):
         return self._with(start_time=start_time)
+
+    def once_before(self):
+        """Each of the series once, right before: the service has made partitions for what comes then."""
+        before = self.with_count(self.series)
+        began = calendar.timegm(time.strptime(self.start_time, TIME)) - math.ceil(before.span_s())
+        return before.starting(time.strftime(TIME, time.gmtime(began)))
 
     def every(self, interval_s):
         """Each series has a reading in that interval, and the readings of all follow each other evenly."""
@@ -100,14 +109,18 @@ def expect(engine, schema, count):
         raise Unbalanced(f"{stored} rows stored, {count} sent")
 
 
+def minutes_of(rows):
+    """A number, the beginning and the end of each minute of the readings, and of the one before."""
+    first = calendar.timegm(time.strptime(rows.start_time, TIME)) // 60
+    at = lambda minute: time.strftime("%Y-%m-%d %H:%M:00", time.gmtime(minute * 60))
+    return [(minute, at(minute - 1), at(minute)) for minute in range(first, first + int(rows.span_s() // 60) + 2)]
+
+
 def fresh_table(engine, rows, layout):
     """An empty table with a partition for each minute of the readings, as the service would make them."""
     schema = engine.fresh_schema(layout)
     if layout != "seed":
-        first = calendar.timegm(time.strptime(rows.start_time, "%Y-%m-%dT%H:%M:%SZ")) // 60
-        at = lambda minute: time.strftime("%Y-%m-%d %H:%M:00", time.gmtime(minute * 60))
-        minutes = range(first, first + int(rows.span_s() // 60) + 2)
-        pieces = [f"PARTITION p{minute} VALUES LESS THAN ('{at(minute)}')" for minute in minutes]
+        pieces = [f"PARTITION p{minute} VALUES LESS THAN ('{end}')" for minute, _, end in minutes_of(rows)]
         engine.sql(f"ALTER TABLE {table(layout)} REORGANIZE PARTITION p_rest INTO ({', '.join(pieces)}, "
                    "PARTITION p_rest VALUES LESS THAN (MAXVALUE))", schema)
     return schema
@@ -187,13 +200,16 @@ def insert(engine, rows, form, connections, count, layout="seed"):
 
 
 def through_service(engine, rows, folder, mode="stream", encoding="columns", layout="partitioned", count=None,
-                    flags=(), there_already=(), **settings):
-    """The service and the generator beside the database, into an empty table or onto the rows that are there already."""
+                    flags=(), there_already=(), restarted=False, **settings):
+    """The service and the generator beside the database, into an empty table or onto the rows that are there already, which
+    a service that was restarted since does not know of."""
     count = count or rows.count
     schema = engine.fresh_schema(layout)
     with Service(engine, schema, folder, layout, **settings) as service:
         for older in there_already:
             sluicegen("run", "--target", service.grpc, "--mode", "stream", "--json", *older.flags())
+        if restarted:
+            service.restart()
         engine.ready()
         before = cpu_seconds(engine.process.pid), service.cpu()
         report = sluicegen("run", "--target", service.grpc, "--mode", mode, "--encoding", encoding, "--json",
@@ -202,7 +218,7 @@ def through_service(engine, rows, folder, mode="stream", encoding="columns", lay
         if report["committed"] != count or report["sent"] != count:
             raise Unbalanced(f"sent {report['sent']}, committed {report['committed']} of {count}")
         stored = count + sum(older.count for older in there_already)
-        service.expect_books(stored)
+        service.expect_books(count if restarted else stored)
         expect(engine, schema, stored)
         return rows.with_count(count).sized(
             rows_per_s=report["rows_per_s"],
@@ -214,8 +230,9 @@ def through_service(engine, rows, folder, mode="stream", encoding="columns", lay
         )
 
 
-def mib_per_million_rows(engine, count, layout="partitioned"):
+def mib_per_million_rows(engine, layout="partitioned"):
     """Size on disk of the table and its indexes, with that of the series where they have a table."""
+    count = int(engine.sql(f"SELECT COUNT(*) FROM {table(layout)}", "bench"))
     spaces = "INNODB_TABLESPACES" if engine.name == "mysql" else "INNODB_SYS_TABLESPACES"
     names = f"NAME LIKE 'bench/{table(layout)}%'" + (" OR NAME = 'bench/series'" if layout == "series" else "")
     text = engine.sql(f"SELECT SUM(FILE_SIZE) FROM information_schema.{spaces} WHERE {names}")
@@ -232,7 +249,8 @@ def index_mib_per_million_rows(engine, count):
 
 
 def growth_steps(engine, rows, folder, steps, with_seed):
-    """Steps of one table that grows: first files into `seed`, where asked for, then through the service into `partitioned`.
+    """Steps of one table that grows: first files into `seed`, where asked for, then through the service into `partitioned`,
+    then into `series`, whose series all have a reading before the first step.
 
     With 100,000 series, 30,000,000 readings are the backlog of half an hour, which producers hand over as fast as they
     can; its last readings are of now.
@@ -241,12 +259,12 @@ def growth_steps(engine, rows, folder, steps, with_seed):
     rows = rows.every(BACKLOG_INTERVAL_S)
     step_s = rows.span_s()
     first_s = int(time.time() - steps * step_s)
-    start = lambda number: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(first_s + int((number - 1) * step_s)))
+    start = lambda number: time.strftime(TIME, time.gmtime(first_s + int((number - 1) * step_s)))
 
-    def count_at_the_end(number):
+    def count_at_the_end(number, before=0):
         """To count reads the whole table into the buffer pool, which the next step would pay for."""
         if number == steps:
-            expect(engine, "bench", rows.count * steps)
+            expect(engine, "bench", rows.count * steps + before)
 
     def seed(number):
         def measure():
@@ -262,24 +280,29 @@ def growth_steps(engine, rows, folder, steps, with_seed):
             return sample
         return measure
 
-    def service(number):
+    def service(layout, number):
+        before = rows.series if layout == "series" else 0
+
         def measure():
             if number == 1:
-                engine.fresh_schema("partitioned")
-                engine.ready()
-                last["service"] = Service(engine, "bench", folder, "partitioned").__enter__()
+                engine.fresh_schema(layout)
+                last["service"] = Service(engine, "bench", folder, layout).__enter__()
             if "service" not in last:
                 raise Unbalanced("a step before this one failed")
             try:
+                if number == 1:
+                    if before:
+                        one_step(last["service"], rows.starting(start(1)).once_before())
+                    engine.ready()
                 sample = one_step(last["service"], rows.starting(start(number)))
                 if number == steps:
-                    last["service"].expect_books(rows.count * steps)
+                    last["service"].expect_books(rows.count * steps + before)
             except BaseException:
                 last.pop("service").__exit__()
                 raise
             if number == steps:
                 last.pop("service").__exit__()
-            count_at_the_end(number)
+            count_at_the_end(number, before)
             return sample
         return measure
 
@@ -294,6 +317,7 @@ def growth_steps(engine, rows, folder, steps, with_seed):
     result = {}
     for number in range(1, steps + 1) if with_seed else ():
         result[f"growth-seed-{number}"] = seed(number)
-    for number in range(1, steps + 1):
-        result[f"growth-{number}"] = service(number)
+    for kind, layout in (("growth", "partitioned"), ("growth-series", "series")):
+        for number in range(1, steps + 1):
+            result[f"{kind}-{number}"] = service(layout, number)
     return result

@@ -48,6 +48,9 @@ class Engine:
         self.server, self.client = programs(name)
         self.importer = "mariadb-import" if name == "mariadb" else self.client.with_name("mysqlimport")
         self.settings = {**SETTINGS, **OF_ENGINE[name], **dict(settings)}
+        if "log_bin" in self.settings:
+            for without in ("disable_log_bin", "skip_log_bin"):
+                self.settings.pop(without, None)
         self.process = None
 
     def __enter__(self):
@@ -130,6 +133,10 @@ class Engine:
                 return
             time.sleep(0.2)
         raise SystemExit(f"{self.name} does not purge: {left} transactions are left")
+
+    def purge_binary_logs(self):
+        """All but the one that is written to, which is an empty one then."""
+        self.sql("FLUSH BINARY LOGS; PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY")
 
     def ready(self):
         self.settle()

@@ -88,8 +88,10 @@ def measure_case(name, engine, all_rows, folder, commit, arguments):
     rows = all_rows.with_count(int(all_rows.count * case.share))
     context = Context(engine, rows, Path(folder) / "service", arguments.quick)
     rounds = arguments.rounds or min(3 if arguments.quick else 5, case.rounds_max)
-    samples = run_case(name, context, rounds)
-    report.write_case(name, case, engine, samples, rows, commit, options(arguments), folder)
+    with context.beside:
+        samples = run_case(name, context, rounds)
+        beside = context.beside.described()
+    report.write_case(name, case, engine, beside, samples, rows, commit, options(arguments), folder)
     report.write_summary()
 
 

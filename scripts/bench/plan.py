@@ -1,26 +1,17 @@
 """Which cases there are, what each runs in a round, and which figures come of it."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Callable
 
 import beside
 import cases
 import doors
 import drop
+import neighbours
 import rest
-from engine import Engine
+import series
+from context import Context, backlog, files, small, streaming  # noqa: F401 Context: for those who measure
 from process import Unbalanced
-
-@dataclass
-class Context:
-    """What a case measures with."""
-
-    engine: Engine
-    rows: cases.Rows
-    folder: Path
-    quick: bool
-    round: int = 1
 
 
 @dataclass
@@ -28,7 +19,7 @@ class Case:
     about: str
     # The steps of a round, in order.
     steps: Callable
-    # Ratios of rows per second, taken round by round: (step, baseline, key in the summary).
+    # Ratios of rows per second, taken round by round: (step, baseline, key in the summary), and the figure where it is another.
     ratios: list = field(default_factory=list)
     # Figures of a step: (step, figure, key in the summary).
     figures: list = field(default_factory=list)
@@ -36,8 +27,6 @@ class Case:
     rounds_max: int = 5
     # Steps `KIND-1`, `KIND-2` and so on of one table that grows.
     grows: tuple = ()
-    # Settings of the server that the case changes.
-    settings: dict = field(default_factory=dict)
     # Settings with which a server of its own is started for the case.
     server: dict = field(default_factory=dict)
     # Where it says something.
@@ -49,25 +38,6 @@ class Case:
     also: tuple = ()
     # Steps that say how fast Sluicegate itself is: another state of the code may be compared by them.
     compared: tuple = ()
-
-
-def backlog(context):
-    """The readings of cases that store as fast as they can."""
-    return context.rows.every(cases.BACKLOG_INTERVAL_S)
-
-
-def streaming(context, **options):
-    return lambda: cases.through_service(context.engine, backlog(context), context.folder, **options)
-
-
-def files(context, layout="partitioned", parts=2):
-    rows = backlog(context).in_parts(parts)
-    return lambda: cases.file_load(context.engine, rows, layout)
-
-
-def small(context, full, quick):
-    """Readings of a slow way: enough for some seconds."""
-    return quick if context.quick else full
 
 
 def stream_columns(context):
@@ -141,33 +111,11 @@ def latency(context):
     return {"full-rate": at_full_rate, **shares}
 
 
-def series(context):
-    """Readings with the numbers of their series: stored by us and by LOAD DATA, and beside what they are stored as otherwise."""
-    def sized(layout):
-        def measure():
-            sample = streaming(context, layout=layout)()
-            size = cases.mib_per_million_rows(context.engine, context.rows.count, layout)
-            return {**sample, "mib_per_million_rows": size}
-        return measure
-    many = context.rows.with_series(1_000_000 if not context.quick else 150_000).with_count(context.rows.count // 2)
-    many = many.every(cases.BACKLOG_INTERVAL_S)
-    of_many = lambda flags: lambda: cases.through_service(context.engine, many, context.folder, layout="series", **flags)
-    return {
-        "partitioned": sized("partitioned"),
-        "series": sized("series"),
-        "series-file-load": files(context, "series"),
-        "seed-file-load": files(context, "seed"),
-        # Each of them comes for the first time; and again, to a service that knows them.
-        "series-new": of_many({}),
-        "series-known": of_many({"there_already": [many]}),
-    }
-
-
 def layouts(context):
     def of(layout):
         def measure():
             sample = streaming(context, layout=layout)()
-            return {**sample, "mib_per_million_rows": cases.mib_per_million_rows(context.engine, context.rows.count),
+            return {**sample, "mib_per_million_rows": cases.mib_per_million_rows(context.engine),
                     "index_mib_per_million_rows": cases.index_mib_per_million_rows(context.engine, context.rows.count)}
         return measure
     return {f"layout-{layout}": of(layout) for layout in ("partitioned", "hashed", "seed")}
@@ -225,7 +173,8 @@ def other_doors(context):
 
 
 def rest_queries(context):
-    return {"rest": lambda: rest.measure(context.engine, context.rows, context.folder, context.quick)}
+    asked = lambda layout: lambda: rest.measure(context.engine, context.rows, context.folder, context.quick, layout)
+    return {"rest": asked("partitioned"), "rest-series": asked("series")}
 
 
 def rest_delete(context):
@@ -336,14 +285,52 @@ CASES = {
                    (*rates(f"latency-{share}"), *ack_figures(share))]],
     ),
     "series": Case(
-        "the layout series beside the default",
-        series,
-        ratios=[("series", "partitioned", "series/partitioned"), ("series", "series-file-load", "series/file-load"),
-                ("series", "seed-file-load", "series/seed-file-load"), ("series-new", "series-known", "new/known")],
-        figures=[*rates("partitioned", "series", "series-file-load", "seed-file-load", "series-new", "series-known"),
+        "the layout series beside the default, with series that have readings already; series-first: with series that all are "
+        "new; series-rows: a message field for each reading",
+        series.beside_the_default,
+        ratios=[("series", "partitioned", "series/partitioned"), ("series-first", "partitioned", "series-first/partitioned"),
+                ("series", "series-file-load", "series/file-load"), ("series", "seed-file-load", "series/seed-file-load")],
+        figures=[*rates("partitioned", "series", "series-first", "series-rows", "series-file-load"),
+                 ("seed-file-load", "rows_per_s", "series.seed-file-load.rows_per_s"),
                  *[(layout, "mib_per_million_rows", f"{layout}.mib_per_million_rows")
+                   for layout in ("partitioned", "series")],
+                 ("partitioned", "service_cpu_us", "partitioned.service_cpu_us_per_reading.columns"),
+                 ("series", "service_cpu_us", "series.service_cpu_us_per_reading.columns"),
+                 ("series-rows", "service_cpu_us", "series.service_cpu_us_per_reading.rows"),
+                 *[(layout, "database_cpu_us", f"{layout}.database_cpu_us_per_reading")
                    for layout in ("partitioned", "series")]],
-        compared=("partitioned", "series"),
+        compared=("partitioned", "series", "series-rows"),
+    ),
+    "series-many": Case(
+        "1,000,000 series in the layout series: new ones, those that the service knows, and those that only the database has "
+        "(series-cold), as the service was started anew",
+        series.many,
+        ratios=[("series-new", "series-known", "series-new/series-known"),
+                ("series-cold", "series-known", "series-cold/series-known")],
+        figures=[*rates("series-new", "series-known", "series-cold"),
+                 ("series-known", "service_peak_rss_mib", "series-known.service_peak_rss_mib")],
+        share=0.5,
+        compared=("series-new", "series-known", "series-cold"),
+    ),
+    "binlog": Case(
+        "a stream into the layout series on a server with a binary log, of rows and synced at each commit, beside one without",
+        series.binary_log,
+        ratios=[("binlog-on", "binlog-off", "binlog-on/binlog-off")],
+        figures=[*rates("binlog-off", "binlog-on"),
+                 *[(step, "database_cpu_us", f"{step}.database_cpu_us_per_reading") for step in ("binlog-off", "binlog-on")]],
+        share=0.5,
+    ),
+    "neighbours": Case(
+        "streams in columns, plain and into the layout series, beside COPY by two clients into PostgreSQL, divided by time, and "
+        "into TimescaleDB, with the same columns and keys; and beside LOAD DATA into the layout series",
+        neighbours.steps,
+        ratios=[(f"stream-columns{kind}", f"{other}-copy{kind}", f"stream-columns{kind}/{other}-copy{kind}")
+                for kind in ("", "-series") for other in ("postgresql", "timescaledb")] +
+               [("stream-columns-series", "series-file-load", "neighbours.stream-columns-series/file-load")],
+        figures=[(step, figure, f"neighbours.{step}.{name}")
+                 for figure, name in (("rows_per_s", "rows_per_s"), ("database_cpu_us", "database_cpu_us_per_reading"),
+                                      ("mib_per_million_rows", "mib_per_million_rows"))
+                 for step in ("stream-columns", "stream-columns-series", "series-file-load", *neighbours.COPIES)],
     ),
     "layouts": Case(
         "the three layouts of the table",
@@ -391,13 +378,14 @@ CASES = {
         share=0.5,
     ),
     "rest": Case(
-        "questions over REST on 10,000,000 readings of 5,000 series with a buffer pool of 2 GiB, and an export of all",
+        "questions over REST on 10,000,000 readings of 5,000 series with a buffer pool of 2 GiB, and an export of all; the same "
+        "on the layout series (rest-series)",
         rest_queries,
-        figures=[("rest", name, f"rest.{name}") for name in (
-            "page_by_time_ms", "page_by_ids_time_ms", "latest_100_ms", "first_page_ms", "last_page_ms",
-            "export_rows_per_s", "export_growth_mib")],
-        settings=rest.SETTINGS,
-        rounds_max=1,
+        ratios=[("rest-series", "rest", f"rest-series/rest.{name}", name) for name in rest.QUESTIONS],
+        figures=[(step, name, f"{step}.{name}") for step in ("rest", "rest-series")
+                 for name in (*rest.QUESTIONS, "export_rows_per_s", "export_growth_mib")],
+        server=rest.SERVER,
+        rounds_max=3,
         in_quick=False,
     ),
     "rest-delete": Case(
@@ -419,18 +407,19 @@ CASES = {
         in_quick=False,
     ),
     "growth": Case(
-        "30,000,000 readings in steps of 5,000,000: files into seed, and through the service into partitioned",
+        "30,000,000 readings in steps of 5,000,000: files into seed, and through the service into partitioned and into series",
         growth,
         ratios=[
             ("growth-last", "growth-first", "growth.last/first"),
+            ("growth-series-last", "growth-series-first", "growth.series-last/series-first"),
             ("growth-last", "growth-seed-last", "growth.last/seed-last"),
         ],
         figures=[
-            *[(f"growth-{number}", "rows_per_s", f"growth.{number}.rows_per_s") for number in range(1, 7)],
-            *[(f"growth-seed-{number}", "rows_per_s", f"growth.seed-{number}.rows_per_s") for number in range(1, 7)],
+            *[(f"growth-{kind}{number}", "rows_per_s", f"growth.{kind}{number}.rows_per_s")
+              for kind in ("", "series-", "seed-") for number in range(1, 7)],
         ],
         rounds_max=3,
-        grows=("growth-seed", "growth"),
+        grows=("growth-seed", "growth", "growth-series"),
         server=INTERLEAVED,
         in_quick=False,
     ),

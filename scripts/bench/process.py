@@ -18,9 +18,10 @@ class Unbalanced(Exception):
     """The books of a case do not balance: it has no figure."""
 
 
-def cpu_seconds(pid):
+def cpu_seconds(pid, with_ended=False):
+    """Of a process and, if asked for, of those that it started and that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    return sum(map(int, fields[11:15 if with_ended else 13])) / TICK
 
 
 def core_to_core_ns():
@@ -132,6 +133,11 @@ class Service:
         self.rest = f"{scheme}://{addresses['rest_addr']}"
         self.watchers = [watcher(self) for watcher in _watchers]
         return self
+
+    def restart(self):
+        """A new one in its place, with other addresses."""
+        self.__exit__()
+        self.__enter__()
 
     def cpu(self):
         return cpu_seconds(self.process.pid)

@@ -65,11 +65,12 @@ def spread(values):
 def figures_of(case, samples):
     """Every figure of the case that could be measured, as median and spread over the rounds."""
     found = {}
-    for step, baseline, key in case.ratios:
+    for step, baseline, key, *of in case.ratios:
+        name = of[0] if of else "rows_per_s"
         # Round by round: what the machine did in the meantime hit both.
         pairs = [pair for pair in zip(samples.get(step, []), samples.get(baseline, [])) if all(pair)]
         if pairs:
-            found[key] = spread([one["rows_per_s"] / other["rows_per_s"] for one, other in pairs])
+            found[key] = spread([figure(one, name) / figure(other, name) for one, other in pairs])
     for step, name, key in case.figures:
         values = [figure(sample, name) for sample in samples.get(step, []) if sample]
         values = [value for value in values if value is not None]
@@ -78,7 +79,7 @@ def figures_of(case, samples):
     return found
 
 
-def write_case(name, case, engine, samples, rows, commit, options, folder):
+def write_case(name, case, engine, beside, samples, rows, commit, options, folder):
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     known = json.loads(path.read_text()) if path.exists() else {"case": name, "engines": {}}
@@ -89,7 +90,8 @@ def write_case(name, case, engine, samples, rows, commit, options, folder):
         "command": f"scripts/bench.sh --case {name} --engine {engine.name} {options}".strip(),
         "machine": {**machine(), "file_system": file_system(folder)},
         "version": engine.version,
-        "settings": {**engine.settings, **case.settings},
+        "settings": engine.settings,
+        **({"beside": beside} if beside else {}),
         "readings": rows.count,
         "series": rows.series,
         "figures": figures_of(case, samples),
@@ -135,7 +137,8 @@ def growth_figures(measured):
              if sample and "readings" in sample]
     size = max(sizes, default=5)
     return [(f"growth.{kind}{step}.rows_per_s", f"{label}, {step * size - size:g} to {step * size:g} M")
-            for kind, label in (("seed-", "LOAD DATA, seed"), ("", "Sluicegate, partitioned")) for step in range(1, 7)]
+            for kind, label in (("seed-", "LOAD DATA, seed"), ("", "Sluicegate, partitioned"), ("series-", "Sluicegate, series"))
+            for step in range(1, 7)]
 
 
 def write_charts(summary, measured):
@@ -159,9 +162,9 @@ def write_table(measured):
         "# Benchmark results",
         "",
         "Written by `scripts/bench.sh`; not edited by hand. Each figure is the median of its rounds, with the smallest and",
-        "the largest in brackets. `a/b` is the rate of `a` over that of `b`, which ran in turns and are compared round by",
-        "round; rates of different cases are from different times, and compare less well. Every sample, the machine, and the",
-        "settings of the database server stand in the file of each case.",
+        "the largest in brackets. `a/b` is the rate of `a` over that of `b`, or the time where `_ms` is behind it; both ran in",
+        "turns and are compared round by round. Rates of different cases are from different times, and compare less well. Every",
+        "sample, the machine, and the settings of the database server stand in the file of each case.",
         "",
         *[f"![{path.stem}]({path.name})" for path in sorted(RESULTS.glob("*.svg"))],
     ]
@@ -179,11 +182,17 @@ def case_section(case):
     lines.append("")
     for engine, result in zip(engines, results):
         lines += [f"- {chart.NAMES[engine]} {result['version']}: {readings_of(result)}at {result['measured_at']}, commit {result['commit'][:12]}"
-                      f"{'+changes' * result['commit'].endswith('+changes')}:", f"  `{result['command']}`"]
+                      f"{'+changes' * result['commit'].endswith('+changes')}{beside_it(result)}:", f"  `{result['command']}`"]
     lines += ["", "| figure | " + " | ".join(chart.NAMES[engine] for engine in engines) + " |", "|---" * (len(engines) + 1) + "|"]
     for key in dict.fromkeys(key for result in results for key in result["figures"]):
         lines.append(f"| `{key}` | " + " | ".join(cell(result["figures"].get(key)) for result in results) + " |")
     return lines
+
+
+def beside_it(result):
+    """The other servers of a case, and a comma before them."""
+    others = [f"{name} {other['version']}" for name, other in result.get("beside", {}).items()]
+    return ", beside " + " and ".join(others) if others else ""
 
 
 def readings_of(result):

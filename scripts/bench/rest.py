@@ -12,9 +12,11 @@ from process import Service, Unbalanced, sluicegen
 READINGS = 10_000_000
 PER_SERIES = 2_000  # so that a page of 1,000 readings can be of one series
 PAGE = 1_000
+# How long each takes, milliseconds.
+QUESTIONS = ("page_by_time_ms", "page_by_ids_time_ms", "latest_100_ms", "aggregate_series_ms", "aggregate_all_ms",
+             "first_page_ms", "last_page_ms")
 # The table and its indexes fit: what is measured is the questions, not the disk.
-BUFFER_POOL_BYTES = 2 << 30
-SETTINGS = {"innodb_buffer_pool_size": str(BUFFER_POOL_BYTES)}
+SERVER = {"innodb_buffer_pool_size": "2G"}
 
 START_S = 1_767_225_600  # 2026-01-01T00:00:00Z
 
@@ -57,15 +59,6 @@ def median_ms(connection, paths, list_name="readings", items=PAGE):
     return statistics.median(times)
 
 
-def resize_buffer_pool(engine, size):
-    engine.sql(f"SET GLOBAL innodb_buffer_pool_size = {size}")
-    for _ in range(600):
-        if int(engine.sql("SELECT @@GLOBAL.innodb_buffer_pool_size")) == size:
-            return
-        time.sleep(0.1)
-    raise Unbalanced(f"the buffer pool does not become {size} bytes large")
-
-
 def last_page_ms(connection, first):
     """Follows the cursors of a query to its end: the time of the first page and of the last full one."""
     times, cursor = [], None
@@ -79,27 +72,18 @@ def last_page_ms(connection, first):
     return statistics.median(times[:5]), statistics.median(times[-5:])
 
 
-def measure(engine, rows, folder, quick):
+def measure(engine, rows, folder, quick, layout):
     readings = 1_000_000 if quick else READINGS
     rows = rows.with_count(readings).with_series(readings // PER_SERIES)
-    schema = engine.fresh_schema("partitioned")
-    before = int(engine.sql("SELECT @@GLOBAL.innodb_buffer_pool_size"))
-    resize_buffer_pool(engine, BUFFER_POOL_BYTES)
-    try:
-        return questions(engine, schema, rows, folder)
-    finally:
-        resize_buffer_pool(engine, before)
-
-
-def questions(engine, schema, rows, folder):
-    readings = rows.count
-    with Service(engine, schema, folder) as service:
+    schema = engine.fresh_schema(layout)
+    with Service(engine, schema, folder, layout) as service:
         sluicegen("run", "--target", service.grpc, "--mode", "stream", "--json", *rows.flags())
         expect(engine, schema, readings)
         engine.ready()
         connection = connect(service)
         span = readings * LIVE_STEP_US / 1e6
         starts = [span * place / 51 for place in range(50)]
+        buckets = min(PAGE, rows.series)
         ids = lambda number: dict(zip(("id1", "id2"), series_id(number)))
         all_time = {"from_time": at(0), "to_time": at(span + 1)}
         pairs = [series_id(number * 997 % rows.series) for number in range(100)]
@@ -112,11 +96,17 @@ def questions(engine, schema, rows, folder):
                 connection, [path("ids-time", limit=PAGE, **ids(number * 1_999 % rows.series), **all_time)
                              for number in range(50)]),
             "latest_100_ms": median_ms(connection, [latest] * 20, "latest", 100),
+            "aggregate_series_ms": median_ms(
+                connection, [path("aggregate", bucket="1d", **ids(number * 1_999 % rows.series), **all_time)
+                             for number in range(50)], "buckets", 1),
+            "aggregate_all_ms": median_ms(
+                connection, [path("aggregate", bucket="1d", limit=buckets, from_time=at(span * place / 10),
+                                  to_time=at(span * (place + 1) / 10)) for place in (1, 3, 5, 7, 9)], "buckets", buckets),
             "first_page_ms": first,
             "last_page_ms": last,
         }
     # One that has ingested nothing: memory that it once had would hide what the export takes.
-    with Service(engine, schema, folder) as service:
+    with Service(engine, schema, folder, layout) as service:
         return {**rows.sized(**sample), **export(service, path("time", **all_time), readings)}
 
 

@@ -2,7 +2,8 @@
 
 NUMBER = (int, float)
 
-# Of `bench-results/CASE.json`: path, type, meaning. `*` stands for any key, `[]` for each item of a list.
+# Of `bench-results/CASE.json`: path, type, meaning. `*` stands for any key, `[]` for each item of a list, `?` is behind a
+# key that need not be there.
 CASE = [
     ("case", str, "name of the case, as `scripts/bench.sh --list` shows it"),
     ("about", str, "what it measures, in words"),
@@ -17,10 +18,13 @@ CASE = [
     ("engines.*.machine.kernel", str, "release of the kernel"),
     ("engines.*.version", str, "what the database server says of itself"),
     ("engines.*.settings", dict, "settings of the database server in this case; null is a flag without a value"),
+    ("engines.*.beside?", dict, "other servers of the case, by name"),
+    ("engines.*.beside?.*.version", str, "what they are"),
+    ("engines.*.beside?.*.settings", dict, "settings of that server"),
     ("engines.*.readings", int, "readings of one round; steps that need fewer or more say so in their samples"),
     ("engines.*.series", int, "different series, where a step does not say otherwise"),
     ("engines.*.figures", dict, "the results: name to spread over the rounds; `a/b` is the rate of a over that of b, "
-                                "taken round by round"),
+                                "or the time where `_ms` is behind it, taken round by round"),
     ("engines.*.figures.*.median", NUMBER, "what `summary.json` has"),
     ("engines.*.figures.*.min", NUMBER, "the smallest round"),
     ("engines.*.figures.*.max", NUMBER, "the largest round"),
@@ -60,6 +64,10 @@ SAMPLE = {
     "page_by_time_ms": "`rest`: a page of 1,000 readings from a point in time on, median of 50, milliseconds",
     "page_by_ids_time_ms": "`rest`: 1,000 readings of one series, median of 50, milliseconds",
     "latest_100_ms": "`rest`: the newest reading of each of 100 pairs of ids, median of 20, milliseconds",
+    "aggregate_series_ms": "`rest`: count, average and so on of the 2,000 readings of one series, in one bucket of a day, median of "
+                           "50, milliseconds",
+    "aggregate_all_ms": "`rest`: the same for each series over a tenth of the readings, of which the first 1,000 buckets are "
+                        "returned, median of 5, milliseconds",
     "first_page_ms": "`rest`: the first five pages of a walk by cursor, median, milliseconds",
     "last_page_ms": "`rest`: the last five full pages of it, median, milliseconds",
     "export_rows_per_s": "`rest`: readings per second of an export of all as NDJSON",
@@ -105,6 +113,8 @@ def values_at(document, path):
             found = [value for one in found for value in one.values()]
         elif part == "[]":
             found = [item for one in found for item in one]
+        elif part.endswith("?"):
+            found = [one[part[:-1]] for one in found if part[:-1] in one]
         else:
             found = [one[part] for one in found]
     return found
@@ -142,7 +152,8 @@ def section():
     return [
         "## The files",
         "",
-        "`CASE.json` has everything that was measured of a case. `*` stands for any key, `[]` for each item of a list:",
+        "`CASE.json` has everything that was measured of a case. `*` stands for any key, `[]` for each item of a list, `?` is",
+        "behind a key that need not be there:",
         "",
         *table(CASE),
         "",
