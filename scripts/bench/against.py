@@ -9,8 +9,9 @@ from pathlib import Path
 import builds
 import report
 import schema
+from context import Context
 from engine import Engine
-from plan import CASES, Context, case_of, compared_steps, servers_of
+from plan import CASES, case_of, compared_steps, servers_of
 from process import Unbalanced
 
 PAIRS = {"quick": 4, "full": 10}

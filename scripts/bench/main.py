@@ -13,8 +13,9 @@ import report
 import scraped
 import security
 from cases import Rows
+from context import Context
 from engine import Engine
-from plan import CASES, NAMES, Context, case_of, servers_of
+from plan import CASES, NAMES, case_of, servers_of
 from process import Unbalanced, core_to_core_ns, stop_all
 
 

@@ -64,8 +64,8 @@ SAMPLE = {
     "page_by_time_ms": "`rest`: a page of 1,000 readings from a point in time on, median of 50, milliseconds",
     "page_by_ids_time_ms": "`rest`: 1,000 readings of one series, median of 50, milliseconds",
     "latest_100_ms": "`rest`: the newest reading of each of 100 pairs of ids, median of 20, milliseconds",
-    "aggregate_series_ms": "`rest`: count, average and so on of the 2,000 readings of one series, in one bucket of a day, median of "
-                           "50, milliseconds",
+    "aggregate_series_ms": "`rest`: count, average and so on of the 2,000 readings of one series, in one bucket of a day, median "
+                           "of 50, milliseconds",
     "aggregate_all_ms": "`rest`: the same for each series over a tenth of the readings, of which the first 1,000 buckets are "
                         "returned, median of 5, milliseconds",
     "first_page_ms": "`rest`: the first five pages of a walk by cursor, median, milliseconds",

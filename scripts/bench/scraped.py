@@ -9,8 +9,9 @@ import urllib.request
 from pathlib import Path
 
 from against import DEFAULT_CASES, FIGURES, PAIRS, asked_steps, number, summarise
+from context import Context
 from engine import Engine
-from plan import CASES, Context, servers_of
+from plan import CASES, servers_of
 from process import Service, Unbalanced, cpu_seconds, watching
 
 INTERVAL_S = 1.0

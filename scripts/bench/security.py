@@ -5,8 +5,9 @@ import contextlib
 from pathlib import Path
 
 from against import FIGURES, PAIRS, asked_steps, number, summarise
+from context import Context
 from engine import Engine
-from plan import CASES, Context, servers_of
+from plan import CASES, servers_of
 from process import Credentials, Unbalanced, secured
 
 DEFAULT_CASES = ["stream-columns", "unary"]

@@ -6,6 +6,8 @@ from context import backlog, files, sized, steady, streaming
 from engine import Engine
 
 MANY_SERIES = {"quick": 150_000, "full": 1_000_000}
+# Each lane's part of it holds all of them. The default holds a quarter.
+CACHE_FOR_MANY_BYTES = 256 << 20
 # As docs/tuning.md has it, where there has to be one.
 BINARY_LOG = {"log_bin": "binlog", "sync_binlog": "1", "server_id": "1"}
 # MySQL has it so by default.
@@ -30,17 +32,20 @@ def beside_the_default(context):
 
 
 def many(context):
-    """Series that come for the first time; that the service knows; that the database has and a new service does not know."""
+    """Series that come for the first time; that the service knows; that the database has and a new service does not know; and
+    more of them than the service remembers."""
     rows = context.rows.with_series(MANY_SERIES["quick" if context.quick else "full"]).every(cases.BACKLOG_INTERVAL_S)
 
     def of_many(**options):
         return lambda: cases.through_service(context.engine, rows, context.folder, layout="series", **options)
 
     before = [rows.once_before()]
+    room = {"ingest_series_cache_bytes": CACHE_FOR_MANY_BYTES}
     return {
-        "series-new": of_many(there_already=[by_few(rows)]),
-        "series-known": of_many(there_already=before),
-        "series-cold": of_many(there_already=before, restarted=True),
+        "series-new": of_many(there_already=[by_few(rows)], **room),
+        "series-known": of_many(there_already=before, **room),
+        "series-cold": of_many(there_already=before, restarted=True, **room),
+        "series-beyond": of_many(there_already=before),
     }
 
 
