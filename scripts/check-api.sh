@@ -60,7 +60,7 @@ wait_for() {
 # Every answer to a wrong token is to be the same one, so their number has no limit here.
 start() {
     "$programs/sluicegate" token new --name root --scopes admin --file "$work/tokens.yaml" --into "$work/token"
-    "$programs/sluicegate" serve --embedded-db="$work/data" --grpc-addr 127.0.0.1:0 --rest-addr 127.0.0.1:0 \
+    "$programs/sluicegate" serve --embedded-db="$work/data" --layout series --grpc-addr 127.0.0.1:0 --rest-addr 127.0.0.1:0 \
         --auth-tokens "$work/tokens.yaml" --auth-open-metrics none --auth-max-failures 1000000 \
         --ready-file "$work/service.json" >"$work/service.log" 2>&1 &
     service=$!

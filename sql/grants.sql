@@ -57,12 +57,18 @@ GRANT DELETE ON `sensors`.`sensor_readings` TO 'sluicegate_manage'@'%';
 GRANT SELECT, INSERT, DELETE ON `sensors`.`readings` TO 'sluicegate_ingest'@'%';
 -- To make partitions and to drop old ones, as above.
 GRANT ALTER, DROP ON `sensors`.`readings` TO 'sluicegate_ingest'@'%';
--- To give series their numbers. Who may update them could rename a series, and so all of its readings.
-GRANT SELECT, INSERT ON `sensors`.`series` TO 'sluicegate_ingest'@'%';
+-- To give series their numbers, and to note the day on which one was last seen. Who may update more of them could rename a
+-- series, and so all of its readings.
+GRANT SELECT, INSERT, UPDATE (last_seen) ON `sensors`.`series` TO 'sluicegate_ingest'@'%';
 GRANT SELECT ON `sensors`.`series_generation` TO 'sluicegate_ingest'@'%';
 GRANT SELECT, DELETE ON `sensors`.`readings` TO 'sluicegate_manage'@'%';
 GRANT UPDATE (sensor_value, series_id) ON `sensors`.`readings` TO 'sluicegate_manage'@'%';
 GRANT SELECT ON `sensors`.`series` TO 'sluicegate_manage'@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON `sensors`.`series_tags` TO 'sluicegate_manage'@'%';
 GRANT SELECT ON `sensors`.`series_generation` TO 'sluicegate_manage'@'%';
+-- To remove series that have no readings.
+GRANT DELETE ON `sensors`.`series` TO 'sluicegate_manage'@'%';
+GRANT UPDATE ON `sensors`.`series_generation` TO 'sluicegate_manage'@'%';
 -- For the trigger that notes which series were removed; it has the rights of who made it.
 GRANT UPDATE ON `sensors`.`series_generation` TO 'sluicegate_migrate'@'%';
+GRANT SELECT, DELETE ON `sensors`.`series_tags` TO 'sluicegate_migrate'@'%';

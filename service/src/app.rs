@@ -44,7 +44,7 @@ use crate::{
         clock::Clock,
         ingest::{Figures, Ingest},
         manage::{
-            Manage, QuarantineMetrics, Stores, forget_lanes, keep_quarantine,
+            Manage, QuarantineMetrics, SeriesKeeper, Stores, forget_lanes, keep_quarantine,
             partitions::PartitionManager,
         },
         readiness::Readiness,
@@ -258,6 +258,7 @@ async fn start(
         keeping.await;
         Ok::<(), Infallible>(())
     });
+    let series = storage.series_upkeep().map(SeriesKeeper::new);
     let forgetting = forget_lanes(storage.lanes(), shutdown.draining.clone());
     shutdown.tasks.start("lane keeper", async move {
         forgetting.await;
@@ -279,6 +280,15 @@ async fn start(
         let draining = shutdown.draining.clone();
         shutdown.tasks.start("partition manager", async move {
             manager.run(events, draining).await;
+            Ok::<(), Infallible>(())
+        });
+    }
+    if let Some(keeper) = &series {
+        let keeping = keeper
+            .clone()
+            .run(ingest.events().subscribe(), shutdown.draining.clone());
+        shutdown.tasks.start("series keeper", async move {
+            keeping.await;
             Ok::<(), Infallible>(())
         });
     }
@@ -305,6 +315,7 @@ async fn start(
         ingest,
         manage,
         partitions,
+        series,
         sources,
     };
     Ok((use_cases, fetching))
@@ -379,6 +390,7 @@ fn stores(config: &Config, storage: &MySqlStorage) -> Stores {
         changes: storage.readings("changes", CHANGE_CONNECTIONS),
         ledger: storage.ledger_reader(),
         quarantine: storage.quarantine(),
+        series: storage.series(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     certs::{self, Certs, CertsError},
     config::{self, Config, ConfigError, Settings},
     healthcheck::{self, Probe},
-    remote::{QuarantineCommand, RemoteError},
+    remote::{QuarantineCommand, RemoteError, SeriesCommand},
     repository::{RepositoryError, mysql::MySqlStorage},
     router::rest,
     shutdown::Shutdown,
@@ -34,6 +34,7 @@ Examples:
   sluicegate certs tls --names gate.example
   sluicegate token new --name press-4 --scopes ingest:plant/ --file tokens.yaml
   sluicegate quarantine list --stream press-0
+  sluicegate series list --tags site:north
 
 Exit status: 0 when it was told to end, or has done its work; 1 when it failed, and may do better when it is started again;
 2 when flags, file, environment or the database have to be mended before that.";
@@ -128,6 +129,8 @@ pub enum Command {
     Token(TokenCommand),
     /// Looks at readings that were not stored, stores them after all, or removes them: asks a running service
     Quarantine(Box<QuarantineCommand>),
+    /// Lists series, changes their tags, or removes those that have no readings: asks a running service
+    Series(Box<SeriesCommand>),
     /// Prints a completion script
     Completions { shell: clap_complete::Shell },
     /// Writes man pages, one for each command
@@ -261,19 +264,22 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             print(lines.collect::<String>().as_bytes())
         }
         Command::Token(command) => say(command.run()?),
-        Command::Quarantine(command) => match command.run(&mut std::io::stdout()).await {
-            // Who reads it has seen enough.
-            Err(RemoteError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-                Ok(())
-            }
-            done => Ok(done?),
-        },
+        Command::Quarantine(command) => said(command.run(&mut std::io::stdout()).await),
+        Command::Series(command) => said(command.run(&mut std::io::stdout()).await),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sluicegate", &mut script);
             print(&script)
         }
         Command::ManPages { dir } => Ok(clap_mangen::generate_to(Cli::command(), dir)?),
+    }
+}
+
+fn said(done: Result<(), RemoteError>) -> Result<(), Failure> {
+    match done {
+        // Who reads it has seen enough.
+        Err(RemoteError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
     }
 }
 

@@ -50,7 +50,7 @@ pub use self::{
     tls::{TlsConfig, TlsOverrides},
 };
 use crate::{
-    model::{AbsentValue, OrNone, PointInTime, TimeSpan},
+    model::{AbsentValue, OrNone, PointInTime, SeriesBounds, TimeSpan},
     repository::{
         Awaits, QuarantineLimits,
         mysql::{DatabaseSettings, Layout, StorageMetrics},
@@ -96,6 +96,7 @@ pub struct Config {
     pub ingest: IngestConfig,
     pub rest: RestConfig,
     pub partitions: PartitionConfig,
+    pub series: SeriesConfig,
     pub quarantine: QuarantineConfig,
     pub ready: ReadyConfig,
     pub telemetry: TelemetryConfig,
@@ -128,6 +129,12 @@ pub struct PartitionConfig {
     pub retention: Retention,
     pub alter_share: f64,
     pub interval_s: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SeriesConfig {
+    pub max: u32,
+    pub new_per_hour: u32,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -170,6 +177,7 @@ impl Config {
         let manage_url = given.manage_database_url.or(file.manage_database_url);
         let (ingest, file_ingest) = (given.ingest, file.ingest);
         let (partitions, file_partitions) = (given.partitions, file.partitions);
+        let (series, file_series) = (given.series, file.series);
         let (quarantine, file_quarantine) = (given.quarantine, file.quarantine);
         Ok(Self {
             database,
@@ -273,6 +281,13 @@ impl Config {
                     .or(file_partitions.interval_s)
                     .unwrap_or(10),
             },
+            series: SeriesConfig {
+                max: series.max.or(file_series.max).unwrap_or(10_000_000),
+                new_per_hour: series
+                    .new_per_hour
+                    .or(file_series.new_per_hour)
+                    .unwrap_or(1_000_000),
+            },
             quarantine: QuarantineConfig {
                 max_rows: quarantine
                     .max_rows
@@ -301,6 +316,10 @@ impl Config {
             statement_limit: Duration::from_secs(self.rest.statement_limit_s.into()),
             // Each lane has a share, and so has the slow one.
             series_cache_bytes: self.ingest.series_cache_bytes / (self.ingest.lanes + 1),
+            series_bounds: SeriesBounds {
+                max: self.series.max,
+                new_per_hour: self.series.new_per_hour,
+            },
             connect_deadline: Duration::from_secs(self.connect_deadline_s),
             wanted_layout: self.wanted_layout,
             instance: self.instance.clone(),

@@ -75,6 +75,8 @@ impl Limits {
             ("ingest.budget_bytes", ingest.budget_bytes as usize),
             ("ingest.dictionary_bytes", ingest.dictionary_bytes),
             ("ingest.series_cache_bytes", ingest.series_cache_bytes),
+            ("series.max", config.series.max as usize),
+            ("series.new_per_hour", config.series.new_per_hour as usize),
             ("quarantine.max_rows", config.quarantine.max_rows as usize),
             ("ready.max_lag", config.ready.max_lag().as_secs() as usize),
         ];

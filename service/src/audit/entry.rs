@@ -28,6 +28,8 @@ pub enum Action {
     ResumeSource,
     ReplayRejections,
     DropRejections,
+    TagSeries,
+    RemoveSeries,
 }
 
 impl Action {
@@ -42,6 +44,8 @@ impl Action {
             Self::ResumeSource => "resume_source",
             Self::ReplayRejections => "replay_rejections",
             Self::DropRejections => "drop_rejections",
+            Self::TagSeries => "tag_series",
+            Self::RemoveSeries => "remove_series",
         }
     }
 }

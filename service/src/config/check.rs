@@ -1,6 +1,6 @@
 //! Which values are possible.
 
-use super::{Config, ConfigError, PartitionConfig, QuarantineConfig};
+use super::{Config, ConfigError, PartitionConfig, QuarantineConfig, SeriesConfig};
 use crate::{
     model::{OrNone, TimeSpan},
     usecase::manage::partitions::WidthSetting,
@@ -66,6 +66,7 @@ impl Config {
         self.rest.check()?;
         super::source::check(&self.sources)?;
         self.partitions.check()?;
+        self.series.check()?;
         self.quarantine.check()?;
         self.telemetry.check()?;
         self.tls.check()?;
@@ -80,6 +81,19 @@ impl Config {
                 value: format!("{:?}", self.instance),
                 must: "1 to 64 printable bytes",
             });
+        }
+        Ok(())
+    }
+}
+
+impl SeriesConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let bounds = [
+            ("series.max", self.max),
+            ("series.new_per_hour", self.new_per_hour),
+        ];
+        for (key, value) in bounds {
+            within(key, value.into(), 1, u32::MAX.into(), "1 to 4294967295")?;
         }
         Ok(())
     }

@@ -119,6 +119,9 @@ pub struct Settings {
     pub partitions: PartitionOverrides,
 
     #[command(flatten)]
+    pub series: SeriesOverrides,
+
+    #[command(flatten)]
     pub quarantine: QuarantineOverrides,
 
     #[command(flatten)]
@@ -285,6 +288,31 @@ pub struct PartitionOverrides {
         value_name = "SECONDS"
     )]
     pub interval_s: Option<u64>,
+}
+
+/// Settings under `series:`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SeriesOverrides {
+    /// Series that the table holds at most, on the layout series: readings of others are rejected; 1 to 4294967295
+    /// [default: 10000000]
+    #[arg(
+        id = "series_max",
+        long = "series-max",
+        env = "SLUICEGATE_SERIES_MAX",
+        value_name = "COUNT"
+    )]
+    pub max: Option<u32>,
+
+    /// New series that this instance lets in from each principal within an hour, on the layout series; 1 to 4294967295
+    /// [default: 1000000]
+    #[arg(
+        id = "series_new_per_hour",
+        long = "series-new-per-hour",
+        env = "SLUICEGATE_SERIES_NEW_PER_HOUR",
+        value_name = "COUNT"
+    )]
+    pub new_per_hour: Option<u32>,
 }
 
 /// Settings under `quarantine:`.

@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
-use crate::model::{Epoch, Rejection, Seq, SourceMark, StreamId};
+use crate::model::{Epoch, PrincipalName, Rejection, Seq, SourceMark, StreamId};
 
 /// A run of readings of one call inside a batch, in the order in which they came.
 #[derive(Clone, Debug)]
 pub struct LoadPart {
     /// None for an anonymous call.
     pub stream: Option<(StreamId, Epoch)>,
+    /// Who brings it; None where nobody is asked.
+    pub principal: Option<PrincipalName>,
     pub first_seq: Seq,
     /// Readings of this part, rejected ones included.
     pub readings: u64,
@@ -52,6 +54,7 @@ impl LoadPart {
         let later = marks.split_off(marks.partition_point(|mark| mark.seq < first_seq));
         let first = Self {
             stream: self.stream.clone(),
+            principal: self.principal.clone(),
             first_seq: self.first_seq,
             readings,
             rows: self.rows.start..row,
@@ -61,6 +64,7 @@ impl LoadPart {
         };
         let second = Self {
             stream: self.stream,
+            principal: self.principal,
             first_seq,
             readings: self.readings - readings,
             rows: row..self.rows.end,

@@ -174,6 +174,7 @@ impl World {
         };
         lane.push(LoadPart {
             stream: Some((name(stream), Epoch(epoch))),
+            principal: None,
             first_seq: Seq(first_seq),
             readings,
             rows,

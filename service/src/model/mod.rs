@@ -9,8 +9,11 @@ mod quarantine;
 mod reading;
 mod rejection;
 mod selection;
+mod series_bounds;
+mod series_info;
 mod series_set;
 mod stored;
+mod tags;
 mod time_span;
 mod time_window;
 mod undecoded;
@@ -30,8 +33,14 @@ pub use quarantine::{
 pub use reading::{Reading, SentReading, Series};
 pub use rejection::{Fault, Field, KEPT_CHARS, KeptSeries, Rejection};
 pub use selection::{IdPair, Order, Place, ReadingKey, Selection, TimeRange};
+pub use series_bounds::{SeriesBound, SeriesBounds};
+pub use series_info::{SeriesFilter, SeriesInfo, SeriesPlace};
 pub use series_set::SeriesSet;
 pub use stored::{Bucket, BucketKey, BucketWidth, Change, Latest, StoredReading, StreamStanding};
+pub use tags::{
+    TAG_NAME_MAX_CHARS, TAG_VALUE_MAX_CHARS, TAGS_MAX, TagChanges, Tags, fault_of_tag_name,
+    fault_of_tag_value,
+};
 pub use time_span::{OrNone, TimeSpan};
 pub use time_window::{TimeFault, TimeWindow};
 pub use undecoded::{Origin, PayloadContext, ReadBy, Undecoded};

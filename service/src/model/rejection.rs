@@ -2,7 +2,9 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use super::{AbsentValue, Limits, Origin, SentReading, Seq, Series, TimeFault, Undecoded};
+use super::{
+    AbsentValue, Limits, Origin, SentReading, Seq, Series, SeriesBound, TimeFault, Undecoded,
+};
 
 /// The field of a reading that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub enum Field {
     Id2,
     TimestampUs,
     SeriesIndex,
+    /// Id1, id2 and sensor_type together.
+    Series,
     /// The database refused the row as a whole.
     Reading,
     /// What was sent could not be decoded.
@@ -29,6 +33,7 @@ impl Field {
             Self::Id2 => "id2",
             Self::TimestampUs => "timestamp_us",
             Self::SeriesIndex => "series_index",
+            Self::Series => "series",
             Self::Reading => "reading",
             Self::Payload => "payload",
         }
@@ -52,6 +57,8 @@ pub enum Fault {
         index: u32,
         series: u32,
     },
+    /// A bound lets no new series in.
+    TooManySeries(SeriesBound),
     RefusedByDatabase(String),
     /// There was no reading to be read.
     Undecodable(Arc<Undecoded>),
@@ -69,6 +76,7 @@ impl Fault {
             Self::NotFinite => Field::SensorValue,
             Self::Time(_) => Field::TimestampUs,
             Self::UnknownSeries { .. } => Field::SeriesIndex,
+            Self::TooManySeries(_) => Field::Series,
             Self::RefusedByDatabase(_) => Field::Reading,
             Self::Undecodable(undecoded) => undecoded.field,
         }
@@ -157,6 +165,7 @@ impl fmt::Display for Fault {
                 f,
                 "series_index {index} points outside of the dictionary, which holds {series} series"
             ),
+            Self::TooManySeries(bound) => bound.fmt(f),
             Self::RefusedByDatabase(reason) => write!(f, "the database refused the row: {reason}"),
             Self::Undecodable(undecoded) => f.write_str(&undecoded.reason),
         }

@@ -31,6 +31,8 @@ pub struct Selection {
     /// None means any pair; otherwise no pair stands here twice.
     pub pairs: Option<Vec<IdPair>>,
     pub sensor_type: Option<String>,
+    /// Names and values of tags that its series have.
+    pub tags: Vec<(String, String)>,
 }
 
 impl Selection {

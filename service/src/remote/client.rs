@@ -8,7 +8,9 @@ use std::{
 
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Certificate, Client, Identity, Method, Response};
+use reqwest::{
+    Certificate, Client, Identity, Method, RequestBuilder, Response, header::CONTENT_TYPE,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use sluicegate_transport::authorities;
 
@@ -139,7 +141,10 @@ impl Remote {
             .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
             .collect();
         let url = format!("{}/api/v1{path}?{}", self.url, query.join("&"));
-        let mut request = self.client.request(method, url);
+        self.settle(self.client.request(method, url)).await
+    }
+
+    async fn settle(&self, mut request: RequestBuilder) -> Result<Response, RemoteError> {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -158,7 +163,23 @@ impl Remote {
         Err(RemoteError::Refused { detail })
     }
 
-    /// The same, read as JSON.
+    /// Brings a body, and reads the answer as JSON.
+    pub(super) async fn bring<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        media_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<T, RemoteError> {
+        let url = format!("{}/api/v1{path}", self.url);
+        let request = self.client.request(method, url).body(body);
+        let answer = self
+            .settle(request.header(CONTENT_TYPE, media_type))
+            .await?;
+        answer.json().await.map_err(|error| self.broken(&error))
+    }
+
+    /// The same as `send`, read as JSON.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,

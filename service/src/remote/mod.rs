@@ -2,8 +2,10 @@
 
 mod client;
 mod quarantine;
+mod series;
 
 pub use self::{
     client::{Access, RemoteError},
     quarantine::QuarantineCommand,
+    series::SeriesCommand,
 };

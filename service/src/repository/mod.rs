@@ -197,7 +197,11 @@ pub trait LoadBatch: Send + Sync + 'static {
 #[derive(Debug)]
 pub enum Loaded {
     /// Durable, with the outcome of each part, in order (P1).
-    Committed(Vec<PartOutcome>),
+    Committed {
+        outcomes: Vec<PartOutcome>,
+        /// The numbers of its series, where they have numbers; 0 for none. They are missing where only the outcome is known.
+        series: Arc<Vec<u32>>,
+    },
     /// Nothing of the batch is stored, nor ever will be as it is: divide it.
     TooBig(String),
     /// Nothing of the batch is stored: these parts hold more readings that only the database can find fault with than
@@ -222,6 +226,24 @@ pub enum Resumed {
     /// It belongs to another principal.
     OfAnother,
     Stands(OpenedStream),
+}
+
+/// Stored readings that have the number of a series that is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nameless {
+    pub readings: u64,
+    /// Of so many series.
+    pub series: u64,
+}
+
+impl Nameless {
+    #[must_use]
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            readings: self.readings + other.readings,
+            series: self.series + other.series,
+        }
+    }
 }
 
 /// What an acknowledgement survives.

@@ -43,7 +43,7 @@ fn dots_stand_for_anything() {
 
 #[test]
 fn the_book_has_every_reason_for_a_rejection() {
-    use crate::model::{Fault, Field, TimeSpan, TimeWindow, TimestampRange};
+    use crate::model::{Fault, Field, SeriesBound, TimeSpan, TimeWindow, TimestampRange};
 
     const NOW_US: i64 = 1_767_225_600_000_000;
     let table = TimestampRange::DATETIME_6;
@@ -75,6 +75,8 @@ fn the_book_has_every_reason_for_a_rejection() {
             index: 7,
             series: 2,
         },
+        Fault::TooManySeries(SeriesBound::Max(7)),
+        Fault::TooManySeries(SeriesBound::NewPerHour(7)),
         Fault::RefusedByDatabase("in words".to_owned()),
     ];
     let faults: Vec<Fault> = times.into_iter().chain(texts).chain(others).collect();

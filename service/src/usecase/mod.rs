@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use self::{
     ingest::Ingest,
-    manage::{Manage, partitions::PartitionManager},
+    manage::{Manage, SeriesKeeper, partitions::PartitionManager},
     sources::Sources,
 };
 
@@ -21,5 +21,7 @@ pub struct UseCases {
     pub manage: Arc<Manage>,
     /// None where nobody manages partitions.
     pub partitions: Option<Arc<PartitionManager>>,
+    /// None where readings bring their names along.
+    pub series: Option<Arc<SeriesKeeper>>,
     pub sources: Sources,
 }

@@ -43,6 +43,7 @@ mod quarantine;
 mod quotas;
 mod readiness;
 mod series;
+mod series_bounds;
 mod server_limits;
 mod server_settings;
 mod service_manager;

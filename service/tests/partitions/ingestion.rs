@@ -167,6 +167,7 @@ async fn readings_ahead_of_now_get_partitions_of_their_width(database: Database)
         stage: Stage::Sealed,
         rows: 20_000,
         times_us: vec![place.timestamp_micros()],
+        series: std::sync::Arc::default(),
     });
     let next = place + chrono::Duration::minutes(1);
     let end = next.format("p%Y%m%d_%H%M00").to_string();

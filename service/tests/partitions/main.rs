@@ -18,6 +18,7 @@ use mysql_async::prelude::Queryable as _;
 use sluicegate::{
     config::PartitionConfig,
     embedded_db::Engine,
+    model::SeriesBounds,
     repository::{
         RepositoryError,
         mysql::{Access, DatabaseSettings, Layout, MySqlStorage, TlsFiles},
@@ -64,6 +65,10 @@ async fn storage(database: &Database, layout: Layout) -> MySqlStorage {
         manage: None,
         statement_limit: Duration::from_secs(60),
         series_cache_bytes: 1 << 20,
+        series_bounds: SeriesBounds {
+            max: u32::MAX,
+            new_per_hour: u32::MAX,
+        },
         connect_deadline: Duration::from_secs(10),
         wanted_layout: None,
         instance: "test".to_owned(),

@@ -106,6 +106,8 @@ async fn every_change_is_told_with_who_made_it(database: Database) {
             "/sources/{name}/resume" => "resume_source",
             "/rejections" => "drop_rejections",
             "/rejections/replay" => "replay_rejections",
+            "/series" if operation.method == Method::DELETE => "remove_series",
+            path if path.starts_with("/series") => "tag_series",
             path if path.starts_with("/sensor/delete/") => "delete_readings",
             path if path.starts_with("/sensor/update/") => "update_readings",
             path => panic!("say what {path} does"),
@@ -118,7 +120,7 @@ async fn every_change_is_told_with_who_made_it(database: Database) {
             assert!(!line["what"].is_null(), "{line}");
         }
     }
-    assert_eq!(told, 12);
+    assert_eq!(told, 16);
     let mode = fs::metadata(&file)
         .expect("it is there")
         .permissions()

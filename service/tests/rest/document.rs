@@ -27,7 +27,7 @@ const FROM_US: i64 = 1_769_860_800_000_000;
 
 /// A service with readings, and a rejected one, such as the examples ask for.
 pub(crate) async fn exemplary(database: &Database) -> (Database, Service) {
-    let (database, service) = service(database, Layout::Partitioned).await;
+    let (database, service) = service(database, Layout::Series).await;
     let at = service.open(STREAM).await;
     let reading = |n: i64| SensorReading {
         sensor_value: Some(if n == 7 { f64::NAN } else { n as f64 }),
@@ -277,8 +277,15 @@ async fn every_operation_takes_what_it_requires_and_no_less(database: Database) 
     let document = document(&api).await;
     let mut refusals = BTreeSet::new();
     for operation in Operation::all(&document) {
-        let required = |parameter: &Value| parameter["required"] == true;
         let name = operation.name();
+        // In the place of ids there may be tags, which OpenAPI cannot say.
+        let takes_tags = operation.parameters().iter().any(|it| it["name"] == "tags");
+        let by_ids = takes_tags
+            && ["/sensor/ids", "/sensor/ids-time", "/sensor/latest"].contains(&&*operation.path);
+        let required = |parameter: &Value| {
+            let is_id = parameter["name"] == "id1" || parameter["name"] == "id2";
+            parameter["required"] == true || (by_ids && is_id)
+        };
         for left_out in operation.parameters() {
             if left_out["in"] != "query" || !required(&left_out) {
                 continue;
@@ -294,13 +301,16 @@ async fn every_operation_takes_what_it_requires_and_no_less(database: Database) 
         }
         if operation.spec["responses"].get("404").is_some() {
             let path = operation.with_examples(required);
-            let path = path
+            let of_nobody = path
                 .replace(STREAM, "nobody")
                 .replace("index.html", "nothing.html")
                 .replace("/plant/", "/nobody/");
-            let answer = operation.ask(&api, &document, &path).await;
-            assert_eq!(answer.status, 404, "{name}");
-            operation.assert_documented(&document, &answer);
+            // Others are not found on other layouts alone.
+            if of_nobody != path {
+                let answer = operation.ask(&api, &document, &of_nobody).await;
+                assert_eq!(answer.status, 404, "{name}");
+                operation.assert_documented(&document, &answer);
+            }
         }
         if operation.method != Method::DELETE {
             let answer = operation
@@ -316,7 +326,7 @@ async fn every_operation_takes_what_it_requires_and_no_less(database: Database) 
             operation.assert_documented(&document, &answer);
         }
     }
-    assert_eq!(refusals.len(), 11, "{refusals:?}");
+    assert_eq!(refusals.len(), 12, "{refusals:?}");
     service.close().await;
 }
 

@@ -37,6 +37,7 @@ mod quarantine;
 mod query_strings;
 mod readiness;
 mod same_answers;
+mod series;
 mod stalled_clients;
 mod swagger;
 mod workers;

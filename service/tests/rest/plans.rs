@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::json;
 use sluicegate::{
     embedded_db::Engine,
+    model::SeriesBounds,
     repository::mysql::{Access, DatabaseSettings, Layout, MySqlStorage, PartitionPass, TlsFiles},
 };
 use sluicegate_proto::v1::SensorReading;
@@ -313,6 +314,10 @@ async fn storage(database: &Database) -> MySqlStorage {
         manage: None,
         statement_limit: Duration::from_secs(60),
         series_cache_bytes: 1 << 20,
+        series_bounds: SeriesBounds {
+            max: u32::MAX,
+            new_per_hour: u32::MAX,
+        },
         connect_deadline: Duration::from_secs(10),
         wanted_layout: None,
         instance: "test".to_owned(),

@@ -12,10 +12,11 @@ use crate::{
     document::exemplary,
 };
 
-const GROUPS: [&str; 7] = [
+const GROUPS: [&str; 8] = [
     "readings",
     "analysis",
     "changes",
+    "series",
     "streams",
     "quarantine",
     "sources",

@@ -45,6 +45,11 @@ impl Asking {
         }
     }
 
+    /// For a transaction of several statements. It has to be ended before the connection goes back to its pool.
+    pub(super) async fn connection(&self) -> Result<Conn, RepositoryError> {
+        connection(&self.pool).await
+    }
+
     pub(super) async fn rows(&self, statement: Statement) -> Result<Vec<Row>, RepositoryError> {
         Ok(self.ask(statement).await?.rows)
     }

@@ -39,7 +39,7 @@ use super::{
     presence::Presence,
     quarantine,
     row_load::{Found, RowLoad},
-    series::{self, Numbers, SeriesNumbers},
+    series::{self, Numbers, OfBatch, SeriesNumbers},
     shape::Shape,
     table::Table,
     tsv::SeriesTexts,
@@ -201,9 +201,10 @@ impl Loader {
         if lane.committed_seq >= batch.number() {
             // Nothing is left to do, so the rows that the question locked are let go of before the answer.
             rest(conn, "ROLLBACK").await?;
-            return self
-                .already_committed(batch.number())
-                .map(Loaded::Committed);
+            return Ok(Loaded::Committed {
+                outcomes: self.already_committed(batch.number())?,
+                series: Arc::default(),
+            });
         }
         self.unheard = None;
         if shape != self.shape {
@@ -269,7 +270,10 @@ impl Loader {
         if control.is_some() {
             self.control.last = control;
         }
-        Ok(Loaded::Committed(plan.outcomes))
+        Ok(Loaded::Committed {
+            outcomes: plan.outcomes,
+            series: numbers.numbers,
+        })
     }
 
     /// Ids for the batch, taken once, outside of the transaction.
@@ -304,7 +308,7 @@ impl Loader {
         batch: &dyn LoadBatch,
     ) -> Result<Numbers, RepositoryError> {
         match &mut self.series {
-            Some(series) => series.of(conn, batch).await,
+            Some(series) => series.of(conn, OfBatch::new(batch)).await,
             None => Ok(Numbers::none()),
         }
     }
@@ -408,7 +412,7 @@ impl Loader {
             Ok(loaded) => {
                 self.conn = Some(conn);
                 match loaded {
-                    Loaded::Committed(_) => self.leave(batch.number()),
+                    Loaded::Committed { .. } => self.leave(batch.number()),
                     // Another batch may come under its number.
                     Loaded::TooBig(_) | Loaded::Offending(_) => self.assigned = None,
                 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::pools::Pools;
-use crate::telemetry::metrics::{Counter, Histogram, Metrics, durations};
+use crate::telemetry::metrics::{
+    Counter, EncodeLabelSet, Family, Gauge, Histogram, Metrics, Word, durations,
+};
 
 /// The figures of the connections to the database, and of what is done over those that load.
 #[derive(Clone, Debug)]
@@ -13,6 +15,20 @@ pub struct StorageMetrics {
     connected: Counter,
     not_connected: Counter,
     pools: Pools,
+    series: SeriesMetrics,
+}
+
+/// The figures of series.
+#[derive(Clone, Debug)]
+pub(super) struct SeriesMetrics {
+    given: Counter,
+    refused: Family<OfSetting, Counter>,
+    nameless: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSetting {
+    setting: Word,
 }
 
 impl StorageMetrics {
@@ -42,7 +58,12 @@ impl StorageMetrics {
                 Counter::default(),
             ),
             pools,
+            series: SeriesMetrics::new(metrics),
         }
+    }
+
+    pub(super) fn series(&self) -> &SeriesMetrics {
+        &self.series
     }
 
     pub(super) fn pools(&self) -> &Pools {
@@ -66,6 +87,53 @@ impl StorageMetrics {
 }
 
 impl Default for StorageMetrics {
+    /// Nobody asks for them.
+    fn default() -> Self {
+        Self::new(&Metrics::default())
+    }
+}
+
+impl SeriesMetrics {
+    fn new(metrics: &Metrics) -> Self {
+        Self {
+            given: metrics.register(
+                "series_given",
+                "New series that got their numbers",
+                Counter::default(),
+            ),
+            refused: metrics.register(
+                "series_refused",
+                "New series that a bound did not let in, each time that it was asked for",
+                Family::default(),
+            ),
+            nameless: metrics.register(
+                "readings_without_series",
+                "Stored readings whose series is missing, as they were counted last",
+                Gauge::default(),
+            ),
+        }
+    }
+
+    /// So many readings have the number of no series.
+    pub(super) fn nameless(&self, readings: u64) {
+        self.nameless
+            .set(i64::try_from(readings).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn given(&self, count: usize) {
+        self.given.inc_by(count as u64);
+    }
+
+    pub(super) fn refused(&self, setting: &'static str) {
+        let of = OfSetting {
+            setting: Word(setting),
+        };
+        self.refused.get_or_create(&of).inc();
+    }
+}
+
+#[cfg(test)]
+impl Default for SeriesMetrics {
     /// Nobody asks for them.
     fn default() -> Self {
         Self::new(&Metrics::default())

@@ -41,6 +41,7 @@ use std::{sync::Arc, time::Duration};
 use mysql_async::Pool;
 use tracing::{info, warn};
 
+pub(crate) use self::series::{Retagged, SEEN_AT_ONCE};
 use self::{
     asking::Asking,
     clock::MySqlClock,
@@ -48,8 +49,9 @@ use self::{
     control::Taken,
     ids::IdShare,
     indexes::Indexes,
+    metrics::SeriesMetrics,
     probe::Probe,
-    series::{Naming, SeriesNumbers},
+    series::{Bounds, Naming, SeriesNumbers},
     table::{Table, TableLayout},
 };
 pub use self::{
@@ -64,14 +66,17 @@ pub use self::{
     presence::MySqlLanes,
     quarantine::MySqlQuarantine,
     readings::MySqlReadings,
+    series::{MySqlSeries, MySqlSeriesUpkeep},
 };
 pub use sluicegate_mysql_address::TlsFiles;
 
 use super::{Awaited, Awaits, ClockStore, Durability, RepositoryError, StorageFacts};
-use crate::model::StreamId;
+use crate::model::{SeriesBounds, StreamId};
 
 /// Connections for looking at the ledger and the quarantine.
 const LEDGER_CONNECTIONS: usize = 2;
+/// Connections for series and their tags.
+const SERIES_CONNECTIONS: usize = 4;
 /// The pool for streams that are opened, and for what the service does by itself: clock, partitions, quarantine.
 const OWN_POOL: &str = "service";
 
@@ -86,6 +91,7 @@ pub struct DatabaseSettings {
     pub statement_limit: Duration,
     /// Memory for the numbers of series that a lane remembers.
     pub series_cache_bytes: usize,
+    pub series_bounds: SeriesBounds,
     /// How long to wait at start for a database that does not answer.
     pub connect_deadline: Duration,
     /// The layout that was asked for, to say that the table has another one.
@@ -109,6 +115,8 @@ pub struct MySqlStorage {
     manage: Connector,
     statement_limit: Duration,
     series_cache_bytes: usize,
+    series_bounds: Arc<Bounds>,
+    series_metrics: SeriesMetrics,
     pool: Pool,
     probe: Probe,
     table: Arc<Table>,
@@ -174,13 +182,23 @@ impl MySqlStorage {
         report_missing(&table, &indexes);
         let pool = connector.pool(OWN_POOL);
         let is_numbered = table.layout.is_numbered();
-        let naming = is_numbered.then(|| Arc::new(Naming::new(pool.clone(), table.limits)));
+        let series_metrics = settings.metrics.series().clone();
+        let series_bounds = Bounds::new(settings.series_bounds, series_metrics.clone());
+        let naming = is_numbered.then(|| {
+            Arc::new(Naming::new(
+                pool.clone(),
+                table.limits,
+                series_bounds.clone(),
+            ))
+        });
         Ok(Self {
             probe: Probe::new(connector.clone()),
             connector,
             manage,
             statement_limit: settings.statement_limit,
             series_cache_bytes: settings.series_cache_bytes,
+            series_bounds,
+            series_metrics,
             pool,
             indexes,
             naming,
@@ -212,6 +230,14 @@ impl MySqlStorage {
         ))
     }
 
+    /// The series and their tags; None where readings bring their names along.
+    #[must_use]
+    pub fn series(&self) -> Option<Arc<MySqlSeries>> {
+        let is_numbered = self.table.layout.is_numbered();
+        let asking = || self.asking("series", SERIES_CONNECTIONS);
+        is_numbered.then(|| Arc::new(MySqlSeries::new(asking(), self.indexes.ids.clone())))
+    }
+
     fn asking(&self, name: &'static str, connections: usize) -> Asking {
         Asking::new(&self.manage, name, connections, self.statement_limit)
     }
@@ -231,6 +257,16 @@ impl MySqlStorage {
             self.table.clone(),
             self.naming.clone(),
         ))
+    }
+
+    /// The table of series, to be kept up; None where readings bring their names along.
+    #[must_use]
+    pub fn series_upkeep(&self) -> Option<MySqlSeriesUpkeep> {
+        let is_numbered = self.table.layout.is_numbered();
+        is_numbered.then(|| {
+            let (pool, index) = (self.pool.clone(), self.indexes.ids.clone());
+            MySqlSeriesUpkeep::new(pool, index, self.series_metrics.clone())
+        })
     }
 
     /// The table of long names.
@@ -303,7 +339,10 @@ impl MySqlStorage {
     /// For one that gives numbers to series, where readings have them.
     fn series_numbers(&self) -> Option<SeriesNumbers> {
         let is_numbered = self.table.layout.is_numbered();
-        is_numbered.then(|| SeriesNumbers::new(self.series_cache_bytes, self.table.limits))
+        is_numbered.then(|| {
+            let bounds = self.series_bounds.clone();
+            SeriesNumbers::new(self.series_cache_bytes, self.table.limits, bounds)
+        })
     }
 
     /// Whether the database answers now.

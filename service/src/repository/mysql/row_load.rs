@@ -37,8 +37,8 @@ pub(super) struct RowLoad<'a> {
     pub(super) ids: RowIds,
     /// Without those whose series were refused.
     pub(super) dropped: Arc<DroppedRows>,
-    /// Rows whose series the database refused, in order of arrival, and why.
-    pub(super) unnamed: Vec<(u32, String)>,
+    /// Rows whose series were not let in, in order of arrival, and why.
+    pub(super) unnamed: Vec<(u32, Fault)>,
     pub(super) control: &'a Control,
     /// An error of unknown meaning is held against the readings.
     pub(super) puzzled: bool,
@@ -72,7 +72,7 @@ impl RowLoad<'_> {
     pub(super) async fn load(&mut self, refused_max: usize) -> Result<Found, RepositoryError> {
         let unnamed = std::mem::take(&mut self.unnamed).into_iter();
         let mut refused: Vec<_> = unnamed
-            .map(|(arrival, reason)| (arrival, self.rejection(arrival, reason)))
+            .map(|(arrival, fault)| (arrival, self.rejection(arrival, fault)))
             .collect();
         if refused.len() > refused_max {
             return Ok(too_many(refused));
@@ -102,7 +102,8 @@ impl RowLoad<'_> {
                 verdict = self.hold_against_control(range.start, &refusal).await?;
             }
             let arrival = self.batch.columns().arrival(range.start);
-            refused.push((arrival, self.rejection(arrival, refusal)));
+            let fault = Fault::RefusedByDatabase(refusal);
+            refused.push((arrival, self.rejection(arrival, fault)));
             match &verdict {
                 Verdict::Suspect(_) if refused.len() - unnamed >= SUSPECTS_MAX => break,
                 _ if refused.len() > refused_max => return Ok(too_many(refused)),
@@ -115,12 +116,12 @@ impl RowLoad<'_> {
         }
     }
 
-    fn rejection(&self, arrival: u32, reason: String) -> Rejection {
+    fn rejection(&self, arrival: u32, fault: Fault) -> Rejection {
         let reading = self.batch.reading(arrival);
         let series = &reading.series;
         Rejection {
             seq: Seq(0),
-            fault: Fault::RefusedByDatabase(reason),
+            fault,
             series: KeptSeries::of(series.id1, &series.id2, &series.sensor_type),
             sensor_value: reading.sensor_value,
             timestamp_us: reading.timestamp_us,

@@ -116,6 +116,7 @@ pub(super) fn describe(document: &mut OpenApi) {
             (Method::GET, &mut item.get),
             (Method::PUT, &mut item.put),
             (Method::POST, &mut item.post),
+            (Method::PATCH, &mut item.patch),
             (Method::DELETE, &mut item.delete),
         ];
         for (method, operation) in operations {

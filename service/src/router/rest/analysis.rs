@@ -6,7 +6,9 @@ use super::{
     Context,
     answer::Answer,
     cursor,
-    parameters::{ByIds, ByTimeMaybeIds, CursorPaging, QueryProblems, Width},
+    parameters::{
+        ByIdsOrTags, ByTimeMaybeIds, CursorPaging, QueryProblems, SeriesProblems, Tagged, Width,
+    },
     params::{Params, invalid, missing},
     problem::Problem,
     request::Request,
@@ -18,27 +20,29 @@ use super::{
 use crate::{model::BucketWidth, repository::AggregateQuery};
 
 /// The newest reading of each id pair.
-#[utoipa::path(get, path = "/sensor/latest", tag = "analysis", params(ByIds),
-    responses((status = 200, description = "One entry per pair", body = LatestReadingsView), QueryProblems))]
+#[utoipa::path(get, path = "/sensor/latest", tag = "analysis", params(ByIdsOrTags),
+    responses((status = 200, description = "One entry per pair", body = LatestReadingsView), QueryProblems, SeriesProblems))]
 pub(super) async fn latest(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
-    let names = By::Ids.names(&[]);
+    let names = By::Ids.names(&["tags"]);
     let params = Params::parse(&request.query, &names)?;
     let selection = selection::selection(&params, By::Ids)?;
-    let pairs = selection.pairs.unwrap_or_default();
-    let sensor_type = selection.sensor_type.as_deref();
-    let room = context.rooms.take(pairs.len(), ROW_BYTES).await?;
-    let latest = context.manage()?.latest(pairs, sensor_type).await?;
+    let manage = context.manage()?;
+    let selection = manage.resolve_tags(selection).await?;
+    let pairs = selection.pairs.as_ref().map_or(0, Vec::len);
+    let room = context.rooms.take(pairs, ROW_BYTES).await?;
+    let latest = manage.latest(selection).await?;
     Ok(Answer::page(LatestReadingsView::from(latest), room))
 }
 
 /// Count, min, max, avg, first and last per time bucket and series.
-#[utoipa::path(get, path = "/sensor/aggregate", tag = "analysis", params(ByTimeMaybeIds, Width, CursorPaging),
-    responses((status = 200, description = "Buckets that hold readings", body = BucketsView), QueryProblems))]
+#[utoipa::path(get, path = "/sensor/aggregate", tag = "analysis", params(ByTimeMaybeIds, Tagged, Width, CursorPaging),
+    responses((status = 200, description = "Buckets that hold readings", body = BucketsView), QueryProblems, SeriesProblems))]
 pub(super) async fn aggregate(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
     let by = By::TimeMaybeIds;
-    let names = by.names(&["bucket", "limit", "cursor"]);
+    let names = by.names(&["tags", "bucket", "limit", "cursor"]);
     let params = Params::parse(&request.query, &names)?;
     let selection = selection::selection(&params, by)?;
+    let selection = context.manage()?.resolve_tags(selection).await?;
     let width = bucket_width(&params)?;
     let fingerprint = cursor::fingerprint(&(by, &selection, width));
     let cursor = params.get("cursor")?;

@@ -89,6 +89,7 @@ pub(super) fn selected(selection: &Selection) -> Value {
         time,
         pairs,
         sensor_type,
+        tags,
     } = selection;
     let pair = |IdPair { id1, id2 }: &IdPair| json!({"id1": id1, "id2": id2});
     let pairs = pairs.as_ref();
@@ -97,6 +98,7 @@ pub(super) fn selected(selection: &Selection) -> Value {
         "to_us": time.map(|time| time.to_us),
         "pairs": pairs.map(|pairs| pairs.iter().map(pair).collect::<Vec<_>>()),
         "sensor_type": sensor_type,
+        "tags": tags,
     })
 }
 

@@ -10,7 +10,7 @@ use super::{
     new_values::NewValues,
     owner,
     problem::ProblemDocument,
-    quarantine, readings, retention, sources, streams,
+    quarantine, readings, retention, series, sources, streams,
 };
 
 #[derive(OpenApi)]
@@ -25,6 +25,7 @@ use super::{
         (name = "analysis", description = "Newest readings and figures per time bucket"),
         (name = "changes", description = "Delete and update"),
         (name = "influxdb", description = "What clients of InfluxDB write to, and what they ask first"),
+        (name = "series", description = "Which series there are, and what is said of them; on the layout series"),
         (name = "streams", description = "The ledger of streams"),
         (name = "quarantine", description = "Readings that were not stored: look, replay, remove"),
         (name = "sources", description = "What readings are fetched from"),
@@ -41,6 +42,8 @@ use super::{
         retention::confirm,
         streams::all, streams::one, owner::set_owner,
         quarantine::of_stream, quarantine::all, quarantine::remove, quarantine::replay,
+        series::list_series, series::count_series, series::one_series, series::set_tags, series::merge_tags,
+        series::tag_many, series::remove_unused,
         sources::all_sources, sources::pause_source, sources::resume_source,
         health::healthz, health::readyz, health::version, health::metrics,
         docs::openapi, docs::root, docs::swagger, docs::swagger_file

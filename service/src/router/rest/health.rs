@@ -17,7 +17,10 @@ use crate::{
     repository::StorageFacts,
     telemetry::metrics::Exposition,
     usecase::{
-        UseCases, ingest::Figures, manage::partitions::PartitionFigures, sources::SourceStanding,
+        UseCases,
+        ingest::Figures,
+        manage::{SeriesStanding, partitions::PartitionFigures},
+        sources::SourceStanding,
     },
 };
 
@@ -55,6 +58,10 @@ pub(super) struct Readiness<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     partitions: Option<PartitionFigures>,
+    /// Left out where readings bring their names along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    series: Option<SeriesStanding>,
     /// What readings are fetched from; left out where there is nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<Object>)]
@@ -104,6 +111,7 @@ pub(super) async fn readyz(context: Arc<Context>, _: Request) -> Result<Answer, 
         in_flight_bytes: ingest.map_or(0, |ingest| ingest.used_bytes()),
         books: ingest.map_or_else(Figures::default, |ingest| ingest.figures()),
         partitions: started.and_then(partition_figures),
+        series: started.and_then(|started| Some(started.series.as_ref()?.standing())),
         sources: started.map_or_else(Vec::new, |started| started.sources.standings()),
     };
     let status = match readiness.ready {

@@ -31,6 +31,8 @@ mod retention;
 mod room;
 mod routes;
 mod selection;
+mod series;
+mod series_views;
 mod sources;
 mod static_files;
 mod streams;

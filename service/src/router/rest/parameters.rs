@@ -62,6 +62,69 @@ parameters!(ByIds {
     sensor_type: Option<String>,
 });
 
+parameters!(ByIdsOrTags {
+    /// Whole numbers, at most 1,000, separated by commas; needed where no tags are given
+    #[param(example = "0,1", inline)]
+    id1: Option<Id1List>,
+    /// As many texts, separated by commas; the first belongs to the first of id1 and so on; a comma inside of one is
+    /// written `\,` and a backslash `\\`
+    #[param(example = "A,B", inline)]
+    id2: Option<Id2List>,
+    /// Only readings of this type
+    #[param(example = "temperature", min_length = 1)]
+    sensor_type: Option<String>,
+    /// Only of series that have these tags, at most 8 as `name:value`, separated by commas; without id1 and id2 they may be
+    /// those of 1,000 series; on the layout series
+    #[param(min_length = 3)]
+    tags: Option<String>,
+});
+
+parameters!(ByTimeRange {
+    /// Start, belongs to the range: RFC 3339 with any offset, or milliseconds since the Unix epoch
+    #[param(example = "2026-01-31T12:00:00Z", inline)]
+    from_time: InstantText,
+    /// End, does not belong to the range
+    #[param(example = "2026-01-31T13:00:00Z", inline)]
+    to_time: InstantText,
+});
+
+parameters!(Tagged {
+    /// Only of series that have these tags, at most 8 as `name:value`, separated by commas; without id1 and id2 they may be
+    /// those of 1,000 series; on the layout series
+    #[param(min_length = 3)]
+    tags: Option<String>,
+});
+
+parameters!(SeriesSelection {
+    /// Only with this id1
+    #[param(example = 0)]
+    id1: Option<i32>,
+    /// Only with this id2
+    #[param(example = "A", min_length = 1)]
+    id2: Option<String>,
+    /// Only those whose id2 begins like this; not beside id2
+    #[param(min_length = 1)]
+    prefix: Option<String>,
+    /// Only of this type
+    #[param(example = "temperature", min_length = 1)]
+    sensor_type: Option<String>,
+    /// Only those that have these tags, at most 8 as `name:value`, separated by commas
+    #[param(min_length = 3)]
+    tags: Option<String>,
+    /// Only those of which a reading was stored on that day, UTC, or later
+    #[param(example = "2026-01-31", pattern = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
+    seen_since: Option<String>,
+});
+
+parameters!(UnusedSince {
+    /// true: those that have no readings
+    #[param(example = true)]
+    unused: bool,
+    /// Only those that got their numbers before; at the latest, and by default, an hour ago
+    #[param(example = "2026-01-31T12:00:00Z", inline)]
+    first_seen_before: Option<InstantText>,
+});
+
 parameters!(ByIdsTime {
     /// Start, belongs to the range: RFC 3339 with any offset, or milliseconds since the Unix epoch
     #[param(example = "2026-01-31T12:00:00Z", inline)]
@@ -200,6 +263,15 @@ pub(super) enum QueryProblems {
     /// The database is not available, or the service is busy with other requests: Retry-After says when to ask again
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(ProblemDocument<'static>),
+}
+
+/// What a query of series, or by their tags, may answer besides.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "read by the derive only")]
+pub(super) enum SeriesProblems {
+    /// Readings bring their names along in this layout: there are no series
+    #[response(status = 404, content_type = "application/problem+json")]
+    NoSeries(ProblemDocument<'static>),
 }
 
 /// What a query that can be an export may answer besides.

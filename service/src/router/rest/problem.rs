@@ -7,7 +7,7 @@ use sluicegate_transport::pages::Refusal;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use super::views::IntakeView;
+use super::{series_views::TaggedView, views::IntakeView};
 use crate::{
     model::Fault,
     repository::RepositoryError,
@@ -212,6 +212,8 @@ pub(super) struct Problem {
     pub(super) retry_after: Option<Duration>,
     /// What became of the readings of a request, some of which were not stored.
     pub(super) intake: Option<Box<IntakeView>>,
+    /// What became of tags that a request brought, some of which could not be set.
+    pub(super) tagging: Option<Box<TaggedView>>,
 }
 
 /// A problem document.
@@ -241,6 +243,9 @@ pub(super) struct ProblemDocument<'a> {
     /// Of a request that brought readings, some of which were not stored: what became of all of them
     #[serde(skip_serializing_if = "Option::is_none")]
     intake: Option<&'a IntakeView>,
+    /// Of a request that brought tags, some of which could not be set: what became of all of them
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tagging: Option<&'a TaggedView>,
 }
 
 impl Problem {
@@ -252,6 +257,7 @@ impl Problem {
             allow: None,
             retry_after: None,
             intake: None,
+            tagging: None,
         }
     }
 
@@ -261,6 +267,12 @@ impl Problem {
             parameter: Some(parameter.to_owned()),
             ..Self::new(kind, detail)
         }
+    }
+
+    /// This layout has no series.
+    pub(super) fn no_series() -> Self {
+        let detail = "Series are known on the layout series alone, and this table has another one.";
+        Self::new(Kind::NotFound, detail)
     }
 
     /// The service has not started yet.
@@ -283,6 +295,7 @@ impl Problem {
             parameter: self.parameter.as_deref(),
             request_id,
             intake: self.intake.as_deref(),
+            tagging: self.tagging.as_deref(),
         };
         serde_json::to_vec(&document).unwrap_or_default()
     }
@@ -352,6 +365,14 @@ impl From<QueryError> for Problem {
                 "The range from from_time to to_time has {buckets} buckets of this width, and {most} are the most \
                  (rest.max_buckets): take a wider bucket or a shorter range."
             )),
+            QueryError::TooManySeries { most } => Self::of(
+                "tags",
+                Kind::InvalidParameter,
+                format!(
+                    "The tags select more than {most} series: give more tags, or name the series by id1 and id2."
+                ),
+            ),
+            QueryError::NoSeries => Self::no_series(),
             QueryError::TooManyReadings { expected, most } => Self::of(
                 "to_time",
                 Kind::InvalidParameter,

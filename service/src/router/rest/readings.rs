@@ -8,7 +8,9 @@ use super::{
     cursor,
     export::until_ended,
     format::Format,
-    parameters::{ByIds, ByIdsTime, ByTime, ExportProblems, Paging, QueryProblems},
+    parameters::{
+        ByIdsOrTags, ByTime, ByTimeRange, ExportProblems, Paging, QueryProblems, SeriesProblems,
+    },
     params::Params,
     problem::Problem,
     request::Request,
@@ -19,6 +21,7 @@ use super::{
 use crate::model::Place;
 
 const PAGING: [&str; 4] = ["limit", "order", "cursor", "format"];
+const PAGING_AND_TAGS: [&str; 5] = ["limit", "order", "cursor", "format", "tags"];
 
 /// Readings of a stretch of time, ordered by time.
 #[utoipa::path(get, path = "/sensor/time", tag = "readings", params(ByTime, Paging),
@@ -30,19 +33,19 @@ pub(super) async fn by_time(context: Arc<Context>, request: Request) -> Result<A
 }
 
 /// All readings of id pairs, pair by pair, each ordered by time.
-#[utoipa::path(get, path = "/sensor/ids", tag = "readings", params(ByIds, Paging),
+#[utoipa::path(get, path = "/sensor/ids", tag = "readings", params(ByIdsOrTags, Paging),
     responses((status = 200, description = "Readings; as NDJSON or CSV all of them, streamed",
         content((ReadingsView = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
-        QueryProblems, ExportProblems))]
+        QueryProblems, SeriesProblems, ExportProblems))]
 pub(super) async fn by_ids(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
     query(context, request, By::Ids).await
 }
 
 /// Readings of id pairs in a stretch of time, pair by pair, each ordered by time.
-#[utoipa::path(get, path = "/sensor/ids-time", tag = "readings", params(ByIdsTime, Paging),
+#[utoipa::path(get, path = "/sensor/ids-time", tag = "readings", params(ByIdsOrTags, ByTimeRange, Paging),
     responses((status = 200, description = "Readings; as NDJSON or CSV all of them, streamed",
         content((ReadingsView = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
-        QueryProblems, ExportProblems))]
+        QueryProblems, SeriesProblems, ExportProblems))]
 pub(super) async fn by_ids_time(
     context: Arc<Context>,
     request: Request,
@@ -51,9 +54,13 @@ pub(super) async fn by_ids_time(
 }
 
 async fn query(context: Arc<Context>, request: Request, by: By) -> Result<Answer, Problem> {
-    let names = by.names(&PAGING);
+    let names = match by {
+        By::Time => by.names(&PAGING),
+        _ => by.names(&PAGING_AND_TAGS),
+    };
     let params = Params::parse(&request.query, &names)?;
     let selected = selection::selection(&params, by)?;
+    let selected = context.manage()?.resolve_tags(selected).await?;
     let order = selection::order(&params)?;
     let fingerprint = cursor::fingerprint(&(by, &selected, order));
     let from = params.get("cursor")?;

@@ -103,8 +103,29 @@ impl Request {
         self.bytes().await
     }
 
+    /// A body that says that it is JSON, and whether it is one document rather than a line each.
+    pub(super) async fn json_or_lines(
+        &mut self,
+        limit_bytes: usize,
+    ) -> Result<(Bytes, bool), Problem> {
+        let media_type = self.header(header::CONTENT_TYPE).unwrap_or_default();
+        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        let is = |known: &str| essence.eq_ignore_ascii_case(known);
+        let is_document = is("application/json");
+        if !is_document && !is("application/x-ndjson") && !is("application/ndjson") {
+            let detail =
+                "Send an array as application/json, or a line for each as application/x-ndjson.";
+            return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+        }
+        Ok((self.bytes_up_to(limit_bytes).await?, is_document))
+    }
+
     pub(super) async fn bytes(&mut self) -> Result<Bytes, Problem> {
-        tokio::time::timeout(BODY_DEADLINE, self.read())
+        self.bytes_up_to(BODY_LIMIT_BYTES).await
+    }
+
+    async fn bytes_up_to(&mut self, limit_bytes: usize) -> Result<Bytes, Problem> {
+        tokio::time::timeout(BODY_DEADLINE, self.read(limit_bytes))
             .await
             .unwrap_or_else(|_| {
                 let seconds = BODY_DEADLINE.as_secs();
@@ -113,11 +134,11 @@ impl Request {
             })
     }
 
-    async fn read(&mut self) -> Result<Bytes, Problem> {
+    async fn read(&mut self, limit_bytes: usize) -> Result<Bytes, Problem> {
         let announced = self.header(header::CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > BODY_LIMIT_BYTES) {
-            return Err(self.too_large().await);
+        if announced.is_some_and(|length| length > limit_bytes) {
+            return Err(self.too_large(limit_bytes).await);
         }
         let mut body = BytesMut::new();
         while let Some(chunk) = self.body.next().await {
@@ -127,15 +148,15 @@ impl Request {
                     "The body ended before it was complete.",
                 )
             })?;
-            if body.len() + chunk.len() > BODY_LIMIT_BYTES {
-                return Err(self.too_large().await);
+            if body.len() + chunk.len() > limit_bytes {
+                return Err(self.too_large(limit_bytes).await);
             }
             body.extend_from_slice(&chunk);
         }
         Ok(body.freeze())
     }
 
-    async fn too_large(&mut self) -> Problem {
+    async fn too_large(&mut self, limit_bytes: usize) -> Problem {
         // Who waits for a word before sending it has not sent it yet.
         let is_coming = !self.headers.contains_key(header::EXPECT);
         let mut discarded = 0;
@@ -145,7 +166,7 @@ impl Request {
                 _ => break,
             }
         }
-        let detail = format!("The body may have {BODY_LIMIT_BYTES} bytes.");
+        let detail = format!("The body may have {limit_bytes} bytes.");
         Problem::new(Kind::BodyTooLarge, detail)
     }
 }

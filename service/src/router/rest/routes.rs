@@ -24,7 +24,7 @@ use super::{
     quarantine, readings,
     request::{BodyStream, Request},
     respond::respond,
-    retention, sources, streams,
+    retention, series, sources, streams,
 };
 use crate::{
     auth::{Admitted, Need},
@@ -57,7 +57,7 @@ macro_rules! routes {
     };
 }
 
-static ROUTES: [Route; 37] = routes! {
+static ROUTES: [Route; 44] = routes! {
     GET "/" Nothing => docs::root,
     GET "/sensor/time" Read => readings::by_time,
     GET "/sensor/ids" Read => readings::by_ids,
@@ -85,6 +85,13 @@ static ROUTES: [Route; 37] = routes! {
     GET "/rejections" Read => quarantine::all,
     DELETE "/rejections" Write => quarantine::remove,
     POST "/rejections/replay" Write => quarantine::replay,
+    GET "/series" Read => series::list_series,
+    GET "/series/count" Read => series::count_series,
+    PATCH "/series" Write => series::tag_many,
+    DELETE "/series" Write => series::remove_unused,
+    GET "/series/{number}" Read => series::one_series,
+    PUT "/series/{number}/tags" Write => series::set_tags,
+    PATCH "/series/{number}/tags" Write => series::merge_tags,
     GET "/sources" Read => sources::all_sources,
     PUT "/sources/{name}/pause" Admin => sources::pause_source,
     PUT "/sources/{name}/resume" Admin => sources::resume_source,

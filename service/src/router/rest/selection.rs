@@ -5,7 +5,7 @@ use super::{
     problem::{Kind, Problem},
     time::parse_instant,
 };
-use crate::model::{IdPair, Order, Selection, TimeRange};
+use crate::model::{IdPair, Order, Selection, TimeRange, fault_of_tag_name, fault_of_tag_value};
 
 /// Readings of a JSON page unless the request says otherwise.
 pub(super) const DEFAULT_LIMIT: usize = 1_000;
@@ -43,21 +43,48 @@ pub(super) fn selection(params: &Params<'_>, by: By) -> Result<Selection, Proble
         By::Ids => None,
         By::Time | By::IdsTime | By::TimeMaybeIds => Some(time_range(params)?),
     };
+    let tags = tags(params)?;
     let pairs = match by {
         By::Time => None,
-        By::Ids | By::IdsTime => Some(pairs(params)?.ok_or_else(|| {
-            missing(
-                "id1",
-                "name the series by id1 and id2, as in id1=0,1&id2=A,B",
-            )
-        })?),
+        By::Ids | By::IdsTime => match pairs(params)? {
+            None if tags.is_empty() => {
+                return Err(missing(
+                    "id1",
+                    "name the series by id1 and id2, as in id1=0,1&id2=A,B",
+                ));
+            }
+            pairs => pairs,
+        },
         By::TimeMaybeIds => pairs(params)?,
     };
     Ok(Selection {
         time,
         pairs,
         sensor_type: params.get("sensor_type")?,
+        tags,
     })
+}
+
+/// Tags of a selection at the most.
+const MAX_TAGS: usize = 8;
+
+/// Names and values of tags; none where none are given, or taken.
+pub(super) fn tags(params: &Params<'_>) -> Result<Vec<(String, String)>, Problem> {
+    let given = params.list("tags")?.unwrap_or_default();
+    if given.len() > MAX_TAGS {
+        let detail = format!("tags has {}: select by at most {MAX_TAGS}.", given.len());
+        return Err(Problem::of("tags", Kind::InvalidParameter, detail));
+    }
+    let must = "names and values of tags, as in site:north,line:7";
+    let tag = |text: &String| {
+        let (name, value) = text.split_once(':')?;
+        let is_fit = fault_of_tag_name(name).is_none() && fault_of_tag_value(value).is_none();
+        is_fit.then(|| (name.to_owned(), value.to_owned()))
+    };
+    let tags = given
+        .iter()
+        .map(|text| tag(text).ok_or_else(|| invalid("tags", text, must)));
+    tags.collect()
 }
 
 fn time_range(params: &Params<'_>) -> Result<TimeRange, Problem> {
@@ -286,6 +313,7 @@ mod tests {
                 time: Some(TimeRange { from_us, to_us: from_us + length_us }),
                 pairs: Some(pairs.filter(|pair| seen.insert(pair.clone())).collect()),
                 sensor_type,
+                tags: Vec::new(),
             }
         }
     }

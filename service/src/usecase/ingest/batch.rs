@@ -115,6 +115,7 @@ impl OpenBatch {
         });
         let part = LoadPart {
             stream: waiting.session.stream(),
+            principal: waiting.session.principal().cloned(),
             first_seq,
             readings: count,
             rows: rows_before..self.columns.rows(),
@@ -336,10 +337,15 @@ impl SealedBatch {
     }
 
     /// Turns into a committed batch, which needs to know what became of each part.
-    pub(super) fn commit(self, outcomes: Vec<PartOutcome>) -> CommittedBatch {
+    pub(super) fn commit(
+        self,
+        outcomes: Vec<PartOutcome>,
+        series: Arc<Vec<u32>>,
+    ) -> CommittedBatch {
         CommittedBatch {
             content: self.content,
             outcomes,
+            series,
         }
     }
 }
@@ -384,6 +390,8 @@ impl LoadBatch for SealedBatch {
 pub(super) struct CommittedBatch {
     content: OpenBatch,
     outcomes: Vec<PartOutcome>,
+    /// Their numbers, where they have numbers.
+    series: Arc<Vec<u32>>,
 }
 
 impl CommittedBatch {
@@ -393,7 +401,10 @@ impl CommittedBatch {
 
     /// What others may know of it.
     pub(super) fn event(&self) -> BatchEvent {
-        self.content.event(Stage::Committed)
+        BatchEvent {
+            series: self.series.clone(),
+            ..self.content.event(Stage::Committed)
+        }
     }
 
     /// Of each part: its owner, how many readings it had, and whether the database refused any of them.

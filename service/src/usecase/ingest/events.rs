@@ -27,6 +27,8 @@ pub struct BatchEvent {
     /// Where in time they lie: timestamps at even distances in their order, ascending, microseconds since the Unix epoch.
     /// Each stands for as many rows as the others; a small batch tells all of its own.
     pub times_us: Vec<i64>,
+    /// The numbers of the series that are committed, where they have numbers; 0 stands for none.
+    pub series: Arc<Vec<u32>>,
 }
 
 impl BatchEvent {
@@ -39,6 +41,7 @@ impl BatchEvent {
             stage,
             rows,
             times_us: places.map(|place| time_us(place as u32)).collect(),
+            series: Arc::default(),
         }
     }
 

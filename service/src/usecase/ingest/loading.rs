@@ -201,14 +201,14 @@ impl Driver {
         // The loader has let go of the batch by now; only a statement that it had to leave behind could hold it.
         let batch = reclaim(batch).await.ok_or(CannotLoad::BatchHeld)?;
         Ok(match loaded {
-            Loaded::Committed(outcomes) => {
+            Loaded::Committed { outcomes, series } => {
                 if attempt > 0 {
                     info!(
                         batch = number.0,
                         attempt, "the batch is committed after all"
                     );
                 }
-                Decided::Committed(batch.commit(outcomes))
+                Decided::Committed(batch.commit(outcomes, series))
             }
             Loaded::TooBig(reason) => {
                 let readings = batch.readings();

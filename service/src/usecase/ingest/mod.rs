@@ -212,6 +212,7 @@ impl Ingest {
         let next_seq = header.as_ref().map_or(Seq(1), |header| header.first_seq);
         let session = Session::new(
             header.as_ref(),
+            caller,
             durable,
             seat,
             (&self.books, &self.metrics),

@@ -8,12 +8,14 @@ use std::sync::{
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    books::Books, entry_door::EntryDoor, error::IngestError, metrics::IngestMetrics,
+    Caller, books::Books, entry_door::EntryDoor, error::IngestError, metrics::IngestMetrics,
     streams::LaneSeat,
 };
 use crate::{
     ledger::{LoadPart, PartOutcome},
-    model::{Epoch, Fault, Field, Rejection, Seq, SourceMark, StreamHeader, StreamId},
+    model::{
+        Epoch, Fault, Field, PrincipalName, Rejection, Seq, SourceMark, StreamHeader, StreamId,
+    },
 };
 
 /// What is said to the producer of a rejected reading.
@@ -91,6 +93,7 @@ static NEXT_SESSION: AtomicU64 = AtomicU64::new(1);
 pub(super) struct Session {
     pub(super) number: u64,
     stream: Option<(StreamId, Epoch)>,
+    principal: Option<PrincipalName>,
     progress: watch::Sender<Progress>,
     books: Arc<Books>,
     metrics: Arc<IngestMetrics>,
@@ -106,6 +109,7 @@ impl Session {
     /// `durable` is what may be acknowledged before anything is settled (P1).
     pub(super) fn new(
         header: Option<&StreamHeader>,
+        caller: &Caller,
         durable: Durable,
         seat: LaneSeat,
         (books, metrics): (&Arc<Books>, &Arc<IngestMetrics>),
@@ -114,6 +118,7 @@ impl Session {
         Arc::new(Self {
             number: NEXT_SESSION.fetch_add(1, Ordering::Relaxed),
             stream: header.map(|header| (header.stream_id.clone(), header.epoch)),
+            principal: caller.name().cloned(),
             progress: watch::Sender::new(Progress {
                 committed_seq: durable.seq,
                 mark: durable.mark,
@@ -130,6 +135,10 @@ impl Session {
 
     pub(super) fn stream(&self) -> Option<(StreamId, Epoch)> {
         self.stream.clone()
+    }
+
+    pub(super) fn principal(&self) -> Option<&PrincipalName> {
+        self.principal.as_ref()
     }
 
     pub(super) fn owner(&self) -> Owner {

@@ -7,6 +7,7 @@ pub mod partitions;
 mod quarantine;
 mod queries;
 mod query_error;
+mod series;
 mod turns;
 
 use std::sync::Arc;
@@ -21,11 +22,14 @@ pub use self::{
     },
     queries::{EXPORT_PAGE_ROWS, Page},
     query_error::QueryError,
+    series::{
+        SeriesError, SeriesKeeper, SeriesStanding, Tagged, TaggedSeries, Tagging, TaggingFault,
+    },
     turns::{Busy, Costly},
 };
 use crate::{
     model::Limits,
-    repository::mysql::{MySqlLedgerReader, MySqlQuarantine, MySqlReadings},
+    repository::mysql::{MySqlLedgerReader, MySqlQuarantine, MySqlReadings, MySqlSeries},
     usecase::{clock::Clock, ingest::Ingest},
 };
 
@@ -51,6 +55,8 @@ pub struct Stores {
     pub changes: Arc<MySqlReadings>,
     pub ledger: Arc<MySqlLedgerReader>,
     pub quarantine: Arc<MySqlQuarantine>,
+    /// None where readings bring their names along.
+    pub series: Option<Arc<MySqlSeries>>,
 }
 
 /// Queries and changes stored readings.

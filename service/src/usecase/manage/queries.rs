@@ -7,9 +7,7 @@ use futures::Stream;
 
 use super::{Manage, QueryError, turns::Turn};
 use crate::{
-    model::{
-        Bucket, BucketKey, IdPair, Latest, Order, Place, Selection, StoredReading, StreamStanding,
-    },
+    model::{Bucket, BucketKey, Latest, Order, Place, Selection, StoredReading, StreamStanding},
     repository::{AggregateQuery, RepositoryError, mysql::MySqlReadings},
 };
 
@@ -90,12 +88,16 @@ impl Manage {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn latest(
-        &self,
-        pairs: Vec<IdPair>,
-        sensor_type: Option<&str>,
-    ) -> Result<Vec<Latest>, RepositoryError> {
-        let newest = self.stores.pages.latest(&pairs, sensor_type).await?;
+    pub async fn latest(&self, selection: Selection) -> Result<Vec<Latest>, RepositoryError> {
+        let Selection {
+            pairs,
+            sensor_type,
+            tags,
+            ..
+        } = selection;
+        let pairs = pairs.unwrap_or_default();
+        let pages = &self.stores.pages;
+        let newest = pages.latest(&pairs, sensor_type.as_deref(), &tags).await?;
         let mut latest = Vec::with_capacity(pairs.len());
         for (pair, readings) in pairs.into_iter().zip(newest) {
             if readings.is_empty() {

@@ -13,6 +13,10 @@ pub enum QueryError {
     /// By the database's estimate, which may be half of the truth or twice as much.
     #[error("the database expects to read {expected} readings, and {most} are the most")]
     TooManyReadings { expected: u64, most: u64 },
+    #[error("the tags select more than {most} series")]
+    TooManySeries { most: usize },
+    #[error("readings bring their names along in this layout")]
+    NoSeries,
 }
 
 impl From<Busy> for QueryError {

@@ -27,7 +27,10 @@ impl Loader {
             if lane.committed_seq >= batch.number() {
                 let outcomes = self.already_committed(batch.number())?;
                 self.leave(batch.number());
-                return Ok(Loaded::Committed(outcomes));
+                return Ok(Loaded::Committed {
+                    outcomes,
+                    series: Arc::default(),
+                });
             }
             self.unheard = None;
         }

@@ -116,7 +116,7 @@ impl MySqlQuarantine {
                 continue;
             }
             if let Some(reason) = numbers.refusal_within(&places) {
-                refused.push((one.id, reason.to_owned()));
+                refused.push((one.id, reason));
                 continue;
             }
             let mut lines = Vec::new();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use mysql_async::{Row, Value};
 
+pub(super) use self::numbered::force;
 use self::{numbered::NumberedReadings, plain::PlainReadings};
 use super::{
     asking::Asking, indexes::Indexes, instant, series::Naming, statement::Statement, table::Table,
@@ -131,8 +132,12 @@ impl MySqlReadings {
         &self,
         pairs: &[IdPair],
         sensor_type: Option<&str>,
+        tags: &[(String, String)],
     ) -> Result<Vec<Vec<StoredReading>>, RepositoryError> {
-        of_kind!(self.latest(pairs, sensor_type))
+        match &self.kind {
+            Kind::Plain(readings) => readings.latest(pairs, sensor_type).await,
+            Kind::Numbered(readings) => readings.latest(pairs, sensor_type, tags).await,
+        }
     }
 
     /// Groups ordered by their key, at most `limit`.

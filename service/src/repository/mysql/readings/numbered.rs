@@ -66,7 +66,8 @@ impl NumberedReadings {
             return Ok(Leg::All);
         };
         let sensor_type = selection.sensor_type.as_deref();
-        let known = self.known(std::slice::from_ref(pair), sensor_type).await?;
+        let pairs = std::slice::from_ref(pair);
+        let known = self.known(pairs, sensor_type, &selection.tags).await?;
         Ok(Leg::Of(known))
     }
 
@@ -75,6 +76,7 @@ impl NumberedReadings {
         &self,
         pairs: &[IdPair],
         sensor_type: Option<&str>,
+        tags: &[(String, String)],
     ) -> Result<Vec<Known>, RepositoryError> {
         let mut known = Vec::new();
         for pairs in pairs.chunks(PAIRS) {
@@ -92,6 +94,13 @@ impl NumberedReadings {
                 );
             }
             statement.push(")", []).of_sensor_type(sensor_type);
+            for (tag, value) in tags {
+                statement.push(
+                    " AND EXISTS (SELECT 1 FROM series_tags WHERE series_tags.series_id = series.series_id \
+                     AND tag = ? AND value = ?)",
+                    [tag.as_str().into(), value.as_str().into()],
+                );
+            }
             for row in self.asking.rows(statement).await? {
                 let (number, id1, id2, sensor_type) =
                     mysql_async::from_row_opt(row).map_err(|_| unexpected())?;
@@ -259,8 +268,9 @@ impl NumberedReadings {
         &self,
         pairs: &[IdPair],
         sensor_type: Option<&str>,
+        tags: &[(String, String)],
     ) -> Result<Vec<Vec<StoredReading>>, RepositoryError> {
-        let known = self.known(pairs, sensor_type).await?;
+        let known = self.known(pairs, sensor_type, tags).await?;
         let mut newest = vec![Vec::new(); pairs.len()];
         for known in known.chunks(LEGS) {
             let mut statement = Statement::new("");
@@ -299,7 +309,8 @@ impl NumberedReadings {
         let Some(pairs) = &selection.pairs else {
             return Ok(None);
         };
-        let known = self.known(pairs, selection.sensor_type.as_deref()).await?;
+        let sensor_type = selection.sensor_type.as_deref();
+        let known = self.known(pairs, sensor_type, &selection.tags).await?;
         Ok(Some(numbers(&known)))
     }
 
@@ -351,7 +362,7 @@ fn listed(numbers: &[u32]) -> String {
     numbers.join(",")
 }
 
-fn force(index: Option<&String>) -> String {
+pub(in super::super) fn force(index: Option<&String>) -> String {
     index.map_or_else(String::new, |name| {
         format!(" FORCE INDEX ({})", quoted(name))
     })

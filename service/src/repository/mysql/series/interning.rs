@@ -13,7 +13,7 @@
 //! Because the counter stays locked until the COMMIT, numbers ascend in the order in which they are committed: that is what the
 //! proof rests on.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use mysql_async::{Conn, Row, prelude::Queryable as _};
 
@@ -24,10 +24,14 @@ use super::{
         error::{explain, explain_to},
         ledger::quote,
     },
-    NO_NUMBER, Named, Proof,
+    Bounds, NO_NUMBER, Named, Proof,
+    bounds::Admission,
     proof::{Anchor, FIRST_SEEN_US, LOOKING},
 };
-use crate::{model::Limits, repository::RepositoryError};
+use crate::{
+    model::{Limits, SeriesBound},
+    repository::RepositoryError,
+};
 
 /// The counter's row.
 pub(super) const COUNTER: &str = "series";
@@ -40,6 +44,8 @@ pub(super) struct Learned {
     pub(super) numbers: Vec<u32>,
     /// Whether any of them was given just now.
     pub(super) were_given: bool,
+    /// Indexes of those that a bound does not let in.
+    pub(super) refused: Vec<(usize, SeriesBound)>,
     pub(super) proof: Proof,
 }
 
@@ -48,6 +54,7 @@ pub(super) struct Step<'a, N> {
     pub(super) named: &'a N,
     pub(super) places: &'a [u32],
     pub(super) limits: &'a Limits,
+    pub(super) bounds: &'a Arc<Bounds>,
     pub(super) proof: Proof,
 }
 
@@ -62,8 +69,12 @@ impl<N: Named> Step<'_, N> {
             return Ok(None);
         };
         match self.learn(conn, next).await {
-            Ok(learned) => {
+            Ok((learned, admission)) => {
                 end(conn, "COMMIT").await?;
+                if let Some(mut given) = admission {
+                    given.keep();
+                }
+                self.bounds.note_refused(&learned.refused);
                 Ok(Some(learned))
             }
             Err(RepositoryError::Data(reason)) => {
@@ -95,21 +106,42 @@ impl<N: Named> Step<'_, N> {
         Ok(holds.then_some(next))
     }
 
-    async fn learn(&self, conn: &mut Conn, next: u64) -> Result<Learned, RepositoryError> {
+    /// With what it took of the bounds.
+    async fn learn(
+        &self,
+        conn: &mut Conn,
+        next: u64,
+    ) -> Result<(Learned, Option<Admission>), RepositoryError> {
         let mut learned = Learned {
             numbers: vec![NO_NUMBER; self.places.len()],
             were_given: false,
+            refused: Vec::new(),
             proof: self.proof,
         };
         self.look_up(conn, &mut learned).await?;
-        if self.missing(&learned).next().is_some() {
-            let first = lock_counter(conn, next).await?;
-            if first.others_were_here {
-                self.look_up(conn, &mut learned).await?;
-            }
-            self.give(conn, first.number, &mut learned).await?;
+        if self.missing(&learned).next().is_none() {
+            return Ok((learned, None));
         }
-        Ok(learned)
+        let wanted = self.missing(&learned);
+        let wanted = wanted.map(|index| (index, self.named.principal(self.places[index])));
+        let (mut admission, refused) = self.bounds.admit(wanted);
+        learned.refused = refused;
+        if admission.places().is_empty() {
+            return Ok((learned, None));
+        }
+        let first = lock_counter(conn, next).await?;
+        if first.others_were_here {
+            self.look_up(conn, &mut learned).await?;
+            let numbers = &learned.numbers;
+            let is_known = |index: usize| numbers[index] != NO_NUMBER;
+            learned.refused.retain(|&(index, _)| !is_known(index));
+        }
+        let is_wanted = |index: usize| learned.numbers[index] == NO_NUMBER;
+        let beyond = admission.narrow(conn, first.number, is_wanted).await?;
+        learned.refused.extend(beyond);
+        self.give(conn, first.number, &admission.places(), &mut learned)
+            .await?;
+        Ok((learned, Some(admission)))
     }
 
     /// Which of the places have no number.
@@ -162,14 +194,17 @@ impl<N: Named> Step<'_, N> {
         )
     }
 
-    /// Gives numbers to those that have none yet, beginning with this one.
+    /// Gives numbers to some, beginning with this one.
     async fn give(
         &self,
         conn: &mut Conn,
         first: u64,
+        missing: &[usize],
         learned: &mut Learned,
     ) -> Result<(), RepositoryError> {
-        let missing: Vec<usize> = self.missing(learned).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
         let behind = first + missing.len() as u64;
         let Ok(last) = u32::try_from(behind - 1) else {
             return Err(RepositoryError::Table(format!(
@@ -180,7 +215,7 @@ impl<N: Named> Step<'_, N> {
         let mut numbers = first as u32..=last;
         for indexes in missing.chunks(STATEMENT_SERIES) {
             let mut sql = String::from(
-                "INSERT INTO series (series_id, id1, id2, sensor_type, first_seen) VALUES ",
+                "INSERT INTO series (series_id, id1, id2, sensor_type, first_seen, last_seen) VALUES ",
             );
             for (at, (&index, number)) in indexes.iter().zip(&mut numbers).enumerate() {
                 let (id1, id2, sensor_type) = self.named.series(self.places[index]);
@@ -188,7 +223,7 @@ impl<N: Named> Step<'_, N> {
                 let (id2, sensor_type) = (quote(id2), quote(sensor_type));
                 let _ = write!(
                     sql,
-                    "{separator}({number},{id1},{id2},{sensor_type},UTC_TIMESTAMP(6))"
+                    "{separator}({number},{id1},{id2},{sensor_type},UTC_TIMESTAMP(6),UTC_DATE())"
                 );
                 learned.numbers[index] = number;
             }
@@ -200,15 +235,13 @@ impl<N: Named> Step<'_, N> {
         conn.query_drop(sql)
             .await
             .map_err(|error| explain_to(GIVING, error))?;
-        if !missing.is_empty() {
-            learned.were_given = true;
-            let sql = format!("SELECT {FIRST_SEEN_US} FROM series WHERE series_id = {last}");
-            let found: Option<i64> = conn.query_first(sql).await.map_err(explain)?;
-            learned.proof = learned.proof.with([Anchor {
-                number: last,
-                first_seen_us: found.ok_or_else(strange)?,
-            }]);
-        }
+        learned.were_given = true;
+        let sql = format!("SELECT {FIRST_SEEN_US} FROM series WHERE series_id = {last}");
+        let found: Option<i64> = conn.query_first(sql).await.map_err(explain)?;
+        learned.proof = learned.proof.with([Anchor {
+            number: last,
+            first_seen_us: found.ok_or_else(strange)?,
+        }]);
         Ok(())
     }
 }

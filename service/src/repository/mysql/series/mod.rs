@@ -4,27 +4,37 @@
 //! proof by which it can be told that they are still right, and looks at it again in each transaction that uses them: a table
 //! that was restored, emptied or made again meanwhile is noticed, and its numbers are learned anew.
 
+mod bounds;
 mod cache;
+mod catalog;
 mod checking;
 mod interning;
 mod naming;
 mod proof;
+mod removal;
+mod upkeep;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use mysql_async::{Conn, prelude::Queryable as _};
 use tracing::{info, warn};
 
+pub(super) use self::{bounds::Bounds, checking::check, naming::Naming, proof::Proof};
 use self::{
     cache::NumberCache,
     interning::{COUNTER, Step},
     proof::LOOKING,
 };
-pub(super) use self::{checking::check, naming::Naming, proof::Proof};
+pub use self::{catalog::MySqlSeries, upkeep::MySqlSeriesUpkeep};
+pub(crate) use self::{catalog::Retagged, upkeep::SEEN_AT_ONCE};
 use super::{error::explain_to, migrations::make, tsv::is_dropped};
 use crate::{
     ledger::DroppedRows,
-    model::Limits,
+    model::{Fault, Limits, PrincipalName},
     repository::{LoadBatch, RepositoryError},
 };
 
@@ -43,14 +53,15 @@ pub(super) struct SeriesNumbers {
     /// None before the table was looked at.
     proof: Option<Proof>,
     limits: Limits,
+    bounds: Arc<Bounds>,
 }
 
 /// The numbers of some series, in their order.
 #[derive(Debug)]
 pub(super) struct Numbers {
-    pub(super) numbers: Vec<u32>,
-    /// Places of series that the database refuses to take, and why; their number is [`NO_NUMBER`].
-    pub(super) refused: Vec<(u32, String)>,
+    pub(super) numbers: Arc<Vec<u32>>,
+    /// Places of series that are not let in, and why; their number is [`NO_NUMBER`].
+    pub(super) refused: Vec<(u32, Fault)>,
     /// To be looked at in the transaction that uses them.
     pub(super) proof: Proof,
 }
@@ -59,17 +70,20 @@ impl Numbers {
     /// Of readings that bring their names along.
     pub(super) fn none() -> Self {
         Self {
-            numbers: Vec::new(),
+            numbers: Arc::default(),
             refused: Vec::new(),
             proof: Proof::default(),
         }
     }
 
     /// Why one of these series was refused, if one was.
-    pub(super) fn refusal_within(&self, places: &Range<u32>) -> Option<&str> {
+    pub(super) fn refusal_within(&self, places: &Range<u32>) -> Option<String> {
         let mut refused = self.refused.iter();
         let found = refused.find(|(place, _)| places.contains(place));
-        found.map(|(_, reason)| reason.as_str())
+        found.map(|(_, fault)| match fault {
+            Fault::RefusedByDatabase(reason) => reason.clone(),
+            other => other.to_string(),
+        })
     }
 
     pub(super) fn at(&self, place: u32) -> u32 {
@@ -116,23 +130,55 @@ pub(super) trait Named {
     fn series(&self, place: u32) -> (i32, &str, &str);
     /// Leaves those of which there are readings: others get no number.
     fn retain_used(&self, places: &mut Vec<u32>);
+    /// Who brings one of which there are readings.
+    fn principal(&self, place: u32) -> Option<PrincipalName>;
 }
 
-impl Named for &dyn LoadBatch {
+/// The series of a batch.
+pub(super) struct OfBatch<'a> {
+    batch: &'a dyn LoadBatch,
+    /// The first row of each; behind all rows for those that have none.
+    first_rows: OnceLock<Vec<u32>>,
+}
+
+impl<'a> OfBatch<'a> {
+    pub(super) fn new(batch: &'a dyn LoadBatch) -> Self {
+        Self {
+            batch,
+            first_rows: OnceLock::new(),
+        }
+    }
+
+    fn first_rows(&self) -> &[u32] {
+        self.first_rows.get_or_init(|| {
+            let mut first = vec![u32::MAX; self.batch.series_count() as usize];
+            for (&place, row) in self.batch.columns().series.iter().zip(0..) {
+                let known = &mut first[place as usize];
+                *known = row.min(*known);
+            }
+            first
+        })
+    }
+}
+
+impl Named for OfBatch<'_> {
     fn count(&self) -> u32 {
-        self.series_count()
+        self.batch.series_count()
     }
 
     fn retain_used(&self, places: &mut Vec<u32>) {
-        let mut used = vec![false; self.count() as usize];
-        for &place in self.columns().series {
-            used[place as usize] = true;
-        }
-        places.retain(|&place| used[place as usize]);
+        let first = self.first_rows();
+        places.retain(|&place| first[place as usize] != u32::MAX);
+    }
+
+    fn principal(&self, place: u32) -> Option<PrincipalName> {
+        let (row, parts) = (self.first_rows()[place as usize], self.batch.parts());
+        let part = parts.partition_point(|part| part.rows.end <= row);
+        parts.get(part)?.principal.clone()
     }
 
     fn series(&self, place: u32) -> (i32, &str, &str) {
-        LoadBatch::series(*self, place)
+        self.batch.series(place)
     }
 }
 
@@ -146,15 +192,20 @@ impl Named for &[(i32, &str, &str)] {
     }
 
     fn retain_used(&self, _: &mut Vec<u32>) {}
+
+    fn principal(&self, _: u32) -> Option<PrincipalName> {
+        None
+    }
 }
 
 impl SeriesNumbers {
     /// With memory for so many bytes of what it learns.
-    pub(super) fn new(cache_bytes: usize, limits: Limits) -> Self {
+    pub(super) fn new(cache_bytes: usize, limits: Limits, bounds: Arc<Bounds>) -> Self {
         Self {
             cache: NumberCache::new(cache_bytes),
             proof: None,
             limits,
+            bounds,
         }
     }
 
@@ -196,7 +247,7 @@ impl SeriesNumbers {
             copy_to_others(&named, &unknown, &mut numbers, &mut refused);
         }
         Ok(Numbers {
-            numbers,
+            numbers: Arc::new(numbers),
             refused,
             proof: self.proof.unwrap_or_default(),
         })
@@ -208,7 +259,7 @@ impl SeriesNumbers {
         named: &impl Named,
         unknown: &[u32],
         numbers: &mut [u32],
-        refused: &mut Vec<(u32, String)>,
+        refused: &mut Vec<(u32, Fault)>,
     ) -> Result<(), RepositoryError> {
         let mut proof = match self.proof {
             Some(proof) => proof,
@@ -222,15 +273,22 @@ impl SeriesNumbers {
                 named,
                 places,
                 limits: &self.limits,
+                bounds: &self.bounds,
                 proof,
             };
             match step.take(conn).await {
                 Ok(Some(learned)) => {
                     takes |= learned.were_given;
                     for (&place, &number) in places.iter().zip(&learned.numbers) {
-                        numbers[place as usize] = number;
-                        self.cache.remember(named.series(place), number);
+                        if number != NO_NUMBER {
+                            numbers[place as usize] = number;
+                            self.cache.remember(named.series(place), number);
+                        }
                     }
+                    let beyond = learned.refused.into_iter();
+                    refused.extend(
+                        beyond.map(|(index, bound)| (places[index], Fault::TooManySeries(bound))),
+                    );
                     proof = learned.proof;
                     self.proof = Some(proof);
                 }
@@ -241,7 +299,7 @@ impl SeriesNumbers {
                         if !takes {
                             return Err(RepositoryError::Table(reason));
                         }
-                        refused.push((*place, reason));
+                        refused.push((*place, Fault::RefusedByDatabase(reason)));
                     }
                     _ => {
                         let (first, second) = places.split_at(places.len() / 2);
@@ -253,7 +311,7 @@ impl SeriesNumbers {
         }
         if let [(_, reason), ..] = refused.as_slice() {
             let count = refused.len();
-            warn!(count, reason, "the database refuses series");
+            warn!(count, %reason, "new series are not let in");
         }
         Ok(())
     }
@@ -276,9 +334,9 @@ fn copy_to_others(
     named: &impl Named,
     sorted: &[u32],
     numbers: &mut [u32],
-    refused: &mut Vec<(u32, String)>,
+    refused: &mut Vec<(u32, Fault)>,
 ) {
-    let reasons: BTreeMap<u32, String> = refused.iter().cloned().collect();
+    let reasons: BTreeMap<u32, Fault> = refused.iter().cloned().collect();
     for alike in sorted.chunk_by(|&one, &other| named.series(one) == named.series(other)) {
         let [first, others @ ..] = alike else {
             continue;
@@ -295,13 +353,13 @@ fn copy_to_others(
 /// The rows of a batch whose series were refused, in order of arrival, and why; without those that are left out in any case.
 pub(super) fn rows_of(
     batch: &dyn LoadBatch,
-    refused: &[(u32, String)],
+    refused: &[(u32, Fault)],
     dropped: &DroppedRows,
-) -> Vec<(u32, String)> {
+) -> Vec<(u32, Fault)> {
     if refused.is_empty() {
         return Vec::new();
     }
-    let reasons: BTreeMap<u32, &String> = refused
+    let reasons: BTreeMap<u32, &Fault> = refused
         .iter()
         .map(|(place, reason)| (*place, reason))
         .collect();

@@ -1,8 +1,11 @@
 //! Numbers for those who ask now and then: management and the quarantine.
 
+use std::sync::Arc;
+
 use mysql_async::Pool;
 use tokio::sync::Mutex;
 
+use super::Bounds;
 use super::{
     super::{answers, error::explain},
     Numbers, Proof, SMALL_CACHE_BYTES, SeriesNumbers,
@@ -16,10 +19,10 @@ pub(in super::super) struct Naming {
 }
 
 impl Naming {
-    pub(in super::super) fn new(pool: Pool, limits: Limits) -> Self {
+    pub(in super::super) fn new(pool: Pool, limits: Limits, bounds: Arc<Bounds>) -> Self {
         Self {
             pool,
-            numbers: Mutex::new(SeriesNumbers::new(SMALL_CACHE_BYTES, limits)),
+            numbers: Mutex::new(SeriesNumbers::new(SMALL_CACHE_BYTES, limits, bounds)),
         }
     }
 

@@ -170,6 +170,7 @@ mod tests {
             stage: Stage::Sealed,
             rows,
             times_us: times_us.into_iter().collect(),
+            series: std::sync::Arc::default(),
         }
     }
 

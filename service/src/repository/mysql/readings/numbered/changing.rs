@@ -156,11 +156,14 @@ impl NumberedReadings {
             .map(|known| (known.series.id1, known.series.id2.as_str(), sensor_type))
             .collect();
         let given = self.naming.numbers(&renamed).await?;
-        if let Some((_, reason)) = given.refused.first() {
-            return Err(RepositoryError::Data(reason.clone()));
+        if let Some(reason) = given.refusal_within(&(0..renamed.len() as u32)) {
+            return Err(RepositoryError::Data(reason));
         }
         Ok(Renaming {
-            from_to: numbers(&known).into_iter().zip(given.numbers).collect(),
+            from_to: numbers(&known)
+                .into_iter()
+                .zip(given.numbers.iter().copied())
+                .collect(),
             proof: given.proof,
         })
     }

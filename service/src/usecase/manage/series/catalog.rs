@@ -1,0 +1,301 @@
+//! Lists series, tags them, and removes those that have no readings.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use crate::{
+    model::{
+        IdPair, Selection, Series, SeriesFilter, SeriesInfo, SeriesPlace, TAGS_MAX, TagChanges,
+    },
+    repository::{
+        RepositoryError,
+        mysql::{MySqlSeries, Retagged},
+    },
+    usecase::manage::{
+        ChangeError, Manage, Page, QueryError,
+        pace::{back_off, rest},
+    },
+};
+
+/// Series that are tagged in one transaction.
+const TAGGED_AT_ONCE: usize = 500;
+/// Series that are removed in one transaction, for which ingestion waits: whoever remembers numbers learns them anew after it.
+const REMOVED_AT_ONCE: usize = 10_000;
+/// Series that tags may select for a query over readings.
+const SELECTED_MAX: usize = 1_000;
+
+/// Why nothing can be said or done about series.
+#[derive(Debug, thiserror::Error)]
+pub enum SeriesError {
+    #[error("readings bring their names along in this layout")]
+    NoSeries,
+    #[error("there is no series of this number")]
+    NotFound,
+    #[error("a series may have {TAGS_MAX} tags")]
+    TooManyTags,
+    #[error("{0}")]
+    Storage(#[from] RepositoryError),
+}
+
+/// A series that is to be tagged, by its number or its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaggedSeries {
+    Number(u32),
+    Names(Series),
+}
+
+/// What is to become of the tags of a series.
+#[derive(Clone, Debug)]
+pub struct Tagging {
+    pub series: TaggedSeries,
+    pub changes: TagChanges,
+}
+
+/// Why one of them was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaggingFault {
+    NotFound,
+    TooManyTags,
+}
+
+/// What became of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tagged {
+    /// How many were done.
+    pub done: u64,
+    /// The others, by their places, ascending.
+    pub faults: Vec<(usize, TaggingFault)>,
+}
+
+impl Manage {
+    fn series_store(&self) -> Result<&MySqlSeries, SeriesError> {
+        self.stores.series.as_deref().ok_or(SeriesError::NoSeries)
+    }
+
+    /// Series in an order that follows from the filter, from behind a place.
+    ///
+    /// # Errors
+    /// When there are none in this layout, and when the database does not answer.
+    pub async fn list_series(
+        &self,
+        filter: &SeriesFilter,
+        after: Option<&SeriesPlace>,
+        limit: usize,
+    ) -> Result<Page<SeriesInfo, SeriesPlace>, SeriesError> {
+        // One more than fits tells whether there is a next page.
+        let found = self.series_store()?.list(filter, after, limit + 1).await?;
+        Ok(Page::cut(found, limit, SeriesInfo::place))
+    }
+
+    /// How many series there are.
+    ///
+    /// # Errors
+    /// As for a list.
+    pub async fn count_series(&self, filter: &SeriesFilter) -> Result<u64, SeriesError> {
+        Ok(self.series_store()?.count(filter).await?)
+    }
+
+    /// One series.
+    ///
+    /// # Errors
+    /// When it is not there, and as for a list.
+    pub async fn one_series(&self, number: u32) -> Result<SeriesInfo, SeriesError> {
+        let found = self.series_store()?.one(number).await?;
+        found.ok_or(SeriesError::NotFound)
+    }
+
+    /// Changes the tags of a series: those that are named, or, with `instead`, all of them.
+    ///
+    /// # Errors
+    /// When it is not there or would have too many, and as for a list: nothing has changed then.
+    pub async fn tag_series(
+        &self,
+        number: u32,
+        changes: TagChanges,
+        instead: bool,
+    ) -> Result<SeriesInfo, SeriesError> {
+        let store = self.series_store()?;
+        match store.tag(vec![(number, changes)], instead).await? {
+            Retagged::Done { missing } if missing.is_empty() => self.one_series(number).await,
+            Retagged::Done { .. } => Err(SeriesError::NotFound),
+            Retagged::TooMany(_) => Err(SeriesError::TooManyTags),
+        }
+    }
+
+    /// Changes the tags of many series. One that is not there, or would have too many, keeps no other from its own.
+    ///
+    /// # Errors
+    /// As for a list; what was done before stays done, and doing it all again changes nothing more.
+    pub async fn tag_many(&self, taggings: Vec<Tagging>) -> Result<Tagged, SeriesError> {
+        let store = self.series_store()?;
+        let mut tagged = Tagged::default();
+        let mut place = 0;
+        let mut taggings = taggings.into_iter();
+        loop {
+            let some: Vec<Tagging> = taggings.by_ref().take(TAGGED_AT_ONCE).collect();
+            if some.is_empty() {
+                break;
+            }
+            let count = some.len();
+            self.tag_some(store, some, place, &mut tagged).await?;
+            place += count;
+        }
+        tagged.faults.sort_unstable_by_key(|(place, _)| *place);
+        Ok(tagged)
+    }
+
+    async fn tag_some(
+        &self,
+        store: &MySqlSeries,
+        taggings: Vec<Tagging>,
+        first: usize,
+        tagged: &mut Tagged,
+    ) -> Result<(), SeriesError> {
+        let numbers = numbers(store, &taggings).await?;
+        let mut wanted = Vec::with_capacity(taggings.len());
+        for (index, (tagging, number)) in taggings.into_iter().zip(numbers).enumerate() {
+            match number {
+                Some(number) => wanted.push((first + index, number, tagging.changes)),
+                None => tagged.faults.push((first + index, TaggingFault::NotFound)),
+            }
+        }
+        while !wanted.is_empty() {
+            let changes = wanted
+                .iter()
+                .map(|(_, number, changes)| (*number, changes.clone()));
+            let beyond = match store.tag(changes.collect(), false).await? {
+                Retagged::Done { missing } => {
+                    for (place, number, _) in wanted {
+                        match missing.contains(&number) {
+                            true => tagged.faults.push((place, TaggingFault::NotFound)),
+                            false => tagged.done += 1,
+                        }
+                    }
+                    break;
+                }
+                Retagged::TooMany(beyond) => beyond,
+            };
+            wanted.retain(|(place, number, _)| {
+                let is_beyond = beyond.contains(number);
+                if is_beyond {
+                    tagged.faults.push((*place, TaggingFault::TooManyTags));
+                }
+                !is_beyond
+            });
+        }
+        Ok(())
+    }
+
+    /// How many series got their numbers before an instant and have no readings.
+    ///
+    /// # Errors
+    /// As for a list.
+    pub async fn count_unused_series(&self, before_us: i64) -> Result<u64, SeriesError> {
+        let store = self.series_store()?;
+        let (mut count, mut next) = (0, Some(0));
+        while let Some(first) = next {
+            let looked_at = store.unused(first, before_us).await?;
+            count += looked_at.unused.len() as u64;
+            next = looked_at.next;
+        }
+        Ok(count)
+    }
+
+    /// Whether there are series in this layout.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn expect_series(&self) -> Result<(), SeriesError> {
+        self.series_store().map(drop)
+    }
+
+    /// Removes those, and returns how many; none where there are none in this layout.
+    ///
+    /// # Errors
+    /// When the database does not answer; what was removed before stays removed.
+    pub async fn remove_unused_series(&self, before_us: i64) -> Result<u64, ChangeError> {
+        let mut done = 0;
+        self.remove_unused(before_us, &mut done)
+            .await
+            .map_err(|source| ChangeError::Storage { done, source })?;
+        Ok(done)
+    }
+
+    async fn remove_unused(&self, before_us: i64, done: &mut u64) -> Result<(), RepositoryError> {
+        let Some(store) = self.stores.series.as_deref() else {
+            return Ok(());
+        };
+        let (mut unused, mut next) = (Vec::new(), Some(0));
+        while let Some(first) = next {
+            let looked_at = store.unused(first, before_us).await?;
+            next = looked_at.next;
+            unused.extend(looked_at.unused);
+            if unused.is_empty() || (next.is_some() && unused.len() < REMOVED_AT_ONCE) {
+                continue;
+            }
+            let began = Instant::now();
+            let mut attempt = 0;
+            *done += loop {
+                match store.remove(&unused).await {
+                    Err(RepositoryError::Contention(_)) if attempt < 10 => {
+                        attempt += 1;
+                        tokio::time::sleep(back_off(attempt)).await;
+                    }
+                    removed => break removed?,
+                }
+            };
+            unused.clear();
+            tokio::time::sleep(rest(began.elapsed(), self.ingest.figures().in_flight > 0)).await;
+        }
+        Ok(())
+    }
+
+    /// The same selection by the pairs of the series that have its tags.
+    ///
+    /// # Errors
+    /// When tags select more series than a query may have, when there are none in this layout, and when the database does not
+    /// answer.
+    pub async fn resolve_tags(&self, mut selection: Selection) -> Result<Selection, QueryError> {
+        if selection.tags.is_empty() {
+            return Ok(selection);
+        }
+        let Some(store) = &self.stores.series else {
+            return Err(QueryError::NoSeries);
+        };
+        if selection.pairs.is_some() {
+            return Ok(selection);
+        }
+        let filter = SeriesFilter {
+            sensor_type: selection.sensor_type.clone(),
+            tags: selection.tags.clone(),
+            ..SeriesFilter::default()
+        };
+        let found = store.list(&filter, None, SELECTED_MAX + 1).await?;
+        if found.len() > SELECTED_MAX {
+            return Err(QueryError::TooManySeries { most: SELECTED_MAX });
+        }
+        let names: BTreeSet<(i32, String)> = found
+            .into_iter()
+            .map(|one| (one.series.id1, one.series.id2))
+            .collect();
+        let pairs = names.into_iter().map(|(id1, id2)| IdPair { id1, id2 });
+        selection.pairs = Some(pairs.collect());
+        Ok(selection)
+    }
+}
+
+async fn numbers(
+    store: &MySqlSeries,
+    taggings: &[Tagging],
+) -> Result<Vec<Option<u32>>, RepositoryError> {
+    let named = taggings.iter().filter_map(|tagging| match &tagging.series {
+        TaggedSeries::Names(series) => Some(series.clone()),
+        TaggedSeries::Number(_) => None,
+    });
+    let named: Vec<Series> = named.collect();
+    let mut found = store.numbers(&named).await?.into_iter();
+    let numbers = taggings.iter().map(|tagging| match tagging.series {
+        TaggedSeries::Number(number) => Some(number),
+        TaggedSeries::Names(_) => found.next().flatten(),
+    });
+    Ok(numbers.collect())
+}
