@@ -26,6 +26,7 @@ on_each_engine! {
     a_table_that_refuses_all_series_is_waited_for,
     more_series_than_one_transaction_takes_get_their_numbers,
     numbers_that_were_forgotten_are_found_again,
+    a_series_that_somebody_put_there_by_hand_is_found,
     a_series_is_not_renamed_through_the_view,
     a_table_that_could_have_a_name_twice_is_refused,
 }
@@ -518,6 +519,40 @@ async fn numbers_that_were_forgotten_are_found_again(database: Database) {
     assert_names_are_whole(&database).await;
     assert_eq!(database.count("series").await, 20_000);
     assert_same(&stored(&database).await, &sent);
+    service.close().await;
+}
+
+/// Above the numbers that are known, and among them, where a lane that remembers all has no reason to look.
+async fn a_series_that_somebody_put_there_by_hand_is_found(database: Database) {
+    let service = start(&database).await;
+    let sent = [of(1, "a", "temperature", 1), of(1, "b", "temperature", 2)];
+    send(&service, "known", &sent).await;
+    let put = |number: u32, id2: &str| {
+        format!(
+            "INSERT INTO series (series_id, id1, id2, sensor_type, first_seen) \
+             VALUES ({number}, 1, '{id2}', 'temperature', UTC_TIMESTAMP(6))"
+        )
+    };
+    database.run(&put(70, "above")).await;
+    let sent = [
+        of(1, "above", "temperature", 3),
+        of(1, "c", "temperature", 4),
+    ];
+    send(&service, "known", &sent).await;
+    database.run(&put(50, "among")).await;
+    let sent = [
+        of(1, "among", "temperature", 5),
+        of(1, "d", "temperature", 6),
+    ];
+    send(&service, "known", &sent).await;
+    for (number, id2) in [(70, "above"), (71, "c"), (50, "among"), (72, "d")] {
+        let one = format!(
+            "readings JOIN series USING (series_id) WHERE series_id = {number} AND id2 = '{id2}'"
+        );
+        assert_eq!(database.count(&one).await, 1, "{id2}");
+    }
+    assert_eq!(database.count("rejected_readings").await, 0);
+    assert_names_are_whole(&database).await;
     service.close().await;
 }
 

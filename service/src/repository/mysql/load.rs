@@ -65,7 +65,8 @@ pub(super) async fn run(
     settle(conn, sent()).await.map_err(Refused::Other)
 }
 
-async fn settle(conn: &mut Conn, sent: u32) -> Result<(), RepositoryError> {
+/// Whether the LOAD that has just ended stored what it was sent.
+pub(super) async fn settle(conn: &mut Conn, sent: u32) -> Result<(), RepositoryError> {
     match verify(conn.affected_rows(), conn.get_warnings(), sent) {
         Err(RepositoryError::Data(differs)) => Err(warned(conn, differs).await?),
         verified => verified,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::pools::Pools;
+use crate::model::SeriesBound;
 use crate::telemetry::metrics::{
     Counter, EncodeLabelSet, Family, Gauge, Histogram, Metrics, Word, durations,
 };
@@ -95,7 +96,7 @@ impl Default for StorageMetrics {
 
 impl SeriesMetrics {
     fn new(metrics: &Metrics) -> Self {
-        Self {
+        let made = Self {
             given: metrics.register(
                 "series_given",
                 "New series that got their numbers",
@@ -111,7 +112,13 @@ impl SeriesMetrics {
                 "Stored readings whose series is missing, as they were counted last",
                 Gauge::default(),
             ),
+        };
+        // So that they are there from the beginning.
+        for bound in [SeriesBound::Max(0), SeriesBound::NewPerHour(0)] {
+            let setting = Word(bound.setting());
+            let _ = made.refused.get_or_create(&OfSetting { setting });
         }
+        made
     }
 
     /// So many readings have the number of no series.

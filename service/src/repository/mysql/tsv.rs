@@ -32,7 +32,8 @@ fn escape_into(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-fn escape_series(out: &mut Vec<u8>, id1: i32, id2: &str, sensor_type: &str) {
+/// Appends `id1 TAB id2 TAB sensor_type`.
+pub(super) fn escape_series(out: &mut Vec<u8>, id1: i32, id2: &str, sensor_type: &str) {
     out.extend_from_slice(itoa::Buffer::new().format(id1).as_bytes());
     out.push(b'\t');
     escape_into(out, id2);

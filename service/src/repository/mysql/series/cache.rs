@@ -11,6 +11,8 @@ pub(super) struct NumberCache {
     budget_bytes: usize,
     young: Remembered,
     old: Remembered,
+    /// Every series up to this number is remembered; None once some were forgotten.
+    complete_upto: Option<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -37,7 +39,23 @@ impl NumberCache {
             budget_bytes,
             young: Remembered::default(),
             old: Remembered::default(),
+            complete_upto: Some(0),
         }
+    }
+
+    /// Up to which number every series is remembered.
+    pub(super) fn complete_upto(&self) -> Option<u32> {
+        self.complete_upto
+    }
+
+    /// Every series up to this number has been remembered, if none was forgotten meanwhile.
+    pub(super) fn is_complete_upto(&mut self, number: u32) {
+        self.complete_upto = self.complete_upto.map(|upto| upto.max(number));
+    }
+
+    /// There may be series that are not remembered, whatever their numbers.
+    pub(super) fn misses_some(&mut self) {
+        self.complete_upto = None;
     }
 
     pub(super) fn find(&mut self, series: (i32, &str, &str)) -> Option<u32> {
@@ -57,6 +75,9 @@ impl NumberCache {
             None => self.young.numbers.push(number),
         }
         if self.young.size_bytes() > self.budget_bytes / 2 {
+            if !self.old.numbers.is_empty() {
+                self.misses_some();
+            }
             self.old = std::mem::take(&mut self.young);
         }
     }
@@ -64,6 +85,7 @@ impl NumberCache {
     pub(super) fn clear(&mut self) {
         self.young = Remembered::default();
         self.old = Remembered::default();
+        self.complete_upto = Some(0);
     }
 
     #[cfg(test)]
@@ -91,6 +113,26 @@ mod tests {
         assert_eq!(cache.find((2, "sensor-0", "t")), None);
         cache.clear();
         assert_eq!(cache.find((1, "sensor-0", "t")), None);
+    }
+
+    #[test]
+    fn it_knows_whether_it_remembers_all() {
+        let mut cache = NumberCache::new(20_000);
+        let names: Vec<String> = (1..10_000).map(|n| format!("sensor-{n}")).collect();
+        let mut complete = 0;
+        for (name, number) in names.iter().zip(1..) {
+            cache.remember((1, name, "t"), number);
+            cache.is_complete_upto(number);
+            if cache.complete_upto() == Some(number) {
+                complete = number;
+            }
+            let is_there = cache.find((1, "sensor-1", "t")).is_some();
+            assert!(is_there || cache.complete_upto().is_none());
+        }
+        assert!((100..1_000).contains(&complete), "{complete}");
+        assert_eq!(cache.complete_upto(), None);
+        cache.clear();
+        assert_eq!(cache.complete_upto(), Some(0));
     }
 
     #[test]

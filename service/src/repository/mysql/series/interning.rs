@@ -3,9 +3,9 @@
 //! ```text
 //! START TRANSACTION
 //! SELECT … FROM series_generation … LOCK IN SHARE MODE    the table is the one that earlier numbers are of
-//! SELECT … FROM JSON_TABLE(…) JOIN series …               those that have a number
+//! SELECT … FROM JSON_TABLE(…) JOIN series …               those that have a number, or all that are behind the known ones
 //! SELECT … FROM id_blocks … FOR UPDATE                    numbers for the others; who comes next waits here
-//! INSERT INTO series …
+//! LOAD DATA LOCAL INFILE … INTO TABLE series …            from memory
 //! UPDATE id_blocks …
 //! COMMIT
 //! ```
@@ -15,6 +15,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
+use bytes::Bytes;
 use mysql_async::{Conn, Row, prelude::Queryable as _};
 
 use super::{
@@ -22,10 +23,14 @@ use super::{
         answers,
         connection::SILENCE_LIMIT_S,
         error::{explain, explain_to},
+        infile::CHUNK_BYTES,
         ledger::quote,
+        load,
+        tsv::escape_series,
     },
     Bounds, NO_NUMBER, Named, Proof,
     bounds::Admission,
+    cache::NumberCache,
     proof::{Anchor, FIRST_SEEN_US, LOOKING},
 };
 use crate::{
@@ -35,8 +40,12 @@ use crate::{
 
 /// The counter's row.
 pub(super) const COUNTER: &str = "series";
-/// So many series are in one statement.
+/// So many series are looked for by one statement.
 const STATEMENT_SERIES: usize = 1_000;
+/// So many are read by one.
+const PAGE_SERIES: usize = 10_000;
+/// To look for one by its name is as much work as to read so many in the order of their numbers.
+const READ_PER_LOOK_UP: u64 = 4;
 const GIVING: &str = "give series their numbers";
 
 /// The numbers of a step's series, in order.
@@ -63,12 +72,16 @@ impl<N: Named> Step<'_, N> {
     ///
     /// # Errors
     /// `Data` when the database refuses one of the series: nothing has changed then.
-    pub(super) async fn take(&self, conn: &mut Conn) -> Result<Option<Learned>, RepositoryError> {
+    pub(super) async fn take(
+        &self,
+        conn: &mut Conn,
+        cache: &mut NumberCache,
+    ) -> Result<Option<Learned>, RepositoryError> {
         let Some(next) = self.begin(conn).await? else {
             end(conn, "ROLLBACK").await?;
             return Ok(None);
         };
-        match self.learn(conn, next).await {
+        match self.learn(conn, cache, next).await {
             Ok((learned, admission)) => {
                 end(conn, "COMMIT").await?;
                 if let Some(mut given) = admission {
@@ -110,6 +123,7 @@ impl<N: Named> Step<'_, N> {
     async fn learn(
         &self,
         conn: &mut Conn,
+        cache: &mut NumberCache,
         next: u64,
     ) -> Result<(Learned, Option<Admission>), RepositoryError> {
         let mut learned = Learned {
@@ -118,7 +132,10 @@ impl<N: Named> Step<'_, N> {
             refused: Vec::new(),
             proof: self.proof,
         };
-        self.look_up(conn, &mut learned).await?;
+        let is_complete = self.catch_up(conn, cache, next, &mut learned).await?;
+        if !is_complete {
+            self.look_up(conn, &mut learned).await?;
+        }
         if self.missing(&learned).next().is_none() {
             return Ok((learned, None));
         }
@@ -131,7 +148,13 @@ impl<N: Named> Step<'_, N> {
         }
         let first = lock_counter(conn, next).await?;
         if first.others_were_here {
-            self.look_up(conn, &mut learned).await?;
+            let caught_up = is_complete
+                && self
+                    .catch_up(conn, cache, first.number, &mut learned)
+                    .await?;
+            if !caught_up {
+                self.look_up(conn, &mut learned).await?;
+            }
             let numbers = &learned.numbers;
             let is_known = |index: usize| numbers[index] != NO_NUMBER;
             learned.refused.retain(|&(index, _)| !is_known(index));
@@ -139,9 +162,71 @@ impl<N: Named> Step<'_, N> {
         let is_wanted = |index: usize| learned.numbers[index] == NO_NUMBER;
         let beyond = admission.narrow(conn, first.number, is_wanted).await?;
         learned.refused.extend(beyond);
-        self.give(conn, first.number, &admission.places(), &mut learned)
-            .await?;
+        let places = admission.places();
+        let given = self.give(conn, first.number, &places, &mut learned).await;
+        if given.is_err() {
+            // Somebody may have put a series where none was looked for.
+            cache.misses_some();
+        }
+        given?;
+        if is_complete && first.number == u64::from(cache.complete_upto().unwrap_or_default()) + 1 {
+            let behind = first.number + places.len() as u64;
+            for &index in &places {
+                cache.remember(
+                    self.named.series(self.places[index]),
+                    learned.numbers[index],
+                );
+            }
+            cache.is_complete_upto((behind - 1) as u32);
+        }
         Ok((learned, Some(admission)))
+    }
+
+    /// Reads all series behind those that are remembered, where that is less work than to look for those that are wanted; then
+    /// whatever is not remembered has no number. Whether it did.
+    async fn catch_up(
+        &self,
+        conn: &mut Conn,
+        cache: &mut NumberCache,
+        next: u64,
+        learned: &mut Learned,
+    ) -> Result<bool, RepositoryError> {
+        let most = self.places.len() as u64 * READ_PER_LOOK_UP;
+        let mut last_read = None;
+        loop {
+            let Some(upto) = cache.complete_upto() else {
+                return Ok(false);
+            };
+            if next.saturating_sub(u64::from(upto) + 1) > most && last_read.is_none() {
+                return Ok(false);
+            }
+            let sql = format!(
+                "SELECT series_id, id1, id2, sensor_type FROM series WHERE series_id > {upto} \
+                 ORDER BY series_id LIMIT {PAGE_SERIES}"
+            );
+            let rows: Vec<(u32, i32, String, String)> = answers::ask(conn, &sql)
+                .await
+                .map_err(|error| explain_to(LOOKING, error))?;
+            for (number, id1, id2, sensor_type) in &rows {
+                cache.remember((*id1, id2, sensor_type), *number);
+            }
+            if let Some((last, ..)) = rows.last() {
+                cache.is_complete_upto(*last);
+                last_read = Some(*last);
+            }
+            if rows.len() < PAGE_SERIES {
+                break;
+            }
+        }
+        if let Some(number) = last_read {
+            learned.proof = learned.proof.with([anchor(conn, number).await?]);
+        }
+        for (&place, number) in self.places.iter().zip(&mut learned.numbers) {
+            if *number == NO_NUMBER {
+                *number = cache.find(self.named.series(place)).unwrap_or(NO_NUMBER);
+            }
+        }
+        Ok(cache.complete_upto().is_some())
     }
 
     /// Which of the places have no number.
@@ -212,38 +297,55 @@ impl<N: Named> Step<'_, N> {
                 u32::MAX
             )));
         };
-        let mut numbers = first as u32..=last;
-        for indexes in missing.chunks(STATEMENT_SERIES) {
-            let mut sql = String::from(
-                "INSERT INTO series (series_id, id1, id2, sensor_type, first_seen, last_seen) VALUES ",
-            );
-            for (at, (&index, number)) in indexes.iter().zip(&mut numbers).enumerate() {
-                let (id1, id2, sensor_type) = self.named.series(self.places[index]);
-                let separator = if at == 0 { "" } else { "," };
-                let (id2, sensor_type) = (quote(id2), quote(sensor_type));
-                let _ = write!(
-                    sql,
-                    "{separator}({number},{id1},{id2},{sensor_type},UTC_TIMESTAMP(6),UTC_DATE())"
-                );
-                learned.numbers[index] = number;
-            }
-            conn.query_drop(sql)
-                .await
-                .map_err(|error| explain_to(GIVING, error))?;
+        let mut lines = Vec::new();
+        for (&index, number) in missing.iter().zip(first as u32..=last) {
+            let (id1, id2, sensor_type) = self.named.series(self.places[index]);
+            lines.extend_from_slice(number.to_string().as_bytes());
+            lines.push(b'\t');
+            escape_series(&mut lines, id1, id2, sensor_type);
+            lines.push(b'\n');
+            learned.numbers[index] = number;
         }
+        store(conn, lines, missing.len() as u32).await?;
         let sql = format!("UPDATE id_blocks SET next_id = {behind} WHERE name = '{COUNTER}'");
         conn.query_drop(sql)
             .await
             .map_err(|error| explain_to(GIVING, error))?;
         learned.were_given = true;
-        let sql = format!("SELECT {FIRST_SEEN_US} FROM series WHERE series_id = {last}");
-        let found: Option<i64> = conn.query_first(sql).await.map_err(explain)?;
-        learned.proof = learned.proof.with([Anchor {
-            number: last,
-            first_seen_us: found.ok_or_else(strange)?,
-        }]);
+        learned.proof = learned.proof.with([anchor(conn, last).await?]);
         Ok(())
     }
+}
+
+/// Stores new series.
+async fn store(conn: &mut Conn, lines: Vec<u8>, count: u32) -> Result<(), RepositoryError> {
+    let lines = Bytes::from(lines);
+    conn.set_infile_handler(async move {
+        // In packets that every server takes.
+        let chunks = (0..lines.len().div_ceil(CHUNK_BYTES)).map(move |n| {
+            let end = lines.len().min((n + 1) * CHUNK_BYTES);
+            Ok(lines.slice(n * CHUNK_BYTES..end))
+        });
+        Ok(Box::pin(futures::stream::iter(chunks)) as _)
+    });
+    let sql = "LOAD DATA LOCAL INFILE 'series' INTO TABLE series CHARACTER SET utf8mb4 \
+               FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' \
+               (series_id, id1, id2, sensor_type) SET first_seen = UTC_TIMESTAMP(6), last_seen = UTC_DATE()";
+    conn.query_drop(sql)
+        .await
+        .map_err(|error| explain_to(GIVING, error))?;
+    // With LOCAL a name that is there already would be left out, with a warning.
+    load::settle(conn, count).await
+}
+
+/// The row of a number that is there.
+async fn anchor(conn: &mut Conn, number: u32) -> Result<Anchor, RepositoryError> {
+    let sql = format!("SELECT {FIRST_SEEN_US} FROM series WHERE series_id = {number}");
+    let found: Option<i64> = conn.query_first(sql).await.map_err(explain)?;
+    Ok(Anchor {
+        number,
+        first_seen_us: found.ok_or_else(strange)?,
+    })
 }
 
 /// The next number that may be given.

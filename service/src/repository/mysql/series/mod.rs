@@ -276,7 +276,7 @@ impl SeriesNumbers {
                 bounds: &self.bounds,
                 proof,
             };
-            match step.take(conn).await {
+            match step.take(conn, &mut self.cache).await {
                 Ok(Some(learned)) => {
                     takes |= learned.were_given;
                     for (&place, &number) in places.iter().zip(&learned.numbers) {
