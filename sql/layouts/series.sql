@@ -12,9 +12,7 @@ CREATE TABLE series (
   sensor_type_bytes SMALLINT UNSIGNED GENERATED ALWAYS AS (LENGTH(sensor_type)) VIRTUAL,
   PRIMARY KEY (series_id),
   UNIQUE KEY by_names (id1, id2, sensor_type, id2_bytes, sensor_type_bytes),
-  KEY by_id2 (id2),
-  KEY by_type (sensor_type),
-  KEY by_last_seen (last_seen)
+  KEY by_id2 (id2)
 ) ENGINE = InnoDB;
 
 -- What people say of a series.

@@ -30,13 +30,35 @@ pub struct SeriesFilter {
     pub seen_since_day: Option<i32>,
 }
 
+impl SeriesFilter {
+    /// The condition for which every series has to be looked at, where no other narrows them by a key.
+    #[must_use]
+    pub fn without_key(&self) -> Option<&'static str> {
+        let narrowed = self.id1.is_some()
+            || self.id2.is_some()
+            || self.prefix.is_some()
+            || !self.tags.is_empty();
+        match self {
+            _ if narrowed => None,
+            Self {
+                sensor_type: Some(_),
+                ..
+            } => Some("sensor_type"),
+            Self {
+                seen_since_day: Some(_),
+                ..
+            } => Some("seen_since"),
+            _ => None,
+        }
+    }
+}
+
 /// Where a list of series goes on: behind this one. Which of the fields count depends on the filter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeriesPlace {
     pub number: u32,
     pub id2: String,
     pub sensor_type: String,
-    pub last_seen_day: Option<i32>,
 }
 
 impl SeriesInfo {
@@ -46,7 +68,6 @@ impl SeriesInfo {
             number: self.number,
             id2: self.series.id2.clone(),
             sensor_type: self.series.sensor_type.clone(),
-            last_seen_day: self.last_seen_day,
         }
     }
 }

@@ -23,6 +23,7 @@ on_each_engine! {
     every_filter_finds_what_it_says,
     pages_follow_each_other_whatever_they_are_selected_by,
     what_cannot_be_asked_for_is_refused_with_the_field_and_its_limit,
+    what_no_key_answers_has_a_bound,
     tags_are_set_merged_and_removed,
     many_series_are_tagged_and_a_bad_line_keeps_no_other_from_its_own,
     readings_are_selected_by_tags,
@@ -237,6 +238,35 @@ async fn what_cannot_be_asked_for_is_refused_with_the_field_and_its_limit(databa
     let answer = api.put("/series/999/tags", &json!({"site": "x"})).await;
     answer.problem(400, "invalid-parameter", Some("number"));
     assert_eq!(api.get("/series/1").await.json()["tags"], json!({}));
+    service.close().await;
+}
+
+async fn what_no_key_answers_has_a_bound(database: Database) {
+    let (schema, service) = filled(&database, Layout::Series, readings()).await;
+    service.close().await;
+    let service = Service::start_with(&schema, |settings| {
+        take_any_time(settings);
+        settings.rest.max_scanned_rows = Some(5);
+    })
+    .await;
+    let api = Api::of(&service);
+    for (query, field) in [
+        ("sensor_type=humidity", "sensor_type"),
+        ("seen_since=2026-01-01", "seen_since"),
+    ] {
+        for path in ["/series", "/series/count"] {
+            let answer = api.get(&format!("{path}?{query}")).await;
+            let problem = answer.problem(400, "invalid-parameter", Some(field));
+            let said = problem["detail"].to_string();
+            assert!(
+                said.contains("more than 5 (rest.max_scanned_rows)"),
+                "{said}"
+            );
+        }
+        let narrowed = listed(&api, &format!("id1=-5&{query}")).await;
+        assert!(!narrowed.is_empty(), "{query}");
+    }
+    assert_eq!(listed(&api, "").await.len(), NAMES.len());
     service.close().await;
 }
 

@@ -48,8 +48,9 @@ const SERIES_BYTES: usize = 2 * ROW_BYTES;
 
 /// The series that there are, or those that meet every condition.
 ///
-/// Every condition is answered from a key. The order follows from the first of these that is given: `id1` and `id2` together,
-/// `tags`, `id1`, `id2` or `prefix`, `sensor_type`, `seen_since`; without any it is that of the numbers.
+/// The order follows from the first of these that is given: `id1` and `id2` together, `tags`, `id1`, `id2` or `prefix`; without any
+/// it is that of the numbers. For `sensor_type` and `seen_since` without any of these every series is looked at, up to
+/// rest.max_scanned_rows of them.
 #[utoipa::path(get, path = "/series", tag = "series", params(SeriesSelection, CursorPaging),
     responses((status = 200, description = "A page of series", body = SeriesListView), QueryProblems, SeriesProblems))]
 pub(super) async fn list_series(
@@ -467,6 +468,15 @@ impl From<SeriesError> for Problem {
                 Kind::InvalidParameter,
                 "There is no series of this number: GET /series lists all.",
             ),
+            SeriesError::TooMany { field, most } => Self::of(
+                field,
+                Kind::InvalidParameter,
+                format!(
+                    "Every series has to be looked at for {field} alone, and there are more than {most} \
+                     (rest.max_scanned_rows): give id1, id2, prefix or tags, too."
+                ),
+            ),
+            SeriesError::Busy(busy) => busy.into(),
             SeriesError::TooManyTags => Self::of(
                 "tags",
                 Kind::InvalidParameter,

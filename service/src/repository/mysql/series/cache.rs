@@ -13,6 +13,8 @@ pub(super) struct NumberCache {
     old: Remembered,
     /// Every series up to this number is remembered; None once some were forgotten.
     complete_upto: Option<u32>,
+    /// Series that were looked for by their names so far.
+    looked_up: u64,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +42,14 @@ impl NumberCache {
             young: Remembered::default(),
             old: Remembered::default(),
             complete_upto: Some(0),
+            looked_up: 0,
         }
+    }
+
+    /// How many have been looked for by their names, with so many more.
+    pub(super) fn look_up(&mut self, more: usize) -> u64 {
+        self.looked_up += more as u64;
+        self.looked_up
     }
 
     /// Up to which number every series is remembered.
@@ -86,6 +95,7 @@ impl NumberCache {
         self.young = Remembered::default();
         self.old = Remembered::default();
         self.complete_upto = Some(0);
+        self.looked_up = 0;
     }
 
     #[cfg(test)]

@@ -30,8 +30,6 @@ enum Walk {
     /// By id1, and in the order of the other names.
     Names,
     Id2,
-    SensorType,
-    LastSeen,
     Tag,
 }
 
@@ -49,14 +47,6 @@ impl Walk {
             | SeriesFilter {
                 prefix: Some(_), ..
             } => Self::Id2,
-            SeriesFilter {
-                sensor_type: Some(_),
-                ..
-            } => Self::SensorType,
-            SeriesFilter {
-                seen_since_day: Some(_),
-                ..
-            } => Self::LastSeen,
             _ => Self::Number,
         }
     }
@@ -66,8 +56,6 @@ impl Walk {
             Self::Number => " FROM series FORCE INDEX (PRIMARY)",
             Self::Names => " FROM series FORCE INDEX (by_names)",
             Self::Id2 => " FROM series FORCE INDEX (by_id2)",
-            Self::SensorType => " FROM series FORCE INDEX (by_type)",
-            Self::LastSeen => " FROM series FORCE INDEX (by_last_seen)",
             Self::Tag => {
                 " FROM series_tags AS tagged FORCE INDEX (by_tag) STRAIGHT_JOIN series \
                  ON series.series_id = tagged.series_id"
@@ -77,12 +65,11 @@ impl Walk {
 
     fn order(self) -> &'static str {
         match self {
-            Self::Number | Self::SensorType => " ORDER BY series.series_id",
+            Self::Number => " ORDER BY series.series_id",
             Self::Names => {
                 " ORDER BY series.id2, series.sensor_type, series.id2_bytes, series.sensor_type_bytes"
             }
             Self::Id2 => " ORDER BY series.id2, series.series_id",
-            Self::LastSeen => " ORDER BY series.last_seen, series.series_id",
             Self::Tag => " ORDER BY tagged.series_id",
         }
     }
@@ -93,7 +80,7 @@ impl Walk {
         let (id2, sensor_type): (Value, Value) =
             (place.id2.as_str().into(), place.sensor_type.as_str().into());
         match self {
-            Self::Number | Self::SensorType => {
+            Self::Number => {
                 statement.push(" AND series.series_id > ?", [number]);
             }
             Self::Tag => {
@@ -120,13 +107,6 @@ impl Walk {
                 statement.push(
                     " AND series.id2 >= ? AND (series.id2 > ? OR series.series_id > ?)",
                     [id2.clone(), id2, number],
-                );
-            }
-            Self::LastSeen => {
-                let day = place.last_seen_day.map_or(Value::NULL, day_value);
-                statement.push(
-                    " AND series.last_seen >= ? AND (series.last_seen > ? OR series.series_id > ?)",
-                    [day.clone(), day, number],
                 );
             }
         }
@@ -233,6 +213,13 @@ impl MySqlSeries {
         let walk = Walk::of(filter);
         let mut statement = Statement::new(&format!("SELECT COUNT(*){}", walk.from()));
         of_filter(&mut statement, filter, walk);
+        let row = self.asking.rows(statement).await?.pop();
+        row.and_then(|row| row.get(0)).ok_or_else(unexpected)
+    }
+
+    /// The highest number: there are no more series than that.
+    pub(crate) async fn highest(&self) -> Result<u32, RepositoryError> {
+        let statement = Statement::new("SELECT COALESCE(MAX(series_id), 0) FROM series");
         let row = self.asking.rows(statement).await?.pop();
         row.and_then(|row| row.get(0)).ok_or_else(unexpected)
     }

@@ -45,7 +45,7 @@ const STATEMENT_SERIES: usize = 1_000;
 /// So many are read by one.
 const PAGE_SERIES: usize = 10_000;
 /// To look for one by its name is as much work as to read so many in the order of their numbers.
-const READ_PER_LOOK_UP: u64 = 4;
+const READ_PER_LOOK_UP: u64 = 8;
 const GIVING: &str = "give series their numbers";
 
 /// The numbers of a step's series, in order.
@@ -191,7 +191,8 @@ impl<N: Named> Step<'_, N> {
         next: u64,
         learned: &mut Learned,
     ) -> Result<bool, RepositoryError> {
-        let most = self.places.len() as u64 * READ_PER_LOOK_UP;
+        // Whoever has looked for so many that all could have been read for it reads all: it costs twice the best at the most.
+        let most = cache.look_up(self.places.len()) * READ_PER_LOOK_UP;
         let mut last_read = None;
         loop {
             let Some(upto) = cache.complete_upto() else {

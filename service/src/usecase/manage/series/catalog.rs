@@ -13,6 +13,7 @@ use crate::{
     usecase::manage::{
         ChangeError, Manage, Page, QueryError,
         pace::{back_off, rest},
+        turns::{Busy, Turn},
     },
 };
 
@@ -30,6 +31,10 @@ pub enum SeriesError {
     NoSeries,
     #[error("there is no series of this number")]
     NotFound,
+    #[error("every series has to be looked at for {field}, and {most} are the most")]
+    TooMany { field: &'static str, most: u64 },
+    #[error("{0}")]
+    Busy(Busy),
     #[error("a series may have {TAGS_MAX} tags")]
     TooManyTags,
     #[error("{0}")]
@@ -81,6 +86,7 @@ impl Manage {
         after: Option<&SeriesPlace>,
         limit: usize,
     ) -> Result<Page<SeriesInfo, SeriesPlace>, SeriesError> {
+        let _turn = self.turn_for(filter).await?;
         // One more than fits tells whether there is a next page.
         let found = self.series_store()?.list(filter, after, limit + 1).await?;
         Ok(Page::cut(found, limit, SeriesInfo::place))
@@ -91,7 +97,24 @@ impl Manage {
     /// # Errors
     /// As for a list.
     pub async fn count_series(&self, filter: &SeriesFilter) -> Result<u64, SeriesError> {
+        let _turn = self.turn_for(filter).await?;
         Ok(self.series_store()?.count(filter).await?)
+    }
+
+    /// What no key answers is a heavy query, and has its bound.
+    async fn turn_for(&self, filter: &SeriesFilter) -> Result<Option<Turn>, SeriesError> {
+        let Some(field) = filter.without_key() else {
+            return Ok(None);
+        };
+        let (highest, most) = (
+            self.series_store()?.highest().await?,
+            self.settings.max_scanned_rows,
+        );
+        if u64::from(highest) > most {
+            return Err(SeriesError::TooMany { field, most });
+        }
+        let turn = self.heavy.take().await.map_err(SeriesError::Busy)?;
+        Ok(Some(turn))
     }
 
     /// One series.
