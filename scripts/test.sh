@@ -2,16 +2,18 @@
 # Installs what is missing, then runs every check and test, against real MariaDB and real MySQL.
 #
 #   scripts/test.sh           what every change has to pass
-#   scripts/test.sh --full    with a few faults of each kind on MySQL as well, and more questions to the REST interfaces
+#   scripts/test.sh --full    with the tests of ingestion on the layout series, a few faults of each kind on MySQL as well, and more
+#                             questions to the REST interfaces
 
 . "$(dirname "$0")/lib.sh"
 cd "$(dirname "$0")/.."
 
 api_options=
+full=no
 faults_options="--engine mariadb"
 case "${1:-}" in
     "") ;;
-    --full) api_options=--full faults_options= ;;
+    --full) full=yes api_options=--full faults_options= ;;
     *) fail "unknown option $1: the only one is --full" ;;
 esac
 
@@ -56,6 +58,10 @@ step "cargo fmt" cargo fmt --all --check
 step "cargo clippy" cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 step "supply chain" scripts/check-supply.sh
 step "cargo test" cargo test --quiet --no-fail-fast --workspace --all-features
+if [ "$full" = yes ]; then
+    step "ingestion on the layout series" env SLUICEGATE_TEST_LAYOUT=series \
+        cargo test --quiet --no-fail-fast --workspace --all-features --test ingest
+fi
 step "Prometheus" scripts/install-prometheus.sh
 step "metrics, alerts, dashboards" scripts/observe/main.py "$TARGET/debug" "$SLUICEGATE_CACHE/prometheus/bin"
 step "dashboards' schema" scripts/check-dashboards.sh
