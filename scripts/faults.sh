@@ -6,6 +6,7 @@
 #   scripts/faults.sh --quick               a few faults of each kind, debug build, into target/faults
 #   scripts/faults.sh --case NAME           one case (may be given more than once); --list names them
 #   scripts/faults.sh --engine mariadb      one engine (mariadb or mysql)
+#   scripts/faults.sh --layout series       on that layout; results go into faults-series.json and FAULTS-series.md
 #   scripts/faults.sh --percent 10          a share of the full counts
 #   scripts/faults.sh --soak-minutes 5      a shorter soak
 #   scripts/faults.sh --out DIR             where the results go

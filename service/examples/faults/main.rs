@@ -70,6 +70,9 @@ struct Options {
     /// Only this engine, mariadb or mysql; may be given more than once
     #[arg(long = "engine", value_name = "NAME")]
     engines: Vec<String>,
+    /// The layout of the tables, partitioned or series; results of series go into files of their own
+    #[arg(long, value_name = "NAME", default_value = "partitioned", value_parser = ["partitioned", "series"])]
+    layout: String,
     /// Where faults.json and FAULTS.md go; results of other cases that are there already stay
     #[arg(long, value_name = "DIR", default_value = "bench-results")]
     out: PathBuf,
@@ -108,6 +111,7 @@ async fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    lab::set_layout(&options.layout);
     // Dropping the suite kills every child that it started.
     let ended = tokio::select! {
         ended = run(&options) => ended,

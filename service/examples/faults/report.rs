@@ -43,7 +43,7 @@ use sluicegate::embedded_db::Engine;
 
 use crate::{
     cases::CASES,
-    lab::{Programs, Scale},
+    lab::{Programs, Scale, layout},
     outcome::Outcome,
     verdict::{Found, Verdict},
 };
@@ -264,8 +264,16 @@ impl Results {
         Ok(self.read()?.table())
     }
 
+    /// Those of another layout than the default have its name.
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(match layout() {
+            "partitioned" => name.to_owned(),
+            other => name.replace('.', &format!("-{other}.")),
+        })
+    }
+
     fn read(&self) -> Result<Document> {
-        let file = self.folder.join("faults.json");
+        let file = self.file("faults.json");
         match std::fs::read_to_string(&file) {
             Ok(text) => serde_json::from_str(&text).with_context(|| {
                 format!("{} is none of this suite's: move it away", file.display())
@@ -277,17 +285,23 @@ impl Results {
 
     fn write(&self, document: &Document) -> Result<()> {
         let json = serde_json::to_string_pretty(document)? + "\n";
-        std::fs::write(self.folder.join("faults.json"), json)?;
+        std::fs::write(self.file("faults.json"), json)?;
         self.write_table(document)
     }
 
     fn write_table(&self, document: &Document) -> Result<()> {
-        let about = "# Faults\n\nWritten by `scripts/faults.sh`; not edited by hand. Every case drives the real service, the real \
+        let title = match layout() {
+            "partitioned" => "Faults".to_owned(),
+            other => format!("Faults on the layout {other}"),
+        };
+        let about = format!(
+            "# {title}\n\nWritten by `scripts/faults.sh`; not edited by hand. Every case drives the real service, the real \
                      generator and a real database; `sluicegen verify` compares what was acknowledged with the table, reading \
                      by reading, and – stands where it gave no counts (what the control found is among its figures). \
-                     What the figures were taken on stands in `faults.json`.\n\n";
-        let table = about.to_owned() + &document.table();
-        Ok(std::fs::write(self.folder.join("FAULTS.md"), table)?)
+                     What the figures were taken on stands in the `.json` beside it.\n\n"
+        );
+        let table = about + &document.table();
+        Ok(std::fs::write(self.file("FAULTS.md"), table)?)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     http,
-    lab::Lab,
+    lab::{Lab, layout},
     process::{self, Usage},
     verdict::hold,
 };
@@ -103,6 +103,7 @@ impl Service {
         let mut command = Command::new(&options.program);
         command
             .arg("serve")
+            .args(["--layout", layout()])
             .args(&options.database)
             .args(["--instance", &options.instance])
             .args(["--grpc-addr", any, "--rest-addr", any, "--ready-file"])

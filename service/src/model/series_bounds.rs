@@ -16,6 +16,8 @@ pub struct SeriesBounds {
 pub enum SeriesBound {
     Max(u32),
     NewPerHour(u32),
+    /// Every number is given.
+    Numbers,
 }
 
 impl SeriesBound {
@@ -24,6 +26,7 @@ impl SeriesBound {
         match self {
             Self::Max(_) => "series.max",
             Self::NewPerHour(_) => "series.new_per_hour",
+            Self::Numbers => "none",
         }
     }
 }
@@ -35,6 +38,11 @@ impl fmt::Display for SeriesBound {
             Self::Max(max) => write!(
                 f,
                 "the series is new, and there are {max} already, as many as {setting} allows"
+            ),
+            Self::Numbers => write!(
+                f,
+                "the series is new, and all {} numbers of series are given",
+                u32::MAX
             ),
             Self::NewPerHour(max) => write!(
                 f,

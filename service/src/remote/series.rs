@@ -27,6 +27,8 @@ Examples:
 const PAGE_SERIES: u64 = 1_000;
 /// Lines of a request with tags.
 const IMPORTED_LINES: usize = 1_000;
+/// What they may have together, unless it is one: less than a service takes.
+const IMPORTED_BYTES: usize = 1 << 20;
 
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -271,19 +273,22 @@ async fn import(
         path: from.to_owned(),
         reason: error.to_string(),
     })?;
-    let lines: Vec<&str> = text.lines().collect();
     let mut done = 0;
-    for (index, some) in lines.chunks(IMPORTED_LINES).enumerate() {
-        let body = some.join("\n").into_bytes();
+    for (first, body) in parts(&text) {
         let tagged = remote
-            .bring::<Tagged>(Method::PATCH, "/series", "application/x-ndjson", body)
+            .bring::<Tagged>(
+                Method::PATCH,
+                "/series",
+                "application/x-ndjson",
+                body.into(),
+            )
             .await;
         match tagged {
             Ok(tagged) => done += tagged.tagged_count,
             Err(RemoteError::Refused { detail }) => {
-                let first = index * IMPORTED_LINES + 1;
                 let detail = format!(
-                    "of the lines from {first} on: {detail} {done} series were tagged before them."
+                    "of what begins in line {first}, whose lines are counted from there: {detail} Before it {done} series were \
+                     tagged, and what follows was not sent."
                 );
                 return Err(RemoteError::Refused { detail });
             }
@@ -293,9 +298,37 @@ async fn import(
     Ok(writeln!(out, "{done} series tagged")?)
 }
 
+/// What goes into each request, and the line with which it begins: neither too many lines nor too long.
+fn parts(text: &str) -> Vec<(usize, String)> {
+    let mut parts = Vec::<(usize, usize, String)>::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        match parts.last_mut() {
+            Some((_, lines, body))
+                if *lines < IMPORTED_LINES && body.len() + line.len() < IMPORTED_BYTES =>
+            {
+                *lines += 1;
+                body.push_str(line);
+                body.push('\n');
+            }
+            _ => parts.push((number, 1, format!("{line}\n"))),
+        }
+    }
+    let parts = parts.into_iter();
+    parts.map(|(first, _, body)| (first, body)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_are_neither_too_long_nor_of_too_many_lines() {
+        let short = "x\n".repeat(2_500);
+        let firsts: Vec<_> = parts(&short).iter().map(|part| part.0).collect();
+        assert_eq!(firsts, [1, 1_001, 2_001]);
+        let long = format!("{}\n", "x".repeat(600_000)).repeat(3);
+        assert_eq!(parts(&long).len(), 3);
+    }
 
     #[test]
     fn a_tag_without_a_value_is_removed() {

@@ -77,6 +77,7 @@ fn the_book_has_every_reason_for_a_rejection() {
         },
         Fault::TooManySeries(SeriesBound::Max(7)),
         Fault::TooManySeries(SeriesBound::NewPerHour(7)),
+        Fault::TooManySeries(SeriesBound::Numbers),
         Fault::RefusedByDatabase("in words".to_owned()),
     ];
     let faults: Vec<Fault> = times.into_iter().chain(texts).chain(others).collect();

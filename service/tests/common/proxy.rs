@@ -28,6 +28,9 @@ pub(crate) enum Fault {
     SilenceBeforeCommit,
     /// As `SilenceBeforeCommit`, but the database has committed.
     SilenceAfterCommit,
+    /// The COMMIT that gives series their numbers is lost, or its reply.
+    BeforeNumbersCommit,
+    AfterNumbersCommit,
     /// After so many bytes of a LOAD and what follows it, the statement itself not counted.
     InsideLoad(u64),
     /// Each COMMIT after more than so many bytes of a LOAD is answered with an error of a code that nobody knows, until
@@ -38,6 +41,8 @@ pub(crate) enum Fault {
 const COM_QUERY: u8 = 3;
 /// In the last message of a load; opening a stream ends with COMMIT.
 const COMMIT: &[u8] = b"; COMMIT; ";
+/// At the end of the transaction that gives series their numbers.
+const NUMBERS_COMMIT: &[u8] = b"COMMIT; SET wait_timeout";
 /// Of no server.
 const UNKNOWN_CODE: u16 = 64_999;
 /// In the status flags of an OK packet.
@@ -127,6 +132,16 @@ impl Proxy {
                         self.cuts.fetch_add(1, Ordering::SeqCst);
                         continue;
                     }
+                    if query.is_some_and(|sql| sql.starts_with(NUMBERS_COMMIT))
+                        && let Some(fault) = self.take(is_about_numbers)
+                    {
+                        if fault == Fault::AfterNumbersCommit {
+                            to_database.write_all(&packet).await?;
+                            read_replies(&mut from_database).await?;
+                        }
+                        self.cuts.fetch_add(1, Ordering::SeqCst);
+                        return Ok(());
+                    }
                     if query.is_some_and(|sql| holds(sql, COMMIT))
                         && let Some(fault) = self.take(is_about_commit)
                     {
@@ -173,8 +188,16 @@ impl Proxy {
     }
 }
 
+fn is_about_numbers(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::BeforeNumbersCommit | Fault::AfterNumbersCommit
+    )
+}
+
 fn is_about_commit(fault: Fault) -> bool {
-    !matches!(fault, Fault::InsideLoad(_) | Fault::CommitRefusedAbove(_))
+    !is_about_numbers(fault)
+        && !matches!(fault, Fault::InsideLoad(_) | Fault::CommitRefusedAbove(_))
 }
 
 fn falls_into(fault: Fault, sent: u64, packet_bytes: usize) -> bool {

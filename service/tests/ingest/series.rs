@@ -6,6 +6,7 @@ use sluicegate_proto::v1::{ColumnBatch, SensorReading, Series};
 use crate::common::{
     database::Database,
     on_each_engine,
+    proxy::{Fault, Proxy},
     readings::{BASE_US, assert_same, columns, reading, rows},
     service::{AckedCall, Service},
     until,
@@ -27,6 +28,8 @@ on_each_engine! {
     more_series_than_one_transaction_takes_get_their_numbers,
     numbers_that_were_forgotten_are_found_again,
     a_series_that_somebody_put_there_by_hand_is_found,
+    numbers_whose_commit_failed_are_not_remembered,
+    what_is_read_beyond_the_memory_is_noticed_to_be_of_another_table,
     a_series_is_not_renamed_through_the_view,
     a_table_that_could_have_a_name_twice_is_refused,
 }
@@ -553,6 +556,81 @@ async fn a_series_that_somebody_put_there_by_hand_is_found(database: Database) {
     }
     assert_eq!(database.count("rejected_readings").await, 0);
     assert_names_are_whole(&database).await;
+    service.close().await;
+}
+
+async fn numbers_whose_commit_failed_are_not_remembered(database: Database) {
+    let proxy = Proxy::start(database.tcp_port()).await;
+    let url = database.tcp_url(proxy.port);
+    let service = Service::start_with(&database, |settings| {
+        settings.database_url = Some(url);
+        settings.layout = Some(Layout::Series);
+        settings.ingest.lanes = Some(1);
+    })
+    .await;
+    send(&service, "cut", &[of(1, "known", "temperature", 1)]).await;
+    for (fault, n) in [
+        (Fault::BeforeNumbersCommit, 2),
+        (Fault::AfterNumbersCommit, 3),
+    ] {
+        let cuts = proxy.cuts();
+        proxy.arm(fault);
+        let name = format!("new-{n}");
+        send(&service, "cut", &[of(1, &name, "temperature", n)]).await;
+        assert_eq!(proxy.cuts(), cuts + 1, "{fault:?} happened");
+        let found = format!("sensor_readings WHERE id2 = '{name}' AND sensor_value = {n}");
+        assert_eq!(database.count(&found).await, 1, "{fault:?}");
+    }
+    assert_names_are_whole(&database).await;
+    service.close().await;
+}
+
+/// Of more series than a lane has memory for it reads a page, and has to notice when somebody puts an older copy in place.
+async fn what_is_read_beyond_the_memory_is_noticed_to_be_of_another_table(database: Database) {
+    const ALL: u32 = 12_500;
+    const KEPT: u32 = 2_000;
+    let small = |settings: &mut sluicegate::config::Settings| {
+        settings.layout = Some(Layout::Series);
+        settings.ingest.lanes = Some(1);
+        settings.ingest.series_cache_bytes = Some(1 << 20);
+    };
+    let name = |number: u32| format!("{number:0>50}");
+    Service::start_with(&database, small).await.close().await;
+    for first in (1..=ALL).step_by(2_500) {
+        let rows = (first..first + 2_500).map(|number| {
+            let name = name(number);
+            format!("({number}, 99, '{name}', 'temperature', '2026-01-01 00:00:00.{number:0>6}')")
+        });
+        let rows = rows.collect::<Vec<_>>().join(",");
+        let insert = "INSERT INTO series (series_id, id1, id2, sensor_type, first_seen) VALUES ";
+        database.run(&format!("{insert}{rows}")).await;
+    }
+    let counter =
+        |next: u32| format!("UPDATE id_blocks SET next_id = {next} WHERE name = 'series'");
+    database.run(&counter(ALL + 1)).await;
+    let service = Service::start_with(&database, small).await;
+    let known = |numbers: std::ops::Range<u32>| -> Vec<_> {
+        numbers
+            .map(|number| of(99, &name(number), "temperature", number.into()))
+            .collect()
+    };
+    send(&service, "beyond", &known(1..1_801)).await;
+    for statement in [
+        "DROP TRIGGER series_with_readings_stay",
+        &format!("DELETE FROM series WHERE series_id > {KEPT}"),
+        &counter(KEPT + 1),
+    ] {
+        database.run(statement).await;
+    }
+    let new: Vec<_> = (0..1_000)
+        .map(|n| of(100, &name(n), "temperature", 100_000 + u64::from(n)))
+        .collect();
+    send(&service, "beyond", &new).await;
+    send(&service, "beyond", &known(2_001..3_001)).await;
+    let misread = "sensor_readings WHERE id1 IS NULL OR (id1 = 99 AND CAST(id2 AS UNSIGNED) <> sensor_value) \
+                   OR (id1 = 100 AND CAST(id2 AS UNSIGNED) <> sensor_value - 100000)";
+    assert_eq!(database.count(misread).await, 0);
+    assert_eq!(database.count("sensor_readings").await, 3_800);
     service.close().await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mysql_async::prelude::Queryable as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sluicegate::repository::mysql::Layout;
@@ -29,6 +30,8 @@ on_each_engine! {
     readings_are_selected_by_tags,
     a_series_is_last_seen_on_the_day_on_which_a_reading_was_stored,
     series_without_readings_are_removed_and_no_others,
+    a_series_that_readings_are_about_to_get_is_not_removed,
+    who_tags_the_same_series_at_once_waits,
     other_layouts_know_no_series,
     the_command_lists_and_tags,
 }
@@ -501,6 +504,85 @@ async fn series_without_readings_are_removed_and_no_others(database: Database) {
     assert_eq!(schema.count("sensor_readings WHERE id1 IS NULL").await, 0);
     service.shutdown.draining.cancel();
     service.stopped().await.expect("ends well");
+}
+
+async fn a_series_that_readings_are_about_to_get_is_not_removed(database: Database) {
+    let (schema, service) = filled(&database, Layout::Series, readings()).await;
+    let api = Api::of(&service);
+    // A type of which there is a series and no reading.
+    let path = "/sensor/update/ids?id1=2&id2=a";
+    let renamed = api.put(path, &json!({"sensor_type": "other"})).await;
+    assert_eq!(renamed.json()["updated_count"], 2);
+    let back = api.put(path, &json!({"sensor_type": "pressure"})).await;
+    assert_eq!(back.json()["updated_count"], 2);
+    schema
+        .run("UPDATE series SET first_seen = first_seen - INTERVAL 2 HOUR")
+        .await;
+    let number = number_of(&api, 2, "a", "pressure").await;
+    let mut holding = schema.connect().await;
+    for statement in [
+        "START TRANSACTION".to_owned(),
+        format!("SELECT * FROM readings WHERE series_id = {number} FOR UPDATE"),
+    ] {
+        holding.query_drop(statement).await.expect("locked");
+    }
+    let change = json!({"sensor_type": "other"});
+    let renaming = api.put(path, &change);
+    let removing = async {
+        until("the change waits for the reading", || async {
+            schema.running(&["UPDATE readings%"]).await == 1
+        })
+        .await;
+        let released = async {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            holding.query_drop("ROLLBACK").await.expect("released");
+        };
+        let removing = api.delete("/series?unused=true");
+        tokio::join!(removing, released).0
+    };
+    let (renamed, removed) = tokio::join!(renaming, removing);
+    assert_eq!(renamed.json()["updated_count"], 2);
+    assert_eq!(removed.status, 200, "{removed:?}");
+    assert_eq!(schema.count("sensor_readings WHERE id1 IS NULL").await, 0);
+    let found = api.get("/sensor/ids?id1=2&id2=a&sensor_type=other").await;
+    assert_eq!(found.json()["count"], 2);
+    service.close().await;
+}
+
+async fn who_tags_the_same_series_at_once_waits(database: Database) {
+    let (schema, service) = filled(&database, Layout::Series, readings()).await;
+    let api = Api::of(&service);
+    for round in 0..8 {
+        let tags = |who: u32, count: u32| -> Value {
+            let tags = (0..count).map(|n| (format!("t{who}-{n}"), json!("x")));
+            Value::Object(tags.collect())
+        };
+        api.put("/series/1/tags", &json!({})).await.json();
+        let (all, some) = ([0, 1, 2, 3].map(|who| tags(who, 20)), json!({"t0-1": null}));
+        let path = "/series/1/tags";
+        let (one, two, three, four, five) = tokio::join!(
+            patch(&api, 1, &all[0]),
+            patch(&api, 1, &all[1]),
+            patch(&api, 1, &all[2]),
+            api.put(path, &all[3]),
+            patch(&api, 1, &some),
+        );
+        for answer in [&one, &two, &three, &four, &five] {
+            assert!([200, 400].contains(&answer.status), "{round}: {answer:?}");
+        }
+        assert_eq!(four.status, 200);
+        let count = schema.count("series_tags WHERE series_id = 1").await;
+        assert!((18..=32).contains(&count), "{round}: {count}");
+    }
+    let twice = json!([
+        {"series_id": 2, "tags": {"a": "1", "b": "1"}},
+        {"series_id": 3, "tags": {"a": "1"}},
+        {"series_id": 2, "tags": {"a": null}},
+    ]);
+    let request = api.request(Method::PATCH, "/series").json(&twice);
+    assert_eq!(api.send(request).await.json()["tagged_count"], 3);
+    assert_eq!(api.get("/series/2").await.json()["tags"], json!({"b": "1"}));
+    service.close().await;
 }
 
 async fn other_layouts_know_no_series(database: Database) {

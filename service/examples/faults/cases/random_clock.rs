@@ -17,7 +17,7 @@ use tonic::transport::Endpoint;
 use crate::{
     database::Schema,
     judge::{hold_books, hold_ledger, hold_stored},
-    lab::Lab,
+    lab::{Lab, has_numbers},
     outcome::{Millis, Outcome},
     stack::{Stack, end},
     verdict::{Verdict, hold},
@@ -121,8 +121,12 @@ async fn partitions(schema: &Schema) -> Result<u64> {
     schema
         .number(&format!(
             "SELECT COUNT(DISTINCT PARTITION_NAME) FROM information_schema.PARTITIONS \
-             WHERE TABLE_SCHEMA = '{}' AND TABLE_NAME = 'sensor_readings'",
-            schema.name
+             WHERE TABLE_SCHEMA = '{}' AND TABLE_NAME = '{}'",
+            schema.name,
+            match has_numbers() {
+                true => "readings",
+                false => "sensor_readings",
+            }
         ))
         .await
 }

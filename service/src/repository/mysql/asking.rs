@@ -2,6 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
+use futures::future::BoxFuture;
 use mysql_async::{Conn, Error, Pool, Row, prelude::Queryable as _};
 use tokio_util::sync::CancellationToken;
 
@@ -45,9 +46,26 @@ impl Asking {
         }
     }
 
-    /// For a transaction of several statements. It has to be ended before the connection goes back to its pool.
-    pub(super) async fn connection(&self) -> Result<Conn, RepositoryError> {
-        connection(&self.pool).await
+    /// Does several statements in one transaction, which the work begins and ends. It goes on when nobody waits for it any more; one
+    /// that fails takes its connection with it, and so is rolled back.
+    pub(super) async fn in_transaction<T: Send + 'static>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T, RepositoryError>>
+        + Send
+        + 'static,
+    ) -> Result<T, RepositoryError> {
+        let mut conn = connection(&self.pool).await?;
+        let working = tokio::spawn(async move {
+            let done = work(&mut conn).await;
+            if done.is_err() {
+                answers::cut(conn);
+            }
+            done
+        });
+        match working.await {
+            Ok(done) => done,
+            Err(lost) => Err(RepositoryError::Other(lost.to_string())),
+        }
     }
 
     pub(super) async fn rows(&self, statement: Statement) -> Result<Vec<Row>, RepositoryError> {

@@ -114,7 +114,11 @@ impl SeriesMetrics {
             ),
         };
         // So that they are there from the beginning.
-        for bound in [SeriesBound::Max(0), SeriesBound::NewPerHour(0)] {
+        for bound in [
+            SeriesBound::Max(0),
+            SeriesBound::NewPerHour(0),
+            SeriesBound::Numbers,
+        ] {
             let setting = Word(bound.setting());
             let _ = made.refused.get_or_create(&OfSetting { setting });
         }

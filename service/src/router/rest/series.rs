@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chrono::NaiveDate;
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{json, value::RawValue};
 
@@ -38,7 +38,7 @@ const FILTER: [&str; 6] = ["id1", "id2", "prefix", "sensor_type", "tags", "seen_
 /// What a request with the tags of many series may have, bytes.
 const BULK_LIMIT_BYTES: usize = 4 << 20;
 /// What a line takes while it is worked on, beside what it has in the body.
-const LINE_FACTOR: usize = 4;
+const LINE_FACTOR: usize = 8;
 /// Lines that were not done are told up to so many.
 const TOLD_MAX: usize = 100;
 /// A series that is younger may be waiting for its first reading, seconds.
@@ -167,16 +167,18 @@ pub(super) async fn tag_many(
         places,
         taggings,
         mut rejected,
+        mut rejected_count,
     } = match is_array {
         true => Lines::of_array(&body)?,
         false => Lines::read(&body),
     };
-    let received_count = (taggings.len() + rejected.len()) as u64;
+    let received_count = taggings.len() as u64 + rejected_count;
     let what = json!({"series": taggings.len()});
     let audited = context.audit(&request, Action::TagSeries, what)?;
     let tagged = context.manage()?.tag_many(taggings).await;
     settle_other(audited, &tagged);
     let tagged = tagged?;
+    rejected_count += tagged.faults.len() as u64;
     rejected.extend(tagged.faults.into_iter().map(|(index, fault)| {
         let (line, by_number) = places[index];
         let (field, reason) = match fault {
@@ -193,7 +195,6 @@ pub(super) async fn tag_many(
         }
     }));
     rejected.sort_unstable_by_key(|one| one.line);
-    let rejected_count = rejected.len() as u64;
     let first = rejected
         .first()
         .map(|one| format!("Line {}: {}: {}.", one.line, one.field, one.reason));
@@ -382,7 +383,9 @@ struct Lines {
     /// Of each of the taggings: its line, and whether it is by number.
     places: Vec<(u64, bool)>,
     taggings: Vec<Tagging>,
+    /// The first of them.
     rejected: Vec<TaggingRejectedView>,
+    rejected_count: u64,
 }
 
 impl Lines {
@@ -397,12 +400,11 @@ impl Lines {
     }
 
     fn of_array(body: &Bytes) -> Result<Self, Problem> {
-        let elements: Vec<&RawValue> =
-            serde_json::from_slice(body).map_err(|error| not_tags(&error))?;
-        let mut lines = Self::default();
-        for (place, element) in (1..).zip(elements) {
-            lines.take(place, element.get().as_bytes());
-        }
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let lines = reader
+            .deserialize_seq(Elements)
+            .map_err(|error| not_tags(&error))?;
+        reader.end().map_err(|error| not_tags(&error))?;
         Ok(lines)
     }
 
@@ -413,12 +415,38 @@ impl Lines {
                 self.places.push((line, by_number));
                 self.taggings.push(tagging);
             }
-            Err((field, reason)) => self.rejected.push(TaggingRejectedView {
-                line,
-                field,
-                reason,
-            }),
+            Err((field, reason)) => {
+                self.rejected_count += 1;
+                if self.rejected.len() < TOLD_MAX {
+                    self.rejected.push(TaggingRejectedView {
+                        line,
+                        field,
+                        reason,
+                    });
+                }
+            }
         }
+    }
+}
+
+/// The elements of an array, each taken as it comes.
+struct Elements;
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = Lines;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Lines, A::Error> {
+        let mut lines = Lines::default();
+        let mut place = 0;
+        while let Some(element) = elements.next_element::<&RawValue>()? {
+            place += 1;
+            lines.take(place, element.get().as_bytes());
+        }
+        Ok(lines)
     }
 }
 

@@ -134,10 +134,18 @@ impl Admission {
             all.into_iter().partition(|(index, _)| is_wanted(*index));
         self.bounds.give_back(&known);
         self.admitted = still;
+        let left = (u64::from(u32::MAX) + 1).saturating_sub(next);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let without_number = self.admitted.split_off(left.min(self.admitted.len()));
+        self.bounds.give_back(&without_number);
+        let mut refused: Vec<_> = without_number
+            .into_iter()
+            .map(|(index, _)| (index, SeriesBound::Numbers))
+            .collect();
         let max = self.bounds.settings.max;
         // Numbers are given one after the other: there are fewer series than numbers.
         if next - 1 + self.admitted.len() as u64 <= u64::from(max) {
-            return Ok(Vec::new());
+            return Ok(refused);
         }
         let counted: Option<u64> = conn
             .query_first("SELECT COUNT(*) FROM series")
@@ -150,10 +158,12 @@ impl Admission {
         }
         let beyond = self.admitted.split_off(free.min(self.admitted.len()));
         self.bounds.give_back(&beyond);
-        let refused = beyond
-            .into_iter()
-            .map(|(index, _)| (index, SeriesBound::Max(max)));
-        Ok(refused.collect())
+        refused.extend(
+            beyond
+                .into_iter()
+                .map(|(index, _)| (index, SeriesBound::Max(max))),
+        );
+        Ok(refused)
     }
 
     /// Places of those that may get numbers, ascending.

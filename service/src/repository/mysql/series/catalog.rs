@@ -301,20 +301,9 @@ impl MySqlSeries {
         changes: Vec<(u32, TagChanges)>,
         instead: bool,
     ) -> Result<Retagged, RepositoryError> {
-        let conn = self.asking.connection().await?;
-        // In a task: a transaction whose client has gone is not left open on a connection of the pool.
-        let working = tokio::spawn(async move {
-            let mut conn = conn;
-            let done = tag(&mut conn, &changes, instead).await;
-            if done.is_err() {
-                answers::cut(conn);
-            }
-            done
-        });
-        match working.await {
-            Ok(done) => done,
-            Err(lost) => Err(RepositoryError::Other(lost.to_string())),
-        }
+        self.asking
+            .in_transaction(move |conn| Box::pin(async move { tag(conn, &changes, instead).await }))
+            .await
     }
 }
 
@@ -340,9 +329,9 @@ async fn tag(
     conn.query_drop("START TRANSACTION")
         .await
         .map_err(explain)?;
-    // Locked in the order of the key, so that two who tag the same series wait for each other.
+    // In the order of the key, so that two who tag the same series wait for each other, and not in a circle.
     let locked = format!(
-        "SELECT series_id FROM series WHERE series_id IN ({numbers}) ORDER BY series_id LOCK IN SHARE MODE"
+        "SELECT series_id FROM series WHERE series_id IN ({numbers}) ORDER BY series_id FOR UPDATE"
     );
     let there: Vec<u32> = answers::ask(conn, &locked).await.map_err(explain)?;
     let is_there = |number: &u32| there.binary_search(number).is_ok();
@@ -351,16 +340,19 @@ async fn tag(
         let sql = format!("DELETE FROM series_tags WHERE series_id IN ({numbers})");
         conn.query_drop(sql).await.map_err(explain)?;
     }
-    for (number, tags) in known() {
+    let removed = known().flat_map(|(number, tags)| {
         let removed = tags.iter().filter(|(_, value)| value.is_none());
-        for (tag, _) in removed {
-            conn.exec_drop(
-                "DELETE FROM series_tags WHERE series_id = ? AND tag = ?",
-                (number, tag),
-            )
-            .await
-            .map_err(explain)?;
-        }
+        removed.map(move |(tag, _)| (*number, tag))
+    });
+    let removed: Vec<_> = removed.collect();
+    for some in removed.chunks(STATEMENT_SERIES / 4) {
+        let places = vec!["(series_id = ? AND tag = ?)"; some.len()].join(" OR ");
+        let sql = format!("DELETE FROM series_tags WHERE {places}");
+        let params: Vec<Value> = some
+            .iter()
+            .flat_map(|(number, tag)| [Value::from(*number), tag.as_str().into()])
+            .collect();
+        conn.exec_drop(sql, params).await.map_err(explain)?;
     }
     let given = known().flat_map(|(number, tags)| {
         tags.iter()

@@ -13,7 +13,7 @@
 //! Because the counter stays locked until the COMMIT, numbers ascend in the order in which they are committed: that is what the
 //! proof rests on.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use mysql_async::{Conn, Row, prelude::Queryable as _};
@@ -55,6 +55,8 @@ pub(super) struct Learned {
     pub(super) were_given: bool,
     /// Indexes of those that a bound does not let in.
     pub(super) refused: Vec<(usize, SeriesBound)>,
+    /// Which numbers these are.
+    given: Option<Range<u32>>,
     pub(super) proof: Proof,
 }
 
@@ -64,7 +66,13 @@ pub(super) struct Step<'a, N> {
     pub(super) places: &'a [u32],
     pub(super) limits: &'a Limits,
     pub(super) bounds: &'a Arc<Bounds>,
-    pub(super) proof: Proof,
+}
+
+/// What is remembered, and by what it is right. Nothing comes into the one that the other does not stand for: numbers that others
+/// have committed as they are read, and those that are given once they are committed, however the attempt to do so ends.
+pub(super) struct Memory<'a> {
+    pub(super) cache: &'a mut NumberCache,
+    pub(super) proof: &'a mut Proof,
 }
 
 impl<N: Named> Step<'_, N> {
@@ -75,18 +83,19 @@ impl<N: Named> Step<'_, N> {
     pub(super) async fn take(
         &self,
         conn: &mut Conn,
-        cache: &mut NumberCache,
+        memory: &mut Memory<'_>,
     ) -> Result<Option<Learned>, RepositoryError> {
-        let Some(next) = self.begin(conn).await? else {
+        let Some(next) = self.begin(conn, *memory.proof).await? else {
             end(conn, "ROLLBACK").await?;
             return Ok(None);
         };
-        match self.learn(conn, cache, next).await {
+        match self.learn(conn, memory, next).await {
             Ok((learned, admission)) => {
                 end(conn, "COMMIT").await?;
                 if let Some(mut given) = admission {
                     given.keep();
                 }
+                self.remember(memory, &learned);
                 self.bounds.note_refused(&learned.refused);
                 Ok(Some(learned))
             }
@@ -99,12 +108,12 @@ impl<N: Named> Step<'_, N> {
     }
 
     /// Where the counter stands, if the proof holds.
-    async fn begin(&self, conn: &mut Conn) -> Result<Option<u64>, RepositoryError> {
+    async fn begin(&self, conn: &mut Conn, proof: Proof) -> Result<Option<u64>, RepositoryError> {
         // One that falls silent from here on lets go of the counter.
         let sql = format!(
             "SET wait_timeout = {SILENCE_LIMIT_S}; START TRANSACTION; \
              SELECT next_id FROM id_blocks WHERE name = '{COUNTER}'; {}",
-            self.proof.question()
+            proof.question()
         );
         let mut result = conn.query_iter(sql).await.map_err(explain)?;
         for _without_rows in ["SET", "START TRANSACTION"] {
@@ -113,7 +122,7 @@ impl<N: Named> Step<'_, N> {
         let next: Vec<u64> = answers::rows(&mut result, answers::LEDGER_ROW_BYTES)
             .await
             .map_err(explain)?;
-        let holds = self.proof.holds(&mut result).await?;
+        let holds = proof.holds(&mut result).await?;
         result.drop_result().await.map_err(explain)?;
         let next = next.first().copied().ok_or_else(no_counter)?;
         Ok(holds.then_some(next))
@@ -123,16 +132,17 @@ impl<N: Named> Step<'_, N> {
     async fn learn(
         &self,
         conn: &mut Conn,
-        cache: &mut NumberCache,
+        memory: &mut Memory<'_>,
         next: u64,
     ) -> Result<(Learned, Option<Admission>), RepositoryError> {
         let mut learned = Learned {
             numbers: vec![NO_NUMBER; self.places.len()],
             were_given: false,
             refused: Vec::new(),
-            proof: self.proof,
+            given: None,
+            proof: *memory.proof,
         };
-        let is_complete = self.catch_up(conn, cache, next, &mut learned).await?;
+        let is_complete = self.catch_up(conn, memory, next, &mut learned).await?;
         if !is_complete {
             self.look_up(conn, &mut learned).await?;
         }
@@ -150,7 +160,7 @@ impl<N: Named> Step<'_, N> {
         if first.others_were_here {
             let caught_up = is_complete
                 && self
-                    .catch_up(conn, cache, first.number, &mut learned)
+                    .catch_up(conn, memory, first.number, &mut learned)
                     .await?;
             if !caught_up {
                 self.look_up(conn, &mut learned).await?;
@@ -166,20 +176,26 @@ impl<N: Named> Step<'_, N> {
         let given = self.give(conn, first.number, &places, &mut learned).await;
         if given.is_err() {
             // Somebody may have put a series where none was looked for.
-            cache.misses_some();
+            memory.cache.misses_some();
         }
         given?;
-        if is_complete && first.number == u64::from(cache.complete_upto().unwrap_or_default()) + 1 {
-            let behind = first.number + places.len() as u64;
-            for &index in &places {
-                cache.remember(
-                    self.named.series(self.places[index]),
-                    learned.numbers[index],
-                );
-            }
-            cache.is_complete_upto((behind - 1) as u32);
-        }
         Ok((learned, Some(admission)))
+    }
+
+    /// They are committed.
+    fn remember(&self, memory: &mut Memory<'_>, learned: &Learned) {
+        for (&place, &number) in self.places.iter().zip(&learned.numbers) {
+            if number != NO_NUMBER {
+                memory.cache.remember(self.named.series(place), number);
+            }
+        }
+        *memory.proof = learned.proof;
+        // Right behind those that are all remembered.
+        if let Some(given) = &learned.given
+            && memory.cache.complete_upto() == given.start.checked_sub(1)
+        {
+            memory.cache.is_complete_upto(given.end - 1);
+        }
     }
 
     /// Reads all series behind those that are remembered, where that is less work than to look for those that are wanted; then
@@ -187,40 +203,46 @@ impl<N: Named> Step<'_, N> {
     async fn catch_up(
         &self,
         conn: &mut Conn,
-        cache: &mut NumberCache,
+        memory: &mut Memory<'_>,
         next: u64,
         learned: &mut Learned,
     ) -> Result<bool, RepositoryError> {
+        let Memory { cache, proof } = memory;
         // Whoever has looked for so many that all could have been read for it reads all: it costs twice the best at the most.
         let most = cache.look_up(self.places.len()) * READ_PER_LOOK_UP;
-        let mut last_read = None;
+        let mut has_begun = false;
         loop {
             let Some(upto) = cache.complete_upto() else {
                 return Ok(false);
             };
-            if next.saturating_sub(u64::from(upto) + 1) > most && last_read.is_none() {
+            if next.saturating_sub(u64::from(upto) + 1) > most && !has_begun {
                 return Ok(false);
             }
+            has_begun = true;
             let sql = format!(
-                "SELECT series_id, id1, id2, sensor_type FROM series WHERE series_id > {upto} \
+                "SELECT series_id, id1, id2, sensor_type, {FIRST_SEEN_US} FROM series WHERE series_id > {upto} \
                  ORDER BY series_id LIMIT {PAGE_SERIES}"
             );
-            let rows: Vec<(u32, i32, String, String)> = answers::ask(conn, &sql)
+            let rows: Vec<(u32, i32, String, String, i64)> = answers::ask(conn, &sql)
                 .await
                 .map_err(|error| explain_to(LOOKING, error))?;
-            for (number, id1, id2, sensor_type) in &rows {
+            for (number, id1, id2, sensor_type, _) in &rows {
                 cache.remember((*id1, id2, sensor_type), *number);
             }
-            if let Some((last, ..)) = rows.last() {
-                cache.is_complete_upto(*last);
-                last_read = Some(*last);
+            if let Some(&(number, .., first_seen_us)) = rows.last() {
+                cache.is_complete_upto(number);
+                **proof = proof.with([Anchor {
+                    number,
+                    first_seen_us,
+                }]);
+                learned.proof = learned.proof.with([Anchor {
+                    number,
+                    first_seen_us,
+                }]);
             }
             if rows.len() < PAGE_SERIES {
                 break;
             }
-        }
-        if let Some(number) = last_read {
-            learned.proof = learned.proof.with([anchor(conn, number).await?]);
         }
         for (&place, number) in self.places.iter().zip(&mut learned.numbers) {
             if *number == NO_NUMBER {
@@ -292,12 +314,7 @@ impl<N: Named> Step<'_, N> {
             return Ok(());
         }
         let behind = first + missing.len() as u64;
-        let Ok(last) = u32::try_from(behind - 1) else {
-            return Err(RepositoryError::Table(format!(
-                "all {} numbers of series are given",
-                u32::MAX
-            )));
-        };
+        let last = u32::try_from(behind - 1).map_err(|_| strange())?;
         let mut lines = Vec::new();
         for (&index, number) in missing.iter().zip(first as u32..=last) {
             let (id1, id2, sensor_type) = self.named.series(self.places[index]);
@@ -313,6 +330,7 @@ impl<N: Named> Step<'_, N> {
             .await
             .map_err(|error| explain_to(GIVING, error))?;
         learned.were_given = true;
+        learned.given = last.checked_add(1).map(|end| first as u32..end);
         learned.proof = learned.proof.with([anchor(conn, last).await?]);
         Ok(())
     }

@@ -26,7 +26,7 @@ use tracing::{info, warn};
 pub(super) use self::{bounds::Bounds, checking::check, naming::Naming, proof::Proof};
 use self::{
     cache::NumberCache,
-    interning::{COUNTER, Step},
+    interning::{COUNTER, Memory, Step},
     proof::LOOKING,
 };
 pub use self::{catalog::MySqlSeries, upkeep::MySqlSeriesUpkeep};
@@ -261,11 +261,9 @@ impl SeriesNumbers {
         numbers: &mut [u32],
         refused: &mut Vec<(u32, Fault)>,
     ) -> Result<(), RepositoryError> {
-        let mut proof = match self.proof {
-            Some(proof) => proof,
-            None => Proof::begin(conn).await?,
-        };
-        self.proof = Some(proof);
+        if self.proof.is_none() {
+            self.proof = Some(Proof::begin(conn).await?);
+        }
         let mut takes = false;
         let mut steps: Vec<&[u32]> = unknown.chunks(STEP_SERIES).rev().collect();
         while let Some(places) = steps.pop() {
@@ -274,23 +272,21 @@ impl SeriesNumbers {
                 places,
                 limits: &self.limits,
                 bounds: &self.bounds,
-                proof,
             };
-            match step.take(conn, &mut self.cache).await {
+            let mut memory = Memory {
+                cache: &mut self.cache,
+                proof: self.proof.get_or_insert_default(),
+            };
+            match step.take(conn, &mut memory).await {
                 Ok(Some(learned)) => {
                     takes |= learned.were_given;
                     for (&place, &number) in places.iter().zip(&learned.numbers) {
-                        if number != NO_NUMBER {
-                            numbers[place as usize] = number;
-                            self.cache.remember(named.series(place), number);
-                        }
+                        numbers[place as usize] = number;
                     }
                     let beyond = learned.refused.into_iter();
                     refused.extend(
                         beyond.map(|(index, bound)| (places[index], Fault::TooManySeries(bound))),
                     );
-                    proof = learned.proof;
-                    self.proof = Some(proof);
                 }
                 Ok(None) => return Err(self.is_of_another_table()),
                 Err(RepositoryError::Data(reason)) => match places {

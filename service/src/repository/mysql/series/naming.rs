@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use super::Bounds;
 use super::{
     super::{answers, error::explain},
-    Numbers, Proof, SMALL_CACHE_BYTES, SeriesNumbers,
+    Numbers, SMALL_CACHE_BYTES, SeriesNumbers,
 };
 use crate::{model::Limits, repository::RepositoryError};
 
@@ -42,12 +42,6 @@ impl Naming {
             }
             settled => settled,
         }
-    }
-
-    /// Whether numbers that were handed out are still those of the table.
-    pub(in super::super) async fn holds(&self, proof: Proof) -> Result<bool, RepositoryError> {
-        let mut conn = self.pool.get_conn().await.map_err(explain)?;
-        proof.is_of(&mut conn).await
     }
 
     /// The numbers that were handed out are of another table.

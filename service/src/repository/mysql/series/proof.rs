@@ -4,7 +4,9 @@ use mysql_async::{Conn, QueryResult, Row, TextProtocol, prelude::Queryable as _}
 
 use super::super::{
     answers,
+    asking::Asking,
     error::{explain, explain_to},
+    statement::Statement,
 };
 use crate::repository::RepositoryError;
 
@@ -92,18 +94,31 @@ impl Proof {
         Ok(holds)
     }
 
-    /// The same as a condition of a statement, which finds nothing where it does not hold.
-    pub(in super::super) fn condition(self) -> String {
-        let Self { generation, anchor } = self;
-        let anchor = anchor.map_or_else(String::new, |anchor| {
-            format!(
-                " AND EXISTS (SELECT 1 FROM series WHERE series_id = {} AND {FIRST_SEEN_US} = {})",
-                anchor.number, anchor.first_seen_us
-            )
-        });
-        format!(
-            " AND EXISTS (SELECT 1 FROM series_generation WHERE id = 1 AND generation = {generation}){anchor}"
-        )
+    /// Makes a change while it holds, and returns how many rows it found; None where it does not. Until the change is committed
+    /// nobody can take away what it rests on.
+    pub(in super::super) async fn change(
+        self,
+        asking: &Asking,
+        statement: Statement,
+    ) -> Result<Option<u64>, RepositoryError> {
+        asking
+            .in_transaction(move |conn| {
+                Box::pin(async move {
+                    conn.query_drop("START TRANSACTION")
+                        .await
+                        .map_err(explain)?;
+                    if !self.is_of(conn).await? {
+                        conn.query_drop("ROLLBACK").await.map_err(explain)?;
+                        return Ok(None);
+                    }
+                    let Statement { sql, params } = statement;
+                    conn.exec_drop(sql, params).await.map_err(explain)?;
+                    let found = conn.affected_rows();
+                    conn.query_drop("COMMIT").await.map_err(explain)?;
+                    Ok(Some(found))
+                })
+            })
+            .await
     }
 
     /// With what is known now.

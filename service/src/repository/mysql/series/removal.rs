@@ -4,7 +4,6 @@ use mysql_async::{Conn, prelude::Queryable as _};
 
 use super::{
     super::{
-        answers,
         error::explain,
         instant,
         readings::{force, unexpected},
@@ -70,22 +69,13 @@ impl MySqlSeries {
     /// Removes those that still have no readings, in one transaction, and returns how many. Whoever remembers numbers learns
     /// them anew.
     pub(crate) async fn remove(&self, numbers: &[u32]) -> Result<u64, RepositoryError> {
-        let conn = self.asking.connection().await?;
         let condition = self.without_readings();
         let numbers = listed(numbers);
-        // In a task: a transaction whose client has gone is not left open on a connection of the pool.
-        let working = tokio::spawn(async move {
-            let mut conn = conn;
-            let removed = remove(&mut conn, &numbers, &condition).await;
-            if removed.is_err() {
-                answers::cut(conn);
-            }
-            removed
-        });
-        match working.await {
-            Ok(removed) => removed,
-            Err(lost) => Err(RepositoryError::Other(lost.to_string())),
-        }
+        self.asking
+            .in_transaction(move |conn| {
+                Box::pin(async move { remove(conn, &numbers, &condition).await })
+            })
+            .await
     }
 }
 

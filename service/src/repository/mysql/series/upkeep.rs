@@ -34,12 +34,12 @@ impl MySqlSeriesUpkeep {
         }
     }
 
-    /// Notes that readings of these were stored today: of [`SEEN_AT_ONCE`] at the most.
-    pub(crate) async fn note_seen(&self, numbers: &[u32]) -> Result<(), RepositoryError> {
+    /// Notes that readings of these were stored on a day, as days since the Unix epoch: of [`SEEN_AT_ONCE`] at the most.
+    pub(crate) async fn note_seen(&self, day: i32, numbers: &[u32]) -> Result<(), RepositoryError> {
         let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
         let sql = format!(
-            "UPDATE series SET last_seen = UTC_DATE() WHERE series_id IN ({}) \
-             AND (last_seen IS NULL OR last_seen < UTC_DATE())",
+            "UPDATE series SET last_seen = DATE'1970-01-01' + INTERVAL {day} DAY WHERE series_id IN ({}) \
+             AND (last_seen IS NULL OR last_seen < DATE'1970-01-01' + INTERVAL {day} DAY)",
             numbers.join(",")
         );
         let mut conn = self.pool.get_conn().await.map_err(explain)?;

@@ -21,6 +21,8 @@ use crate::{
 const TAGGED_AT_ONCE: usize = 500;
 /// Series that are removed in one transaction, for which ingestion waits: whoever remembers numbers learns them anew after it.
 const REMOVED_AT_ONCE: usize = 10_000;
+/// Attempts of a transaction that meets others.
+const ATTEMPTS: u32 = 10;
 /// Series that tags may select for a query over readings.
 const SELECTED_MAX: usize = 1_000;
 
@@ -137,7 +139,7 @@ impl Manage {
         instead: bool,
     ) -> Result<SeriesInfo, SeriesError> {
         let store = self.series_store()?;
-        match store.tag(vec![(number, changes)], instead).await? {
+        match tag(store, vec![(number, changes)], instead).await? {
             Retagged::Done { missing } if missing.is_empty() => self.one_series(number).await,
             Retagged::Done { .. } => Err(SeriesError::NotFound),
             Retagged::TooMany(_) => Err(SeriesError::TooManyTags),
@@ -159,7 +161,7 @@ impl Manage {
                 break;
             }
             let count = some.len();
-            self.tag_some(store, some, place, &mut tagged).await?;
+            Self::tag_some(store, some, place, &mut tagged).await?;
             place += count;
         }
         tagged.faults.sort_unstable_by_key(|(place, _)| *place);
@@ -167,27 +169,45 @@ impl Manage {
     }
 
     async fn tag_some(
-        &self,
         store: &MySqlSeries,
         taggings: Vec<Tagging>,
         first: usize,
         tagged: &mut Tagged,
     ) -> Result<(), SeriesError> {
         let numbers = numbers(store, &taggings).await?;
-        let mut wanted = Vec::with_capacity(taggings.len());
+        let mut wanted = Vec::<Wanted>::with_capacity(taggings.len());
         for (index, (tagging, number)) in taggings.into_iter().zip(numbers).enumerate() {
-            match number {
-                Some(number) => wanted.push((first + index, number, tagging.changes)),
-                None => tagged.faults.push((first + index, TaggingFault::NotFound)),
+            let place = first + index;
+            let Some(number) = number else {
+                tagged.faults.push((place, TaggingFault::NotFound));
+                continue;
+            };
+            // One after the other, as they came: what comes twice is done before it is done again.
+            if wanted.iter().any(|other| other.number == number) {
+                Self::tag_each(store, std::mem::take(&mut wanted), tagged).await?;
             }
+            wanted.push(Wanted {
+                place,
+                number,
+                changes: tagging.changes,
+            });
         }
+        Self::tag_each(store, wanted, tagged).await
+    }
+
+    /// Of each of them once, in one transaction, without those that it cannot be done for.
+    async fn tag_each(
+        store: &MySqlSeries,
+        mut wanted: Vec<Wanted>,
+        tagged: &mut Tagged,
+    ) -> Result<(), SeriesError> {
         while !wanted.is_empty() {
             let changes = wanted
                 .iter()
-                .map(|(_, number, changes)| (*number, changes.clone()));
-            let beyond = match store.tag(changes.collect(), false).await? {
+                .map(|wanted| (wanted.number, wanted.changes.clone()));
+            let beyond = match tag(store, changes.collect(), false).await? {
                 Retagged::Done { missing } => {
-                    for (place, number, _) in wanted {
+                    for Wanted { place, number, .. } in wanted {
                         match missing.contains(&number) {
                             true => tagged.faults.push((place, TaggingFault::NotFound)),
                             false => tagged.done += 1,
@@ -197,10 +217,11 @@ impl Manage {
                 }
                 Retagged::TooMany(beyond) => beyond,
             };
-            wanted.retain(|(place, number, _)| {
-                let is_beyond = beyond.contains(number);
+            wanted.retain(|wanted| {
+                let is_beyond = beyond.contains(&wanted.number);
                 if is_beyond {
-                    tagged.faults.push((*place, TaggingFault::TooManyTags));
+                    let fault = TaggingFault::TooManyTags;
+                    tagged.faults.push((wanted.place, fault));
                 }
                 !is_beyond
             });
@@ -259,7 +280,7 @@ impl Manage {
             let mut attempt = 0;
             *done += loop {
                 match store.remove(&unused).await {
-                    Err(RepositoryError::Contention(_)) if attempt < 10 => {
+                    Err(RepositoryError::Contention(_)) if attempt < ATTEMPTS => {
                         attempt += 1;
                         tokio::time::sleep(back_off(attempt)).await;
                     }
@@ -303,6 +324,31 @@ impl Manage {
         let pairs = names.into_iter().map(|(id1, id2)| IdPair { id1, id2 });
         selection.pairs = Some(pairs.collect());
         Ok(selection)
+    }
+}
+
+/// The tags of a series, and from which place they came.
+struct Wanted {
+    place: usize,
+    number: u32,
+    changes: TagChanges,
+}
+
+/// A transaction that met others is rolled back whole, so it may be tried again.
+async fn tag(
+    store: &MySqlSeries,
+    changes: Vec<(u32, TagChanges)>,
+    instead: bool,
+) -> Result<Retagged, RepositoryError> {
+    let mut attempt = 1;
+    loop {
+        match store.tag(changes.clone(), instead).await {
+            Err(RepositoryError::Contention(_)) if attempt < ATTEMPTS => {
+                tokio::time::sleep(back_off(attempt)).await;
+                attempt += 1;
+            }
+            done => return done,
+        }
     }
 }
 

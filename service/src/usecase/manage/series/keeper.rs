@@ -11,12 +11,12 @@ use std::{
 use serde::Serialize;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::seen::SeenToday;
 use crate::{
     repository::{
-        Nameless,
+        Nameless, RepositoryError,
         mysql::{MySqlSeriesUpkeep, SEEN_AT_ONCE},
     },
     usecase::ingest::{BatchEvent, Stage},
@@ -79,6 +79,12 @@ impl SeriesKeeper {
             () = self.look() => {}
             () = draining.cancelled() => {}
         }
+        // What is stored in the last moments before the end is noted with the next reading.
+        while let Some((day, numbers)) = self.seen(|seen| seen.take(SEEN_AT_ONCE)) {
+            if self.note_some(day, numbers).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Ends when nobody tells anything any more.
@@ -100,20 +106,32 @@ impl SeriesKeeper {
 
     /// Apart from the loads, so that no transaction of a reading waits for it.
     async fn note(&self) {
+        let mut fails = false;
         loop {
-            let mut numbers = self.seen(|seen| seen.take(SEEN_AT_ONCE));
-            if numbers.is_empty() {
+            let Some((day, numbers)) = self.seen(|seen| seen.take(SEEN_AT_ONCE)) else {
                 tokio::time::sleep(NOTE_INTERVAL).await;
                 continue;
-            }
-            // In the order of the key, as everybody else locks them.
-            numbers.sort_unstable();
-            if let Err(reason) = self.store.note_seen(&numbers).await {
-                debug!(%reason, "cannot note when series were last seen: tried again");
-                self.seen(|seen| seen.give_back(numbers));
-                tokio::time::sleep(NOTE_INTERVAL).await;
+            };
+            match self.note_some(day, numbers).await {
+                Ok(()) => fails = false,
+                Err(reason) => {
+                    if !std::mem::replace(&mut fails, true) {
+                        warn!(%reason, "cannot note when series were last seen: tried again");
+                    }
+                    tokio::time::sleep(NOTE_INTERVAL).await;
+                }
             }
         }
+    }
+
+    async fn note_some(&self, day: i32, mut numbers: Vec<u32>) -> Result<(), RepositoryError> {
+        // In the order of the key, as everybody else locks them.
+        numbers.sort_unstable();
+        let noted = self.store.note_seen(day, &numbers).await;
+        if noted.is_err() {
+            self.seen(|seen| seen.give_back(day, numbers));
+        }
+        noted
     }
 
     async fn look(&self) {

@@ -31,34 +31,36 @@ impl Numbers {
 pub(super) struct SeenToday {
     day: i32,
     noted: Numbers,
-    pending: Vec<u32>,
+    /// Of that day, or of one before.
+    pending: Vec<(i32, u32)>,
 }
 
 impl SeenToday {
     /// Takes in the numbers of a batch, of which 0 is none.
     pub(super) fn see(&mut self, day: i32, numbers: &[u32]) {
         if day != self.day {
-            *self = Self {
-                day,
-                ..Self::default()
-            };
+            self.day = day;
+            self.noted = Numbers::default();
         }
         for &number in numbers {
             if number != 0 && self.noted.insert(number) {
-                self.pending.push(number);
+                self.pending.push((day, number));
             }
         }
     }
 
-    /// Some that are to be noted, `most` at the most.
-    pub(super) fn take(&mut self, most: usize) -> Vec<u32> {
-        self.pending
-            .split_off(self.pending.len().saturating_sub(most))
+    /// Some that are to be noted, `most` at the most, and of which day; the oldest day first.
+    pub(super) fn take(&mut self, most: usize) -> Option<(i32, Vec<u32>)> {
+        let (day, _) = *self.pending.first()?;
+        let of_day = self.pending.partition_point(|&(other, _)| other <= day);
+        let taken = self.pending.drain(..of_day.min(most));
+        Some((day, taken.map(|(_, number)| number).collect()))
     }
 
     /// They could not be noted.
-    pub(super) fn give_back(&mut self, numbers: Vec<u32>) {
-        self.pending.extend(numbers);
+    pub(super) fn give_back(&mut self, day: i32, numbers: Vec<u32>) {
+        let given = numbers.into_iter().map(|number| (day, number));
+        self.pending.splice(..0, given);
     }
 }
 
@@ -70,16 +72,15 @@ mod tests {
     fn each_series_is_noted_once_a_day() {
         let mut seen = SeenToday::default();
         seen.see(1, &[7, 0, 7, u32::MAX, 70_000]);
-        let mut taken = seen.take(10);
-        taken.sort_unstable();
-        assert_eq!(taken, [7, 70_000, u32::MAX]);
+        assert_eq!(seen.take(10), Some((1, vec![7, u32::MAX, 70_000])));
         seen.see(1, &[7, 8]);
-        assert_eq!(seen.take(10), [8]);
-        seen.give_back(vec![8]);
-        assert_eq!(seen.take(10), [8]);
-        assert_eq!(seen.take(10), [0_u32; 0]);
+        assert_eq!(seen.take(10), Some((1, vec![8])));
+        seen.give_back(1, vec![8]);
+        // What was seen yesterday is noted as of yesterday.
         seen.see(2, &[7]);
-        assert_eq!(seen.take(10), [7]);
+        assert_eq!(seen.take(10), Some((1, vec![8])));
+        assert_eq!(seen.take(10), Some((2, vec![7])));
+        assert_eq!(seen.take(10), None);
     }
 
     #[test]
@@ -87,11 +88,9 @@ mod tests {
         let mut seen = SeenToday::default();
         let numbers: Vec<u32> = (1..=25).collect();
         seen.see(1, &numbers);
-        let sizes = [
-            seen.take(10).len(),
-            seen.take(10).len(),
-            seen.take(10).len(),
-        ];
-        assert_eq!(sizes, [10, 10, 5]);
+        for size in [10, 10, 5] {
+            assert_eq!(seen.take(10).map(|(_, taken)| taken.len()), Some(size));
+        }
+        assert_eq!(seen.take(10), None);
     }
 }

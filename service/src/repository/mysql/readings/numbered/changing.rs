@@ -131,12 +131,10 @@ impl NumberedReadings {
         let Some(renaming) = renaming else {
             return self.asking.affected(statement).await;
         };
-        statement.push(&renaming.proof.condition(), []);
-        let changed = self.asking.affected(statement).await?;
-        if changed == 0 && !self.naming.holds(renaming.proof).await? {
-            return Err(self.naming.is_of_another_table().await);
+        match renaming.proof.change(&self.asking, statement).await? {
+            Some(changed) => Ok(changed),
+            None => Err(self.naming.is_of_another_table().await),
         }
-        Ok(changed)
     }
 
     /// Which numbers readings of the stretch get when their sensor type becomes another one.
