@@ -299,6 +299,9 @@ class Fake(rpc.SensorServiceServicer):
 
     def _keep_position(self, call, source_position):
         stream = self.streams[call.header.stream_id]
+        # A message without readings is fenced as well: who was left in mid-call may be read later than who came after.
+        if call.header.epoch != stream.epoch:
+            raise Refusal(Code.ABORTED, "fenced")
         if call.next_seq - 1 >= stream.committed_seq:
             stream.source_position, stream.source_seq = source_position, call.next_seq - 1
         call.ack.source_position = stream.source_position
