@@ -5,6 +5,8 @@ use mysql_async::{
     prelude::{FromRow, Protocol, Queryable as _},
 };
 
+use crate::repository::RepositoryError;
+
 /// What a page or the list of a table's partitions may take, bytes: some thousands of rows.
 pub(super) const PAGE_BYTES: usize = 32 << 20;
 /// What one row of the ledger may take, bytes.
@@ -67,6 +69,10 @@ fn size(row: &Row) -> usize {
 
 pub(super) fn is_too_long(error: &Error) -> bool {
     matches!(error, Error::Other(other) if other.is::<TooLong>())
+}
+
+pub(super) fn unexpected() -> RepositoryError {
+    RepositoryError::Other("a row does not look as expected".to_owned())
 }
 
 /// Closes a connection, or what holds one, without a word. Otherwise the driver reads an answer to its end first, which may

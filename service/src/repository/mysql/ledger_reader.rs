@@ -2,7 +2,7 @@
 
 use mysql_async::{Row, Value};
 
-use super::{asking::Asking, instant, readings::unexpected, statement::Statement};
+use super::{answers::unexpected, asking::Asking, instant, statement::Statement};
 use crate::{
     model::{Epoch, Seq, SourceMark, SourcePosition, StreamStanding},
     repository::RepositoryError,

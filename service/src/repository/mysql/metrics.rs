@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::pools::Pools;
-use crate::model::SeriesBound;
-use crate::telemetry::metrics::{
-    Counter, EncodeLabelSet, Family, Gauge, Histogram, Metrics, Word, durations,
+use crate::{
+    model::SeriesBound,
+    telemetry::metrics::{
+        Counter, EncodeLabelSet, Family, Gauge, Histogram, Metrics, Word, durations,
+    },
 };
 
 /// The figures of the connections to the database, and of what is done over those that load.

@@ -151,6 +151,19 @@ pub(super) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
+/// The index to be used, behind the name of the table.
+pub(super) fn force(index: Option<&String>) -> String {
+    index.map_or_else(String::new, |name| {
+        format!(" FORCE INDEX ({})", quoted(name))
+    })
+}
+
+/// Numbers of series, between commas.
+pub(super) fn listed(numbers: &[u32]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+    numbers.join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use super::{series_views::TaggedView, views::IntakeView};
 use crate::{
     model::Fault,
     repository::RepositoryError,
-    usecase::manage::{Busy, ChangeError, Costly, QueryError, ReplayError},
+    usecase::manage::{ChangeError, ReplayError},
 };
 
 /// What went wrong, as far as programs have to tell it apart. The names are stable.
@@ -352,49 +352,6 @@ impl From<Refusal> for Problem {
                 "A page of another origin may change nothing here: see the setting rest.cors_origins.",
             ),
         }
-    }
-}
-
-impl From<QueryError> for Problem {
-    fn from(error: QueryError) -> Self {
-        let bucket = |detail| Self::of("bucket", Kind::InvalidParameter, detail);
-        match error {
-            QueryError::Storage(error) => error.into(),
-            QueryError::Busy(busy) => busy.into(),
-            QueryError::TooManyBuckets { buckets, most } => bucket(format!(
-                "The range from from_time to to_time has {buckets} buckets of this width, and {most} are the most \
-                 (rest.max_buckets): take a wider bucket or a shorter range."
-            )),
-            QueryError::TooManySeries { most } => Self::of(
-                "tags",
-                Kind::InvalidParameter,
-                format!(
-                    "The tags select more than {most} series: give more tags, or name the series by id1 and id2."
-                ),
-            ),
-            QueryError::NoSeries => Self::no_series(),
-            QueryError::TooManyReadings { expected, most } => Self::of(
-                "to_time",
-                Kind::InvalidParameter,
-                format!(
-                    "The database expects to read {expected} readings for this, and {most} are the most \
-                     (rest.max_scanned_rows): take a shorter range or fewer id pairs."
-                ),
-            ),
-        }
-    }
-}
-
-impl From<Busy> for Problem {
-    fn from(busy: Busy) -> Self {
-        let detail = match busy.with {
-            Costly::HeavyQuery => {
-                format!("{busy} (rest.max_heavy_queries): try again in a moment.")
-            }
-            Costly::Export => format!("{busy} (rest.max_exports): try again in a moment."),
-            Costly::Replay => "Another replay is under way: try again in a moment.".to_owned(),
-        };
-        Self::new(Kind::Busy, detail)
     }
 }
 

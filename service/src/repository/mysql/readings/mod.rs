@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use mysql_async::{Row, Value};
 
-pub(super) use self::numbered::force;
 use self::{numbered::NumberedReadings, plain::PlainReadings};
 use super::{
-    asking::Asking, indexes::Indexes, instant, series::Naming, statement::Statement, table::Table,
+    answers::unexpected, asking::Asking, indexes::Indexes, instant, series::Naming,
+    statement::Statement, table::Table,
 };
 use crate::{
     model::{
@@ -164,10 +164,6 @@ async fn expected_rows(asking: &Asking, mut statement: Statement) -> Result<u64,
     // Without a figure there is nothing to read.
     let rows = |row: &Row| row.get::<Option<u64>, _>("rows").flatten().unwrap_or(0);
     Ok(plan.iter().map(rows).sum())
-}
-
-pub(super) fn unexpected() -> RepositoryError {
-    RepositoryError::Other("a row does not look as expected".to_owned())
 }
 
 fn stored(row: Row) -> Result<StoredReading, RepositoryError> {

@@ -9,13 +9,14 @@ use mysql_async::{Row, Value};
 
 use super::{
     super::{
+        answers::unexpected,
         asking::Asking,
         indexes::Indexes,
         instant,
         series::Naming,
-        statement::{Shape, Statement, quoted},
+        statement::{Shape, Statement, force, listed},
     },
-    aggregate, expected_rows, key, stored, unexpected,
+    aggregate, expected_rows, key, stored,
 };
 use crate::{
     model::{Bucket, IdPair, Limits, Order, Reading, ReadingKey, Selection, Series, StoredReading},
@@ -355,17 +356,6 @@ impl NumberedReadings {
 
 fn numbers(known: &[Known]) -> Vec<u32> {
     known.iter().map(|known| known.number).collect()
-}
-
-fn listed(numbers: &[u32]) -> String {
-    let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
-    numbers.join(",")
-}
-
-pub(in super::super) fn force(index: Option<&String>) -> String {
-    index.map_or_else(String::new, |name| {
-        format!(" FORCE INDEX ({})", quoted(name))
-    })
 }
 
 fn numbered(row: Row, known: &[Known]) -> Result<StoredReading, RepositoryError> {

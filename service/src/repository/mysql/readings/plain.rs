@@ -4,11 +4,12 @@ use mysql_async::Value;
 
 use super::{
     super::{
+        answers::unexpected,
         asking::Asking,
         indexes::Indexes,
         statement::{READING_COLUMNS, Shape, Statement},
     },
-    aggregate, expected_rows, key, stored, unexpected,
+    aggregate, expected_rows, key, stored,
 };
 use crate::{
     model::{Bucket, Change, IdPair, Limits, Order, ReadingKey, Selection, StoredReading},

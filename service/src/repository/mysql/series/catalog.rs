@@ -3,7 +3,11 @@
 use mysql_async::{Row, Value, prelude::Queryable as _};
 
 use super::super::{
-    answers, asking::Asking, error::explain, instant, readings::unexpected, statement::Statement,
+    answers::{self, unexpected},
+    asking::Asking,
+    error::explain,
+    instant,
+    statement::{Statement, listed},
 };
 use crate::{
     model::{Series, SeriesFilter, SeriesInfo, SeriesPlace, TAGS_MAX, TagChanges, Tags},
@@ -239,10 +243,10 @@ impl MySqlSeries {
 
     async fn add_tags(&self, series: &mut [SeriesInfo]) -> Result<(), RepositoryError> {
         for some in series.chunks_mut(STATEMENT_SERIES) {
-            let numbers: Vec<String> = some.iter().map(|one| one.number.to_string()).collect();
+            let numbers: Vec<u32> = some.iter().map(|one| one.number).collect();
             let statement = Statement::new(&format!(
                 "SELECT series_id, tag, value FROM series_tags FORCE INDEX (PRIMARY) WHERE series_id IN ({})",
-                numbers.join(",")
+                listed(&numbers)
             ));
             let mut tags = std::collections::HashMap::<u32, Tags>::new();
             for row in self.asking.rows(statement).await? {
@@ -321,11 +325,8 @@ async fn tag(
     changes: &[(u32, TagChanges)],
     instead: bool,
 ) -> Result<Retagged, RepositoryError> {
-    let numbers: Vec<String> = changes
-        .iter()
-        .map(|(number, _)| number.to_string())
-        .collect();
-    let numbers = numbers.join(",");
+    let numbers: Vec<u32> = changes.iter().map(|(number, _)| *number).collect();
+    let numbers = listed(&numbers);
     conn.query_drop("START TRANSACTION")
         .await
         .map_err(explain)?;

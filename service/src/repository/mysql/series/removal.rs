@@ -4,10 +4,10 @@ use mysql_async::{Conn, prelude::Queryable as _};
 
 use super::{
     super::{
+        answers::unexpected,
         error::explain,
         instant,
-        readings::{force, unexpected},
-        statement::Statement,
+        statement::{Statement, force, listed},
     },
     MySqlSeries,
 };
@@ -95,9 +95,4 @@ async fn remove(conn: &mut Conn, numbers: &str, condition: &str) -> Result<u64, 
     conn.query_drop(sql).await.map_err(explain)?;
     conn.query_drop("COMMIT").await.map_err(explain)?;
     Ok(removed)
-}
-
-fn listed(numbers: &[u32]) -> String {
-    let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
-    numbers.join(",")
 }

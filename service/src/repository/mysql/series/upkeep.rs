@@ -5,7 +5,12 @@ use std::ops::RangeInclusive;
 
 use mysql_async::{Conn, Pool, prelude::Queryable as _};
 
-use super::super::{answers, error::explain, metrics::SeriesMetrics, readings::force};
+use super::super::{
+    answers,
+    error::explain,
+    metrics::SeriesMetrics,
+    statement::{force, listed},
+};
 use crate::repository::{Nameless, RepositoryError};
 
 /// So many numbers are read by one statement.
@@ -36,11 +41,10 @@ impl MySqlSeriesUpkeep {
 
     /// Notes that readings of these were stored on a day, as days since the Unix epoch: of [`SEEN_AT_ONCE`] at the most.
     pub(crate) async fn note_seen(&self, day: i32, numbers: &[u32]) -> Result<(), RepositoryError> {
-        let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
         let sql = format!(
             "UPDATE series SET last_seen = DATE'1970-01-01' + INTERVAL {day} DAY WHERE series_id IN ({}) \
              AND (last_seen IS NULL OR last_seen < DATE'1970-01-01' + INTERVAL {day} DAY)",
-            numbers.join(",")
+            listed(numbers)
         );
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
         conn.query_drop(sql).await.map_err(explain)

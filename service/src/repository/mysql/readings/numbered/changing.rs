@@ -1,11 +1,12 @@
 //! Deletes and updates. The series are looked for before the change, which locks no more readings than it is of.
 
 use super::{
-    super::{
-        super::{series::Proof, statement::Statement},
-        unexpected,
+    super::super::{
+        answers::unexpected,
+        series::Proof,
+        statement::{Statement, force, listed},
     },
-    Known, Leg, NumberedReadings, force, listed, numbers,
+    Known, Leg, NumberedReadings, numbers,
 };
 use crate::{
     model::{Change, Selection, Series},
