@@ -151,7 +151,8 @@ async fn readings_whose_series_is_gone_are_counted(database: Database) {
     service.close().await;
 }
 
-/// The look for readings must not be older than the wait for those who are about to store some.
+/// The look for readings must not be older than the wait for those who are about to store some, whatever the removing session has
+/// set.
 async fn a_series_stays_although_its_first_reading_is_only_about_to_be_committed(
     database: Database,
 ) {
@@ -159,34 +160,44 @@ async fn a_series_stays_although_its_first_reading_is_only_about_to_be_committed
         settings.layout = Some(Layout::Series);
     };
     let service = Service::start_with(&database, on_series).await;
-    let reply = service
-        .client()
-        .await
-        .send_sensor_batch(batch(&["a"]))
-        .await;
+    let mut client = service.client().await;
+    let reply = client.send_sensor_batch(batch(&["a"])).await;
     assert_eq!(reply.expect("stored").into_inner().committed, 1);
     service.close().await;
-    database.run("DELETE FROM readings").await;
-    // As a loader does it.
-    let mut loading = database.connect().await;
-    for statement in [
-        "START TRANSACTION",
-        "SELECT generation FROM series_generation LOCK IN SHARE MODE",
-        "INSERT INTO readings (ts, id, series_id, sensor_value) VALUES ('2026-01-01', 1, 1, 7)",
-    ] {
-        loading.query_drop(statement).await.expect(statement);
+    for isolation in ["REPEATABLE READ", "READ COMMITTED"] {
+        database.run("DELETE FROM readings").await;
+        // As a loader does it.
+        let mut loading = database.connect().await;
+        for statement in [
+            "START TRANSACTION",
+            "SELECT generation FROM series_generation LOCK IN SHARE MODE",
+            "INSERT INTO readings (ts, id, series_id, sensor_value) VALUES ('2026-01-01', 1, 1, 7)",
+        ] {
+            loading.query_drop(statement).await.expect(statement);
+        }
+        let mut other = database.connect().await;
+        let set = format!("SET SESSION TRANSACTION ISOLATION LEVEL {isolation}");
+        other.query_drop(set).await.expect("set");
+        let removing = tokio::spawn(async move {
+            let removed = other.query_drop("DELETE FROM series WHERE id2 = 'a'").await;
+            removed.is_ok()
+        });
+        until("it waits for the loader", || async {
+            let of_trigger = [
+                "DELETE FROM series%",
+                "UPDATE series_generation%",
+                "%FROM readings%",
+            ];
+            database.running(&of_trigger).await == 1
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        loading.query_drop("COMMIT").await.expect("committed");
+        assert!(
+            !removing.await.expect("ends"),
+            "{isolation}: it has a reading"
+        );
+        let found = "sensor_readings WHERE id2 = 'a'";
+        assert_eq!(database.count(found).await, 1, "{isolation}");
     }
-    let removing = {
-        let database = database.clone();
-        tokio::spawn(async move { database.tries("DELETE FROM series WHERE id2 = 'a'").await })
-    };
-    until("it waits for the loader", || async {
-        let of_trigger = "UPDATE series_generation%";
-        database.running(&["DELETE FROM series%", of_trigger]).await == 1
-    })
-    .await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    loading.query_drop("COMMIT").await.expect("committed");
-    assert!(!removing.await.expect("ends"), "it has a reading");
-    assert_eq!(database.count("sensor_readings WHERE id2 = 'a'").await, 1);
 }
