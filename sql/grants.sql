@@ -72,3 +72,21 @@ GRANT UPDATE ON `sensors`.`series_generation` TO 'sluicegate_manage'@'%';
 -- For the trigger that notes which series were removed; it has the rights of who made it.
 GRANT UPDATE ON `sensors`.`series_generation` TO 'sluicegate_migrate'@'%';
 GRANT SELECT, DELETE ON `sensors`.`series_tags` TO 'sluicegate_migrate'@'%';
+
+-- PART 4, to move readings into another layout: before `sluicegate migrate --to … --prepare-only` --------------------------
+
+-- To rename tables, to take readings out of the old one, to drop it when it is empty, and to raise the counter of ids.
+GRANT DROP, DELETE, UPDATE ON `sensors`.* TO 'sluicegate_migrate'@'%';
+
+-- PART 5, to series: after that, together with PART 3 ----------------------------------------------------------------------
+
+-- What is not yet moved is asked and changed where it is.
+GRANT SELECT ON `sensors`.`sensor_readings_moving` TO 'sluicegate_ingest'@'%';
+GRANT SELECT, DELETE ON `sensors`.`sensor_readings_moving` TO 'sluicegate_manage'@'%';
+GRANT UPDATE (sensor_value, sensor_type, ts) ON `sensors`.`sensor_readings_moving` TO 'sluicegate_manage'@'%';
+
+-- PART 6, the same on the way back to partitioned, in the place of PART 5 ---------------------------------------------------
+
+GRANT SELECT ON `sensors`.`readings_moving` TO 'sluicegate_ingest'@'%';
+GRANT SELECT, DELETE ON `sensors`.`readings_moving` TO 'sluicegate_manage'@'%';
+GRANT UPDATE (sensor_value, series_id) ON `sensors`.`readings_moving` TO 'sluicegate_manage'@'%';

@@ -13,9 +13,11 @@ use std::{
     io::ErrorKind,
     net::SocketAddr,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use sluicegate_transport::tls::{Tls, TlsError};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 pub use self::{
@@ -79,6 +81,11 @@ pub enum AppError {
     },
     #[error("{0}")]
     Task(#[from] TaskFailure),
+    #[error(
+        "the readings are in tables of another layout now (sluicegate migrate --to): the service has to start anew; producers \
+         still hold what was not committed"
+    )]
+    TablesMoved,
     #[error("ended with {readings} readings not committed; their producers still hold them")]
     NotDrained { readings: u64 },
 }
@@ -102,7 +109,7 @@ impl AppError {
             Self::Repository(error) => {
                 matches!(error, RepositoryError::Setup(_) | RepositoryError::Table(_))
             }
-            Self::Task(_) | Self::NotDrained { .. } => false,
+            Self::Task(_) | Self::TablesMoved | Self::NotDrained { .. } => false,
         }
     }
 }
@@ -242,6 +249,16 @@ async fn start(
         watched.run(draining).await;
         Ok::<(), Infallible>(())
     });
+    let (changed, anew) = (storage.layout_changed(), shutdown.start_anew.clone());
+    let draining = shutdown.draining.clone();
+    shutdown.tasks.start("layout watch", async move {
+        tokio::select! {
+            () = changed => anew.cancel(),
+            () = draining.cancelled() => {}
+        }
+        draining.cancelled().await;
+        Ok::<(), Infallible>(())
+    });
     let partitions = partition_manager(config, &storage, clock.clone())?;
     if let Some(manager) = &partitions {
         // So that a fresh table has its partitions before the first reading. It says itself what went wrong.
@@ -335,6 +352,10 @@ async fn serve(
     tokio::select! {
         () = shutdown.draining.cancelled() => {}
         () = shutdown.tasks.failed().cancelled() => shutdown.draining.cancel(),
+        () = shutdown.start_anew.cancelled() => {
+            warn!("the readings are in tables of another layout now: starting anew");
+            shutdown.draining.cancel();
+        }
     }
     if let Some(Err(error)) = ready_file.map(ReadyFile::remove) {
         warn!(%error, "cannot remove the ready file");
@@ -343,7 +364,12 @@ async fn serve(
         () = doors.close(ingest, fetching) => true,
         () = tokio::time::sleep(shutdown.deadline) => false,
         () = shutdown.at_once.cancelled() => false,
+        // Nothing that is in flight can be stored as it is.
+        () = a_moment_after(&shutdown.start_anew) => false,
     };
+    if shutdown.start_anew.is_cancelled() {
+        return Err(AppError::TablesMoved);
+    }
     let Figures {
         committed,
         rejected,
@@ -374,6 +400,12 @@ async fn serve(
             })
         }
     }
+}
+
+/// For answers that are under way.
+async fn a_moment_after(cancelled: &CancellationToken) {
+    cancelled.cancelled().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
 /// Connections for pages, and for deletes and updates, of which each waits for one for every of its steps.

@@ -1,12 +1,14 @@
 //! The command line.
 
 mod complaint;
+mod migrate;
 
-use std::{io::Write as _, path::PathBuf};
+use std::{io::Write as _, os::unix::process::CommandExt as _, path::PathBuf};
 
-use clap::{Arg, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use secrecy::ExposeSecret as _;
 
+pub use self::migrate::Migrate;
 use crate::{
     app::{self, AppError, Listeners},
     auth::{Said, TokenCommand, TokenError},
@@ -15,7 +17,6 @@ use crate::{
     config::{self, Config, ConfigError, Settings},
     healthcheck::{self, Probe},
     remote::{QuarantineCommand, RemoteError, SeriesCommand},
-    repository::{RepositoryError, mysql::MySqlStorage},
     router::rest,
     shutdown::Shutdown,
     telemetry,
@@ -45,12 +46,6 @@ Examples:
   sluicegate serve --database-url mysql://ingest:secret@db.example:3306/sensors
   SLUICEGATE_INGEST_LANES=4 sluicegate serve --config sluicegate.yaml --grpc-addr 0.0.0.0:50051";
 
-const MIGRATE_EXAMPLES: &str = "\
-Examples:
-  sluicegate migrate --database-url mysql://admin:secret@db.example:3306/sensors --layout hashed
-
-Takes the other settings of `serve` as well, so that both can be called alike, and leaves them alone.";
-
 const CONFIG_EXAMPLES: &str = "\
 Examples:
   sluicegate config --config sluicegate.yaml
@@ -64,22 +59,6 @@ Examples:
 
 Clients trust tls/ca.pem. Whoever has tls/ca.key can make certificates that they take: keep it away from the service, or let an
 authority that you have already sign instead.";
-
-/// What `migrate` goes by.
-const OF_MIGRATE: [&str; 12] = [
-    "config",
-    "database_url",
-    "database_ca",
-    "database_client_cert",
-    "database_client_key",
-    "database_insecure",
-    "embedded_db",
-    "embedded_db_bin",
-    "layout",
-    "connect_deadline_s",
-    "log",
-    "log_format",
-];
 
 /// Streaming-first sensor ingestion for MySQL
 #[derive(Debug, Parser)]
@@ -109,9 +88,9 @@ pub enum Command {
     /// Takes readings in over gRPC and serves the management API
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Sources),
-    /// Creates the tables that are missing, and ends
-    #[command(after_help = MIGRATE_EXAMPLES, mut_args = hide_others)]
-    Migrate(Sources),
+    /// Creates the tables that are missing, and ends; or moves readings into another layout, while others come in
+    #[command(after_help = migrate::EXAMPLES, mut_args = migrate::hide_others)]
+    Migrate(Migrate),
     /// Prints the configuration in effect, passwords masked
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Shown),
@@ -149,12 +128,6 @@ pub struct Shown {
 
     #[command(flatten)]
     pub sources: Sources,
-}
-
-/// The help of a command shows what is its own.
-fn hide_others(arg: Arg) -> Arg {
-    let others = !OF_MIGRATE.contains(&arg.get_id().as_str()) && arg.get_id() != "help";
-    arg.hide(others)
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -236,13 +209,16 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
                 Shutdown::new(std::time::Duration::from_secs(config.shutdown_deadline_s));
             shutdown.on_signal()?;
             let listeners = Listeners::bind(&config).await?;
-            Ok(Box::pin(app::run(listeners, config, shutdown)).await?)
+            match Box::pin(app::run(listeners, config, shutdown)).await {
+                Err(AppError::TablesMoved) => Err(start_anew()),
+                ended => Ok(ended?),
+            }
         }
-        Command::Migrate(sources) => {
-            let config = sources.resolve()?;
+        Command::Migrate(wanted) => {
+            let config = wanted.sources.clone().resolve()?;
             let _telemetry = telemetry::init(&config.log, config.log_format, None)
                 .map_err(Failure::Telemetry)?;
-            Ok(Box::pin(migrate(&config)).await?)
+            Ok(Box::pin(migrate::migrate(&config, &wanted)).await?)
         }
         Command::Config(Shown { template: true, .. }) => print(config::template()?.as_bytes()),
         Command::Config(Shown { sources, .. }) => {
@@ -294,6 +270,20 @@ fn say(said: Said) -> Result<(), Failure> {
     }
 }
 
+/// The same program in the place of this one, with the same arguments: whoever watches over the process sees none end. Returns
+/// only when that fails.
+fn start_anew() -> Failure {
+    let program = std::env::current_exe();
+    let failed = program.map(|program| {
+        std::process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .exec()
+    });
+    let (Ok(reason) | Err(reason)) = failed;
+    tracing::warn!(%reason, "cannot start the program again");
+    AppError::TablesMoved.into()
+}
+
 fn print(text: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     match out.write_all(text).and_then(|()| out.flush()) {
@@ -301,26 +291,6 @@ fn print(text: &[u8]) -> Result<(), Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
-}
-
-async fn migrate(config: &Config) -> Result<(), AppError> {
-    let shutdown = Shutdown::new(std::time::Duration::from_secs(config.shutdown_deadline_s));
-    let database = app::start_database(config, &shutdown.tasks).await?;
-    let settings = config.database_settings(database.url());
-    let applied = MySqlStorage::migrate(&settings, config.layout)
-        .await
-        .map_err(repository);
-    shutdown.draining.cancel();
-    database.stop().await;
-    match applied?.as_slice() {
-        [] => println!("nothing to do: the schema is up to date"),
-        applied => println!("applied: {}", applied.join(", ")),
-    }
-    Ok(())
-}
-
-fn repository(error: RepositoryError) -> AppError {
-    AppError::Repository(error)
 }
 
 #[cfg(test)]
@@ -343,7 +313,7 @@ mod tests {
             assert!(help("serve").contains(others));
             assert!(!help("migrate").contains(others));
         }
-        for own in OF_MIGRATE {
+        for own in migrate::OWN {
             let own = format!("--{}", own.replace('_', "-"));
             assert!(help("migrate").contains(&own), "{own}");
         }

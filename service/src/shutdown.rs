@@ -14,6 +14,8 @@ pub struct Shutdown {
     pub draining: CancellationToken,
     /// Cancelled when nothing shall be waited for any more.
     pub at_once: CancellationToken,
+    /// Cancelled when the tables are others than those that were read at the start: the process has to start anew.
+    pub start_anew: CancellationToken,
     /// Starts every task that lives as long as the service.
     pub tasks: Supervisor,
     /// Longest time from the signal to the end of the process.
@@ -28,6 +30,7 @@ impl Shutdown {
             tasks: Supervisor::new(draining.clone()),
             draining,
             at_once: CancellationToken::new(),
+            start_anew: CancellationToken::new(),
             deadline,
         }
     }

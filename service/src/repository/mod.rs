@@ -262,6 +262,9 @@ pub struct StorageFacts {
     /// The server's own version text.
     pub server_version: String,
     pub layout: String,
+    /// The layout that readings are still moved from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moving_from: Option<String>,
     pub durability: Durability,
     /// Digits of a timestamp after the second that are kept.
     pub timestamp_decimals: u8,

@@ -13,7 +13,7 @@ use crate::common::{
     program::{Program, command, end_of},
     readings::reading,
     service::Service,
-    web,
+    until, web,
 };
 
 const GRANTS: &str = include_str!("../../../sql/grants.sql");
@@ -25,13 +25,22 @@ on_each_engine! {
     a_change_that_management_may_not_make_is_named_and_the_rest_goes_on,
     partitions_that_may_not_be_made_are_named_and_readings_go_on,
     an_account_that_may_make_no_tables_says_so,
+    each_account_does_its_work_while_readings_are_moved,
 }
 
-/// What is run before the tables are there, after, and on the layout series.
-fn parts() -> [&'static str; 3] {
-    let (before, after) = GRANTS.split_at(GRANTS.find("-- PART 2").expect("a second part"));
-    let (after, of_series) = after.split_at(after.find("-- PART 3").expect("a third part"));
-    [before, after, of_series]
+/// What is run before the tables are there, after, and on the layout series; then what it takes to move readings.
+fn parts() -> [&'static str; 6] {
+    let places = (2..=6).map(|part| {
+        let found = GRANTS.find(&format!("-- PART {part}"));
+        found.expect("a part")
+    });
+    let mut rest = GRANTS;
+    let mut parts = [""; 6];
+    for (index, place) in places.collect::<Vec<_>>().into_iter().enumerate().rev() {
+        (rest, parts[index + 1]) = rest.split_at(place);
+    }
+    parts[0] = rest;
+    parts
 }
 
 /// The three accounts, with the tables that the second one made.
@@ -44,7 +53,7 @@ impl Accounts {
 
     async fn create_for(database: &Database, layout: &str) -> Self {
         let accounts = Self(database.clone());
-        let [before, after, of_series] = parts();
+        let [before, after, of_series, ..] = parts();
         accounts.run(before).await;
         let url = accounts.url("migrate");
         let migrate = ["migrate", "--layout", layout, "--database-url", &url];
@@ -198,6 +207,72 @@ async fn assert_it_does_its_work(database: &Database, layout: &str) {
         let refusals = ["denied", "lack rights", "not updatable"];
         let is_refused = refusals.iter().any(|refusal| error.contains(refusal));
         assert!(is_refused, "{statement}: {error}");
+    }
+}
+
+async fn each_account_does_its_work_while_readings_are_moved(database: Database) {
+    let [_, _, of_series, to_move, to_series, to_partitioned] = parts();
+    let accounts = Accounts::create(&database).await;
+    let program = accounts.program(&[]).await;
+    let mut client = crate::common::service::connect(program.grpc).await;
+    for n in 1..=300 {
+        let reply = client.send_sensor_reading(reading(n)).await;
+        assert_eq!(reply.expect("stored").into_inner().committed, 1);
+    }
+    program.terminate();
+    assert_eq!(program.ended().await.code, Some(0));
+    accounts.run(to_move).await;
+    let url = accounts.url("migrate");
+    for (to, rights) in [
+        ("series", vec![of_series, to_series]),
+        ("partitioned", vec![to_partitioned]),
+    ] {
+        let migrate = ["migrate", "--database-url", &url, "--to", to];
+        let prepared = end_of(command(&[&migrate[..], &["--prepare-only"]].concat())).await;
+        assert_eq!(prepared.code, Some(0), "{prepared:?}");
+        for part in rights {
+            accounts.run(part).await;
+        }
+        let slowly = ["--step-readings", "50", "--max-rate", "50"];
+        let mut mover = command(&[&migrate[..], &slowly].concat())
+            .spawn()
+            .expect("runs");
+        let old = if to == "series" {
+            "sensor_readings_moving"
+        } else {
+            "readings_moving"
+        };
+        until("some are moved", async || {
+            database
+                .tries(&format!("SELECT 1 FROM {old} LIMIT 1"))
+                .await
+                && (1..300).contains(&database.count(old).await)
+        })
+        .await;
+        mover.kill().await.expect("killed");
+        let service = Service::start_with(&database, accounts.settings()).await;
+        assert_eq!(service.readiness().await["storage"]["layout"], to);
+        let (status, page) = ask(service.rest, Method::GET, "ids").await;
+        assert!(status == 200 && page.contains("gate-1"), "{status} {page}");
+        let (status, changed) = ask(service.rest, Method::PUT, "update/ids").await;
+        assert_eq!(status, 200, "{changed}");
+        assert!(changed.contains(r#""updated_count":43"#), "{changed}");
+        let mut client = service.client().await;
+        let reply = client.send_sensor_reading(reading(1)).await;
+        assert_eq!(reply.expect("stored").into_inner().committed, 1);
+        let moved = end_of(command(&migrate)).await;
+        assert_eq!(moved.code, Some(0), "{moved:?}");
+        let (status, deleted) = ask(service.rest, Method::DELETE, "delete/ids").await;
+        assert_eq!(status, 200, "{deleted}");
+        assert!(deleted.contains(r#""deleted_count":44"#), "{deleted}");
+        if to == "series" {
+            // The same again on the way back.
+            for n in (1..=300).filter(|n| n % 7 == 1) {
+                let reply = client.send_sensor_reading(reading(n)).await;
+                assert_eq!(reply.expect("stored").into_inner().committed, 1);
+            }
+        }
+        service.close_after_deletes().await;
     }
 }
 

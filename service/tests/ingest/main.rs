@@ -34,6 +34,7 @@ mod layouts;
 mod logs;
 mod lost_connections;
 mod memory;
+mod moving;
 mod neighbours;
 mod odd_calls;
 mod offenders;

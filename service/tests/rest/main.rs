@@ -30,6 +30,7 @@ mod intake;
 mod intake_limits;
 mod ledger;
 mod metrics;
+mod moving;
 mod pages;
 mod paging;
 mod plans;

@@ -110,7 +110,7 @@ fn shown(content_type: &str, body: &str) -> String {
     format!("{content_type}\n{}", lines.join("\n"))
 }
 
-async fn transcript(api: &Api) -> Vec<(String, String)> {
+pub(crate) async fn transcript(api: &Api) -> Vec<(String, String)> {
     let mut transcript = Vec::new();
     for (method, path, body) in requests() {
         let mut request = api.request(method.clone(), &path);

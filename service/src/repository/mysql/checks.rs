@@ -157,39 +157,47 @@ const SERIES_WRITES: [(&str, &str); 3] = [
 ];
 
 /// Asks all that management asks, for no rows, and says what it may not change. That is no reason not to start: who
-/// only looks needs no more.
+/// only looks needs no more. `leftover` is the layout that readings are still moved from.
 pub(super) async fn can_manage(
     conn: &mut Conn,
     layout: TableLayout,
+    leftover: Option<TableLayout>,
 ) -> Result<(), RepositoryError> {
-    let (show, change, delete) = match layout.is_numbered() {
-        true => (
-            "SELECT id, ts, id1, id2, sensor_type, sensor_value FROM readings \
-             JOIN series ON series.series_id = readings.series_id LIMIT 0",
-            "UPDATE readings SET sensor_value = sensor_value, series_id = series_id WHERE FALSE",
-            "DELETE FROM readings WHERE FALSE",
-        ),
-        false => (
-            "SELECT id, ts, id1, id2, sensor_type, sensor_value FROM sensor_readings LIMIT 0",
-            "UPDATE sensor_readings SET sensor_value = sensor_value, sensor_type = sensor_type, ts = ts WHERE FALSE",
-            "DELETE FROM sensor_readings WHERE FALSE",
-        ),
-    };
-    let questions = [
-        ("show readings over REST", show),
+    let mut questions = vec![
         (
             "show streams over REST",
-            "SELECT * FROM ingest_streams LIMIT 0",
+            "SELECT * FROM ingest_streams LIMIT 0".to_owned(),
         ),
         (
             "show rejected readings over REST",
-            "SELECT * FROM rejected_readings LIMIT 0",
+            "SELECT * FROM rejected_readings LIMIT 0".to_owned(),
         ),
     ];
-    let changes = [
-        ("change readings over REST", change),
-        ("delete readings over REST", delete),
-    ];
+    let mut changes = Vec::new();
+    let moving = leftover.map(|left| (left.moving_table(), left));
+    for (table, layout) in [(layout.table(), layout)].into_iter().chain(moving) {
+        let (names, changed) = match layout.is_numbered() {
+            true => (
+                format!(" JOIN series ON series.series_id = {table}.series_id"),
+                "series_id = series_id",
+            ),
+            false => (String::new(), "sensor_type = sensor_type, ts = ts"),
+        };
+        questions.push((
+            "show readings over REST",
+            format!(
+                "SELECT id, ts, id1, id2, sensor_type, sensor_value FROM {table}{names} LIMIT 0"
+            ),
+        ));
+        changes.push((
+            "change readings over REST",
+            format!("UPDATE {table} SET sensor_value = sensor_value, {changed} WHERE FALSE"),
+        ));
+        changes.push((
+            "delete readings over REST",
+            format!("DELETE FROM {table} WHERE FALSE"),
+        ));
+    }
     for (what, question) in questions {
         let asked = conn.query_drop(question).await;
         asked.map_err(|error| explain_to(what, error))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mysql_async::Conn;
 
-use super::{answers, error::explain, table::Table};
+use super::{answers, error::explain};
 use crate::repository::RepositoryError;
 
 /// The indexes that queries are told to use: the optimizer's own guess changes with its statistics.
@@ -19,11 +19,10 @@ pub(super) struct Indexes {
 }
 
 impl Indexes {
-    pub(super) async fn read(conn: &mut Conn, table: &Table) -> Result<Self, RepositoryError> {
+    pub(super) async fn read(conn: &mut Conn, table: &str) -> Result<Self, RepositoryError> {
         let sql = format!(
             "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS \
-             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{}' ORDER BY INDEX_NAME, SEQ_IN_INDEX",
-            table.name
+             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}' ORDER BY INDEX_NAME, SEQ_IN_INDEX"
         );
         let rows: Vec<(String, String)> = answers::ask(conn, &sql).await.map_err(explain)?;
         let mut indexes = BTreeMap::<String, Vec<String>>::new();

@@ -82,7 +82,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    fn sql(self) -> &'static str {
+    pub(super) fn sql(self) -> &'static str {
         match self {
             Self::Seed => include_str!("../../../../sql/layouts/seed.sql"),
             Self::Partitioned => include_str!("../../../../sql/layouts/partitioned.sql"),
@@ -226,7 +226,7 @@ async fn exists(conn: &mut Conn, table: &str) -> Result<bool, RepositoryError> {
 }
 
 /// Runs the statements of a script, each ended by a semicolon at the end of a line.
-async fn run_script(conn: &mut Conn, script: &str) -> Result<(), RepositoryError> {
+pub(super) async fn run_script(conn: &mut Conn, script: &str) -> Result<(), RepositoryError> {
     for statement in script
         .split(";\n")
         .map(str::trim)

@@ -17,11 +17,13 @@ mod infile;
 mod instant;
 mod ledger;
 mod ledger_reader;
+mod leftover;
 mod load;
 mod loader;
 mod long_names;
 mod metrics;
 mod migrations;
+mod moving;
 mod partitions;
 mod pools;
 mod presence;
@@ -49,7 +51,9 @@ use self::{
     control::Taken,
     ids::IdShare,
     indexes::Indexes,
+    leftover::Leftover,
     metrics::SeriesMetrics,
+    moving::Mover,
     probe::Probe,
     series::{Bounds, Naming, SeriesNumbers},
     table::{Table, TableLayout},
@@ -62,6 +66,7 @@ pub use self::{
     long_names::MySqlLongNames,
     metrics::StorageMetrics,
     migrations::Layout,
+    moving::{MoveEstimate, MoveExtent, MoveOrder, MoveProgress, Moved, MovedPartition},
     partitions::{MySqlPartitions, PartitionPass},
     presence::MySqlLanes,
     quarantine::MySqlQuarantine,
@@ -71,7 +76,7 @@ pub use self::{
 pub use sluicegate_mysql_address::TlsFiles;
 
 use super::{Awaited, Awaits, ClockStore, Durability, RepositoryError, StorageFacts};
-use crate::model::{SeriesBounds, StreamId};
+use crate::model::{Limits, SeriesBounds, StreamId};
 
 /// Connections for looking at the ledger and the quarantine.
 const LEDGER_CONNECTIONS: usize = 2;
@@ -125,6 +130,8 @@ pub struct MySqlStorage {
     indexes: Indexes,
     /// None where readings bring their names along.
     naming: Option<Arc<Naming>>,
+    /// What is not yet moved out of another layout, and who gives numbers to its series.
+    leftover: Option<(Leftover, Arc<Naming>)>,
     facts: StorageFacts,
     instance: String,
     awaits: Awaits,
@@ -146,6 +153,27 @@ impl MySqlStorage {
         Ok(applied)
     }
 
+    /// Moves readings into another layout, while readings go on coming in. It may be ended at any time, and begun again.
+    ///
+    /// # Errors
+    /// When the database is not reachable in time or refuses, and when readings would not be the same afterwards.
+    pub async fn move_readings(
+        settings: &DatabaseSettings,
+        order: MoveOrder,
+        told: &(dyn Fn(MoveProgress) + Send + Sync),
+    ) -> Result<Moved, RepositoryError> {
+        let connector = Connector::new(&settings.access, &settings.metrics)?;
+        let mut conn = wait_for_database(&connector, settings).await?;
+        migrations::apply(&mut conn, order.to).await?;
+        let mover = Mover {
+            connector: &connector,
+            series_bounds: settings.series_bounds,
+            series_metrics: settings.metrics.series().clone(),
+            patience: settings.connect_deadline,
+        };
+        mover.run(conn, order, told).await
+    }
+
     /// Connects, waits for a database that is starting, and checks that it is fit to be written to.
     ///
     /// # Errors
@@ -165,13 +193,16 @@ impl MySqlStorage {
         );
         let (server, table) = looked.await?;
         let control = control::prove(&connector, &mut conn, &table).await?;
-        let indexes = Indexes::read(&mut conn, &table).await?;
+        let indexes = Indexes::read(&mut conn, table.name).await?;
+        let leftover = Leftover::read(&mut conn, table.layout).await?;
         let _ = conn.disconnect().await;
         connector.report();
-        let manage = Box::pin(management(settings, &connector, table.layout)).await?;
+        let layouts = (table.layout, leftover.as_ref().map(|left| left.layout));
+        let manage = Box::pin(management(settings, &connector, layouts)).await?;
         let facts = StorageFacts {
             server_version: server.version,
             layout: table.layout.to_string(),
+            moving_from: leftover.as_ref().map(|left| left.layout.to_string()),
             durability: server.durability,
             timestamp_decimals: table.limits.timestamp.decimals,
             ordered_by_time: table.ordered_by_time,
@@ -184,13 +215,17 @@ impl MySqlStorage {
         let is_numbered = table.layout.is_numbered();
         let series_metrics = settings.metrics.series().clone();
         let series_bounds = Bounds::new(settings.series_bounds, series_metrics.clone());
-        let naming = is_numbered.then(|| {
-            Arc::new(Naming::new(
-                pool.clone(),
-                table.limits,
-                series_bounds.clone(),
-            ))
+        let naming_of = |limits: Limits, used_in: &'static str| {
+            let bounds = series_bounds.clone();
+            Arc::new(Naming::new(pool.clone(), limits, bounds, used_in))
+        };
+        let naming = is_numbered.then(|| naming_of(table.limits, table.name));
+        let leftover = leftover.map(|left| {
+            let own = || naming_of(left.limits, left.layout.moving_table());
+            let naming = naming.clone().unwrap_or_else(own);
+            (left, naming)
         });
+        report_leftover(leftover.as_ref().map(|(left, _)| left));
         Ok(Self {
             probe: Probe::new(connector.clone()),
             connector,
@@ -202,6 +237,7 @@ impl MySqlStorage {
             pool,
             indexes,
             naming,
+            leftover,
             table: Arc::new(table),
             control,
             facts,
@@ -219,7 +255,15 @@ impl MySqlStorage {
             &self.table,
             self.indexes.clone(),
             self.naming.clone(),
+            self.leftover
+                .as_ref()
+                .map(|(left, naming)| (left, naming.clone())),
         ))
+    }
+
+    /// Resolves when the readings are in tables of another kind than at the start.
+    pub fn layout_changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        leftover::changed(self.pool.clone(), self.table.layout)
     }
 
     /// The ledger and the quarantine, to look at.
@@ -341,7 +385,12 @@ impl MySqlStorage {
         let is_numbered = self.table.layout.is_numbered();
         is_numbered.then(|| {
             let bounds = self.series_bounds.clone();
-            SeriesNumbers::new(self.series_cache_bytes, self.table.limits, bounds)
+            SeriesNumbers::new(
+                self.series_cache_bytes,
+                self.table.limits,
+                bounds,
+                self.table.name,
+            )
         })
     }
 
@@ -376,7 +425,7 @@ async fn answered<T>(
 async fn management(
     settings: &DatabaseSettings,
     connector: &Connector,
-    layout: TableLayout,
+    (layout, leftover): (TableLayout, Option<TableLayout>),
 ) -> Result<Connector, RepositoryError> {
     let manage = match &settings.manage {
         Some(access) => Connector::new(access, &settings.metrics)?,
@@ -389,7 +438,7 @@ async fn management(
     answered(
         settings,
         &manage,
-        Box::pin(checks::can_manage(&mut conn, layout)),
+        Box::pin(checks::can_manage(&mut conn, layout, leftover)),
     )
     .await?;
     let _ = conn.disconnect().await;
@@ -426,6 +475,17 @@ fn report_other_layout(wanted: Option<Layout>, facts: &StorageFacts) {
             found = facts.layout,
             "the layout that was asked for (--layout) is not the table's: it is used as it is, since --layout is for a \
              table that is created"
+        );
+    }
+}
+
+fn report_leftover(leftover: Option<&Leftover>) {
+    if let Some(left) = leftover {
+        info!(
+            from = %left.layout,
+            table = left.layout.moving_table(),
+            "readings are being moved from another layout (sluicegate migrate --to): those that are not yet moved are \
+             asked and changed where they are"
         );
     }
 }

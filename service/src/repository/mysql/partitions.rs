@@ -237,11 +237,11 @@ fn split_statement(table: &str, whole: Partition, split: &Split) -> String {
 }
 
 /// A partition is named by its upper bound in UTC.
-fn name(upper_us: i64) -> String {
+pub(super) fn name(upper_us: i64) -> String {
     at(upper_us).format("p%Y%m%d_%H%M%S").to_string()
 }
 
-fn literal(timestamp_us: i64) -> String {
+pub(super) fn literal(timestamp_us: i64) -> String {
     quote(&at(timestamp_us).format("%Y-%m-%d %H:%M:%S%.6f").to_string())
 }
 

@@ -102,6 +102,7 @@ const CODES: &[(u16, Meaning, &str)] = &[
     (1054, Table, "ER_BAD_FIELD_ERROR"),
     (1136, Table, "ER_WRONG_VALUE_COUNT_ON_ROW"),
     (1146, Table, "ER_NO_SUCH_TABLE"),
+    (1288, Table, "ER_NON_UPDATABLE_TABLE"),
     (1305, Table, "ER_SP_DOES_NOT_EXIST"),
     (1347, Table, "ER_WRONG_OBJECT"),
     (1356, Table, "ER_VIEW_INVALID"),

@@ -66,6 +66,21 @@ impl Statement {
         }
         self.of_time(shape, selection.time)
             .of_sensor_type(selection.sensor_type.as_deref())
+            .of_tags(&selection.tags)
+    }
+
+    /// Readings that bring their names along, of series that have these tags.
+    pub(super) fn of_tags(&mut self, tags: &[(String, String)]) -> &mut Self {
+        for (tag, value) in tags {
+            self.push(
+                " AND EXISTS (SELECT 1 FROM series STRAIGHT_JOIN series_tags ON series_tags.series_id = series.series_id \
+                 AND tag = ? AND value = ? WHERE series.id1 = sensor_readings.id1 AND series.id2 = sensor_readings.id2 \
+                 AND series.sensor_type = sensor_readings.sensor_type AND series.id2_bytes = LENGTH(sensor_readings.id2) \
+                 AND series.sensor_type_bytes = LENGTH(sensor_readings.sensor_type))",
+                [tag.as_str().into(), value.as_str().into()],
+            );
+        }
+        self
     }
 
     pub(super) fn of_pair(&mut self, shape: Shape<'_>, pair: &IdPair) -> &mut Self {

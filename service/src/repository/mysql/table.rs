@@ -25,6 +25,21 @@ impl TableLayout {
         }
     }
 
+    /// What that table is called while its readings are moved into another layout.
+    pub(super) fn moving_table(self) -> &'static str {
+        match self {
+            Self::Seed | Self::Partitioned | Self::Hashed => "sensor_readings_moving",
+            Self::Series => "readings_moving",
+        }
+    }
+
+    /// The one of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Seed, Self::Partitioned, Self::Hashed, Self::Series]
+            .into_iter()
+            .find(|layout| layout.to_string() == name)
+    }
+
     /// Whether readings have the number of their series instead of its names.
     pub(super) fn is_numbered(self) -> bool {
         self == Self::Series
@@ -77,43 +92,20 @@ impl Table {
     /// When it is missing or a column cannot hold readings exactly; the sentence says what to change.
     pub(super) async fn read(conn: &mut Conn) -> Result<Self, RepositoryError> {
         let layout = layout(conn).await?;
-        let columns = Columns::read(conn, layout.table()).await?;
-        // Where readings have the number of their series, the names are there.
-        let names = match layout {
-            TableLayout::Series => Some(Columns::read(conn, "series").await?),
-            TableLayout::Seed | TableLayout::Partitioned | TableLayout::Hashed => None,
-        };
-        let names = names.as_ref().unwrap_or(&columns);
-        if layout.is_numbered() {
-            series::check(conn).await?;
-        }
-        let id = columns.find("id")?;
-        columns.expect_type(id, &["bigint"])?;
-        columns.expect_type(columns.find("sensor_value")?, &["double"])?;
-        names.expect_type(names.find("id1")?, &["int", "bigint"])?;
-        if layout.is_numbered() {
-            columns.expect_type(columns.find("series_id")?, &["int", "bigint"])?;
-        }
-        let ts = columns.find("ts")?;
-        let timestamp = columns.timestamp_range(ts)?;
+        let Held { limits, touches_ts } = Held::read(conn, layout, layout.table()).await?;
         let format = RowFormat {
             with_id: layout != TableLayout::Seed,
             numbered: layout.is_numbered(),
-            timestamp_decimals: timestamp.decimals,
+            timestamp_decimals: limits.timestamp.decimals,
         };
-        let id2_max_chars = names.text_width(names.find("id2")?)?;
-        let sensor_type_max_chars = names.text_width(names.find("sensor_type")?)?;
         Ok(Self {
             layout,
             name: layout.table(),
-            limits: Limits::of_table(id2_max_chars, sensor_type_max_chars, timestamp),
+            limits,
             format,
-            ordered_by_time: primary_key(conn, layout.table())
-                .await?
-                .first()
-                .is_some_and(|first| first == "ts"),
+            ordered_by_time: is_ordered_by_time(conn, layout.table()).await?,
             subpartitions: subpartitions(conn, layout.table()).await?,
-            touches_ts: ts.extra.contains("on update"),
+            touches_ts,
             load_statement: load_statement(layout.table(), format),
             shape: Shape::read(conn, layout).await?,
         })
@@ -175,8 +167,58 @@ impl Table {
     }
 }
 
+/// What a table of readings holds, by its columns.
+pub(super) struct Held {
+    pub(super) limits: Limits,
+    pub(super) touches_ts: bool,
+}
+
+impl Held {
+    /// Reads the columns of a table of this layout, whatever it is called.
+    ///
+    /// # Errors
+    /// When it is missing or a column cannot hold readings exactly; the sentence says what to change.
+    pub(super) async fn read(
+        conn: &mut Conn,
+        layout: TableLayout,
+        table: &'static str,
+    ) -> Result<Self, RepositoryError> {
+        let columns = Columns::read(conn, table).await?;
+        // Where readings have the number of their series, the names are there.
+        let names = match layout.is_numbered() {
+            true => Some(Columns::read(conn, "series").await?),
+            false => None,
+        };
+        let names = names.as_ref().unwrap_or(&columns);
+        if layout.is_numbered() {
+            series::check(conn).await?;
+            columns.expect_type(columns.find("series_id")?, &["int", "bigint"])?;
+        }
+        columns.expect_type(columns.find("id")?, &["bigint"])?;
+        columns.expect_type(columns.find("sensor_value")?, &["double"])?;
+        names.expect_type(names.find("id1")?, &["int", "bigint"])?;
+        let ts = columns.find("ts")?;
+        let timestamp = columns.timestamp_range(ts)?;
+        let id2_max_chars = names.text_width(names.find("id2")?)?;
+        let sensor_type_max_chars = names.text_width(names.find("sensor_type")?)?;
+        Ok(Self {
+            limits: Limits::of_table(id2_max_chars, sensor_type_max_chars, timestamp),
+            touches_ts: ts.extra.contains("on update"),
+        })
+    }
+}
+
+/// Whether the primary key begins with the time.
+pub(super) async fn is_ordered_by_time(
+    conn: &mut Conn,
+    table: &'static str,
+) -> Result<bool, RepositoryError> {
+    let key = primary_key(conn, table).await?;
+    Ok(key.first().is_some_and(|first| first == "ts"))
+}
+
 /// How many subpartitions by the id each partition has.
-async fn subpartitions(conn: &mut Conn, table: &str) -> Result<u32, RepositoryError> {
+pub(super) async fn subpartitions(conn: &mut Conn, table: &str) -> Result<u32, RepositoryError> {
     let sql = format!(
         "SELECT COUNT(*) FROM information_schema.PARTITIONS \
          WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}' AND PARTITION_ORDINAL_POSITION = 1 \
@@ -203,10 +245,7 @@ fn load_statement(table: &str, format: RowFormat) -> String {
 
 /// What `sensor_readings` is: a view over readings that have the numbers of their series, or the table itself.
 pub(super) async fn layout(conn: &mut Conn) -> Result<TableLayout, RepositoryError> {
-    let sql = "SELECT COUNT(*) FROM information_schema.TABLES \
-               WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings' AND TABLE_TYPE = 'VIEW'";
-    let views: Option<u64> = conn.query_first(sql).await.map_err(explain)?;
-    if views == Some(1) {
+    if is_view(conn).await? == Some(true) {
         return Ok(TableLayout::Series);
     }
     let columns = Columns::read(conn, "sensor_readings").await?;
@@ -217,6 +256,13 @@ pub(super) async fn layout(conn: &mut Conn) -> Result<TableLayout, RepositoryErr
         Ok(_) => TableLayout::Hashed,
         Err(_) => TableLayout::Partitioned,
     })
+}
+
+/// Whether `sensor_readings` is a view; None where it is not there, or not to be seen.
+pub(super) async fn is_view(conn: &mut Conn) -> Result<Option<bool>, RepositoryError> {
+    let sql = "SELECT TABLE_TYPE = 'VIEW' FROM information_schema.TABLES \
+               WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings'";
+    conn.query_first(sql).await.map_err(explain)
 }
 
 /// The columns of the primary key, which has to be the only unique one: readings may be alike in everything but their

@@ -14,7 +14,16 @@ use crate::{
 /// The key of a row and its value as one text of which the lowest is the first reading and the highest the last. Both
 /// engines write a double with the digits that it takes to read it back. Without the cast they take 22 characters for the
 /// longest, and cut the exponent of one with 24.
-const KEYED_VALUE: &str = "CONCAT(ts, LPAD(id, 20, '0'), CAST(sensor_value AS CHAR(30)))";
+///
+/// Times of less digits than microseconds get them, so that what two tables say of a series can be compared.
+fn keyed_value(shape: Shape<'_>) -> String {
+    let ts = match shape.limits.timestamp.decimals {
+        6 => "ts",
+        _ => "CAST(ts AS DATETIME(6))",
+    };
+    format!("CONCAT({ts}, LPAD(id, {ID_DIGITS}, '0'), CAST(sensor_value AS CHAR(30)))")
+}
+const TIME_CHARS: usize = "YYYY-MM-DD hh:mm:ss.ffffff".len();
 const ID_DIGITS: usize = 20;
 const LARGEST: f64 = f64::MAX;
 
@@ -24,17 +33,18 @@ const COLUMNS: &str = "id1, CAST(id2 AS BINARY) AS id2_bytes, CAST(sensor_type A
 const ORDER: &str = "bucket, id1, id2_bytes, type_bytes";
 
 /// The groups of a query.
-pub(super) fn statement(shape: Shape<'_>, query: &AggregateQuery) -> Statement {
+pub(super) fn statement(table: &str, shape: Shape<'_>, query: &AggregateQuery) -> Statement {
     let selection = &query.selection;
-    let start = start_of_bucket(query.width);
+    let (start, keyed) = (start_of_bucket(query.width), keyed_value(shape));
     let mut statement = Statement::new(&format!(
-        "SELECT {start} AS bucket, {COLUMNS}, MIN({KEYED_VALUE}), MAX({KEYED_VALUE}) FROM sensor_readings"
+        "SELECT {start} AS bucket, {COLUMNS}, MIN({keyed}), MAX({keyed}) FROM {table}"
     ));
     statement
         .force_index(shape, selection)
         .push(" WHERE TRUE", [])
         .of_time(shape, selection.time)
-        .of_sensor_type(selection.sensor_type.as_deref());
+        .of_sensor_type(selection.sensor_type.as_deref())
+        .of_tags(&selection.tags);
     for (index, pair) in selection.pairs.iter().flatten().enumerate() {
         let before = if index == 0 { " AND ((" } else { ") OR (" };
         statement.push(before, []).of_pair(shape, pair);
@@ -58,12 +68,12 @@ pub(super) fn statement(shape: Shape<'_>, query: &AggregateQuery) -> Statement {
 
 /// The groups of a query by the number of their series, up to the table; what restricts the readings comes next. An
 /// average that is beyond all doubles is NULL: in a temporary table it would become the largest of them.
-pub(super) fn numbered_groups(width: BucketWidth) -> String {
-    let start = start_of_bucket(width);
+pub(super) fn numbered_groups(table: &str, shape: Shape<'_>, width: BucketWidth) -> String {
+    let (start, keyed) = (start_of_bucket(width), keyed_value(shape));
     format!(
         "SELECT {start} AS bucket, readings.series_id AS series_id, COUNT(*) AS readings, MIN(sensor_value) AS lowest, \
-         MAX(sensor_value) AS highest, IF(ABS(AVG(sensor_value)) <= {LARGEST:e}, AVG(sensor_value), NULL) AS average, MIN({KEYED_VALUE}) AS first_keyed, \
-         MAX({KEYED_VALUE}) AS last_keyed FROM readings"
+         MAX(sensor_value) AS highest, IF(ABS(AVG(sensor_value)) <= {LARGEST:e}, AVG(sensor_value), NULL) AS average, MIN({keyed}) AS first_keyed, \
+         MAX({keyed}) AS last_keyed FROM {table}"
     )
 }
 
@@ -130,8 +140,46 @@ fn behind(statement: &mut Statement, after: &BucketKey, width: BucketWidth) {
     );
 }
 
-/// A row as the statement returns it.
-pub(super) fn bucket(row: Row, timestamp_decimals: u8) -> Option<Bucket> {
+/// A group, and which readings are its first and last.
+pub(super) struct Group {
+    pub(super) bucket: Bucket,
+    first: String,
+    last: String,
+}
+
+impl Group {
+    /// Both together, which are of the same series and bucket.
+    pub(super) fn and(self, other: Self) -> Self {
+        let (one, two) = (&self.bucket, &other.bucket);
+        let count = one.count + two.count;
+        let share = |of: &Bucket| of.avg * (of.count as f64 / count as f64);
+        let bucket = Bucket {
+            count,
+            min: one.min.min(two.min),
+            max: one.max.max(two.max),
+            avg: share(one) + share(two),
+            first: if self.first <= other.first {
+                one.first
+            } else {
+                two.first
+            },
+            last: if self.last >= other.last {
+                one.last
+            } else {
+                two.last
+            },
+            ..self.bucket.clone()
+        };
+        Self {
+            bucket,
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+        }
+    }
+}
+
+/// A row as the statements return it.
+pub(super) fn group(row: Row) -> Option<Group> {
     type Columns = (
         i64,
         i32,
@@ -146,8 +194,8 @@ pub(super) fn bucket(row: Row, timestamp_decimals: u8) -> Option<Bucket> {
     );
     let columns = mysql_async::from_row_opt::<Columns>(row).ok()?;
     let (start_us, id1, id2, sensor_type, count, min, max, avg, first, last) = columns;
-    let value = |keyed: &str| keyed_value(keyed, timestamp_decimals);
-    Some(Bucket {
+    let value = |keyed: &str| keyed.get(TIME_CHARS + ID_DIGITS..)?.parse().ok();
+    let bucket = Bucket {
         start_us,
         series: Series {
             id1,
@@ -160,30 +208,57 @@ pub(super) fn bucket(row: Row, timestamp_decimals: u8) -> Option<Bucket> {
         avg: avg.unwrap_or(f64::INFINITY),
         first: value(&first)?,
         last: value(&last)?,
-    })
-}
-
-fn keyed_value(keyed: &str, timestamp_decimals: u8) -> Option<f64> {
-    let fraction = match timestamp_decimals {
-        0 => 0,
-        decimals => 1 + usize::from(decimals),
     };
-    let key = "YYYY-MM-DD hh:mm:ss".len() + fraction + ID_DIGITS;
-    keyed.get(key..)?.parse().ok()
+    Some(Group {
+        bucket,
+        first,
+        last,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(count: u64, avg: f64, first: &str, last: &str) -> Group {
+        let value = |keyed: &str| keyed[TIME_CHARS + ID_DIGITS..].parse().unwrap();
+        Group {
+            bucket: Bucket {
+                start_us: 0,
+                series: Series {
+                    id1: 1,
+                    id2: "a".to_owned(),
+                    sensor_type: "t".to_owned(),
+                },
+                count,
+                min: avg - 1.0,
+                max: avg + 1.0,
+                avg,
+                first: value(first),
+                last: value(last),
+            },
+            first: first.to_owned(),
+            last: last.to_owned(),
+        }
+    }
+
     #[test]
-    fn the_value_stands_behind_the_key() {
-        let keyed = "2026-01-01 00:00:00.00000000000000000000000012-1.5e300";
-        assert_eq!(keyed_value(keyed, 6), Some(-1.5e300));
-        assert_eq!(
-            keyed_value("2026-01-01 00:00:00000000000000000000120.1", 0),
-            Some(0.1)
+    fn what_two_tables_say_of_a_group_is_taken_together() {
+        let one = of(
+            3,
+            1.0,
+            "2026-01-01 00:00:00.00000000000000000000000012-1.5e300",
+            "2026-01-01 00:00:09.000000000000000000000000017",
         );
-        assert_eq!(keyed_value("short", 6), None);
+        let two = of(
+            1,
+            5.0,
+            "2026-01-01 00:00:00.000000000000000000000000110.25",
+            "2026-01-01 00:00:02.000000000000000000000000193",
+        );
+        let both = one.and(two).bucket;
+        assert_eq!((both.count, both.avg), (4, 2.0));
+        assert_eq!((both.min, both.max), (0.0, 6.0));
+        assert_eq!((both.first, both.last), (0.25, 7.0));
     }
 }

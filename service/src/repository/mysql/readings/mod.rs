@@ -4,15 +4,16 @@
 mod aggregate;
 mod numbered;
 mod plain;
+mod together;
 
 use std::sync::Arc;
 
 use mysql_async::{Row, Value};
 
-use self::{numbered::NumberedReadings, plain::PlainReadings};
+use self::{numbered::NumberedReadings, plain::PlainReadings, together::Moving};
 use super::{
-    answers::unexpected, asking::Asking, indexes::Indexes, instant, series::Naming,
-    statement::Statement, table::Table,
+    answers::unexpected, asking::Asking, indexes::Indexes, instant, leftover::Leftover,
+    series::Naming, statement::Statement, table::Table,
 };
 use crate::{
     model::{
@@ -25,7 +26,12 @@ use crate::{
 /// The stored readings.
 pub struct MySqlReadings {
     limits: Limits,
+    asking: Asking,
     kind: Kind,
+    /// Readings that are not yet moved out of another layout.
+    ///
+    /// They are always asked first: one that is moved meanwhile is met twice then, and never missed.
+    moving: Option<Moving>,
 }
 
 enum Kind {
@@ -35,12 +41,38 @@ enum Kind {
 
 /// Calls the method of either kind.
 macro_rules! of_kind {
-    ($self:ident.$method:ident($($argument:expr),*)) => {
-        match &$self.kind {
+    ($kind:expr, $method:ident($($argument:expr),*)) => {
+        match $kind {
             Kind::Plain(readings) => readings.$method($($argument),*).await,
             Kind::Numbered(readings) => readings.$method($($argument),*).await,
         }
     };
+}
+use of_kind;
+
+impl Kind {
+    /// Asks how many readings there are; None where there are none.
+    async fn count(
+        &self,
+        selection: &Selection,
+        leg: u32,
+    ) -> Result<Option<Statement>, RepositoryError> {
+        match self {
+            Self::Plain(readings) => Ok(Some(readings.count(selection, leg))),
+            Self::Numbered(readings) => readings.count(selection, leg).await,
+        }
+    }
+
+    /// Asks for groups; None where there are none.
+    async fn aggregate(
+        &self,
+        query: &AggregateQuery,
+    ) -> Result<Option<Statement>, RepositoryError> {
+        match self {
+            Self::Plain(readings) => Ok(Some(readings.aggregate(query))),
+            Self::Numbered(readings) => readings.aggregate(query).await,
+        }
+    }
 }
 
 impl MySqlReadings {
@@ -50,23 +82,32 @@ impl MySqlReadings {
         table: &Table,
         indexes: Indexes,
         naming: Option<Arc<Naming>>,
+        moving: Option<(&Leftover, Arc<Naming>)>,
     ) -> Self {
         let limits = table.limits;
         let kind = match naming {
             Some(naming) => Kind::Numbered(NumberedReadings {
-                asking,
+                asking: asking.clone(),
+                table: numbered::OWN,
                 limits,
                 indexes,
                 naming,
             }),
             None => Kind::Plain(PlainReadings {
-                asking,
+                asking: asking.clone(),
+                table: plain::OWN,
                 limits,
                 touches_ts: table.touches_ts,
                 indexes,
             }),
         };
-        Self { limits, kind }
+        let moving = moving.map(|(left, naming)| Moving::new(&asking, left, naming));
+        Self {
+            limits,
+            asking,
+            kind,
+            moving,
+        }
     }
 
     /// What the table can hold.
@@ -83,7 +124,12 @@ impl MySqlReadings {
         after: Option<ReadingKey>,
         limit: usize,
     ) -> Result<Vec<StoredReading>, RepositoryError> {
-        of_kind!(self.page(selection, leg, order, after, limit))
+        let not_moved = match &self.moving {
+            Some(moving) => moving.page(selection, leg, order, after, limit).await?,
+            None => Vec::new(),
+        };
+        let found = of_kind!(&self.kind, page(selection, leg, order, after, limit))?;
+        Ok(together::in_order(not_moved, found, order, limit))
     }
 
     /// The last key of the next stretch of at most `rows` readings behind `after` and up to `last`; None at the end.
@@ -94,28 +140,51 @@ impl MySqlReadings {
         within: Stretch,
         rows: usize,
     ) -> Result<Option<ReadingKey>, RepositoryError> {
-        of_kind!(self.stretch(selection, leg, within, rows))
+        let not_moved = match &self.moving {
+            Some(moving) => moving.stretch(selection, leg, within, rows).await?,
+            None => None,
+        };
+        let found = of_kind!(&self.kind, stretch(selection, leg, within, rows))?;
+        let ends = [not_moved, found].into_iter().flatten();
+        Ok(ends.min_by_key(|key| (key.timestamp_us, key.id)))
     }
 
+    /// Those of a moment, whatever is moved meanwhile.
     pub(crate) async fn count(
         &self,
         selection: &Selection,
         leg: u32,
     ) -> Result<u64, RepositoryError> {
-        of_kind!(self.count(selection, leg))
+        let own = self.kind.count(selection, leg).await?;
+        if let Some(moving) = &self.moving {
+            let not_moved = moving.kind().count(selection, leg).await?;
+            let both = together::sum(not_moved, own.as_ref());
+            if let Some(count) = moving.unless_gone(count(&self.asking, both)).await? {
+                return Ok(count);
+            }
+        }
+        match own {
+            Some(statement) => count(&self.asking, statement).await,
+            None => Ok(0),
+        }
     }
 
-    /// Deletes the readings of a stretch in one transaction and returns how many.
+    /// Deletes the readings of a stretch in one transaction, or two while readings are moved, and returns how many.
     pub(crate) async fn delete(
         &self,
         selection: &Selection,
         leg: u32,
         stretch: Stretch,
     ) -> Result<u64, RepositoryError> {
-        of_kind!(self.delete(selection, leg, stretch))
+        let not_moved = match &self.moving {
+            Some(moving) => moving.delete(selection, leg, stretch).await?,
+            None => 0,
+        };
+        Ok(not_moved + of_kind!(&self.kind, delete(selection, leg, stretch))?)
     }
 
-    /// Changes the readings of a stretch in one transaction and returns how many were selected.
+    /// Changes the readings of a stretch in one transaction, or two while readings are moved, and returns how many were
+    /// selected. One that is moved between the two is changed, and counted, twice.
     pub(crate) async fn update(
         &self,
         selection: &Selection,
@@ -123,29 +192,53 @@ impl MySqlReadings {
         stretch: Stretch,
         change: &Change,
     ) -> Result<u64, RepositoryError> {
-        of_kind!(self.update(selection, leg, stretch, change))
+        let not_moved = match &self.moving {
+            Some(moving) => moving.update(selection, leg, stretch, change).await?,
+            None => 0,
+        };
+        Ok(not_moved + of_kind!(&self.kind, update(selection, leg, stretch, change))?)
     }
 
     /// The newest readings of each pair, in the order of the pairs: that of each sensor type where series are known, at most
-    /// one otherwise.
+    /// one otherwise. Of what is not yet moved out of a layout without series it is one.
     pub(crate) async fn latest(
         &self,
         pairs: &[IdPair],
         sensor_type: Option<&str>,
         tags: &[(String, String)],
     ) -> Result<Vec<Vec<StoredReading>>, RepositoryError> {
-        match &self.kind {
-            Kind::Plain(readings) => readings.latest(pairs, sensor_type).await,
-            Kind::Numbered(readings) => readings.latest(pairs, sensor_type, tags).await,
-        }
+        let not_moved = match &self.moving {
+            Some(moving) => moving.latest(pairs, sensor_type, tags).await?,
+            None => None,
+        };
+        let found = of_kind!(&self.kind, latest(pairs, sensor_type, tags))?;
+        let Some(not_moved) = not_moved else {
+            return Ok(found);
+        };
+        let of_each_type = matches!(self.kind, Kind::Numbered(_));
+        let both = not_moved.into_iter().zip(found);
+        let newest = both.map(|(one, two)| together::newest(one, two, of_each_type));
+        Ok(newest.collect())
     }
 
-    /// Groups ordered by their key, at most `limit`.
+    /// Groups ordered by their key, at most `limit`: those of a moment, whatever is moved meanwhile.
     pub(crate) async fn aggregate(
         &self,
         query: &AggregateQuery,
     ) -> Result<Vec<Bucket>, RepositoryError> {
-        of_kind!(self.aggregate(query))
+        let own = self.kind.aggregate(query).await?;
+        if let Some(moving) = &self.moving {
+            let not_moved = moving.kind().aggregate(query).await?;
+            let both = together::both(not_moved, own.as_ref());
+            if let Some(rows) = moving.unless_gone(self.asking.rows(both)).await? {
+                return together::groups(rows, query.limit);
+            }
+        }
+        let rows = match own {
+            Some(statement) => self.asking.rows(statement).await?,
+            None => Vec::new(),
+        };
+        together::groups(rows, query.limit)
     }
 
     /// How many readings the database expects to read for these groups, which it does not do yet.
@@ -153,8 +246,17 @@ impl MySqlReadings {
         &self,
         query: &AggregateQuery,
     ) -> Result<u64, RepositoryError> {
-        of_kind!(self.expected_rows(query))
+        let not_moved = match &self.moving {
+            Some(moving) => moving.expected_rows(query).await?,
+            None => 0,
+        };
+        Ok(not_moved + of_kind!(&self.kind, expected_rows(query))?)
     }
+}
+
+async fn count(asking: &Asking, statement: Statement) -> Result<u64, RepositoryError> {
+    let row = asking.rows(statement).await?.pop();
+    row.and_then(|row| row.get(0)).ok_or_else(unexpected)
 }
 
 /// How many rows the database expects to read for a statement.

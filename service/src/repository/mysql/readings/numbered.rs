@@ -19,7 +19,7 @@ use super::{
     aggregate, expected_rows, key, stored,
 };
 use crate::{
-    model::{Bucket, IdPair, Limits, Order, Reading, ReadingKey, Selection, Series, StoredReading},
+    model::{IdPair, Limits, Order, Reading, ReadingKey, Selection, Series, StoredReading},
     repository::{AggregateQuery, RepositoryError, Stretch},
 };
 
@@ -28,12 +28,19 @@ const LEGS: usize = 64;
 /// So many pairs are looked for by one statement.
 const PAIRS: usize = 256;
 
+/// Names the readings, whatever the table is called.
+pub(super) const OWN: &str = "readings";
+/// While they are moved into another layout.
+pub(super) const MOVING: &str = "readings_moving AS readings";
+
 const NUMBERED_COLUMNS: &str = "id, ts, series_id, sensor_value";
 const NAMED_COLUMNS: &str = "id, ts, id1, id2, sensor_type, sensor_value";
 const WITH_NAMES: &str = " STRAIGHT_JOIN series ON series.series_id = readings.series_id";
 
 pub(super) struct NumberedReadings {
     pub(super) asking: Asking,
+    /// What stands behind FROM.
+    pub(super) table: &'static str,
     pub(super) limits: Limits,
     pub(super) indexes: Indexes,
     pub(super) naming: Arc<Naming>,
@@ -119,7 +126,7 @@ impl NumberedReadings {
 
     /// A walk through one series, or some of them in no order.
     fn of_series(&self, columns: &str, numbers: &[u32], selection: &Selection) -> Statement {
-        let mut statement = Statement::new(&format!("SELECT {columns} FROM readings"));
+        let mut statement = Statement::new(&format!("SELECT {columns} FROM {}", self.table));
         self.within_series(&mut statement, numbers, selection);
         statement
     }
@@ -133,7 +140,7 @@ impl NumberedReadings {
 
     /// A walk through time. The names are looked at where they are asked for.
     fn through_time(&self, columns: &str, selection: &Selection) -> Statement {
-        let mut statement = Statement::new(&format!("SELECT {columns} FROM readings"));
+        let mut statement = Statement::new(&format!("SELECT {columns} FROM {}", self.table));
         self.within_time(&mut statement, selection, columns == NAMED_COLUMNS);
         statement
     }
@@ -251,18 +258,17 @@ impl NumberedReadings {
         }
     }
 
+    /// Asks how many readings there are; None where there are none.
     pub(super) async fn count(
         &self,
         selection: &Selection,
         leg: u32,
-    ) -> Result<u64, RepositoryError> {
-        let statement = match self.leg(selection, leg).await? {
-            Leg::Of(known) if known.is_empty() => return Ok(0),
-            Leg::Of(known) => self.of_series("COUNT(*)", &numbers(&known), selection),
-            Leg::All => self.through_time("COUNT(*)", selection),
-        };
-        let row = self.asking.rows(statement).await?.pop();
-        row.and_then(|row| row.get(0)).ok_or_else(unexpected)
+    ) -> Result<Option<Statement>, RepositoryError> {
+        Ok(match self.leg(selection, leg).await? {
+            Leg::Of(known) if known.is_empty() => None,
+            Leg::Of(known) => Some(self.of_series("COUNT(*)", &numbers(&known), selection)),
+            Leg::All => Some(self.through_time("COUNT(*)", selection)),
+        })
     }
 
     pub(super) async fn latest(
@@ -317,7 +323,11 @@ impl NumberedReadings {
 
     fn groups(&self, query: &AggregateQuery, of: Option<&[u32]>) -> Statement {
         let selection = &query.selection;
-        let mut groups = Statement::new(&aggregate::numbered_groups(query.width));
+        let mut groups = Statement::new(&aggregate::numbered_groups(
+            self.table,
+            self.shape(),
+            query.width,
+        ));
         match of {
             Some(numbers) => self.within_series(&mut groups, numbers, selection),
             None => self.within_time(&mut groups, selection, false),
@@ -326,20 +336,17 @@ impl NumberedReadings {
         groups
     }
 
+    /// Asks for groups; None where there are none.
     pub(super) async fn aggregate(
         &self,
         query: &AggregateQuery,
-    ) -> Result<Vec<Bucket>, RepositoryError> {
+    ) -> Result<Option<Statement>, RepositoryError> {
         let of = self.series_of(query).await?;
         if of.as_ref().is_some_and(Vec::is_empty) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let groups = self.groups(query, of.as_deref());
-        let rows = self.asking.rows(aggregate::named(groups, query)).await?;
-        let decimals = self.limits.timestamp.decimals;
-        rows.into_iter()
-            .map(|row| aggregate::bucket(row, decimals).ok_or_else(unexpected))
-            .collect()
+        Ok(Some(aggregate::named(groups, query)))
     }
 
     pub(super) async fn expected_rows(

@@ -4,7 +4,6 @@ use mysql_async::Value;
 
 use super::{
     super::{
-        answers::unexpected,
         asking::Asking,
         indexes::Indexes,
         statement::{READING_COLUMNS, Shape, Statement},
@@ -12,12 +11,19 @@ use super::{
     aggregate, expected_rows, key, stored,
 };
 use crate::{
-    model::{Bucket, Change, IdPair, Limits, Order, ReadingKey, Selection, StoredReading},
+    model::{Change, IdPair, Limits, Order, ReadingKey, Selection, StoredReading},
     repository::{AggregateQuery, RepositoryError, Stretch},
 };
 
+/// Names them, whatever the table is called: columns are those of `sensor_readings`.
+pub(super) const OWN: &str = "sensor_readings";
+/// While they are moved into another layout.
+pub(super) const MOVING: &str = "sensor_readings_moving AS sensor_readings";
+
 pub(super) struct PlainReadings {
     pub(super) asking: Asking,
+    /// What stands behind FROM.
+    pub(super) table: &'static str,
     pub(super) limits: Limits,
     pub(super) touches_ts: bool,
     pub(super) indexes: Indexes,
@@ -33,7 +39,7 @@ impl PlainReadings {
 
     /// The columns of a leg's rows.
     fn select(&self, columns: &str, selection: &Selection, leg: u32) -> Statement {
-        let mut statement = Statement::new(&format!("SELECT {columns} FROM sensor_readings"));
+        let mut statement = Statement::new(&format!("SELECT {columns} FROM {}", self.table));
         statement
             .force_index(self.shape(), selection)
             .of_leg(self.shape(), selection, leg);
@@ -44,11 +50,13 @@ impl PlainReadings {
         &self,
         pair: &IdPair,
         sensor_type: Option<&str>,
+        tags: &[(String, String)],
     ) -> Result<Option<StoredReading>, RepositoryError> {
         let selection = Selection {
             pairs: Some(vec![pair.clone()]),
             sensor_type: sensor_type.map(str::to_owned),
-            ..Selection::default()
+            tags: tags.to_vec(),
+            time: None,
         };
         let mut statement = self.select(READING_COLUMNS, &selection, 0);
         statement.ordered(Order::Descending, 1);
@@ -83,14 +91,9 @@ impl PlainReadings {
         last.map(key).transpose()
     }
 
-    pub(super) async fn count(
-        &self,
-        selection: &Selection,
-        leg: u32,
-    ) -> Result<u64, RepositoryError> {
-        let statement = self.select("COUNT(*)", selection, leg);
-        let row = self.asking.rows(statement).await?.pop();
-        row.and_then(|row| row.get(0)).ok_or_else(unexpected)
+    /// Asks how many readings there are.
+    pub(super) fn count(&self, selection: &Selection, leg: u32) -> Statement {
+        self.select("COUNT(*)", selection, leg)
     }
 
     pub(super) async fn delete(
@@ -100,7 +103,7 @@ impl PlainReadings {
         stretch: Stretch,
     ) -> Result<u64, RepositoryError> {
         // Of the forms of DELETE, only the one for several tables takes an index hint.
-        let mut statement = Statement::new("DELETE sensor_readings FROM sensor_readings");
+        let mut statement = Statement::new(&format!("DELETE sensor_readings FROM {}", self.table));
         statement
             .force_index(self.shape(), selection)
             .of_leg(self.shape(), selection, leg)
@@ -115,7 +118,7 @@ impl PlainReadings {
         stretch: Stretch,
         change: &Change,
     ) -> Result<u64, RepositoryError> {
-        let mut statement = Statement::new("UPDATE sensor_readings");
+        let mut statement = Statement::new(&format!("UPDATE {}", self.table));
         statement.force_index(self.shape(), selection);
         let value = change
             .sensor_value
@@ -139,31 +142,25 @@ impl PlainReadings {
         &self,
         pairs: &[IdPair],
         sensor_type: Option<&str>,
+        tags: &[(String, String)],
     ) -> Result<Vec<Vec<StoredReading>>, RepositoryError> {
         let mut newest = Vec::with_capacity(pairs.len());
         for pair in pairs {
-            let reading = self.newest(pair, sensor_type).await?;
+            let reading = self.newest(pair, sensor_type, tags).await?;
             newest.push(reading.into_iter().collect());
         }
         Ok(newest)
     }
 
-    pub(super) async fn aggregate(
-        &self,
-        query: &AggregateQuery,
-    ) -> Result<Vec<Bucket>, RepositoryError> {
-        let statement = aggregate::statement(self.shape(), query);
-        let rows = self.asking.rows(statement).await?;
-        let decimals = self.limits.timestamp.decimals;
-        rows.into_iter()
-            .map(|row| aggregate::bucket(row, decimals).ok_or_else(unexpected))
-            .collect()
+    /// Asks for groups.
+    pub(super) fn aggregate(&self, query: &AggregateQuery) -> Statement {
+        aggregate::statement(self.table, self.shape(), query)
     }
 
     pub(super) async fn expected_rows(
         &self,
         query: &AggregateQuery,
     ) -> Result<u64, RepositoryError> {
-        expected_rows(&self.asking, aggregate::statement(self.shape(), query)).await
+        expected_rows(&self.asking, self.aggregate(query)).await
     }
 }

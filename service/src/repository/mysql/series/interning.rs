@@ -66,6 +66,8 @@ pub(super) struct Step<'a, N> {
     pub(super) places: &'a [u32],
     pub(super) limits: &'a Limits,
     pub(super) bounds: &'a Arc<Bounds>,
+    /// The table of readings that have the numbers.
+    pub(super) used_in: &'static str,
 }
 
 /// What is remembered, and by what it is right. Nothing comes into the one that the other does not stand for: numbers that others
@@ -156,7 +158,7 @@ impl<N: Named> Step<'_, N> {
         if admission.places().is_empty() {
             return Ok((learned, None));
         }
-        let first = lock_counter(conn, next).await?;
+        let first = lock_counter(conn, next, self.used_in).await?;
         if first.others_were_here {
             let caught_up = is_complete
                 && self
@@ -376,15 +378,17 @@ struct Next {
 
 /// Locks the counter until the transaction ends. The next number is above all that are given and all that readings have,
 /// whatever the counter and the table of series were set back to.
-async fn lock_counter(conn: &mut Conn, seen: u64) -> Result<Next, RepositoryError> {
+async fn lock_counter(conn: &mut Conn, seen: u64, used_in: &str) -> Result<Next, RepositoryError> {
     let sql = format!("SELECT next_id FROM id_blocks WHERE name = '{COUNTER}' FOR UPDATE");
     let next: Option<u64> = conn
         .query_first(sql)
         .await
         .map_err(|error| explain_to(GIVING, error))?;
     let next = next.ok_or_else(no_counter)?;
-    let sql = "SELECT (SELECT COALESCE(MAX(series_id), 0) FROM series), \
-               (SELECT COALESCE(MAX(series_id), 0) FROM readings)";
+    let sql = format!(
+        "SELECT (SELECT COALESCE(MAX(series_id), 0) FROM series), \
+         (SELECT COALESCE(MAX(series_id), 0) FROM {used_in})"
+    );
     let highest: Option<(u64, u64)> = conn
         .query_first(sql)
         .await

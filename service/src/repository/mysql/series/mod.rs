@@ -54,6 +54,8 @@ pub(super) struct SeriesNumbers {
     proof: Option<Proof>,
     limits: Limits,
     bounds: Arc<Bounds>,
+    /// The table of readings that have the numbers.
+    used_in: &'static str,
 }
 
 /// The numbers of some series, in their order.
@@ -200,12 +202,18 @@ impl Named for &[(i32, &str, &str)] {
 
 impl SeriesNumbers {
     /// With memory for so many bytes of what it learns.
-    pub(super) fn new(cache_bytes: usize, limits: Limits, bounds: Arc<Bounds>) -> Self {
+    pub(super) fn new(
+        cache_bytes: usize,
+        limits: Limits,
+        bounds: Arc<Bounds>,
+        used_in: &'static str,
+    ) -> Self {
         Self {
             cache: NumberCache::new(cache_bytes),
             proof: None,
             limits,
             bounds,
+            used_in,
         }
     }
 
@@ -272,6 +280,7 @@ impl SeriesNumbers {
                 places,
                 limits: &self.limits,
                 bounds: &self.bounds,
+                used_in: self.used_in,
             };
             let mut memory = Memory {
                 cache: &mut self.cache,

@@ -19,10 +19,17 @@ pub(in super::super) struct Naming {
 }
 
 impl Naming {
-    pub(in super::super) fn new(pool: Pool, limits: Limits, bounds: Arc<Bounds>) -> Self {
+    /// `used_in` is the table of readings that have the numbers.
+    pub(in super::super) fn new(
+        pool: Pool,
+        limits: Limits,
+        bounds: Arc<Bounds>,
+        used_in: &'static str,
+    ) -> Self {
+        let numbers = SeriesNumbers::new(SMALL_CACHE_BYTES, limits, bounds, used_in);
         Self {
             pool,
-            numbers: Mutex::new(SeriesNumbers::new(SMALL_CACHE_BYTES, limits, bounds)),
+            numbers: Mutex::new(numbers),
         }
     }
 

@@ -25,7 +25,7 @@ impl NumberedReadings {
         if numbers.as_ref().is_some_and(Vec::is_empty) {
             return Ok(0);
         }
-        let mut statement = Statement::new("DELETE readings FROM readings");
+        let mut statement = Statement::new(&format!("DELETE readings FROM {}", self.table));
         statement
             .push(&self.force(&leg), [])
             .push(" WHERE TRUE", []);
@@ -80,8 +80,10 @@ impl NumberedReadings {
         selection: &Selection,
         stretch: Stretch,
     ) -> Result<Vec<Known>, RepositoryError> {
-        let mut statement =
-            Statement::new("SELECT DISTINCT readings.series_id, id1, id2 FROM readings");
+        let mut statement = Statement::new(&format!(
+            "SELECT DISTINCT readings.series_id, id1, id2 FROM {}",
+            self.table
+        ));
         self.within_time(&mut statement, selection, true);
         statement.within(stretch);
         let rows = self.asking.rows(statement).await?.into_iter();
@@ -116,7 +118,7 @@ impl NumberedReadings {
         if numbers.as_ref().is_some_and(Vec::is_empty) {
             return Ok(0);
         }
-        let mut statement = Statement::new("UPDATE readings");
+        let mut statement = Statement::new(&format!("UPDATE {}", self.table));
         statement.push(&self.force(&leg), []);
         let mut before = " SET ";
         if let Some(value) = change.sensor_value {
