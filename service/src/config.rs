@@ -53,7 +53,7 @@ use crate::{
     model::{AbsentValue, OrNone, PointInTime, SeriesBounds, TimeSpan},
     repository::{
         Awaits, QuarantineLimits,
-        mysql::{DatabaseSettings, Layout, StorageMetrics},
+        mysql::{ColumnNames, DatabaseSettings, Layout, StorageMetrics, TableName},
     },
     telemetry::LogFormat,
     usecase::{
@@ -80,6 +80,8 @@ pub struct Config {
     /// The layout, unless it is only the default.
     #[serde(skip)]
     wanted_layout: Option<Layout>,
+    table: Option<TableName>,
+    columns: Option<ColumnNames>,
     pub migrate: bool,
     pub instance: String,
     pub connect_deadline_s: u64,
@@ -188,6 +190,8 @@ impl Config {
             embedded_db_bin: binary,
             layout: given.layout.or(file.layout).unwrap_or_default(),
             wanted_layout: given.layout.or(file.layout),
+            table: given.table.or(file.table),
+            columns: given.columns.or(file.columns),
             migrate: given.migrate.or(file.migrate).unwrap_or(true),
             instance: given
                 .instance
@@ -322,6 +326,8 @@ impl Config {
             },
             connect_deadline: Duration::from_secs(self.connect_deadline_s),
             wanted_layout: self.wanted_layout,
+            table: self.table.clone(),
+            columns: self.columns.clone().unwrap_or_default(),
             instance: self.instance.clone(),
             awaits: Awaits::default(),
             metrics: StorageMetrics::default(),

@@ -32,7 +32,7 @@ Moving may be ended at any time: the same command goes on from there. Services s
 Takes the other settings of `serve` as well, so that both can be called alike, and leaves them alone.";
 
 /// What it goes by.
-pub(super) const OWN: [&str; 17] = [
+pub(super) const OWN: [&str; 19] = [
     "config",
     "database_url",
     "database_ca",
@@ -42,6 +42,8 @@ pub(super) const OWN: [&str; 17] = [
     "embedded_db",
     "embedded_db_bin",
     "layout",
+    "table",
+    "columns",
     "connect_deadline_s",
     "log",
     "log_format",

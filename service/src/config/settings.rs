@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},
-    repository::mysql::Layout,
+    repository::mysql::{ColumnNames, Layout, TableName},
     telemetry::LogFormat,
     usecase::manage::partitions::{Retention, WidthSetting},
 };
@@ -53,6 +53,16 @@ pub struct Settings {
     /// Layout of sensor_readings, used when the table is created [default: partitioned]
     #[arg(long, env = "SLUICEGATE_LAYOUT", value_enum)]
     pub layout: Option<Layout>,
+
+    /// A table of your own that readings go to, in the place of sensor_readings: one that is there, and fits; it is never made,
+    /// and nothing of it is altered but its partitions by time, if it has any (partitions.enabled) [default: sensor_readings]
+    #[arg(long, env = "SLUICEGATE_TABLE", value_name = "NAME")]
+    pub table: Option<TableName>,
+
+    /// Which of its columns stand for id, sensor_value, sensor_type, id1, id2 and ts, as in sensor_value=temp,ts=measured_at;
+    /// others are left alone, if they have defaults or may be NULL [default: those of the same names]
+    #[arg(long, env = "SLUICEGATE_COLUMNS", value_name = "COLUMN=NAME,...")]
+    pub columns: Option<ColumnNames>,
 
     /// Whether to create missing tables at start [default: true]
     #[arg(long, env = "SLUICEGATE_MIGRATE", value_name = "BOOL")]

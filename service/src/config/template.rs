@@ -20,7 +20,7 @@ const HEAD: &str = "\
 ";
 
 /// What stands for a setting whose default is nothing, chance or a figure of the machine.
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 10] = [
     (
         "database_url",
         "mysql://user:password@127.0.0.1:3306/sluicegate",
@@ -31,6 +31,8 @@ const EXAMPLES: [(&str, &str); 8] = [
     ),
     ("embedded_db", "/var/lib/sluicegate/database"),
     ("embedded_db_bin", "/usr/sbin/mariadbd"),
+    ("table", "measurements"),
+    ("columns", "sensor_value=temp,ts=measured_at"),
     ("instance", "gate-1"),
     ("ready_file", "/run/sluicegate/ready.json"),
     ("ingest.lanes", "4"),

@@ -38,6 +38,7 @@ mod moving;
 mod neighbours;
 mod odd_calls;
 mod offenders;
+mod own_table;
 mod positions;
 mod producers;
 mod quarantine;

@@ -71,6 +71,8 @@ async fn storage(database: &Database, layout: Layout) -> MySqlStorage {
         },
         connect_deadline: Duration::from_secs(10),
         wanted_layout: None,
+        table: None,
+        columns: Default::default(),
         instance: "test".to_owned(),
         awaits: Default::default(),
         metrics: Default::default(),

@@ -320,6 +320,8 @@ async fn storage(database: &Database) -> MySqlStorage {
         },
         connect_deadline: Duration::from_secs(10),
         wanted_layout: None,
+        table: None,
+        columns: Default::default(),
         instance: "test".to_owned(),
         awaits: Default::default(),
         metrics: Default::default(),

@@ -5,6 +5,7 @@ use mysql_async::{Conn, prelude::Queryable as _};
 use super::{
     error::{explain, explain_to},
     infile::CHUNK_BYTES,
+    names::Names,
     table::{Table, TableLayout},
 };
 use crate::repository::{Durability, RepositoryError};
@@ -162,6 +163,7 @@ pub(super) async fn can_manage(
     conn: &mut Conn,
     layout: TableLayout,
     leftover: Option<TableLayout>,
+    names: &Names,
 ) -> Result<(), RepositoryError> {
     let mut questions = vec![
         (
@@ -199,11 +201,11 @@ pub(super) async fn can_manage(
         ));
     }
     for (what, question) in questions {
-        let asked = conn.query_drop(question).await;
+        let asked = conn.query_drop(names.said(&question)).await;
         asked.map_err(|error| explain_to(what, error))?;
     }
     for (what, change) in changes {
-        let tried = conn.query_drop(change).await;
+        let tried = conn.query_drop(names.said(&change)).await;
         match tried.map_err(|error| explain_to(what, error)) {
             Err(RepositoryError::Setup(reason)) => tracing::warn!("{reason}"),
             tried => tried?,

@@ -2,7 +2,7 @@
 
 use mysql_async::{Conn, Row};
 
-use super::{answers, error::explain};
+use super::{answers, error::explain, ledger::quote, names::Names};
 use crate::{model::TimestampRange, repository::RepositoryError};
 
 /// `TIMESTAMP`: the range that the MySQL manual names, without the zero value.
@@ -10,7 +10,9 @@ const TIMESTAMP_MIN_US: i64 = 1_000_000;
 const TIMESTAMP_MAX_US: i64 = 2_147_483_647_999_999;
 
 pub(super) struct Column {
+    /// As the schema of ours has it, and as the table has it.
     name: String,
+    shown: String,
     data_type: String,
     max_chars: Option<u64>,
     decimals: Option<u8>,
@@ -20,18 +22,20 @@ pub(super) struct Column {
 
 /// The columns of a table, as the server describes them.
 pub(super) struct Columns {
-    table: &'static str,
+    table: String,
     columns: Vec<Column>,
 }
 
 impl Columns {
     pub(super) async fn read(
         conn: &mut Conn,
-        table: &'static str,
+        table: &str,
+        names: &Names,
     ) -> Result<Self, RepositoryError> {
         let sql = format!(
             "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, DATETIME_PRECISION, COLLATION_NAME, EXTRA \
-             FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}'"
+             FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {}",
+            quote(table)
         );
         let rows: Vec<Row> = answers::ask(conn, &sql).await.map_err(explain)?;
         if rows.is_empty() {
@@ -39,19 +43,21 @@ impl Columns {
                 "the table {table} is missing: run `sluicegate migrate`"
             )));
         }
-        let columns = rows.into_iter().map(|row| {
+        let columns = rows.into_iter().filter_map(|row| {
             let text = |index: usize| row.get::<Option<String>, _>(index).flatten();
-            Column {
-                name: text(0).unwrap_or_default(),
+            let shown = text(0).unwrap_or_default();
+            Some(Column {
+                name: names.ours(&shown)?.to_owned(),
+                shown,
                 data_type: text(1).unwrap_or_default().to_ascii_lowercase(),
                 max_chars: row.get::<Option<u64>, _>(2).flatten(),
                 decimals: row.get::<Option<u8>, _>(3).flatten(),
                 collation: text(4),
                 extra: text(5).unwrap_or_default().to_ascii_lowercase(),
-            }
+            })
         });
         Ok(Self {
-            table,
+            table: table.to_owned(),
             columns: columns.collect(),
         })
     }
@@ -77,7 +83,7 @@ impl Columns {
         Err(setup(&format!(
             "{}.{} is {} but must be {} to hold readings exactly: alter the column",
             self.table,
-            column.name,
+            column.shown,
             column.data_type,
             types.join(" or ")
         )))
@@ -90,7 +96,7 @@ impl Columns {
             return Err(setup(&format!(
                 "{0}.{1} has the collation {collation}, which takes different texts for equal: alter the \
                  column to CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-                self.table, column.name
+                self.table, column.shown
             )));
         }
         Ok(column.max_chars.unwrap_or_default() as usize)

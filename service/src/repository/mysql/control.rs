@@ -105,9 +105,10 @@ pub(super) async fn prove(
     };
     let found = format!(
         "FROM {} WHERE ts = {} AND {series}",
-        table.name,
+        table.layout.table(),
         quote(&table.format.timestamp(reading.timestamp_us)),
     );
+    let found = table.names.said(&found).into_owned();
     run(conn, "START TRANSACTION").await?;
     let line = table.format.line(reading, probe.number, PROBE_ID);
     match load::line(conn, table, line).await {

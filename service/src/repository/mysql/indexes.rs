@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mysql_async::Conn;
 
-use super::{answers, error::explain};
+use super::{answers, error::explain, ledger::quote, names::Names};
 use crate::repository::RepositoryError;
 
 /// The indexes that queries are told to use: the optimizer's own guess changes with its statistics.
@@ -19,10 +19,15 @@ pub(super) struct Indexes {
 }
 
 impl Indexes {
-    pub(super) async fn read(conn: &mut Conn, table: &str) -> Result<Self, RepositoryError> {
+    pub(super) async fn read(
+        conn: &mut Conn,
+        table: &str,
+        names: &Names,
+    ) -> Result<Self, RepositoryError> {
         let sql = format!(
             "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS \
-             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}' ORDER BY INDEX_NAME, SEQ_IN_INDEX"
+             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} ORDER BY INDEX_NAME, SEQ_IN_INDEX",
+            quote(table)
         );
         let rows: Vec<(String, String)> = answers::ask(conn, &sql).await.map_err(explain)?;
         let mut indexes = BTreeMap::<String, Vec<String>>::new();
@@ -30,7 +35,7 @@ impl Indexes {
             indexes
                 .entry(index)
                 .or_default()
-                .push(column.to_ascii_lowercase());
+                .push(names.ours(&column).unwrap_or("").to_ascii_lowercase());
         }
         Ok(Self::choose(&indexes))
     }

@@ -8,6 +8,7 @@ use super::{
     error::explain_to,
     indexes::Indexes,
     ledger::quote,
+    names::Names,
     table::{Held, TableLayout, is_view},
 };
 use crate::{model::Limits, repository::RepositoryError};
@@ -44,12 +45,13 @@ impl Leftover {
             Err(error) if is_gone(&error) => return Ok(None),
             asked => asked?,
         }
-        let Held { limits, touches_ts } = Held::read(conn, layout, table).await?;
+        let Held { limits, touches_ts } =
+            Held::read(conn, layout, table, &Names::default()).await?;
         Ok(Some(Self {
             layout,
             limits,
             touches_ts,
-            indexes: Indexes::read(conn, table).await?,
+            indexes: Indexes::read(conn, table, &Names::default()).await?,
         }))
     }
 }
@@ -94,8 +96,11 @@ pub(super) fn remove_mark(from: TableLayout) -> String {
 /// Between two looks at which layout there is.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Resolves when the readings are in tables of another kind. Nothing can be stored or asked then before all is read anew.
-pub(super) async fn changed(pool: Pool, layout: TableLayout) {
+/// Resolves when the readings are in tables of another kind, where that can be. Nothing can be stored or asked then before all is read anew.
+pub(super) async fn changed(pool: Pool, layout: Option<TableLayout>) {
+    let Some(layout) = layout else {
+        return std::future::pending().await;
+    };
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let Ok(mut conn) = pool.get_conn().await else {

@@ -9,8 +9,10 @@ use tracing::warn;
 use super::{
     answers,
     error::{explain, explain_to},
+    fit,
     ids::COUNTER,
     ledger::quote,
+    names::Names,
     series, table,
 };
 use crate::repository::RepositoryError;
@@ -112,18 +114,28 @@ impl FromStr for Layout {
 }
 
 /// Applies what is missing and returns the names of what was applied. Instances that start together take turns.
-pub(super) async fn apply(conn: &mut Conn, layout: Layout) -> Result<Vec<String>, RepositoryError> {
+pub(super) async fn apply(
+    conn: &mut Conn,
+    layout: Layout,
+    names: &Names,
+) -> Result<Vec<String>, RepositoryError> {
     let locked: Option<Option<u8>> = conn.query_first(LOCK).await.map_err(explain)?;
     if locked.flatten() != Some(1) {
         let reason = "another instance has been migrating for a minute";
         return Err(RepositoryError::Contention(reason.to_owned()));
     }
-    let applied = apply_locked(conn, layout).await;
+    let applied = apply_locked(conn, layout, names).await;
     conn.query_drop(UNLOCK).await.map_err(explain)?;
     applied
 }
 
-async fn apply_locked(conn: &mut Conn, layout: Layout) -> Result<Vec<String>, RepositoryError> {
+async fn apply_locked(
+    conn: &mut Conn,
+    layout: Layout,
+    names: &Names,
+) -> Result<Vec<String>, RepositoryError> {
+    // A table that does not fit is refused before anything is made.
+    fit::check(conn, names).await?;
     // Where all is done, an account that may not do it is good enough.
     if !exists(conn, "schema_migrations").await? {
         make(
@@ -159,14 +171,14 @@ async fn apply_locked(conn: &mut Conn, layout: Layout) -> Result<Vec<String>, Re
         make(conn, &record).await?;
         applied.push(format!("{version:04}_{name}"));
     }
-    if !exists(conn, "sensor_readings").await? {
+    if !names.are_given() && !exists(conn, "sensor_readings").await? {
         run_script(conn, layout.sql()).await?;
         applied.push(format!("layout {layout}"));
     }
-    if table::layout(conn).await?.is_numbered() {
+    if table::layout(conn, names).await?.is_numbered() {
         series::start(conn).await?;
     }
-    start_counter(conn).await?;
+    start_counter(conn, names).await?;
     Ok(applied)
 }
 
@@ -195,7 +207,7 @@ fn tables_of(sql: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Ids go on behind those that are there. To find the last one reads a whole index, so only once.
-async fn start_counter(conn: &mut Conn) -> Result<(), RepositoryError> {
+async fn start_counter(conn: &mut Conn, names: &Names) -> Result<(), RepositoryError> {
     let name = quote(COUNTER);
     let counting = format!("SELECT COUNT(*) FROM id_blocks WHERE name = {name}");
     let counters: Option<u64> = conn.query_first(counting).await.map_err(explain)?;
@@ -205,7 +217,8 @@ async fn start_counter(conn: &mut Conn) -> Result<(), RepositoryError> {
     let start = format!(
         "INSERT IGNORE INTO id_blocks (name, next_id) SELECT {name}, COALESCE(MAX(id), 0) + 1 FROM sensor_readings"
     );
-    make(conn, &start).await
+    // The counter's name is a text, and stays.
+    make(conn, &names.said(&start)).await
 }
 
 pub(super) async fn make(conn: &mut Conn, statement: &str) -> Result<(), RepositoryError> {

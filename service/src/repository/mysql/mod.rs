@@ -9,6 +9,7 @@ mod columns;
 mod connection;
 mod control;
 mod error;
+mod fit;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod ids;
@@ -24,6 +25,7 @@ mod long_names;
 mod metrics;
 mod migrations;
 mod moving;
+mod names;
 mod partitions;
 mod pools;
 mod presence;
@@ -54,6 +56,7 @@ use self::{
     leftover::Leftover,
     metrics::SeriesMetrics,
     moving::Mover,
+    names::Names,
     probe::Probe,
     series::{Bounds, Naming, SeriesNumbers},
     table::{Table, TableLayout},
@@ -67,6 +70,7 @@ pub use self::{
     metrics::StorageMetrics,
     migrations::Layout,
     moving::{MoveEstimate, MoveExtent, MoveOrder, MoveProgress, Moved, MovedPartition},
+    names::{ColumnNames, TableName},
     partitions::{MySqlPartitions, PartitionPass},
     presence::MySqlLanes,
     quarantine::MySqlQuarantine,
@@ -101,11 +105,21 @@ pub struct DatabaseSettings {
     pub connect_deadline: Duration,
     /// The layout that was asked for, to say that the table has another one.
     pub wanted_layout: Option<Layout>,
+    /// What the table of readings is called, where it is somebody's own.
+    pub table: Option<TableName>,
+    /// What its columns are called.
+    pub columns: ColumnNames,
     /// Name of this service instance, part of the names of its lanes.
     pub instance: String,
     /// Is told what the start waits for.
     pub awaits: Awaits,
     pub metrics: StorageMetrics,
+}
+
+impl DatabaseSettings {
+    fn names(&self) -> Names {
+        Names::new(self.table.as_ref(), &self.columns)
+    }
 }
 
 /// Longer than the locks that a start may wait for.
@@ -148,7 +162,7 @@ impl MySqlStorage {
     ) -> Result<Vec<String>, RepositoryError> {
         let connector = Connector::new(&settings.access, &settings.metrics)?;
         let mut conn = wait_for_database(&connector, settings).await?;
-        let applied = migrations::apply(&mut conn, layout).await?;
+        let applied = migrations::apply(&mut conn, layout, &settings.names()).await?;
         let _ = conn.disconnect().await;
         Ok(applied)
     }
@@ -162,9 +176,16 @@ impl MySqlStorage {
         order: MoveOrder,
         told: &(dyn Fn(MoveProgress) + Send + Sync),
     ) -> Result<Moved, RepositoryError> {
+        if settings.names().are_given() {
+            return Err(RepositoryError::Setup(
+                "readings of a table of your own (table, columns) stay where they are: --to moves those of the tables that \
+                 `sluicegate migrate` made"
+                    .to_owned(),
+            ));
+        }
         let connector = Connector::new(&settings.access, &settings.metrics)?;
         let mut conn = wait_for_database(&connector, settings).await?;
-        migrations::apply(&mut conn, order.to).await?;
+        migrations::apply(&mut conn, order.to, &Names::default()).await?;
         let mover = Mover {
             connector: &connector,
             series_bounds: settings.series_bounds,
@@ -186,19 +207,22 @@ impl MySqlStorage {
             &connector,
             Box::pin(async {
                 let server = checks::server(&mut conn).await?;
-                let table = Table::read(&mut conn).await?;
+                let table = Table::read(&mut conn, &settings.names()).await?;
                 checks::can_write(&mut conn, &table).await?;
                 Ok((server, table))
             }),
         );
         let (server, table) = looked.await?;
         let control = control::prove(&connector, &mut conn, &table).await?;
-        let indexes = Indexes::read(&mut conn, table.name).await?;
-        let leftover = Leftover::read(&mut conn, table.layout).await?;
+        let indexes = Indexes::read(&mut conn, &table.name, &table.names).await?;
+        let leftover = match table.names.are_given() {
+            true => None,
+            false => Leftover::read(&mut conn, table.layout).await?,
+        };
         let _ = conn.disconnect().await;
         connector.report();
         let layouts = (table.layout, leftover.as_ref().map(|left| left.layout));
-        let manage = Box::pin(management(settings, &connector, layouts)).await?;
+        let manage = Box::pin(management(settings, &connector, layouts, &table.names)).await?;
         let facts = StorageFacts {
             server_version: server.version,
             layout: table.layout.to_string(),
@@ -219,7 +243,7 @@ impl MySqlStorage {
             let bounds = series_bounds.clone();
             Arc::new(Naming::new(pool.clone(), limits, bounds, used_in))
         };
-        let naming = is_numbered.then(|| naming_of(table.limits, table.name));
+        let naming = is_numbered.then(|| naming_of(table.limits, table.layout.table()));
         let leftover = leftover.map(|left| {
             let own = || naming_of(left.limits, left.layout.moving_table());
             let naming = naming.clone().unwrap_or_else(own);
@@ -263,7 +287,8 @@ impl MySqlStorage {
 
     /// Resolves when the readings are in tables of another kind than at the start.
     pub fn layout_changed(&self) -> impl Future<Output = ()> + Send + use<> {
-        leftover::changed(self.pool.clone(), self.table.layout)
+        let looked_at = (!self.table.names.are_given()).then_some(self.table.layout);
+        leftover::changed(self.pool.clone(), looked_at)
     }
 
     /// The ledger and the quarantine, to look at.
@@ -330,13 +355,9 @@ impl MySqlStorage {
     pub fn partitions(&self) -> Option<Arc<MySqlPartitions>> {
         match self.table.layout {
             TableLayout::Seed => None,
-            TableLayout::Partitioned | TableLayout::Hashed | TableLayout::Series => {
-                Some(Arc::new(MySqlPartitions::new(
-                    self.pool.clone(),
-                    self.table.name,
-                    self.indexes.time.as_deref(),
-                )))
-            }
+            TableLayout::Partitioned | TableLayout::Hashed | TableLayout::Series => Some(Arc::new(
+                MySqlPartitions::new(self.pool.clone(), &self.table, self.indexes.time.as_deref()),
+            )),
         }
     }
 
@@ -389,7 +410,7 @@ impl MySqlStorage {
                 self.series_cache_bytes,
                 self.table.limits,
                 bounds,
-                self.table.name,
+                self.table.layout.table(),
             )
         })
     }
@@ -426,6 +447,7 @@ async fn management(
     settings: &DatabaseSettings,
     connector: &Connector,
     (layout, leftover): (TableLayout, Option<TableLayout>),
+    names: &Names,
 ) -> Result<Connector, RepositoryError> {
     let manage = match &settings.manage {
         Some(access) => Connector::new(access, &settings.metrics)?,
@@ -438,7 +460,7 @@ async fn management(
     answered(
         settings,
         &manage,
-        Box::pin(checks::can_manage(&mut conn, layout, leftover)),
+        Box::pin(checks::can_manage(&mut conn, layout, leftover, names)),
     )
     .await?;
     let _ = conn.disconnect().await;
@@ -499,7 +521,7 @@ fn report_missing(table: &Table, indexes: &Indexes) {
         if index.is_none() {
             warn!(
                 columns,
-                table = table.name,
+                table = table.name.as_str(),
                 "no index of the table begins with these: queries will be slow"
             );
         }

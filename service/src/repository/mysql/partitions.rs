@@ -7,7 +7,9 @@ use super::{
     answers,
     error::{explain, explain_to},
     ledger::quote,
+    names::Names,
     statement::quoted,
+    table::Table,
 };
 use crate::repository::{Partition, PartitionChange, RepositoryError, Split};
 
@@ -16,9 +18,10 @@ fn read_statement(table: &str) -> String {
     format!(
         "SELECT PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION, \
          CAST(SUM(TABLE_ROWS) AS UNSIGNED), CAST(SUM(DATA_LENGTH + INDEX_LENGTH) AS UNSIGNED) \
-         FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}' \
+         FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} \
          GROUP BY PARTITION_ORDINAL_POSITION, PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, \
-         PARTITION_DESCRIPTION ORDER BY PARTITION_ORDINAL_POSITION"
+         PARTITION_DESCRIPTION ORDER BY PARTITION_ORDINAL_POSITION",
+        quote(table)
     )
 }
 
@@ -36,22 +39,25 @@ const SHORT_LIFE: &str = "SET SESSION wait_timeout = 30";
 /// Hands out passes over a pool.
 pub struct MySqlPartitions {
     pool: Pool,
-    table: &'static str,
+    table: String,
+    names: Names,
     timestamps: String,
 }
 
 impl MySqlPartitions {
     /// `by_time` is the index that begins with the time. The optimizer has to be told: where most readings lie behind a
     /// point in time, it may sort all of them by way of another index to find the first.
-    pub(super) fn new(pool: Pool, table: &'static str, by_time: Option<&str>) -> Self {
+    pub(super) fn new(pool: Pool, table: &Table, by_time: Option<&str>) -> Self {
         let index = by_time.map(|name| format!(" FORCE INDEX ({})", quoted(name)));
         let timestamps = format!(
-            "SELECT DATE_FORMAT(ts, '%Y-%m-%d %H:%i:%s.%f') FROM {table}{}",
+            "SELECT DATE_FORMAT(ts, '%Y-%m-%d %H:%i:%s.%f') FROM {}{}",
+            table.layout.table(),
             index.unwrap_or_default()
         );
         Self {
             pool,
-            table,
+            table: table.name.clone(),
+            names: table.names.clone(),
             timestamps,
         }
     }
@@ -68,7 +74,8 @@ impl MySqlPartitions {
         let timestamps = self.timestamps.clone();
         Ok(Some(PartitionPass {
             conn,
-            table: self.table,
+            table: self.table.clone(),
+            names: self.names.clone(),
             timestamps,
         }))
     }
@@ -77,7 +84,8 @@ impl MySqlPartitions {
 /// Holds the named lock. The pool resets the session when the connection comes back, which frees the lock.
 pub struct PartitionPass {
     conn: Conn,
-    table: &'static str,
+    table: String,
+    names: Names,
     /// Asks for timestamps.
     timestamps: String,
 }
@@ -93,7 +101,7 @@ impl PartitionPass {
             Option<u64>,
             Option<u64>,
         );
-        let rows: Vec<Row> = answers::ask(&mut self.conn, &read_statement(self.table))
+        let rows: Vec<Row> = answers::ask(&mut self.conn, &read_statement(&self.table))
             .await
             .map_err(explain)?;
         let mut partitions = Vec::with_capacity(rows.len());
@@ -101,7 +109,8 @@ impl PartitionPass {
             let (Some(name), Some(bound)) = (name, bound) else {
                 return Err(self.not_ours());
             };
-            let by_time = expression.is_some_and(|text| text.replace('`', "") == "ts");
+            let ts = self.names.column("ts");
+            let by_time = expression.is_some_and(|text| text.replace('`', "") == ts);
             if method.as_deref() != Some("RANGE COLUMNS") || !by_time {
                 return Err(self.not_ours());
             }
@@ -149,8 +158,8 @@ impl PartitionPass {
         limit: u64,
     ) -> Result<u64, RepositoryError> {
         let sql = format!(
-            "SELECT COUNT(*) FROM (SELECT ts FROM {} PARTITION ({}) LIMIT {limit}) AS counted",
-            self.table,
+            "SELECT COUNT(*) FROM (SELECT 1 FROM {} PARTITION ({}) LIMIT {limit}) AS counted",
+            quoted(&self.table),
             quoted(partition)
         );
         let count: Option<u64> = self.conn.query_first(sql).await.map_err(explain)?;
@@ -175,9 +184,9 @@ impl PartitionPass {
     ) -> Result<(), RepositoryError> {
         let sql = match change {
             PartitionChange::Split(split) => {
-                split_statement(self.table, self.find(&split.name).await?, split)
+                split_statement(&quoted(&self.table), self.find(&split.name).await?, split)
             }
-            PartitionChange::Drop(names) => drop_statement(self.table, names),
+            PartitionChange::Drop(names) => drop_statement(&quoted(&self.table), names),
         };
         let patience = format!("SET SESSION lock_wait_timeout = {patience_s}");
         self.conn.query_drop(patience).await.map_err(explain)?;
@@ -194,15 +203,17 @@ impl PartitionPass {
 
     async fn timestamp(&mut self, which: &str) -> Result<Option<i64>, RepositoryError> {
         let sql = format!("{} {which}", self.timestamps);
+        let sql = self.names.said(&sql).into_owned();
         let text: Option<String> = self.conn.query_first(sql).await.map_err(explain)?;
         text.map(|text| parse(&text)).transpose()
     }
 
     fn not_ours(&self) -> RepositoryError {
         RepositoryError::Setup(format!(
-            "{} is not partitioned by RANGE COLUMNS (ts) with a last partition below MAXVALUE: alter it, or set \
+            "{} is not partitioned by RANGE COLUMNS ({}) with a last partition below MAXVALUE: alter it, or set \
              partitions.enabled to false",
-            self.table
+            self.table,
+            self.names.column("ts")
         ))
     }
 

@@ -53,10 +53,11 @@ impl Shape {
     pub(super) async fn read(
         conn: &mut Conn,
         layout: TableLayout,
+        question: &str,
     ) -> Result<Self, RepositoryError> {
         let mut shape = Self(Vec::new());
         let of_names = layout.is_numbered().then(|| Proof::default().question());
-        for question in [question(layout).to_owned()].into_iter().chain(of_names) {
+        for question in [question.to_owned()].into_iter().chain(of_names) {
             let answer = conn.query_iter(question).await;
             let answer = answer.map_err(|error| explain_to("load readings", error))?;
             shape = shape.and(Self::of(answer.columns_ref()));

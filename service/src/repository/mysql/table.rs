@@ -4,7 +4,16 @@ use std::fmt;
 
 use mysql_async::{Conn, prelude::Queryable as _};
 
-use super::{answers, columns::Columns, error::explain, series, shape::Shape};
+use super::{
+    answers,
+    columns::Columns,
+    error::explain,
+    fit,
+    ledger::quote,
+    names::Names,
+    series,
+    shape::{self, Shape},
+};
 use crate::{model::Limits, repository::RepositoryError};
 
 /// Which of the layouts was found.
@@ -73,7 +82,8 @@ pub(super) struct RowFormat {
 pub(super) struct Table {
     pub(super) layout: TableLayout,
     /// What readings are loaded into.
-    pub(super) name: &'static str,
+    pub(super) name: String,
+    pub(super) names: Names,
     pub(super) limits: Limits,
     pub(super) format: RowFormat,
     pub(super) ordered_by_time: bool,
@@ -82,6 +92,8 @@ pub(super) struct Table {
     /// The server changes `ts` whenever anything else of a row changes, unless it is told not to.
     pub(super) touches_ts: bool,
     pub(super) load_statement: String,
+    /// Asks what the columns are.
+    pub(super) question: String,
     pub(super) shape: Shape,
 }
 
@@ -90,9 +102,14 @@ impl Table {
     ///
     /// # Errors
     /// When it is missing or a column cannot hold readings exactly; the sentence says what to change.
-    pub(super) async fn read(conn: &mut Conn) -> Result<Self, RepositoryError> {
-        let layout = layout(conn).await?;
-        let Held { limits, touches_ts } = Held::read(conn, layout, layout.table()).await?;
+    pub(super) async fn read(conn: &mut Conn, names: &Names) -> Result<Self, RepositoryError> {
+        let layout = layout(conn, names).await?;
+        let name = match layout.is_numbered() {
+            true => layout.table(),
+            false => names.table(),
+        };
+        let Held { limits, touches_ts } = Held::read(conn, layout, name, names).await?;
+        let question = names.said(shape::question(layout)).into_owned();
         let format = RowFormat {
             with_id: layout != TableLayout::Seed,
             numbered: layout.is_numbered(),
@@ -100,14 +117,18 @@ impl Table {
         };
         Ok(Self {
             layout,
-            name: layout.table(),
+            name: name.to_owned(),
+            names: names.clone(),
             limits,
             format,
-            ordered_by_time: is_ordered_by_time(conn, layout.table()).await?,
-            subpartitions: subpartitions(conn, layout.table()).await?,
+            ordered_by_time: is_ordered_by_time(conn, name, names).await?,
+            subpartitions: subpartitions(conn, name, names).await?,
             touches_ts,
-            load_statement: load_statement(layout.table(), format),
-            shape: Shape::read(conn, layout).await?,
+            load_statement: names
+                .said(&load_statement(layout.table(), format))
+                .into_owned(),
+            shape: Shape::read(conn, layout, &question).await?,
+            question,
         })
     }
 
@@ -116,7 +137,7 @@ impl Table {
     /// # Errors
     /// When it does not hold exactly any longer what it held; the sentence says what to change.
     pub(super) async fn expect_as_good(&self, conn: &mut Conn) -> Result<(), RepositoryError> {
-        let now = match Self::read(conn).await {
+        let now = match Self::read(conn, &self.names).await {
             Ok(now) => now,
             Err(RepositoryError::Setup(sentence)) => return Err(RepositoryError::Table(sentence)),
             Err(other) => return Err(other),
@@ -181,26 +202,27 @@ impl Held {
     pub(super) async fn read(
         conn: &mut Conn,
         layout: TableLayout,
-        table: &'static str,
+        table: &str,
+        names: &Names,
     ) -> Result<Self, RepositoryError> {
-        let columns = Columns::read(conn, table).await?;
+        let columns = Columns::read(conn, table, names).await?;
         // Where readings have the number of their series, the names are there.
-        let names = match layout.is_numbered() {
-            true => Some(Columns::read(conn, "series").await?),
+        let of_series = match layout.is_numbered() {
+            true => Some(Columns::read(conn, "series", names).await?),
             false => None,
         };
-        let names = names.as_ref().unwrap_or(&columns);
+        let named = of_series.as_ref().unwrap_or(&columns);
         if layout.is_numbered() {
             series::check(conn).await?;
             columns.expect_type(columns.find("series_id")?, &["int", "bigint"])?;
         }
         columns.expect_type(columns.find("id")?, &["bigint"])?;
         columns.expect_type(columns.find("sensor_value")?, &["double"])?;
-        names.expect_type(names.find("id1")?, &["int", "bigint"])?;
+        named.expect_type(named.find("id1")?, &["int", "bigint"])?;
         let ts = columns.find("ts")?;
         let timestamp = columns.timestamp_range(ts)?;
-        let id2_max_chars = names.text_width(names.find("id2")?)?;
-        let sensor_type_max_chars = names.text_width(names.find("sensor_type")?)?;
+        let id2_max_chars = named.text_width(named.find("id2")?)?;
+        let sensor_type_max_chars = named.text_width(named.find("sensor_type")?)?;
         Ok(Self {
             limits: Limits::of_table(id2_max_chars, sensor_type_max_chars, timestamp),
             touches_ts: ts.extra.contains("on update"),
@@ -211,18 +233,25 @@ impl Held {
 /// Whether the primary key begins with the time.
 pub(super) async fn is_ordered_by_time(
     conn: &mut Conn,
-    table: &'static str,
+    table: &str,
+    names: &Names,
 ) -> Result<bool, RepositoryError> {
-    let key = primary_key(conn, table).await?;
+    let key = primary_key(conn, table, names).await?;
     Ok(key.first().is_some_and(|first| first == "ts"))
 }
 
 /// How many subpartitions by the id each partition has.
-pub(super) async fn subpartitions(conn: &mut Conn, table: &str) -> Result<u32, RepositoryError> {
+pub(super) async fn subpartitions(
+    conn: &mut Conn,
+    table: &str,
+    names: &Names,
+) -> Result<u32, RepositoryError> {
     let sql = format!(
         "SELECT COUNT(*) FROM information_schema.PARTITIONS \
-         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}' AND PARTITION_ORDINAL_POSITION = 1 \
-         AND SUBPARTITION_METHOD = 'HASH' AND REPLACE(SUBPARTITION_EXPRESSION, '`', '') = 'id'"
+         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} AND PARTITION_ORDINAL_POSITION = 1 \
+         AND SUBPARTITION_METHOD = 'HASH' AND REPLACE(SUBPARTITION_EXPRESSION, '`', '') = {}",
+        quote(table),
+        quote(names.column("id"))
     );
     let count: Option<u32> = conn.query_first(sql).await.map_err(explain)?;
     Ok(count.unwrap_or_default())
@@ -244,11 +273,12 @@ fn load_statement(table: &str, format: RowFormat) -> String {
 }
 
 /// What `sensor_readings` is: a view over readings that have the numbers of their series, or the table itself.
-pub(super) async fn layout(conn: &mut Conn) -> Result<TableLayout, RepositoryError> {
-    if is_view(conn).await? == Some(true) {
+pub(super) async fn layout(conn: &mut Conn, names: &Names) -> Result<TableLayout, RepositoryError> {
+    fit::check(conn, names).await?;
+    if !names.are_given() && is_view(conn).await? == Some(true) {
         return Ok(TableLayout::Series);
     }
-    let columns = Columns::read(conn, "sensor_readings").await?;
+    let columns = Columns::read(conn, names.table(), names).await?;
     if columns.find("id")?.extra.contains("auto_increment") {
         return Ok(TableLayout::Seed);
     }
@@ -267,11 +297,16 @@ pub(super) async fn is_view(conn: &mut Conn) -> Result<Option<bool>, RepositoryE
 
 /// The columns of the primary key, which has to be the only unique one: readings may be alike in everything but their
 /// id, and what another key takes for one reading could never be loaded.
-async fn primary_key(conn: &mut Conn, table: &'static str) -> Result<Vec<String>, RepositoryError> {
+async fn primary_key(
+    conn: &mut Conn,
+    table: &str,
+    names: &Names,
+) -> Result<Vec<String>, RepositoryError> {
     let sql = format!(
         "SELECT INDEX_NAME, COALESCE(COLUMN_NAME, '') FROM information_schema.STATISTICS \
-         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}' AND NON_UNIQUE = 0 \
-         ORDER BY INDEX_NAME, SEQ_IN_INDEX"
+         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} AND NON_UNIQUE = 0 \
+         ORDER BY INDEX_NAME, SEQ_IN_INDEX",
+        quote(table)
     );
     let unique: Vec<(String, String)> = answers::ask(conn, &sql).await.map_err(explain)?;
     if let Some((index, _)) = unique.iter().find(|(index, _)| index != "PRIMARY") {
@@ -280,7 +315,8 @@ async fn primary_key(conn: &mut Conn, table: &'static str) -> Result<Vec<String>
              drop the index, or create it again without UNIQUE"
         )));
     }
-    let columns: Vec<String> = unique.into_iter().map(|(_, column)| column).collect();
+    let columns = unique.iter().filter_map(|(_, column)| names.ours(column));
+    let columns: Vec<String> = columns.map(str::to_owned).collect();
     if !columns.iter().any(|column| column == "id") {
         return Err(setup(&format!(
             "{table} has no primary key with id in it: make it (ts, id) or (id)"

@@ -6,12 +6,8 @@ use mysql_async::{Conn, prelude::Queryable as _};
 
 use super::{
     super::{
-        answers,
-        connection::SILENCE_LIMIT_S,
-        error::explain,
-        ledger::quote,
-        series::Numbers,
-        shape::{self, Shape},
+        answers, connection::SILENCE_LIMIT_S, error::explain, ledger::quote, series::Numbers,
+        shape::Shape,
     },
     Loader,
 };
@@ -50,7 +46,7 @@ impl Loader {
             "SET wait_timeout = {SILENCE_LIMIT_S}; START TRANSACTION; SELECT stream_id, epoch, committed_seq FROM ingest_streams FORCE INDEX (PRIMARY) \
              WHERE stream_id IN ({}) FOR UPDATE; {}{}",
             names.join(","),
-            shape::question(self.table.layout),
+            self.table.question,
             proof.map_or_else(String::new, |proof| format!("; {}", proof.question()))
         );
         let most_bytes = names.len() * answers::LEDGER_ROW_BYTES;

@@ -12,6 +12,7 @@ use super::{
         answers,
         connection::Connector,
         leftover::is_gone,
+        names::Names,
         series::{Bounds, SeriesNumbers},
         statement::quoted,
         table::Held,
@@ -145,7 +146,7 @@ impl<'a> Drain<'a> {
         }
         let tables = Tables::of(conn, self.way, table).await?;
         if !tables.from_numbered && self.numbers.is_none() {
-            let limits = Held::read(conn, self.way.to, self.way.to.table())
+            let limits = Held::read(conn, self.way.to, self.way.to.table(), &Names::default())
                 .await?
                 .limits;
             let bounds = self.bounds.clone();

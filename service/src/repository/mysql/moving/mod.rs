@@ -29,6 +29,7 @@ use super::{
     leftover,
     metrics::SeriesMetrics,
     migrations::Layout,
+    names::Names,
     series::Bounds,
     table::{self, Held, TableLayout},
 };
@@ -169,7 +170,7 @@ impl Mover<'_> {
     /// Whether all readings can be moved.
     async fn check(&self, conn: &mut Conn, way: Way) -> Result<(), RepositoryError> {
         // It says itself which column does not hold readings exactly.
-        Held::read(conn, way.from, way.from.table()).await?;
+        Held::read(conn, way.from, way.from.table(), &Names::default()).await?;
         switch::expect_no_other_columns(conn, way.from.table()).await?;
         if way.from.is_numbered() {
             let pool = self.connector.pool("move");
@@ -206,7 +207,7 @@ async fn lock(conn: &mut Conn, patience_s: u32) -> Result<(), RepositoryError> {
 }
 
 async fn standing(conn: &mut Conn, to: Layout) -> Result<Standing, RepositoryError> {
-    let current = table::layout(conn).await?;
+    let current = table::layout(conn, &Names::default()).await?;
     let to = match to {
         Layout::Series => TableLayout::Series,
         Layout::Partitioned => TableLayout::Partitioned,

@@ -20,6 +20,7 @@ use super::{
         answers,
         error::explain,
         ledger::quote,
+        names::Names,
         series::{Numbers, Proof, SeriesNumbers},
         statement::quoted,
         table::{self},
@@ -66,7 +67,7 @@ impl Tables {
             series: "series".to_owned(),
             account: ACCOUNT.to_owned(),
             from_numbered: way.from.is_numbered(),
-            by_time: table::is_ordered_by_time(conn, from).await?,
+            by_time: table::is_ordered_by_time(conn, from, &Names::default()).await?,
         })
     }
 }

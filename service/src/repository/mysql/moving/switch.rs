@@ -9,6 +9,7 @@ use super::{
         error::explain_to,
         leftover::{make_mark, remove_mark},
         migrations::{Layout, run_script},
+        names::Names,
         series,
         table::{self, Held, TableLayout},
     },
@@ -98,7 +99,7 @@ pub(super) async fn expect_no_other_columns(
 
 /// Makes what is missing of the new layout. It may have been begun, and given up, before.
 pub(super) async fn prepare(conn: &mut Conn, way: Way) -> Result<(), RepositoryError> {
-    let held = Held::read(conn, way.from, way.from.table()).await?;
+    let held = Held::read(conn, way.from, way.from.table(), &Names::default()).await?;
     expect_free(conn, way).await?;
     let script = match way.to {
         TableLayout::Series => Layout::Series.sql(),
@@ -114,7 +115,7 @@ pub(super) async fn prepare(conn: &mut Conn, way: Way) -> Result<(), RepositoryE
             "sensor_type VARCHAR(50)",
             &format!("sensor_type VARCHAR({})", held.limits.sensor_type_max_chars),
         );
-    let subpartitions = table::subpartitions(conn, way.from.table()).await?;
+    let subpartitions = table::subpartitions(conn, way.from.table(), &Names::default()).await?;
     if subpartitions > 0 {
         script = script.replace("SUBPARTITIONS 2", &format!("SUBPARTITIONS {subpartitions}"));
     }
@@ -193,7 +194,13 @@ fn in_the_way(table: &str) -> RepositoryError {
 
 /// A table of series that was there before may have narrower columns.
 async fn expect_room_for_names(conn: &mut Conn, old: &Held) -> Result<(), RepositoryError> {
-    let new = Held::read(conn, TableLayout::Series, TableLayout::Series.table()).await?;
+    let new = Held::read(
+        conn,
+        TableLayout::Series,
+        TableLayout::Series.table(),
+        &Names::default(),
+    )
+    .await?;
     for (column, holds, wanted) in [
         ("id2", new.limits.id2_max_chars, old.limits.id2_max_chars),
         (

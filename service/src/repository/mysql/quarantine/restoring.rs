@@ -98,7 +98,7 @@ impl MySqlQuarantine {
             .await
             .map_err(explain)?;
         let there: HashSet<u64> = there.into_iter().collect();
-        if Shape::read(conn, self.table.layout).await? != self.table.shape {
+        if Shape::read(conn, self.table.layout, &self.table.question).await? != self.table.shape {
             self.table.expect_as_good(conn).await?;
         }
         if let Some(naming) = &self.naming

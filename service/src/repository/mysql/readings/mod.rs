@@ -96,6 +96,7 @@ impl MySqlReadings {
             None => Kind::Plain(PlainReadings {
                 asking: asking.clone(),
                 table: plain::OWN,
+                names: table.names.clone(),
                 limits,
                 touches_ts: table.touches_ts,
                 indexes,

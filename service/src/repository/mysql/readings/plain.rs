@@ -1,11 +1,12 @@
 //! Readings that bring the names of their series along.
 
-use mysql_async::Value;
+use mysql_async::{Row, Value};
 
 use super::{
     super::{
         asking::Asking,
         indexes::Indexes,
+        names::Names,
         statement::{READING_COLUMNS, Shape, Statement},
     },
     aggregate, expected_rows, key, stored,
@@ -24,6 +25,8 @@ pub(super) struct PlainReadings {
     pub(super) asking: Asking,
     /// What stands behind FROM.
     pub(super) table: &'static str,
+    /// What the table and its columns are called.
+    pub(super) names: Names,
     pub(super) limits: Limits,
     pub(super) touches_ts: bool,
     pub(super) indexes: Indexes,
@@ -35,6 +38,19 @@ impl PlainReadings {
             limits: &self.limits,
             indexes: &self.indexes,
         }
+    }
+
+    /// With the names that the table has.
+    fn said(&self, statement: Statement) -> Statement {
+        let Statement { sql, params } = statement;
+        Statement {
+            sql: self.names.said(&sql).into_owned(),
+            params,
+        }
+    }
+
+    async fn rows(&self, statement: Statement) -> Result<Vec<Row>, RepositoryError> {
+        self.asking.rows(self.said(statement)).await
     }
 
     /// The columns of a leg's rows.
@@ -60,7 +76,7 @@ impl PlainReadings {
         };
         let mut statement = self.select(READING_COLUMNS, &selection, 0);
         statement.ordered(Order::Descending, 1);
-        let row = self.asking.rows(statement).await?.pop();
+        let row = self.rows(statement).await?.pop();
         row.map(stored).transpose()
     }
 
@@ -74,7 +90,7 @@ impl PlainReadings {
     ) -> Result<Vec<StoredReading>, RepositoryError> {
         let mut statement = self.select(READING_COLUMNS, selection, leg);
         statement.behind(after, order).ordered(order, limit);
-        let rows = self.asking.rows(statement).await?;
+        let rows = self.rows(statement).await?;
         rows.into_iter().map(stored).collect()
     }
 
@@ -87,13 +103,13 @@ impl PlainReadings {
     ) -> Result<Option<ReadingKey>, RepositoryError> {
         let mut statement = self.select("ts, id", selection, leg);
         statement.within(within).ordered(Order::Ascending, rows);
-        let last = self.asking.rows(statement).await?.pop();
+        let last = self.rows(statement).await?.pop();
         last.map(key).transpose()
     }
 
     /// Asks how many readings there are.
     pub(super) fn count(&self, selection: &Selection, leg: u32) -> Statement {
-        self.select("COUNT(*)", selection, leg)
+        self.said(self.select("COUNT(*)", selection, leg))
     }
 
     pub(super) async fn delete(
@@ -108,7 +124,7 @@ impl PlainReadings {
             .force_index(self.shape(), selection)
             .of_leg(self.shape(), selection, leg)
             .within(stretch);
-        self.asking.affected(statement).await
+        self.asking.affected(self.said(statement)).await
     }
 
     pub(super) async fn update(
@@ -135,7 +151,7 @@ impl PlainReadings {
         statement
             .of_leg(self.shape(), selection, leg)
             .within(stretch);
-        self.asking.affected(statement).await
+        self.asking.affected(self.said(statement)).await
     }
 
     pub(super) async fn latest(
@@ -154,7 +170,7 @@ impl PlainReadings {
 
     /// Asks for groups.
     pub(super) fn aggregate(&self, query: &AggregateQuery) -> Statement {
-        aggregate::statement(self.table, self.shape(), query)
+        self.said(aggregate::statement(self.table, self.shape(), query))
     }
 
     pub(super) async fn expected_rows(

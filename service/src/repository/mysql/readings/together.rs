@@ -12,6 +12,7 @@ use super::{
         answers::unexpected,
         asking::Asking,
         leftover::{Leftover, is_gone},
+        names::Names,
         series::Naming,
         statement::Statement,
     },
@@ -48,6 +49,7 @@ impl Moving {
             false => Kind::Plain(PlainReadings {
                 asking: asking.clone(),
                 table: plain::MOVING,
+                names: Names::default(),
                 limits: left.limits,
                 touches_ts: left.touches_ts,
                 indexes: left.indexes.clone(),
