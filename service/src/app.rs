@@ -442,7 +442,7 @@ fn partition_manager(
         None if settings.retention.is_some() => Err(ConfigError::Value {
             key: "partitions.retention",
             value: config.partitions.retention.to_string(),
-            must: "none on the layout seed, which has no partitions to drop",
+            must: "none for a table that has no partitions to drop, as on the layout seed",
         }
         .into()),
         None => Ok(None),

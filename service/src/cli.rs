@@ -273,7 +273,11 @@ fn say(said: Said) -> Result<(), Failure> {
 /// The same program in the place of this one, with the same arguments: whoever watches over the process sees none end. Returns
 /// only when that fails.
 fn start_anew() -> Failure {
-    let program = std::env::current_exe();
+    let program = std::env::current_exe().map(|program| match program.exists() {
+        true => program,
+        // Its file was replaced or removed: what runs is still there.
+        false => PathBuf::from("/proc/self/exe"),
+    });
     let failed = program.map(|program| {
         std::process::Command::new(program)
             .args(std::env::args_os().skip(1))

@@ -8,6 +8,7 @@ CREATE TABLE series (
   sensor_type VARCHAR(50) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   first_seen DATETIME(6) NOT NULL COMMENT 'UTC, when it was given its number',
   last_seen DATE NULL COMMENT 'UTC, the day on which a reading of it was last stored',
+  tagged_at DATETIME(6) NULL COMMENT 'UTC, when its tags were last set over REST: from then on those that producers tell are of no account',
   id2_bytes SMALLINT UNSIGNED GENERATED ALWAYS AS (LENGTH(id2)) VIRTUAL,
   sensor_type_bytes SMALLINT UNSIGNED GENERATED ALWAYS AS (LENGTH(sensor_type)) VIRTUAL,
   PRIMARY KEY (series_id),

@@ -164,6 +164,7 @@ impl Encoder {
                 sensor_value: readings.values[start..end].to_vec(),
                 base_timestamp_us: base,
                 timestamp_delta_us: deltas,
+                series_tags: Vec::new(),
             }));
             start = end;
         }

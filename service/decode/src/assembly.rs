@@ -8,7 +8,7 @@ use crate::{
     mapping::{Clock, Mapping, Origin},
     name::{self, Limits},
     number,
-    reading::{Counts, Reading},
+    reading::{Counts, Reading, SeriesTags},
     record::{Kind, Record, Scalar},
     tags,
 };
@@ -106,6 +106,13 @@ impl<F: FnMut(Result<Reading<'_>, Fault>)> Assembly<'_, F> {
     ) -> Found<()> {
         self.id2(record, &mut rooms.id2)?;
         let id2 = name::fit(&rooms.id2, self.limits.id2_chars, &mut rooms.short_id2);
+        let series_tags = SeriesTags {
+            all: match self.mapping.settings.series_tags.is_empty() {
+                true => &[],
+                false => &record.tags,
+            },
+            names: &self.mapping.settings.series_tags,
+        };
         rooms.sensor_type.clear();
         if self.mapping.field(MappedField::SensorType).origin != Origin::Nothing {
             let text = self.text(MappedField::SensorType, record)?;
@@ -126,6 +133,7 @@ impl<F: FnMut(Result<Reading<'_>, Fault>)> Assembly<'_, F> {
                 timestamp_us,
                 position,
                 value: None,
+                series_tags,
             }));
             return Ok(());
         }
@@ -151,6 +159,7 @@ impl<F: FnMut(Result<Reading<'_>, Fault>)> Assembly<'_, F> {
                         timestamp_us,
                         position,
                         value: Some(&named.name),
+                        series_tags,
                     }));
                 }
                 Err((reason, text)) => {

@@ -131,10 +131,15 @@ fn expect_keys_of_format(settings: &MappingSettings) -> Checked<()> {
             !settings.ignored_tags.is_empty(),
             format == Format::Influx || settings.tags.is_some(),
         ),
+        (
+            "series_tags",
+            !settings.series_tags.is_empty(),
+            format == Format::Influx || settings.tags.is_some(),
+        ),
     ];
     match given.iter().find(|(_, is_given, fits)| *is_given && !fits) {
-        Some(("ignored_tags", ..)) => refused(
-            "ignored_tags",
+        Some((key @ ("ignored_tags" | "series_tags"), ..)) => refused(
+            key,
             "is for mappings that have tags: influx, or json with tags",
         ),
         Some((key, ..)) => refused(

@@ -45,7 +45,7 @@ pub use self::{
     lines::{Line, LineBuffer},
     mapping::{Mapping, MappingError},
     name::Limits,
-    reading::{Counts, Name, Reading},
+    reading::{Counts, Name, Reading, SeriesTags},
     settings::{Column, Format, MappingSettings, Scalar, Source, TimeSource},
     time::{Precision, TimeUnit},
     trial::{Trial, TriedReading, try_out},

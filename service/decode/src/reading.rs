@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use crate::fault::Position;
+use crate::{fault::Position, tags::Tag};
 
 /// One measured value. It lives until the decoder goes on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +19,25 @@ pub struct Reading<'a> {
     pub position: Position,
     /// Which of several values of its record it is.
     pub value: Option<&'a str>,
+    /// What its record says of its series.
+    pub series_tags: SeriesTags<'a>,
+}
+
+/// Tags of a series, by the mapping's `series_tags`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SeriesTags<'a> {
+    pub(crate) all: &'a [Tag<'a>],
+    pub(crate) names: &'a [String],
+}
+
+impl<'a> SeriesTags<'a> {
+    /// Name and value of each, in the order of their names. One without a value is not among them.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let told = self.all.iter().filter(move |(name, value)| {
+            !value.is_empty() && self.names.iter().any(|wanted| wanted == name)
+        });
+        told.map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
 }
 
 /// A text that fits its column.

@@ -78,6 +78,10 @@ pub struct MappingSettings {
     /// Tags that do not tell series apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignored_tags: Vec<String>,
+    /// Tags that become tags of the series, where the table knows series. Those that are to be nothing else stand among
+    /// `ignored_tags`, too: otherwise they tell series apart as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub series_tags: Vec<String>,
     /// When it is not given, a line of line protocol says it, and everything else is of the time of its arrival.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<TimeSource>,
@@ -99,6 +103,7 @@ impl MappingSettings {
             id2: None,
             tags: None,
             ignored_tags: Vec::new(),
+            series_tags: Vec::new(),
             time: None,
         }
     }

@@ -57,13 +57,32 @@ pub(super) const OWN: [&str; 19] = [
 /// Between two lines of how far a move is.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
+/// Where readings are moved.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum MoveTo {
+    /// From any other layout
+    Series,
+    /// From series
+    Partitioned,
+}
+
+impl From<MoveTo> for Layout {
+    fn from(to: MoveTo) -> Self {
+        match to {
+            MoveTo::Series => Self::Series,
+            MoveTo::Partitioned => Self::Partitioned,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Args)]
 pub struct Migrate {
     /// Moves all readings into this layout, while others go on coming in: series, or from there partitioned
     #[arg(long, value_name = "LAYOUT", value_enum)]
-    pub to: Option<Layout>,
+    pub to: Option<MoveTo>,
 
-    /// Says how long the move would take, and in how much room, from some steps on copies of readings, and moves nothing
+    /// Says how long the move would take, and in how much room, and moves nothing. Tries some steps on copies of readings, in
+    /// tables that are dropped again, which takes the rights of the move
     #[arg(long, requires = "to", conflicts_with = "prepare_only")]
     pub dry_run: bool,
 
@@ -99,6 +118,7 @@ pub(super) async fn migrate(config: &Config, wanted: &Migrate) -> Result<(), App
             .await
             .map(|applied| tell_applied(&applied)),
         Some(to) => {
+            let to = Layout::from(to);
             let order = MoveOrder {
                 to,
                 extent: match (wanted.dry_run, wanted.prepare_only) {
@@ -144,7 +164,11 @@ fn line_of(progress: MoveProgress) -> String {
         elapsed,
     } = progress;
     let rate = moved as f64 / elapsed.as_secs_f64().max(0.001);
-    let left = Duration::from_secs_f64((expected - moved) as f64 / rate.max(1.0));
+    // What the server expects of a table may be far off.
+    let Some(left) = expected.checked_sub(moved).filter(|&left| left > 0) else {
+        return format!("moved {moved} readings, {rate:.0} a second");
+    };
+    let left = Duration::from_secs_f64(left as f64 / rate.max(1.0));
     format!(
         "moved {moved} of about {expected} readings, {rate:.0} a second, about {} to go",
         span(left)
@@ -160,6 +184,7 @@ fn tell_moved(to: Layout, moved: &Moved) {
         ),
         Moved::Estimated(estimate) => print!("{}", lines_of(to, estimate)),
         Moved::All(partitions) => {
+            println!("partition\treadings\tsum of checksums");
             for MovedPartition {
                 name,
                 readings,

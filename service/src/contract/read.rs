@@ -3,7 +3,10 @@
 use sluicegate_proto::v1::{self, StreamReadingsRequest, stream_readings_request::Message as Kind};
 
 use crate::{
-    model::{Epoch, SentReading, Seq, Series, SourcePosition, StreamHeader, StreamId},
+    model::{
+        Epoch, SentReading, Seq, Series, SourcePosition, StreamHeader, StreamId, TaggedSeries,
+        fault_of_tags,
+    },
     usecase::ingest::{
         ColumnReadings, IngestError, Readings,
         conversation::{Message, Sent},
@@ -98,6 +101,7 @@ pub(crate) fn columns(batch: v1::ColumnBatch) -> Result<Readings, IngestError> {
             });
         }
     }
+    let tags = tags(batch.series_tags, batch.series.len())?;
     let series = batch.series.into_iter().map(|one| Series {
         id1: one.id1,
         id2: one.id2,
@@ -111,5 +115,33 @@ pub(crate) fn columns(batch: v1::ColumnBatch) -> Result<Readings, IngestError> {
         base_timestamp_us: batch.base_timestamp_us,
         timestamp_delta_us: batch.timestamp_delta_us,
         undecoded: Vec::new(),
+        tags,
     }))
+}
+
+/// What is wrong with one of them is wrong with the message: its producer is a program, and is told.
+fn tags(told: Vec<v1::SeriesTags>, series: usize) -> Result<Vec<TaggedSeries>, IngestError> {
+    let mut tags = Vec::with_capacity(told.len());
+    for (place, one) in told.into_iter().enumerate() {
+        let malformed = |field: &str, reason| {
+            Err(IngestError::Malformed {
+                field: format!("columns.series_tags[{place}].{field}"),
+                reason,
+            })
+        };
+        let index = one.series_index;
+        if index as usize >= series {
+            let reason = format!("series_index is {index}, and the message brings {series} series");
+            return malformed("series_index", reason);
+        }
+        let one = TaggedSeries {
+            index,
+            tags: one.tags.into_iter().collect(),
+        };
+        if let Some(fault) = fault_of_tags(&one.tags) {
+            return malformed("tags", fault);
+        }
+        tags.push(one);
+    }
+    Ok(tags)
 }

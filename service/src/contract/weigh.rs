@@ -7,16 +7,21 @@ use prost::{
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
 };
 use sluicegate_proto::v1::{
-    ColumnBatch, OpenStreamRequest, SensorBatch, SensorReading, Series, StreamReadingsRequest,
-    stream_readings_request,
+    ColumnBatch, OpenStreamRequest, SensorBatch, SensorReading, Series, SeriesTags,
+    StreamReadingsRequest, stream_readings_request,
 };
 
-use crate::usecase::ingest::{IngestError, ROOM_OF_READING_BYTES};
+use crate::{
+    model::TaggedSeries,
+    usecase::ingest::{IngestError, ROOM_OF_READING_BYTES},
+};
 
 /// Twice as many as a message of 4 MiB has of good ones. The same holds for series.
 const ELEMENTS_MAX: usize = 1_000_000;
 /// What the allocator takes for the two texts of a row or a series, beside their bytes.
 const TEXTS_BYTES: usize = 64;
+/// What a tag takes in a map, beside its texts.
+const TAG_BYTES: usize = 4 * size_of::<String>();
 
 /// A message is cut short, or no protobuf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +43,11 @@ pub(crate) struct Weight {
     timestamp_delta_us: usize,
     /// Bytes of rows on the wire, texts mostly.
     row_bytes: usize,
-    /// Bytes of series on the wire.
+    /// Bytes of series on the wire, and of their tags.
     series_bytes: usize,
+    /// Series with tags, and those tags.
+    tagged: usize,
+    tags: usize,
     /// Fields that a reader of the contract knows, other than readings and series.
     others: usize,
     unknown: usize,
@@ -67,6 +75,9 @@ impl Weight {
             // A series is copied into the dictionary of its call while it is here, which grows by doubling.
             + self.series * (2 * size_of::<Series>() + TEXTS_BYTES)
             + self.series_bytes * 3
+            // Once as they are decoded and once as they are handed over.
+            + self.tagged * (size_of::<SeriesTags>() + size_of::<TaggedSeries>())
+            + self.tags * 2 * (TAG_BYTES + TEXTS_BYTES)
     }
 
     fn check(&self, rows: &str) -> Result<(), IngestError> {
@@ -86,6 +97,8 @@ impl Weight {
                 self.timestamp_delta_us,
             ),
             ("columns.series", "series", self.series),
+            ("columns.series_tags", "series", self.tagged),
+            ("columns.series_tags", "tags", self.tags),
         ] {
             if count > ELEMENTS_MAX {
                 return malformed(
@@ -106,7 +119,7 @@ impl Weight {
                           send each in a message of its own";
             return malformed("message", reason.to_owned());
         }
-        let known = self.rows + self.series + self.series_index + self.others;
+        let known = self.rows + self.series + self.series_index + self.tagged + self.others;
         if known == 0 && self.unknown > 0 {
             let reason = "the message holds nothing but fields that the contract does not know: nothing of it could be stored";
             return malformed("message", reason.to_owned());
@@ -189,6 +202,7 @@ impl Weighed for ColumnBatch {
             series_index: Vec::with_capacity(weight.series_index),
             sensor_value: Vec::with_capacity(weight.sensor_value),
             timestamp_delta_us: Vec::with_capacity(weight.timestamp_delta_us),
+            series_tags: Vec::with_capacity(weight.tagged),
             ..Self::default()
         }
     }
@@ -297,10 +311,27 @@ fn columns(mut rest: &[u8], weight: &mut Weight) -> Result<(), Unreadable> {
                 decode_varint(&mut rest)?;
                 weight.timestamp_delta_us += 1;
             }
+            (7, WireType::LengthDelimited) => {
+                let of_series = delimited(&mut rest)?;
+                weight.tagged += 1;
+                weight.series_bytes += of_series.len();
+                weight.tags += tags(of_series)?;
+            }
             (tag, wire_type) => skip(tag, wire_type, &mut rest, weight)?,
         }
     }
     Ok(())
+}
+
+/// How many tags a `SeriesTags` has.
+fn tags(mut rest: &[u8]) -> Result<usize, Unreadable> {
+    let mut tags = 0;
+    while !rest.is_empty() {
+        let (tag, wire_type) = decode_key(&mut rest)?;
+        tags += usize::from(tag == 2);
+        skip_field(wire_type, tag, &mut rest, DecodeContext::default())?;
+    }
+    Ok(tags)
 }
 
 /// How many varints are in packed bytes: each has one last byte, which is below 128.

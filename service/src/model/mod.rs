@@ -38,8 +38,8 @@ pub use series_info::{SeriesFilter, SeriesInfo, SeriesPlace};
 pub use series_set::SeriesSet;
 pub use stored::{Bucket, BucketKey, BucketWidth, Change, Latest, StoredReading, StreamStanding};
 pub use tags::{
-    TAG_NAME_MAX_CHARS, TAG_VALUE_MAX_CHARS, TAGS_MAX, TagChanges, Tags, fault_of_tag_name,
-    fault_of_tag_value,
+    TAG_NAME_MAX_CHARS, TAG_VALUE_MAX_CHARS, TAGS_MAX, TagChanges, TaggedSeries, Tags,
+    fault_of_tag_name, fault_of_tag_value, fault_of_tags,
 };
 pub use time_span::{OrNone, TimeSpan};
 pub use time_window::{TimeFault, TimeWindow};

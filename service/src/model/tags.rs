@@ -36,6 +36,32 @@ pub fn fault_of_tag_value(value: &str) -> Option<String> {
         .then(|| "must neither begin nor end with a blank, nor hold a control character".to_owned())
 }
 
+/// What is wrong with tags that are told together, as a sentence that begins with which; None when nothing is.
+#[must_use]
+pub fn fault_of_tags(tags: &Tags) -> Option<String> {
+    if tags.len() > TAGS_MAX {
+        return Some(format!(
+            "{} tags, and a series may have {TAGS_MAX}",
+            tags.len()
+        ));
+    }
+    tags.iter().find_map(|(name, value)| {
+        if let Some(fault) = fault_of_tag_name(name) {
+            return Some(format!("the tag {name:?} {fault}"));
+        }
+        let fault = fault_of_tag_value(value)?;
+        Some(format!("the value of the tag {name:?} {fault}"))
+    })
+}
+
+/// Tags that a producer tells of a series of its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaggedSeries {
+    /// Which of the message's series.
+    pub index: u32,
+    pub tags: Tags,
+}
+
 /// What is to become of tags: null removes one, and those that are not named stay.
 pub type TagChanges = BTreeMap<String, Option<String>>;
 

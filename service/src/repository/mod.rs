@@ -5,7 +5,10 @@ pub mod mysql;
 mod partitions;
 mod readings;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use serde::Serialize;
 
@@ -256,6 +259,29 @@ pub enum Durability {
     ProcessCrash,
 }
 
+/// A layout that readings are still moved from.
+#[derive(Clone, Debug)]
+pub struct MovingFrom {
+    pub(crate) layout: String,
+    /// All are moved.
+    pub(crate) gone: Arc<AtomicBool>,
+}
+
+impl MovingFrom {
+    #[expect(clippy::ref_option, reason = "as serde asks it")]
+    fn is_over(moving: &Option<Self>) -> bool {
+        moving
+            .as_ref()
+            .is_none_or(|moving| moving.gone.load(Ordering::Relaxed))
+    }
+}
+
+impl Serialize for MovingFrom {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.layout)
+    }
+}
+
 /// What the database and its table turned out to be at start.
 #[derive(Clone, Debug, Serialize)]
 pub struct StorageFacts {
@@ -263,8 +289,8 @@ pub struct StorageFacts {
     pub server_version: String,
     pub layout: String,
     /// The layout that readings are still moved from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub moving_from: Option<String>,
+    #[serde(skip_serializing_if = "MovingFrom::is_over")]
+    pub moving_from: Option<MovingFrom>,
     pub durability: Durability,
     /// Digits of a timestamp after the second that are kept.
     pub timestamp_decimals: u8,

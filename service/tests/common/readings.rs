@@ -86,6 +86,7 @@ pub(crate) fn column_batch(numbers: Range<u64>) -> ColumnBatch {
         sensor_value: numbers.clone().map(|n| n as f64).collect(),
         base_timestamp_us: BASE_US,
         timestamp_delta_us: numbers.map(|n| n as i64).collect(),
+        series_tags: Vec::new(),
     }
 }
 

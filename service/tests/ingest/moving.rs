@@ -22,6 +22,7 @@ on_each_engine! {
     a_move_is_tried_out_on_copies,
     one_move_at_a_time,
     a_move_that_was_only_prepared_changes_nothing,
+    what_would_be_lost_with_a_reading_that_leaves_is_refused,
 }
 
 fn migrate(database: &Database, arguments: &[&str]) -> tokio::process::Command {
@@ -206,7 +207,27 @@ async fn what_cannot_be_moved_is_refused_before_anything_else(database: Database
         (
             "CREATE TABLE readings (mine INT PRIMARY KEY) SELECT 1 AS mine",
             "DROP TABLE readings",
-            "readings is there already, and holds something",
+            "readings is there already, and is not what the move needs",
+        ),
+        (
+            "CREATE TRIGGER gone AFTER DELETE ON sensor_readings FOR EACH ROW SET @gone = 1",
+            "DROP TRIGGER gone",
+            "has the trigger gone",
+        ),
+        (
+            "CREATE TABLE moved_readings (mine INT)",
+            "DROP TABLE moved_readings",
+            "moved_readings is there already",
+        ),
+        (
+            "CREATE VIEW sensor_readings_none AS SELECT 1 AS mine",
+            "DROP VIEW sensor_readings_none",
+            "sensor_readings_none is there already",
+        ),
+        (
+            "CREATE TABLE series (title VARCHAR(9))",
+            "DROP TABLE series",
+            "series is there already",
         ),
         (
             "ALTER TABLE sensor_readings MODIFY sensor_value FLOAT NOT NULL",
@@ -227,7 +248,7 @@ async fn what_cannot_be_moved_is_refused_before_anything_else(database: Database
     for to in ["hashed", "seed"] {
         let ended = migrated(&database, &["--to", to]).await;
         assert_eq!(ended.code, Some(2), "{ended:?}");
-        assert!(ended.stderr.contains("say --to series"), "{ended:?}");
+        assert!(ended.stderr.contains("series"), "{ended:?}");
     }
     let ended = migrated(&database, &["--to", "series"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -314,4 +335,50 @@ async fn a_move_that_was_only_prepared_changes_nothing(database: Database) {
     let all = migrated(&database, &["--to", "series"]).await;
     assert_eq!(all.code, Some(0), "{all:?}");
     assert_stored(&database, 1..151).await;
+}
+
+async fn what_would_be_lost_with_a_reading_that_leaves_is_refused(database: Database) {
+    let ended = migrated(&database, &["--layout", "seed"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let mut conn = database.connect().await;
+    for statement in [
+        "INSERT INTO sensor_readings (sensor_value, sensor_type, id1, id2, ts) VALUES (1, 't', 1, 'a', '2026-01-01'), (2, 't', 1, 'a ', '2037-12-31')",
+        "CREATE TABLE notes (n INT PRIMARY KEY, reading BIGINT, FOREIGN KEY (reading) REFERENCES sensor_readings (id) ON DELETE CASCADE) ENGINE = InnoDB",
+        "INSERT INTO notes VALUES (1, 1), (2, 2)",
+    ] {
+        mysql_async::prelude::Queryable::query_drop(&mut conn, statement)
+            .await
+            .expect("done");
+    }
+    for arguments in [&["--to", "series", "--dry-run"][..], &["--to", "series"]] {
+        let ended = migrated(&database, arguments).await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(
+            ended.stderr.contains("is part of the foreign key notes."),
+            "{ended:?}"
+        );
+    }
+    assert_eq!(database.count("notes").await, 2);
+    for statement in [
+        "DROP TABLE notes",
+        "SET SESSION sql_mode = ''",
+        "INSERT INTO sensor_readings (sensor_value, sensor_type, id1, id2, ts) VALUES (1, 't', 1, 'a', '0000-00-00 00:00:00')",
+    ] {
+        mysql_async::prelude::Queryable::query_drop(&mut conn, statement)
+            .await
+            .expect("done");
+    }
+    let ended = migrated(&database, &["--to", "series"]).await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(
+        ended.stderr.contains("has a reading (id 3) without a time"),
+        "{ended:?}"
+    );
+    let delete = "DELETE FROM sensor_readings WHERE id = 3";
+    mysql_async::prelude::Queryable::query_drop(&mut conn, delete)
+        .await
+        .expect("done");
+    let ended = migrated(&database, &["--to", "series"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(database.count("sensor_readings").await, 2);
 }

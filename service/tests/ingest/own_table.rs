@@ -20,6 +20,8 @@ on_each_engine! {
     all_that_does_not_fit_is_said_before_anything_is_made,
     a_table_of_ones_own_is_neither_made_nor_moved,
     names_that_cannot_be_meant_are_refused,
+    a_reading_without_its_row_in_another_table_hurts_no_other,
+    columns_of_any_name_are_left_alone,
 }
 
 const MEASURED: &str = "CREATE TABLE measured (nr BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, temp DOUBLE NOT NULL, \
@@ -155,7 +157,7 @@ async fn readings_go_into_a_table_of_ones_own(database: Database) {
         );
     }
     assert_eq!(database.count("information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings'").await, 0);
-    assert_eq!(service.readiness().await["storage"]["layout"], "seed");
+    assert_eq!(service.readiness().await["storage"]["layout"], "own");
     service.close_after_deletes().await;
 }
 
@@ -177,10 +179,7 @@ async fn a_table_of_ones_own_may_have_partitions_and_odd_names(database: Databas
     .await;
     send(&service, 30).await;
     assert_management_reaches_it(&service).await;
-    assert_eq!(
-        service.readiness().await["storage"]["layout"],
-        "partitioned"
-    );
+    assert_eq!(service.readiness().await["storage"]["layout"], "own");
     let partitions = "information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'my `odd` table'";
     assert!(database.count(partitions).await > 1, "they are made ahead");
     service.close_after_deletes().await;
@@ -198,14 +197,14 @@ async fn all_that_does_not_fit_is_said_before_anything_is_made(database: Databas
     let refused = Service::try_start(&database, own("measured", columns)).await;
     let sentence = refused.err().expect("refused");
     for part in [
-        "the table measured (table, columns) does not fit",
+        "the table measured (settings table and columns) does not fit",
         "nr is int",
         "has to be bigint",
         "temp is float, and has to be double",
         "temp may be NULL",
         "kind has the collation latin1",
         "site is int",
-        "has to hold negative numbers",
+        "has to be signed",
         "it has no column ts: say which one stands for it (columns: ts=NAME)",
         "note has no default",
         "it has the unique index once",
@@ -227,7 +226,7 @@ async fn a_table_of_ones_own_is_neither_made_nor_moved(database: Database) {
     let refused = Service::try_start(&database, own("nowhere", "")).await;
     let sentence = refused.err().expect("refused");
     assert!(
-        sentence.contains("the table nowhere (table, columns) is not there"),
+        sentence.contains("the table nowhere (settings table and columns) is not there"),
         "{sentence}"
     );
     made(&database, MEASURED).await;
@@ -268,4 +267,61 @@ async fn names_that_cannot_be_meant_are_refused(database: Database) {
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.stderr.contains(said), "{said}: {ended:?}");
     }
+}
+
+async fn a_reading_without_its_row_in_another_table_hurts_no_other(database: Database) {
+    for statement in [
+        "CREATE TABLE devices (device VARCHAR(30) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY) ENGINE = InnoDB",
+        "INSERT INTO devices VALUES ('A'), ('B')",
+        MEASURED,
+        "ALTER TABLE measured ADD FOREIGN KEY (device) REFERENCES devices (device) ON DELETE CASCADE",
+    ] {
+        made(&database, statement).await;
+    }
+    let adjust = own("measured", COLUMNS);
+    let service = Service::start_with(&database, |settings| {
+        adjust(settings);
+        settings.ingest.lanes = Some(1);
+    })
+    .await;
+    let of = |device: &str| {
+        let mut one = reading(1);
+        one.id2 = device.to_owned();
+        one
+    };
+    let mut client = service.client().await;
+    let stored = client.send_sensor_reading(of("A")).await;
+    assert_eq!(stored.expect("stored").into_inner().committed, 1);
+    // What the table took last it takes no more.
+    made(&database, "DELETE FROM devices WHERE device = 'A'").await;
+    let refused = client.send_sensor_reading(of("A")).await;
+    assert!(refused.is_err() || refused.is_ok_and(|it| it.into_inner().committed == 0));
+    let stored = client.send_sensor_reading(of("B")).await;
+    assert_eq!(stored.expect("stored").into_inner().committed, 1);
+    assert_eq!(database.count("rejected_readings").await, 1);
+    assert_eq!(database.count("measured").await, 1);
+    service.close_after_deletes().await;
+}
+
+async fn columns_of_any_name_are_left_alone(database: Database) {
+    made(
+        &database,
+        "CREATE TABLE measured (nr BIGINT NOT NULL, Temp DOUBLE NOT NULL, bucket VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
+         site INT NOT NULL, device VARCHAR(30) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, at DATETIME(6) NOT NULL, \
+         id_hash BIGINT NULL, id2_bytes INT NULL, type_bytes INT NULL, kind ENUM('x', 'y') NOT NULL, PRIMARY KEY (at, nr), \
+         KEY of_hash (id_hash, at), KEY of_device (site, device, at)) ENGINE = InnoDB",
+    )
+    .await;
+    made(&database, "INSERT INTO measured (nr, Temp, bucket, site, device, at) VALUES (0, 1, 'k', 1, 'd', '2020-01-01')").await;
+    // Columns have no case.
+    let columns = "id=NR,sensor_value=temp,sensor_type=bucket,id1=site,id2=device,ts=AT";
+    for _twice in 0..2 {
+        let service = Service::start_with(&database, own("measured", columns)).await;
+        service.close_after_deletes().await;
+    }
+    let service = Service::start_with(&database, own("measured", columns)).await;
+    send(&service, 30).await;
+    assert_management_reaches_it(&service).await;
+    assert_eq!(database.count("measured WHERE kind = 'x'").await, 26);
+    service.close_after_deletes().await;
 }

@@ -150,6 +150,7 @@ async fn a_reading_that_is_rejected_makes_no_series(database: Database) {
         sensor_value: vec![f64::INFINITY, 4.0],
         base_timestamp_us: BASE_US,
         timestamp_delta_us: vec![3, 4],
+        series_tags: Vec::new(),
     };
     call.send(columns(batch)).await;
     assert_eq!(call.until_acked(4).await.rejected, 2);
@@ -451,6 +452,7 @@ async fn series_that_come_twice_in_a_batch_get_one_number(database: Database) {
         sensor_value: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
         base_timestamp_us: BASE_US,
         timestamp_delta_us: (1..7).collect(),
+        series_tags: Vec::new(),
     };
     call.send(columns(batch)).await;
     assert_eq!(call.until_acked(6).await.rejected, 0);
@@ -485,6 +487,7 @@ async fn more_series_than_one_transaction_takes_get_their_numbers(database: Data
         sensor_value: (0..SERIES).map(f64::from).collect(),
         base_timestamp_us: BASE_US,
         timestamp_delta_us: (0..i64::from(SERIES)).collect(),
+        series_tags: Vec::new(),
     };
     call.send(columns(batch())).await;
     call.send(columns(batch())).await;

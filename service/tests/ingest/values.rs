@@ -273,6 +273,7 @@ async fn columns_store_the_same_as_rows(database: Database) {
         sensor_value: values,
         base_timestamp_us: BASE_US,
         timestamp_delta_us: delta,
+        series_tags: Vec::new(),
     });
     let reply = service
         .client()

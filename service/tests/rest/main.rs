@@ -41,4 +41,5 @@ mod same_answers;
 mod series;
 mod stalled_clients;
 mod swagger;
+mod told_tags;
 mod workers;

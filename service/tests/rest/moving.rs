@@ -31,6 +31,7 @@ on_each_engine! {
     answers_are_the_same_while_readings_are_moved_back,
     tags_select_readings_that_are_not_yet_moved,
     each_sensor_type_has_its_newest_reading_wherever_it_is,
+    counts_and_groups_miss_no_series_that_gets_its_number_meanwhile,
 }
 
 const STEP: u32 = 50;
@@ -129,6 +130,10 @@ async fn assert_the_same(database: Database, from: Layout, to: Layout) {
             "afterwards, {asked}: {from} to {to}"
         );
     }
+    crate::common::until("nobody says that readings are being moved", async || {
+        service.readiness().await["storage"]["moving_from"].is_null()
+    })
+    .await;
     let of = |stored: Vec<crate::common::database::Stored>| -> Vec<_> {
         stored.into_iter().map(|row| row.reading).collect()
     };
@@ -233,4 +238,57 @@ async fn each_sensor_type_has_its_newest_reading_wherever_it_is(database: Databa
     let expected = of_pair.map(|it| it.timestamp_us()).max();
     assert_eq!(newest.max(), expected, "{latest:?}");
     service.close_after_deletes().await;
+}
+
+async fn counts_and_groups_miss_no_series_that_gets_its_number_meanwhile(database: Database) {
+    let all: Vec<_> = (0..300)
+        .map(|n| {
+            let mut one = readings().remove(0);
+            (one.id1, one.id2) = (5, format!("s{n}"));
+            one
+        })
+        .collect();
+    let (database, service) = filled(&database, Layout::Partitioned, all).await;
+    assert!(
+        move_readings(&database, Layout::Series, Some(1))
+            .await
+            .is_none()
+    );
+    assert!(service.stopped().await.is_err());
+    let service = start(&database).await;
+    let api = Api::of(&service);
+    let config = Config::resolve(settings(database.url()), None).expect("settings");
+    let settings = config.database_settings(database.url());
+    let one_by_one = MoveOrder {
+        step_readings: 1,
+        ..order(Layout::Series, Some(60))
+    };
+    let told = |_| ();
+    let moving = MySqlStorage::move_readings(&settings, one_by_one, &told);
+    let ids1 = vec!["5"; 250].join(",");
+    let ids2: Vec<_> = (50..300).map(|n| format!("s{n}")).collect();
+    let pairs = format!("id1={ids1}&id2={}", ids2.join(","));
+    let asking = async {
+        let mut asked = 0;
+        loop {
+            let path = format!(
+                "/sensor/aggregate?from_time=0&to_time=4000000000000&bucket=30d&{pairs}&limit=1000"
+            );
+            let answer = api.get(&path).await.json();
+            let buckets = answer["buckets"].as_array().expect("buckets");
+            assert_eq!(buckets.len(), 250, "after {asked} answers");
+            let dry = format!("/sensor/delete/ids?{pairs}&dry_run=true");
+            assert_eq!(
+                api.delete(&dry).await.json()["deleted_count"],
+                250,
+                "after {asked} answers"
+            );
+            asked += 1;
+        }
+    };
+    tokio::select! {
+        moved = moving => assert!(matches!(moved, Ok(Moved::All(_))), "{moved:?}"),
+        () = asking => {}
+    }
+    service.close().await;
 }

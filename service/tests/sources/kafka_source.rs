@@ -115,6 +115,7 @@ mod steps {
                 sensor_value: (from..from + 100).map(|n| n as f64).collect(),
                 base_timestamp_us: 1_769_860_800_000_000,
                 timestamp_delta_us: vec![0; 100],
+                series_tags: Vec::new(),
             };
             batch.encode_to_vec()
         };

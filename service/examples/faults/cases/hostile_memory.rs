@@ -202,6 +202,7 @@ fn columns(readings: u32) -> StreamReadingsRequest {
             sensor_value: (0..readings).map(f64::from).collect(),
             base_timestamp_us: BASE_US,
             timestamp_delta_us: (0..readings).map(i64::from).collect(),
+            series_tags: Vec::new(),
         })),
         source_position: Vec::new(),
     }

@@ -140,7 +140,7 @@ pub(super) async fn can_write(conn: &mut Conn, table: &Table) -> Result<(), Repo
 }
 
 /// What gives numbers to series, for no rows.
-const SERIES_WRITES: [(&str, &str); 3] = [
+const SERIES_WRITES: [(&str, &str); 5] = [
     (
         "give series their numbers",
         "INSERT INTO series (series_id, id1, id2, sensor_type, first_seen) \
@@ -150,6 +150,14 @@ const SERIES_WRITES: [(&str, &str); 3] = [
         "look for the numbers of series",
         "SELECT * FROM JSON_TABLE('[]', '$[*]' COLUMNS (place FOR ORDINALITY)) AS wanted \
          STRAIGHT_JOIN series FORCE INDEX (by_names) ON FALSE",
+    ),
+    (
+        "keep tags that producers tell",
+        "SELECT tagged_at FROM series WHERE FALSE LOCK IN SHARE MODE",
+    ),
+    (
+        "keep tags that producers tell",
+        "DELETE FROM series_tags WHERE FALSE",
     ),
     (
         "look for the numbers of series",

@@ -25,6 +25,15 @@ use crate::{
 
 /// Beside the row that is loaded; ids of readings begin above.
 const PROBE_ID: u64 = 0;
+/// In a table of somebody's own, where 0 may be a reading's.
+const FAR_PROBE_ID: u64 = i64::MAX as u64 - 1;
+
+fn probe_id(table: &Table) -> u64 {
+    match table.names.are_given() {
+        true => FAR_PROBE_ID,
+        false => PROBE_ID,
+    }
+}
 const PROBE: &str = "sluicegate probe ";
 
 /// What a refusal is held against.
@@ -110,7 +119,7 @@ pub(super) async fn prove(
     );
     let found = table.names.said(&found).into_owned();
     run(conn, "START TRANSACTION").await?;
-    let line = table.format.line(reading, probe.number, PROBE_ID);
+    let line = table.format.line(reading, probe.number, probe_id(table));
     match load::line(conn, table, line).await {
         Ok(()) => {}
         Err(RepositoryError::Data(reason)) => {
@@ -158,7 +167,9 @@ fn not_a_number(table: &Table, probe: &Taken) -> Vec<u8> {
         sensor_value: f64::NAN,
         ..probe.reading.clone()
     };
-    table.format.line(&reading, probe.number, PROBE_ID + 1)
+    table
+        .format
+        .line(&reading, probe.number, probe_id(table) + 1)
 }
 
 async fn run(conn: &mut Conn, statement: &str) -> Result<(), RepositoryError> {

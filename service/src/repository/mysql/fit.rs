@@ -6,7 +6,7 @@ use super::{
     answers,
     error::explain,
     ledger::quote,
-    names::{COLUMNS, Names},
+    names::{COLUMNS, Names, is_same},
 };
 use crate::repository::RepositoryError;
 
@@ -16,8 +16,9 @@ struct Column {
     whole_type: String,
     is_nullable: bool,
     has_default: bool,
-    /// Whether the server gives it a value by itself.
-    is_made: bool,
+    /// Whether the server makes its value, of others or by counting.
+    is_generated: bool,
+    is_counted: bool,
     collation: String,
 }
 
@@ -38,14 +39,23 @@ pub(super) async fn check(conn: &mut Conn, names: &Names) -> Result<(), Reposito
     let found: Vec<(String, String)> = answers::ask(conn, &sql).await.map_err(explain)?;
     let Some((kind, engine)) = found.first() else {
         return Err(RepositoryError::Setup(format!(
-            "the table {table} (table, columns) is not there, or this account may not see it: a table of your own is never made \
+            "the table {table} (settings table and columns) is not there, or this account may not see it: a table of your own is never made \
              for you"
         )));
     };
     let mut differs = Vec::new();
     if kind == "VIEW" {
-        differs.push("it is a view, and has to be a table".to_owned());
-    } else if engine != "InnoDB" {
+        return Err(RepositoryError::Setup(format!(
+            "the table {table} (settings table and columns) does not fit: it is a view, and has to be a table"
+        )));
+    }
+    if kind != "BASE TABLE" {
+        differs.push(
+            "it keeps its history (system versioning), and a reading that is loaded would be two"
+                .to_owned(),
+        );
+    }
+    if engine != "InnoDB" {
         differs.push(format!("its engine is {engine}, and has to be InnoDB"));
     }
     columns_that_differ(&columns(conn, table).await?, names, &mut differs);
@@ -53,7 +63,7 @@ pub(super) async fn check(conn: &mut Conn, names: &Names) -> Result<(), Reposito
     match differs.is_empty() {
         true => Ok(()),
         false => Err(RepositoryError::Setup(format!(
-            "the table {table} (table, columns) does not fit: {}",
+            "the table {table} (settings table and columns) does not fit: {}",
             differs.join("; ")
         ))),
     }
@@ -62,7 +72,7 @@ pub(super) async fn check(conn: &mut Conn, names: &Names) -> Result<(), Reposito
 async fn columns(conn: &mut Conn, table: &str) -> Result<Vec<Column>, RepositoryError> {
     let sql = format!(
         "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT IS NOT NULL, \
-         EXTRA LIKE '%auto_increment%' OR COALESCE(GENERATION_EXPRESSION, '') <> '', COLLATION_NAME \
+         COALESCE(GENERATION_EXPRESSION, '') <> '', EXTRA LIKE '%auto_increment%', COLLATION_NAME \
          FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
         quote(table)
     );
@@ -84,8 +94,9 @@ async fn columns(conn: &mut Conn, table: &str) -> Result<Vec<Column>, Repository
             whole_type: text(2).to_ascii_lowercase(),
             is_nullable: text(3) == "YES",
             has_default: flag(4),
-            is_made: flag(5),
-            collation: text(6),
+            is_generated: flag(5),
+            is_counted: flag(6),
+            collation: text(7),
         }
     });
     Ok(columns.collect())
@@ -94,7 +105,7 @@ async fn columns(conn: &mut Conn, table: &str) -> Result<Vec<Column>, Repository
 fn columns_that_differ(columns: &[Column], names: &Names, differs: &mut Vec<String>) {
     for ours in COLUMNS {
         let name = names.column(ours);
-        let Some(column) = columns.iter().find(|column| column.name == name) else {
+        let Some(column) = columns.iter().find(|column| is_same(&column.name, name)) else {
             differs.push(match name == ours {
                 true => format!(
                     "it has no column {ours}: say which one stands for it (columns: {ours}=NAME)"
@@ -106,26 +117,30 @@ fn columns_that_differ(columns: &[Column], names: &Names, differs: &mut Vec<Stri
         let types: &[&str] = match ours {
             "id" => &["bigint"],
             "sensor_value" => &["double"],
-            "id1" => &["int", "bigint"],
+            "id1" => &["int"],
             "ts" => &["datetime", "timestamp"],
             _ => &["varchar"],
         };
+        if column.is_generated {
+            differs.push(format!("{name} is generated, and has to take a value"));
+            continue;
+        }
         if !types.contains(&column.data_type.as_str()) {
             differs.push(format!(
                 "{name} is {}, and has to be {}",
                 column.whole_type,
                 types.join(" or ")
             ));
-        } else if ours == "id1" && column.whole_type.contains("unsigned") {
+        } else if ["id", "id1"].contains(&ours) && column.whole_type.contains("unsigned") {
             differs.push(format!(
-                "{name} is {}, and has to hold negative numbers",
+                "{name} is {}, and has to be signed",
                 column.whole_type
             ));
         } else if types == ["varchar"]
             && !(column.collation.starts_with("utf8mb4") && column.collation.ends_with("_bin"))
         {
             differs.push(format!(
-                "{name} has the collation {}, which takes different texts for equal, and has to have utf8mb4_bin",
+                "{name} has the collation {}, and has to have one of utf8mb4 that ends in _bin: others take different texts for equal, or hold fewer",
                 column.collation
             ));
         }
@@ -134,8 +149,16 @@ fn columns_that_differ(columns: &[Column], names: &Names, differs: &mut Vec<Stri
         }
     }
     for other in columns {
-        let is_ours = COLUMNS.iter().any(|ours| names.column(ours) == other.name);
-        if !is_ours && !other.is_nullable && !other.has_default && !other.is_made {
+        let is_ours = COLUMNS
+            .iter()
+            .any(|ours| is_same(names.column(ours), &other.name));
+        let has_value = other.is_nullable
+            || other.has_default
+            || other.is_generated
+            || other.is_counted
+            // The first of its values.
+            || other.data_type == "enum";
+        if !is_ours && !has_value {
             differs.push(format!(
                 "{} has no default, and no reading has a value for it: give it one, or let it be NULL",
                 other.name
@@ -151,18 +174,27 @@ async fn keys_that_differ(
 ) -> Result<(), RepositoryError> {
     let sql = format!(
         "SELECT INDEX_NAME, COALESCE(COLUMN_NAME, '') FROM information_schema.STATISTICS \
-         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} AND NON_UNIQUE = 0",
+         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} AND NON_UNIQUE = 0 \
+         ORDER BY INDEX_NAME, SEQ_IN_INDEX",
         quote(names.table())
     );
     let keys: Vec<(String, String)> = answers::ask(conn, &sql).await.map_err(explain)?;
-    let id = names.column("id");
-    if !keys
-        .iter()
-        .any(|(key, column)| key == "PRIMARY" && column == id)
-    {
-        differs.push(format!(
-            "{id} is not in its primary key, which has to be ({id}), or the time and it"
-        ));
+    let primary = keys.iter().filter(|(key, _)| key == "PRIMARY");
+    let primary: Vec<&str> = primary.map(|(_, column)| column.as_str()).collect();
+    let (id, ts) = (names.column("id"), names.column("ts"));
+    let is_key = |columns: &[&str]| {
+        columns.len() == primary.len()
+            && columns
+                .iter()
+                .zip(&primary)
+                .all(|(one, other)| is_same(one, other))
+    };
+    if !is_key(&[id]) && !is_key(&[ts, id]) {
+        let found = match primary.is_empty() {
+            true => "it has no primary key".to_owned(),
+            false => format!("its primary key is ({})", primary.join(", ")),
+        };
+        differs.push(format!("{found}, and has to have ({id}) or ({ts}, {id})"));
     }
     let mut others: Vec<_> = keys
         .iter()

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use mysql_async::{Conn, prelude::Queryable as _};
 
-use super::error::explain;
+use super::{error::explain, ledger::quote};
 use crate::repository::RepositoryError;
 
 /// Ids taken at a time. A block that is not used up is lost, which a BIGINT can afford.
@@ -53,14 +53,15 @@ impl IdBlock {
     pub(super) async fn take(
         &mut self,
         conn: &mut Conn,
-        rows: u32,
-        share: IdShare,
+        counter: &str,
+        (rows, share): (u32, IdShare),
     ) -> Result<RowIds, RepositoryError> {
         let needed = (u64::from(rows) + 1) * share.step;
         if self.0.end - self.0.start < needed {
             let size = BLOCK_IDS.max(needed);
             let sql = format!(
-                "UPDATE id_blocks SET next_id = LAST_INSERT_ID(next_id) + {size} WHERE name = '{COUNTER}'"
+                "UPDATE id_blocks SET next_id = LAST_INSERT_ID(next_id) + {size} WHERE name = {}",
+                quote(counter)
             );
             conn.query_drop(sql).await.map_err(explain)?;
             if conn.affected_rows() != 1 {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mysql_async::Conn;
+use mysql_async::{Conn, Row};
 
-use super::{answers, error::explain, ledger::quote, names::Names};
+use super::{answers, error::explain, names::Names, statement::quoted};
 use crate::repository::RepositoryError;
 
 /// The indexes that queries are told to use: the optimizer's own guess changes with its statistics.
@@ -24,18 +24,32 @@ impl Indexes {
         table: &str,
         names: &Names,
     ) -> Result<Self, RepositoryError> {
-        let sql = format!(
-            "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS \
-             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} ORDER BY INDEX_NAME, SEQ_IN_INDEX",
-            quote(table)
-        );
-        let rows: Vec<(String, String)> = answers::ask(conn, &sql).await.map_err(explain)?;
+        let sql = format!("SHOW INDEX FROM {}", quoted(table));
+        let rows: Vec<Row> = answers::ask(conn, &sql).await.map_err(explain)?;
         let mut indexes = BTreeMap::<String, Vec<String>>::new();
-        for (index, column) in rows {
-            indexes
-                .entry(index)
-                .or_default()
-                .push(names.ours(&column).unwrap_or("").to_ascii_lowercase());
+        // In the order of their columns.
+        for row in rows {
+            let text = |name: &str| row.get::<Option<String>, _>(name).flatten();
+            // No query may be told to use one that is switched off: as MySQL calls it, and as MariaDB does.
+            if text("Visible").as_deref() == Some("NO") || text("Ignored").as_deref() == Some("YES")
+            {
+                continue;
+            }
+            // One over an expression has none.
+            let column = text("Column_name").unwrap_or_default();
+            let ours = names.ours(&column).unwrap_or_default().to_ascii_lowercase();
+            let index = text("Key_name").unwrap_or_default();
+            indexes.entry(index).or_default().push(ours);
+        }
+        if names.are_given() {
+            // Columns of these names are not ours.
+            for columns in indexes.values_mut() {
+                for column in columns {
+                    if ["id_hash", "series_id"].contains(&column.as_str()) {
+                        column.clear();
+                    }
+                }
+            }
         }
         Ok(Self::choose(&indexes))
     }

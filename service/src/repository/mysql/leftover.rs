@@ -1,6 +1,12 @@
 //! What is left of another layout, while its readings are moved: until they are, questions and changes reach it too.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use mysql_async::{Conn, Pool, prelude::Queryable as _};
 
@@ -23,6 +29,8 @@ pub(super) struct Leftover {
     pub(super) limits: Limits,
     pub(super) touches_ts: bool,
     pub(super) indexes: Indexes,
+    /// All are moved, and the table is not there any more.
+    pub(super) gone: Arc<AtomicBool>,
 }
 
 impl Leftover {
@@ -52,6 +60,7 @@ impl Leftover {
             limits,
             touches_ts,
             indexes: Indexes::read(conn, table, &Names::default()).await?,
+            gone: Arc::default(),
         }))
     }
 }
@@ -97,7 +106,13 @@ pub(super) fn remove_mark(from: TableLayout) -> String {
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Resolves when the readings are in tables of another kind, where that can be. Nothing can be stored or asked then before all is read anew.
-pub(super) async fn changed(pool: Pool, layout: Option<TableLayout>) {
+///
+/// Notes meanwhile that nothing is left to be moved.
+pub(super) async fn changed(
+    pool: Pool,
+    layout: Option<TableLayout>,
+    gone: Option<Arc<AtomicBool>>,
+) {
     let Some(layout) = layout else {
         return std::future::pending().await;
     };
@@ -110,6 +125,12 @@ pub(super) async fn changed(pool: Pool, layout: Option<TableLayout>) {
             && is_view != layout.is_numbered()
         {
             return;
+        }
+        if let Some(gone) = &gone
+            && !gone.load(Ordering::Relaxed)
+            && let Ok(None) = mark(&mut conn, layout).await
+        {
+            gone.store(true, Ordering::Relaxed);
         }
     }
 }

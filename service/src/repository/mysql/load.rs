@@ -7,6 +7,8 @@ use crate::repository::RepositoryError;
 
 /// ER_DATA_TOO_LONG
 const TOO_LONG: u16 = 1406;
+/// ER_NO_REFERENCED_ROW and ER_NO_REFERENCED_ROW_2
+const NO_PARENT: [u16; 2] = [1216, 1452];
 
 /// Loads one line inside of the current transaction, after a savepoint.
 pub(super) async fn line(
@@ -37,13 +39,15 @@ pub(super) async fn lines(
 pub(super) enum Refused {
     /// A text is longer than its column, although all were held against the columns of the start.
     TooLong(String),
+    /// A foreign key wants a row of another table that is not there.
+    NoParent(String),
     Other(RepositoryError),
 }
 
 impl From<Refused> for RepositoryError {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::TooLong(reason) => Self::Data(reason),
+            Refused::TooLong(reason) | Refused::NoParent(reason) => Self::Data(reason),
             Refused::Other(error) => error,
         }
     }
@@ -59,6 +63,9 @@ pub(super) async fn run(
     match conn.query_drop(statement).await {
         Err(Error::Server(error)) if error.code == TOO_LONG => {
             return Err(Refused::TooLong(error.message));
+        }
+        Err(Error::Server(error)) if NO_PARENT.contains(&error.code) => {
+            return Err(Refused::NoParent(error.message));
         }
         other => other.map_err(explain).map_err(Refused::Other)?,
     }

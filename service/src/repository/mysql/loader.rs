@@ -233,6 +233,7 @@ impl Loader {
             control: &self.control,
             puzzled: self.puzzles >= PUZZLES_MAX,
             is_too_long: false,
+            has_no_parent: false,
         };
         let loading = Instant::now();
         let load = rows.load(refused_max);
@@ -290,7 +291,10 @@ impl Loader {
                 Ok(assigned.ids)
             }
             _ => {
-                let ids = self.ids.take(conn, batch.rows(), self.share).await?;
+                let ids = self
+                    .ids
+                    .take(conn, &self.table.counter, (batch.rows(), self.share))
+                    .await?;
                 self.assigned = Some(Assigned {
                     batch: batch.number(),
                     rows: batch.rows(),

@@ -10,7 +10,6 @@ use super::{
     answers,
     error::{explain, explain_to},
     fit,
-    ids::COUNTER,
     ledger::quote,
     names::Names,
     series, table,
@@ -208,14 +207,14 @@ fn tables_of(sql: &str) -> impl Iterator<Item = &str> {
 
 /// Ids go on behind those that are there. To find the last one reads a whole index, so only once.
 async fn start_counter(conn: &mut Conn, names: &Names) -> Result<(), RepositoryError> {
-    let name = quote(COUNTER);
+    let name = quote(&names.counter());
     let counting = format!("SELECT COUNT(*) FROM id_blocks WHERE name = {name}");
     let counters: Option<u64> = conn.query_first(counting).await.map_err(explain)?;
     if counters == Some(1) {
         return Ok(());
     }
     let start = format!(
-        "INSERT IGNORE INTO id_blocks (name, next_id) SELECT {name}, COALESCE(MAX(id), 0) + 1 FROM sensor_readings"
+        "INSERT IGNORE INTO id_blocks (name, next_id) SELECT {name}, GREATEST(COALESCE(MAX(id), 0), 0) + 1 FROM sensor_readings"
     );
     // The counter's name is a text, and stays.
     make(conn, &names.said(&start)).await

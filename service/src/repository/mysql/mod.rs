@@ -79,7 +79,7 @@ pub use self::{
 };
 pub use sluicegate_mysql_address::TlsFiles;
 
-use super::{Awaited, Awaits, ClockStore, Durability, RepositoryError, StorageFacts};
+use super::{Awaited, Awaits, ClockStore, Durability, MovingFrom, RepositoryError, StorageFacts};
 use crate::model::{Limits, SeriesBounds, StreamId};
 
 /// Connections for looking at the ledger and the quarantine.
@@ -225,8 +225,14 @@ impl MySqlStorage {
         let manage = Box::pin(management(settings, &connector, layouts, &table.names)).await?;
         let facts = StorageFacts {
             server_version: server.version,
-            layout: table.layout.to_string(),
-            moving_from: leftover.as_ref().map(|left| left.layout.to_string()),
+            layout: match table.names.are_given() {
+                true => "own".to_owned(),
+                false => table.layout.to_string(),
+            },
+            moving_from: leftover.as_ref().map(|left| MovingFrom {
+                layout: left.layout.to_string(),
+                gone: left.gone.clone(),
+            }),
             durability: server.durability,
             timestamp_decimals: table.limits.timestamp.decimals,
             ordered_by_time: table.ordered_by_time,
@@ -288,7 +294,8 @@ impl MySqlStorage {
     /// Resolves when the readings are in tables of another kind than at the start.
     pub fn layout_changed(&self) -> impl Future<Output = ()> + Send + use<> {
         let looked_at = (!self.table.names.are_given()).then_some(self.table.layout);
-        leftover::changed(self.pool.clone(), looked_at)
+        let gone = self.leftover.as_ref().map(|(left, _)| left.gone.clone());
+        leftover::changed(self.pool.clone(), looked_at, gone)
     }
 
     /// The ledger and the quarantine, to look at.
@@ -353,12 +360,15 @@ impl MySqlStorage {
     /// The partitions of the readings table; None for a layout that has none.
     #[must_use]
     pub fn partitions(&self) -> Option<Arc<MySqlPartitions>> {
-        match self.table.layout {
-            TableLayout::Seed => None,
-            TableLayout::Partitioned | TableLayout::Hashed | TableLayout::Series => Some(Arc::new(
-                MySqlPartitions::new(self.pool.clone(), &self.table, self.indexes.time.as_deref()),
-            )),
-        }
+        let has_some = match self.table.layout {
+            _ if self.table.names.are_given() => self.table.is_partitioned,
+            TableLayout::Seed => false,
+            TableLayout::Partitioned | TableLayout::Hashed | TableLayout::Series => true,
+        };
+        has_some.then(|| {
+            let (pool, by_time) = (self.pool.clone(), self.indexes.time.as_deref());
+            Arc::new(MySqlPartitions::new(pool, &self.table, by_time))
+        })
     }
 
     /// Closes idle connections.
@@ -513,11 +523,13 @@ fn report_leftover(leftover: Option<&Leftover>) {
 }
 
 fn report_missing(table: &Table, indexes: &Indexes) {
-    let ids = match table.layout.is_numbered() {
-        true => "(series_id, ts)",
-        false => "(id1, id2, ts)",
+    let ids: &[&str] = match table.layout.is_numbered() {
+        true => &["series_id", "ts"],
+        false => &["id1", "id2", "ts"],
     };
-    for (index, columns) in [(&indexes.time, "(ts)"), (&indexes.ids, ids)] {
+    for (index, columns) in [(&indexes.time, &["ts"][..]), (&indexes.ids, ids)] {
+        let columns = columns.iter().map(|&column| table.names.column(column));
+        let columns = format!("({})", columns.collect::<Vec<_>>().join(", "));
         if index.is_none() {
             warn!(
                 columns,

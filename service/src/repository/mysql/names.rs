@@ -5,7 +5,9 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::statement::quoted;
+use sha2::{Digest as _, Sha256};
+
+use super::{ids::COUNTER, statement::quoted};
 
 /// What the table is called where nobody says otherwise.
 pub(super) const TABLE: &str = "sensor_readings";
@@ -16,14 +18,14 @@ const MAX_CHARS: usize = 64;
 
 /// Which columns of a table of somebody's own stand for which: `sensor_value=temp,ts=measured_at`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Written", into = "String")]
 pub struct ColumnNames(BTreeMap<String, String>);
 
 impl FromStr for ColumnNames {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut names = BTreeMap::new();
+        let mut names = BTreeMap::<String, String>::new();
         for part in text
             .split(',')
             .map(str::trim)
@@ -37,16 +39,16 @@ impl FromStr for ColumnNames {
                 return Err(format!("{ours:?} is none of {}", COLUMNS.join(", ")));
             }
             check_name(theirs)?;
-            if names.values().any(|other| other == theirs) {
+            if names.values().any(|other| is_same(other, theirs)) {
                 return Err(format!("{theirs:?} stands for two columns"));
             }
             if names.insert(ours.to_owned(), theirs.to_owned()).is_some() {
                 return Err(format!("{ours:?} is there twice"));
             }
         }
-        let mut all: Vec<&str> = COLUMNS
+        let mut all: Vec<String> = COLUMNS
             .iter()
-            .map(|&ours| names.get(ours).map_or(ours, String::as_str))
+            .map(|&ours| names.get(ours).map_or(ours, String::as_str).to_lowercase())
             .collect();
         all.sort_unstable();
         if let Some(pair) = all.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -56,11 +58,30 @@ impl FromStr for ColumnNames {
     }
 }
 
-impl TryFrom<String> for ColumnNames {
+/// As a file may have them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Each(BTreeMap<String, String>),
+}
+
+impl TryFrom<Written> for ColumnNames {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        match written {
+            Written::Text(text) => text.parse(),
+            Written::Each(names) => {
+                if let Some(name) = names.values().find(|name| name.contains([',', '='])) {
+                    return Err(format!("{name:?} has a comma or an equals sign in it"));
+                }
+                let pairs = names
+                    .iter()
+                    .map(|(ours, theirs)| format!("{ours}={theirs}"));
+                pairs.collect::<Vec<_>>().join(",").parse()
+            }
+        }
     }
 }
 
@@ -114,6 +135,11 @@ impl fmt::Display for TableName {
     }
 }
 
+/// Names of columns are compared without case, as the servers compare them.
+pub(super) fn is_same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
 fn check_name(name: &str) -> Result<(), String> {
     let is_good = !name.is_empty()
         && name.chars().count() <= MAX_CHARS
@@ -153,6 +179,20 @@ impl Names {
         self.table.as_deref().unwrap_or(TABLE)
     }
 
+    /// What the counter of its ids is called. One that was begun for another table may be behind.
+    pub(super) fn counter(&self) -> String {
+        let Some(table) = &self.table else {
+            return COUNTER.to_owned();
+        };
+        let hash = Sha256::digest(table.to_lowercase().as_bytes());
+        let hash: String = hash
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        format!("table {hash}")
+    }
+
     /// A column's name, as the server's lists of columns have it.
     pub(super) fn column<'a>(&'a self, ours: &'a str) -> &'a str {
         self.columns.get(ours).map_or(ours, String::as_str)
@@ -160,10 +200,13 @@ impl Names {
 
     /// Which column this one of the table stands for; None for one that is of no account.
     pub(super) fn ours<'a>(&'a self, theirs: &'a str) -> Option<&'a str> {
-        let named = self.columns.iter().find(|(_, name)| *name == theirs);
+        let named = self.columns.iter().find(|(_, name)| is_same(name, theirs));
         match named {
             Some((ours, _)) => Some(ours),
-            None => (!self.columns.contains_key(theirs)).then_some(theirs),
+            None => {
+                let is_taken = self.columns.keys().any(|ours| is_same(ours, theirs));
+                (!is_taken).then_some(theirs)
+            }
         }
     }
 

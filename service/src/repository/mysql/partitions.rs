@@ -1,13 +1,13 @@
 //! Partitions of the readings table: RANGE COLUMNS (ts), the last one without an upper bound.
 
-use chrono::{DateTime, NaiveDateTime};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 use mysql_async::{Conn, Pool, prelude::Queryable as _};
 
 use super::{
     answers,
     error::{explain, explain_to},
     ledger::quote,
-    names::Names,
+    names::{Names, is_same},
     statement::quoted,
     table::Table,
 };
@@ -110,7 +110,10 @@ impl PartitionPass {
                 return Err(self.not_ours());
             };
             let ts = self.names.column("ts");
-            let by_time = expression.is_some_and(|text| text.replace('`', "") == ts);
+            let by_time = expression.is_some_and(|text| {
+                let text = text.trim_matches('`').replace("``", "`");
+                is_same(&text, ts)
+            });
             if method.as_deref() != Some("RANGE COLUMNS") || !by_time {
                 return Err(self.not_ours());
             }
@@ -270,7 +273,10 @@ fn read_bound(description: &str) -> Result<Option<i64>, RepositoryError> {
 }
 
 fn parse(text: &str) -> Result<i64, RepositoryError> {
+    // A bound may have been written as a day.
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").map(|day| day.and_time(NaiveTime::MIN));
     NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f")
+        .or(day)
         .map(|at| at.and_utc().timestamp_micros())
         .map_err(|_| RepositoryError::Other(format!("{text:?} is not a point in time")))
 }
@@ -307,6 +313,7 @@ mod tests {
         assert_eq!(read_bound("MAXVALUE").unwrap(), None);
         assert_eq!(read_bound(&literal(BASE_US)).unwrap(), Some(BASE_US));
         assert_eq!(read_bound("'2026-01-01 00:00:00'").unwrap(), Some(BASE_US));
+        assert_eq!(read_bound("'2026-01-01'").unwrap(), Some(BASE_US));
         assert!(read_bound("12").is_err());
     }
 }

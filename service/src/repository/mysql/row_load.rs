@@ -44,6 +44,8 @@ pub(super) struct RowLoad<'a> {
     pub(super) puzzled: bool,
     /// The last refusal was of a text that is too long for its column.
     pub(super) is_too_long: bool,
+    /// It was for want of a row in another table.
+    pub(super) has_no_parent: bool,
 }
 
 /// What a search came to.
@@ -98,7 +100,8 @@ impl RowLoad<'_> {
                 ranges.extend([middle..range.end, range.start..middle]);
                 continue;
             }
-            if verdict == Verdict::Open {
+            // A row that another table has no more says nothing of the table: what was taken before may be refused as well.
+            if verdict == Verdict::Open && !self.has_no_parent {
                 verdict = self.hold_against_control(range.start, &refusal).await?;
             }
             let arrival = self.batch.columns().arrival(range.start);
@@ -177,6 +180,7 @@ impl RowLoad<'_> {
             .set_infile_handler(async move { Ok(file.chunks()) });
         let loaded = load::run(self.conn, self.table, || sent.load(Ordering::Relaxed)).await;
         self.is_too_long = matches!(&loaded, Err(Refused::TooLong(_)));
+        self.has_no_parent = matches!(&loaded, Err(Refused::NoParent(_)));
         match loaded.map_err(RepositoryError::from) {
             Err(RepositoryError::Other(reason)) if self.puzzled => {
                 Err(RepositoryError::Data(reason))

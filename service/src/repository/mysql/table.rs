@@ -84,6 +84,10 @@ pub(super) struct Table {
     /// What readings are loaded into.
     pub(super) name: String,
     pub(super) names: Names,
+    /// Which counter its ids come from.
+    pub(super) counter: String,
+    /// Whether it is divided by time.
+    pub(super) is_partitioned: bool,
     pub(super) limits: Limits,
     pub(super) format: RowFormat,
     pub(super) ordered_by_time: bool,
@@ -119,6 +123,8 @@ impl Table {
             layout,
             name: name.to_owned(),
             names: names.clone(),
+            counter: names.counter(),
+            is_partitioned: is_partitioned(conn, name).await?,
             limits,
             format,
             ordered_by_time: is_ordered_by_time(conn, name, names).await?,
@@ -240,6 +246,16 @@ pub(super) async fn is_ordered_by_time(
     Ok(key.first().is_some_and(|first| first == "ts"))
 }
 
+async fn is_partitioned(conn: &mut Conn, table: &str) -> Result<bool, RepositoryError> {
+    let sql = format!(
+        "SELECT COUNT(*) FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} \
+         AND PARTITION_METHOD = 'RANGE COLUMNS'",
+        quote(table)
+    );
+    let count: Option<u64> = conn.query_first(sql).await.map_err(explain)?;
+    Ok(count.unwrap_or_default() > 0)
+}
+
 /// How many subpartitions by the id each partition has.
 pub(super) async fn subpartitions(
     conn: &mut Conn,
@@ -282,17 +298,20 @@ pub(super) async fn layout(conn: &mut Conn, names: &Names) -> Result<TableLayout
     if columns.find("id")?.extra.contains("auto_increment") {
         return Ok(TableLayout::Seed);
     }
+    // In a table of somebody's own a column of this name is not ours.
     Ok(match columns.find("id_hash") {
-        Ok(_) => TableLayout::Hashed,
-        Err(_) => TableLayout::Partitioned,
+        Ok(_) if !names.are_given() => TableLayout::Hashed,
+        _ => TableLayout::Partitioned,
     })
 }
 
+/// Asks whether `sensor_readings` is a view, if it is there.
+pub(super) const IS_VIEW: &str = "SELECT TABLE_TYPE = 'VIEW' FROM information_schema.TABLES \
+     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings'";
+
 /// Whether `sensor_readings` is a view; None where it is not there, or not to be seen.
 pub(super) async fn is_view(conn: &mut Conn) -> Result<Option<bool>, RepositoryError> {
-    let sql = "SELECT TABLE_TYPE = 'VIEW' FROM information_schema.TABLES \
-               WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'sensor_readings'";
-    conn.query_first(sql).await.map_err(explain)
+    conn.query_first(IS_VIEW).await.map_err(explain)
 }
 
 /// The columns of the primary key, which has to be the only unique one: readings may be alike in everything but their

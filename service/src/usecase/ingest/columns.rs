@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Rejection, SentReading, Series, SeriesSet, Undecoded};
+use crate::model::{Rejection, SentReading, Series, SeriesSet, TaggedSeries, Undecoded};
 
 /// Memory that one reading takes between arrival and commit: its decoded columns, its place in the batch and its sort
 /// key.
@@ -31,6 +31,8 @@ pub struct ColumnReadings {
     /// What could not be decoded, by its place among the readings, in ascending order. There the columns have
     /// [`NO_SERIES`] and zeros.
     pub undecoded: Vec<(u32, Arc<Undecoded>)>,
+    /// What is said of some of `series`.
+    pub tags: Vec<TaggedSeries>,
 }
 
 /// Stands for the series of what could not be decoded.

@@ -11,7 +11,7 @@ use rustc_hash::FxHasher;
 use sluicegate_decode::{Fault, Field as DecodedField, Name, Reading};
 
 use super::columns::{ColumnReadings, NO_SERIES, ROOM_OF_READING_BYTES, Readings};
-use crate::model::{Field, LongName, Origin, Series, Undecoded};
+use crate::model::{Field, LongName, Origin, Series, TaggedSeries, Tags, Undecoded};
 
 /// What is kept of the reason of a fault, in characters. It may quote the name of a field, which is as long as it likes.
 const REASON_CHARS: usize = 256;
@@ -78,6 +78,14 @@ impl Decoded {
             id2: reading.id2.text.to_owned(),
             sensor_type: reading.sensor_type.text.to_owned(),
         });
+        // What the first reading of a series says is said of all of the message.
+        let tags = reading.series_tags.iter();
+        let tags: Tags = tags
+            .map(|(tag, value)| (tag.to_owned(), value.to_owned()))
+            .collect();
+        if !tags.is_empty() {
+            self.columns.tags.push(TaggedSeries { index, tags });
+        }
         let (all, hasher) = (&self.columns.series, &self.hasher);
         self.known
             .insert_unique(hash, index, |&other| hasher.hash_one(parts(all, other)));

@@ -13,6 +13,7 @@ use super::{
     intake::Line,
     lane::Submission,
     session::{Progress, RejectionNote, Session, Waiting},
+    told_tags::ToldTags,
 };
 use crate::model::{Seq, SourceMark, SourcePosition};
 
@@ -32,6 +33,7 @@ pub struct Summary {
 /// One call's readings flowing in.
 pub struct Inflow<'a> {
     books: &'a Books,
+    told_tags: &'a ToldTags,
     line: Line<Submission>,
     /// Cancelled when a lane cannot go on.
     failed: &'a CancellationToken,
@@ -47,7 +49,7 @@ pub struct Inflow<'a> {
 impl<'a> Inflow<'a> {
     /// Readings from `first_seq` on go to the lane of the session.
     pub(super) fn new(
-        books: &'a Books,
+        (books, told_tags): (&'a Books, &'a ToldTags),
         line: Line<Submission>,
         failed: &'a CancellationToken,
         session: Arc<Session>,
@@ -55,6 +57,7 @@ impl<'a> Inflow<'a> {
     ) -> Self {
         Self {
             books,
+            told_tags,
             line,
             failed,
             progress: session.subscribe(),
@@ -72,7 +75,7 @@ impl<'a> Inflow<'a> {
     /// When the session has failed, or cannot have a position.
     pub async fn push(
         &mut self,
-        readings: Readings,
+        mut readings: Readings,
         source_position: Option<SourcePosition>,
         room: Room,
     ) -> Result<(), IngestError> {
@@ -94,6 +97,10 @@ impl<'a> Inflow<'a> {
                 }
                 _ => return Ok(()),
             }
+        }
+        if let Readings::Columns(columns) = &mut readings {
+            let tags = std::mem::take(&mut columns.tags);
+            self.told_tags.keep(&columns.series, tags);
         }
         self.wait_for_slow_lane().await?;
         let count = readings.len() as u64;

@@ -22,6 +22,11 @@ struct OfLane {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfReason {
+    reason: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfRefusal {
     refusal: Word,
 }
@@ -41,6 +46,7 @@ pub(super) struct IngestMetrics {
     opened: Counter,
     resumed: Counter,
     fenced: Counter,
+    tags_dropped: Family<OfReason, Counter>,
 }
 
 impl IngestMetrics {
@@ -102,6 +108,11 @@ impl IngestMetrics {
                 "Calls turned away because another writer has the stream",
                 Counter::default(),
             ),
+            tags_dropped: metrics.register(
+                "told_tags_dropped",
+                "Series whose tags a producer told, and which did not get them, by why",
+                Family::default(),
+            ),
         };
         // A rate needs a zero to begin with.
         for refusal in [
@@ -112,7 +123,14 @@ impl IngestMetrics {
         ] {
             made.refused.get_or_create(&of_refusal(refusal)).inc_by(0);
         }
+        for reason in TagsDropped::ALL {
+            made.told_tags().dropped(reason, 0);
+        }
         made
+    }
+
+    pub(super) fn told_tags(&self) -> ToldTagsMetrics {
+        ToldTagsMetrics(self.tags_dropped.clone())
     }
 
     pub(super) fn acknowledged(&self, door: EntryDoor, waited: Duration) {
@@ -158,6 +176,42 @@ impl IngestMetrics {
 
     pub(super) fn fenced(&self) {
         self.fenced.inc();
+    }
+}
+
+/// Why a series did not get the tags that were told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TagsDropped {
+    /// Too many wait to be written.
+    NoRoom,
+    /// No reading of it was stored.
+    NoSeries,
+    /// A payload has names, values or numbers of tags that no series may have.
+    Unfit,
+}
+
+impl TagsDropped {
+    const ALL: [Self; 3] = [Self::NoRoom, Self::NoSeries, Self::Unfit];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::NoRoom => "no_room",
+            Self::NoSeries => "no_series",
+            Self::Unfit => "unfit",
+        }
+    }
+}
+
+/// Counts what was told in vain.
+#[derive(Clone, Debug)]
+pub(super) struct ToldTagsMetrics(Family<OfReason, Counter>);
+
+impl ToldTagsMetrics {
+    pub(super) fn dropped(&self, reason: TagsDropped, series: u64) {
+        let of = OfReason {
+            reason: Word(reason.name()),
+        };
+        self.0.get_or_create(&of).inc_by(series);
     }
 }
 

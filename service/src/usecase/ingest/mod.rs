@@ -32,6 +32,7 @@ mod seal;
 mod session;
 mod slow;
 mod streams;
+mod told_tags;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -45,6 +46,7 @@ use self::{
     quotas::{Brought, Quotas},
     session::{Durable, Session},
     streams::{LaneSeats, Lot},
+    told_tags::ToldTags,
 };
 pub use self::{
     books::{Books, Figures},
@@ -103,6 +105,7 @@ pub struct Ingest {
     books: Arc<Books>,
     events: BatchEvents,
     long_names: LongNames,
+    told_tags: ToldTags,
     metrics: Arc<IngestMetrics>,
     /// Cancelled when a long-lived task is gone: what waits for it would wait for ever.
     failed: CancellationToken,
@@ -135,8 +138,14 @@ impl Ingest {
             tasks,
         )
         .await?;
-        let (long_names, writing) = LongNames::start(storage.long_names(), draining);
+        let (long_names, writing) = LongNames::start(storage.long_names(), draining.clone());
         tasks.start("writer of long names", async move {
+            writing.await;
+            Ok::<(), Infallible>(())
+        });
+        let (told_tags, writing) =
+            ToldTags::start(storage.series_upkeep(), metrics.told_tags(), draining);
+        tasks.start("writer of told tags", async move {
             writing.await;
             Ok::<(), Infallible>(())
         });
@@ -154,6 +163,7 @@ impl Ingest {
             books,
             events,
             long_names,
+            told_tags,
             metrics,
             failed: tasks.failed().clone(),
         })
@@ -220,7 +230,7 @@ impl Ingest {
         );
         let line = self.lanes.line(session.seat.lane);
         Ok(Inflow::new(
-            &self.books,
+            (&self.books, &self.told_tags),
             line,
             &self.failed,
             session,

@@ -24,8 +24,6 @@ use crate::repository::RepositoryError;
 
 /// Memory for the numbers of series, bytes.
 const CACHE_BYTES: usize = 64 << 20;
-/// How long a partition that is empty is waited for, to be dropped. What is not dropped goes with the table.
-const DROP_PATIENCE_S: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -189,7 +187,7 @@ impl<'a> Drain<'a> {
             after = Some(done.last);
             told(MoveProgress {
                 moved: self.moved,
-                expected: self.expected.max(self.moved),
+                expected: self.expected,
                 elapsed: self.began.elapsed(),
             });
             if let Some(rate) = self.order.max_rate {
@@ -207,11 +205,6 @@ async fn drop_partition(
     table: &str,
     partition: &str,
 ) -> Result<(), RepositoryError> {
-    run(
-        conn,
-        &format!("SET SESSION lock_wait_timeout = {DROP_PATIENCE_S}"),
-    )
-    .await?;
     let sql = format!("ALTER TABLE {table} DROP PARTITION {}", quoted(partition));
     match run(conn, &sql).await {
         Err(RepositoryError::Contention(reason)) => {

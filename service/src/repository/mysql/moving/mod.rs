@@ -10,7 +10,9 @@
 //!
 //! Where it stands is to be seen from the tables alone, so it may be ended at any time, and begun again.
 
+mod check;
 mod drain;
+mod ours;
 mod partitions;
 mod step;
 mod switch;
@@ -42,6 +44,12 @@ const LOCK: &str =
     "SELECT GET_LOCK(CONCAT('sluicegate.move.', LEFT(SHA2(DATABASE(), 256), 40)), ?)";
 /// A connection that was lost holds the lock until the server has noticed.
 const LOCK_PATIENCE_S: u32 = 30;
+/// So long a statement of a move that was killed may go on.
+const FIRST_LOCK_PATIENCE_S: u32 = 5;
+/// While a change of a table waits for those who use it, others wait behind it.
+const DDL_PATIENCE_S: u32 = 3;
+const DDL_ATTEMPTS: u32 = 40;
+const DDL_PAUSE: Duration = Duration::from_secs(1);
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +130,7 @@ impl Mover<'_> {
         order: MoveOrder,
         told: &(dyn Fn(MoveProgress) + Send + Sync),
     ) -> Result<Moved, RepositoryError> {
-        lock(&mut conn, 0).await?;
+        lock(&mut conn, FIRST_LOCK_PATIENCE_S).await?;
         // MySQL's own copy of the estimates is up to a day old. MariaDB has none, and does not know the variable.
         let _ = run(&mut conn, "SET SESSION information_schema_stats_expiry = 0").await;
         let way = match standing(&mut conn, order.to).await? {
@@ -171,7 +179,7 @@ impl Mover<'_> {
     async fn check(&self, conn: &mut Conn, way: Way) -> Result<(), RepositoryError> {
         // It says itself which column does not hold readings exactly.
         Held::read(conn, way.from, way.from.table(), &Names::default()).await?;
-        switch::expect_no_other_columns(conn, way.from.table()).await?;
+        check::table(conn, way).await?;
         if way.from.is_numbered() {
             let pool = self.connector.pool("move");
             let upkeep = MySqlSeriesUpkeep::new(pool.clone(), None, self.series_metrics.clone());
@@ -198,7 +206,10 @@ async fn lock(conn: &mut Conn, patience_s: u32) -> Result<(), RepositoryError> {
         .await
         .map_err(explain)?;
     match locked.flatten() {
-        Some(1) => Ok(()),
+        Some(1) => {
+            let patience = format!("SET SESSION lock_wait_timeout = {DDL_PATIENCE_S}");
+            run(conn, &patience).await
+        }
         _ => Err(RepositoryError::Setup(
             "another `sluicegate migrate --to` is at work in this database: wait for its end"
                 .to_owned(),
@@ -213,7 +224,7 @@ async fn standing(conn: &mut Conn, to: Layout) -> Result<Standing, RepositoryErr
         Layout::Partitioned => TableLayout::Partitioned,
         Layout::Seed | Layout::Hashed => {
             return Err(RepositoryError::Setup(format!(
-                "readings are moved to series, and from there to partitioned, but not to {to}: say --to series"
+                "readings are moved to series, and from there to partitioned, but not to {to}"
             )));
         }
     };
@@ -228,7 +239,8 @@ async fn standing(conn: &mut Conn, to: Layout) -> Result<Standing, RepositoryErr
             Ok(Standing::NotBegun(Way { from: current, to }))
         }
         None => Err(RepositoryError::Setup(format!(
-            "readings are moved to series, and from there to partitioned, but not from {current} to {to}: say --to series"
+            "readings are moved to series, and from there to partitioned: from {current} to {to} it takes two moves, the first \
+             by --to series"
         ))),
     }
 }
@@ -238,6 +250,26 @@ async fn run(conn: &mut Conn, statement: &str) -> Result<(), RepositoryError> {
     tracing::debug!(statement, "moving");
     let done = conn.query_drop(statement).await;
     done.map_err(|error| explain_to(MOVING, error))
+}
+
+/// Changes a table as soon as those who use it let go of it.
+async fn patiently(conn: &mut Conn, statement: &str) -> Result<(), RepositoryError> {
+    let mut attempt = 1;
+    loop {
+        match run(conn, statement).await {
+            Err(RepositoryError::Contention(reason)) if attempt < DDL_ATTEMPTS => {
+                tracing::info!(reason, attempt, "transactions hold the tables: tried again");
+                attempt += 1;
+                tokio::time::sleep(DDL_PAUSE).await;
+            }
+            Err(RepositoryError::Contention(reason)) => {
+                return Err(RepositoryError::Contention(format!(
+                    "{reason}: a transaction has held the tables for minutes; when it has ended, the same command goes on"
+                )));
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Asks for some rows.

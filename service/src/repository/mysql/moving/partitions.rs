@@ -1,6 +1,6 @@
 //! The partitions of a table that readings are moved out of, and those of the one that they are moved into.
 
-use chrono::{DateTime, NaiveDateTime};
+use chrono::{DateTime, Datelike as _, NaiveDateTime};
 use mysql_async::Conn;
 
 use super::{
@@ -75,7 +75,8 @@ async fn divided(conn: &mut Conn, table: &str) -> Result<Vec<(String, String)>, 
     };
     let bounds = cuts(first, last, readings).into_iter();
     let named = bounds.filter_map(|at_s| {
-        DateTime::from_timestamp(at_s, 0)?;
+        // What lies behind the last time that a bound can have is for the last partition.
+        DateTime::from_timestamp(at_s, 0).filter(|at| at.year() <= 9_999)?;
         let at_us = at_s * 1_000_000;
         Some((name(at_us), literal(at_us)))
     });

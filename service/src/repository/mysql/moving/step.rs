@@ -25,7 +25,9 @@ use super::{
         statement::quoted,
         table::{self},
     },
-    Way, ask, ask_one, run,
+    Way, ask, ask_one,
+    ours::COMMENT,
+    run,
 };
 use crate::repository::RepositoryError;
 
@@ -36,7 +38,7 @@ pub(super) const ACCOUNT: &str = "moved_readings";
 pub(super) fn make_account(name: &str) -> String {
     format!(
         "CREATE TABLE {name} (partition_name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY, \
-         readings BIGINT UNSIGNED NOT NULL, checksum DECIMAL(40, 0) NOT NULL) ENGINE = InnoDB"
+         readings BIGINT UNSIGNED NOT NULL, checksum DECIMAL(40, 0) NOT NULL) ENGINE = InnoDB {COMMENT}"
     )
 }
 

@@ -1,7 +1,5 @@
 //! The tables of the new layout, made beside the old one, put into its place, and the end of the old one.
 
-use std::time::Duration;
-
 use mysql_async::{Conn, prelude::Queryable as _};
 
 use super::{
@@ -13,89 +11,19 @@ use super::{
         series,
         table::{self, Held, TableLayout},
     },
-    MOVING, MovedPartition, Way, ask, partitions, run,
+    MOVING, MovedPartition, Way, ask,
+    ours::{Kind, drop_table, drop_view, expect_columns, expect_empty, in_the_way, kind},
+    partitions, patiently, run,
     step::{ACCOUNT, make_account},
+    trial,
 };
 use crate::repository::RepositoryError;
-
-/// All that the layouts put into a table of readings.
-const COLUMNS: [&str; 8] = [
-    "id",
-    "sensor_value",
-    "sensor_type",
-    "id1",
-    "id2",
-    "ts",
-    "id_hash",
-    "series_id",
-];
-/// Its own indexes.
-const INDEXES: [&str; 6] = [
-    "PRIMARY",
-    "by_time",
-    "by_ids",
-    "by_ids_time",
-    "by_hash_time",
-    "by_series_time",
-];
 
 /// What the catch-all partition of a layout's script is.
 const WHOLE: &str = "  PARTITION p_rest VALUES LESS THAN (MAXVALUE)\n";
 const VIEW: &str = "CREATE SQL SECURITY INVOKER VIEW sensor_readings AS";
 /// So far ids may go on, by a table that counts them itself, until it is renamed.
 const IDS_MEANWHILE: u64 = 1_000_000_000;
-/// While a RENAME waits for transactions, others wait behind it.
-const RENAME_PATIENCE_S: u32 = 3;
-const RENAME_ATTEMPTS: u32 = 40;
-const RENAME_PAUSE: Duration = Duration::from_secs(1);
-
-/// What a table is; None where there is none.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Table,
-    View,
-}
-
-async fn kind(conn: &mut Conn, name: &str) -> Result<Option<Kind>, RepositoryError> {
-    let sql = format!(
-        "SELECT TABLE_TYPE = 'VIEW' FROM information_schema.TABLES \
-         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{name}'"
-    );
-    let found: Option<bool> = ask(conn, &sql).await?.pop();
-    Ok(found.map(|is_view| if is_view { Kind::View } else { Kind::Table }))
-}
-
-/// Refuses a table with columns for which the other layout has no place, and tells of what else would stay behind.
-pub(super) async fn expect_no_other_columns(
-    conn: &mut Conn,
-    table: &str,
-) -> Result<(), RepositoryError> {
-    let sql = format!(
-        "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}'"
-    );
-    let columns: Vec<String> = ask(conn, &sql).await?;
-    if let Some(other) = columns
-        .iter()
-        .find(|name| !COLUMNS.contains(&name.as_str()))
-    {
-        return Err(RepositoryError::Setup(format!(
-            "{table} has the column {other}, for which the other layout has no place: drop it, or leave the readings where they \
-             are"
-        )));
-    }
-    let sql = format!(
-        "SELECT DISTINCT CONCAT('index ', INDEX_NAME) FROM information_schema.STATISTICS \
-         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}' AND INDEX_NAME NOT IN ('{}') \
-         UNION ALL SELECT CONCAT('trigger ', TRIGGER_NAME) FROM information_schema.TRIGGERS \
-         WHERE EVENT_OBJECT_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = '{table}'",
-        INDEXES.join("','")
-    );
-    let left_behind: Vec<String> = ask(conn, &sql).await?;
-    for what in left_behind {
-        tracing::warn!(table, what, "it stays with the old table, and goes with it");
-    }
-    Ok(())
-}
 
 /// Makes what is missing of the new layout. It may have been begun, and given up, before.
 pub(super) async fn prepare(conn: &mut Conn, way: Way) -> Result<(), RepositoryError> {
@@ -134,7 +62,6 @@ pub(super) async fn prepare(conn: &mut Conn, way: Way) -> Result<(), RepositoryE
         );
     }
     run_script(conn, &script).await?;
-    run(conn, &format!("DROP TABLE IF EXISTS {ACCOUNT}")).await?;
     run(conn, &make_account(ACCOUNT)).await?;
     if way.to.is_numbered() {
         series::start(conn).await?;
@@ -146,50 +73,51 @@ pub(super) async fn prepare(conn: &mut Conn, way: Way) -> Result<(), RepositoryE
 /// Stands for the old table until that has its name: a view knows it by that, and accounts are given rights to it.
 const PLAIN_PLACEHOLDER: &str = "CREATE TABLE sensor_readings_moving (id BIGINT NOT NULL PRIMARY KEY, sensor_value DOUBLE NOT NULL, \
      sensor_type VARCHAR(1) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, id1 INT NOT NULL, \
-     id2 VARCHAR(1) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, ts DATETIME(6) NOT NULL) ENGINE = InnoDB;\n";
+     id2 VARCHAR(1) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, ts DATETIME(6) NOT NULL) ENGINE = InnoDB COMMENT = 'made by sluicegate migrate --to';\n";
 
 const NUMBERED_PLACEHOLDER: &str = "CREATE TABLE readings_moving (ts DATETIME(6) NOT NULL, id BIGINT NOT NULL PRIMARY KEY, \
-     series_id INT UNSIGNED NOT NULL, sensor_value DOUBLE NOT NULL) ENGINE = InnoDB;\n";
+     series_id INT UNSIGNED NOT NULL, sensor_value DOUBLE NOT NULL) ENGINE = InnoDB COMMENT = 'made by sluicegate migrate --to';\n";
 
-/// Whether the names that the new tables will have are free, or those of an attempt that was given up before it began.
+/// Whether the names that the new tables will have are free, or of an attempt that was given up before it began.
 async fn expect_free(conn: &mut Conn, way: Way) -> Result<(), RepositoryError> {
-    let (empty, other_kind): (&[&str], Kind) = match way.to.is_numbered() {
-        true => (&["readings", "sensor_readings_moving"], Kind::Table),
-        false => (&["sensor_readings_next", "readings_moving"], Kind::View),
-    };
+    let plain = ["id", "sensor_value", "sensor_type", "id1", "id2", "ts"];
+    let numbered = ["ts", "id", "series_id", "sensor_value"];
+    drop_table(conn, ACCOUNT).await?;
+    drop_table(conn, way.from.moving_table()).await?;
+    trial::remove(conn).await?;
+    remove_none(conn).await?;
     // The move the other way has this name for something of another kind.
-    if kind(conn, "sensor_readings_next").await? == Some(other_kind) {
-        let what = match other_kind {
-            Kind::Table => "TABLE",
-            Kind::View => "VIEW",
-        };
-        if other_kind == Kind::Table {
+    match kind(conn, "sensor_readings_next").await? {
+        None => {}
+        Some(Kind::View) => drop_view(conn, "sensor_readings_next").await?,
+        Some(Kind::Table | Kind::Other) => {
+            expect_columns(conn, "sensor_readings_next", &plain).await?;
             expect_empty(conn, "sensor_readings_next").await?;
+            run(conn, "DROP TABLE sensor_readings_next").await?;
         }
-        run(conn, &format!("DROP {what} sensor_readings_next")).await?;
     }
-    for table in empty {
+    if !way.to.is_numbered() {
+        return Ok(());
+    }
+    for (table, columns) in [
+        ("readings", &numbered[..]),
+        (
+            "series",
+            &["series_id", "id1", "id2", "sensor_type", "first_seen"],
+        ),
+        ("series_tags", &["series_id", "tag", "value"]),
+        ("series_generation", &["id", "generation"]),
+    ] {
         match kind(conn, table).await? {
             None => {}
-            Some(Kind::Table) => expect_empty(conn, table).await?,
-            Some(Kind::View) => return Err(in_the_way(table)),
+            Some(Kind::Table) => expect_columns(conn, table, columns).await?,
+            Some(Kind::View | Kind::Other) => return Err(in_the_way(table)),
         }
     }
-    Ok(())
-}
-
-async fn expect_empty(conn: &mut Conn, table: &str) -> Result<(), RepositoryError> {
-    let found: Vec<u8> = ask(conn, &format!("SELECT 1 FROM {table} LIMIT 1")).await?;
-    match found.is_empty() {
-        true => Ok(()),
-        false => Err(in_the_way(table)),
+    match kind(conn, "readings").await? {
+        None => Ok(()),
+        Some(_) => expect_empty(conn, "readings").await,
     }
-}
-
-fn in_the_way(table: &str) -> RepositoryError {
-    RepositoryError::Setup(format!(
-        "{table} is there already, and holds something: rename it, as the move needs a table of this name"
-    ))
 }
 
 /// A table of series that was there before may have narrower columns.
@@ -230,11 +158,6 @@ pub(super) async fn switch(conn: &mut Conn, way: Way) -> Result<(), RepositoryEr
         run(conn, &sql).await?;
     }
     run(conn, &make_mark(way.from)).await?;
-    run(
-        conn,
-        &format!("SET SESSION lock_wait_timeout = {RENAME_PATIENCE_S}"),
-    )
-    .await?;
     let rename = match way.to.is_numbered() {
         true => {
             "RENAME TABLE sensor_readings_moving TO sensor_readings_placeholder, \
@@ -245,37 +168,14 @@ pub(super) async fn switch(conn: &mut Conn, way: Way) -> Result<(), RepositoryEr
              sensor_readings_next TO sensor_readings, readings TO readings_moving"
         }
     };
-    let mut attempt = 1;
-    loop {
-        match run(conn, rename).await {
-            Err(RepositoryError::Contention(reason)) if attempt < RENAME_ATTEMPTS => {
-                tracing::info!(
-                    reason,
-                    attempt,
-                    "transactions hold the tables, which get their new names later"
-                );
-                attempt += 1;
-                tokio::time::sleep(RENAME_PAUSE).await;
-            }
-            renamed => {
-                renamed?;
-                break;
-            }
-        }
-    }
+    patiently(conn, rename).await?;
     remove_none(conn).await
 }
 
 /// What had the names that others have now: a view, and an empty table.
 async fn remove_none(conn: &mut Conn) -> Result<(), RepositoryError> {
-    if kind(conn, "sensor_readings_none").await? == Some(Kind::View) {
-        run(conn, "DROP VIEW sensor_readings_none").await?;
-    }
-    if kind(conn, "sensor_readings_placeholder").await? == Some(Kind::Table) {
-        expect_empty(conn, "sensor_readings_placeholder").await?;
-        run(conn, "DROP TABLE sensor_readings_placeholder").await?;
-    }
-    Ok(())
+    drop_view(conn, "sensor_readings_none").await?;
+    drop_table(conn, "sensor_readings_placeholder").await
 }
 
 /// The old table is empty: it goes, and what was moved is told.
@@ -288,12 +188,16 @@ pub(super) async fn finish(
         let view = Layout::Series.sql().split(VIEW).nth(1).unwrap_or_default();
         let view = view.trim_end().trim_end_matches(';');
         let replace = VIEW.replace("CREATE", "CREATE OR REPLACE");
-        run(conn, &format!("{replace}{view}")).await?;
+        patiently(conn, &format!("{replace}{view}")).await?;
     }
     let old = way.from.moving_table();
     if kind(conn, old).await?.is_some() {
         expect_empty(conn, old).await?;
-        run(conn, &format!("DROP TABLE {old}")).await?;
+        patiently(conn, &format!("DROP TABLE {old}")).await?;
+    }
+    if way.from.is_numbered() {
+        // It looks at readings that are not there any more.
+        run(conn, "DROP TRIGGER IF EXISTS series_with_readings_stay").await?;
     }
     run(conn, &remove_mark(way.from)).await?;
     if kind(conn, ACCOUNT).await?.is_none() {

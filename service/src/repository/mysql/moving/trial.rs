@@ -6,7 +6,9 @@ use mysql_async::Conn;
 
 use super::{
     super::migrations::Layout,
-    Way, ask_one, partitions, run,
+    Way, ask_one,
+    ours::{COMMENT, drop_table},
+    partitions, run,
     step::{Part, Tables, make_account},
 };
 use crate::repository::RepositoryError;
@@ -17,8 +19,6 @@ const OLD: &str = "moving_trial_old";
 const NEW: &str = "moving_trial_new";
 const SERIES: &str = "moving_trial_series";
 const MOVED: &str = "moving_trial_moved";
-const COPIES: &str = "DROP TABLE IF EXISTS moving_trial_old, moving_trial_new, moving_trial_series, moving_trial_moved";
-
 /// What a move would be.
 #[derive(Clone, Copy, Debug)]
 pub struct MoveEstimate {
@@ -41,9 +41,9 @@ pub(super) async fn estimate(
     step_readings: u32,
 ) -> Result<MoveEstimate, RepositoryError> {
     let (readings, _) = partitions::size(conn, &tables.from).await?;
-    run(conn, COPIES).await?;
+    remove(conn).await?;
     let tried = try_out(conn, way, tables, step_readings).await;
-    run(conn, COPIES).await?;
+    remove(conn).await?;
     let Tried {
         sample,
         elapsed,
@@ -61,6 +61,14 @@ pub(super) async fn estimate(
         duration: elapsed.mul_f64(scale),
         sample,
     })
+}
+
+/// Drops copies that a trial left behind, which was killed.
+pub(super) async fn remove(conn: &mut Conn) -> Result<(), RepositoryError> {
+    for copy in [OLD, NEW, SERIES, MOVED] {
+        drop_table(conn, copy).await?;
+    }
+    Ok(())
 }
 
 struct Tried {
@@ -127,6 +135,7 @@ async fn try_out(
 async fn copy(conn: &mut Conn, way: Way, tables: &Tables) -> Result<(), RepositoryError> {
     let from = &tables.from;
     run(conn, &format!("CREATE TABLE {OLD} LIKE {from}")).await?;
+    run(conn, &format!("ALTER TABLE {OLD} {COMMENT}")).await?;
     let names = partitions::of(conn, OLD).await?;
     if names.iter().any(|name| !name.is_empty()) {
         run(conn, &format!("ALTER TABLE {OLD} REMOVE PARTITIONING")).await?;
@@ -151,6 +160,7 @@ async fn copy(conn: &mut Conn, way: Way, tables: &Tables) -> Result<(), Reposito
         false => (Layout::Partitioned.sql(), "CREATE TABLE sensor_readings ("),
     };
     run(conn, &statement_of(script, table, NEW)).await?;
+    run(conn, &format!("ALTER TABLE {NEW} {COMMENT}")).await?;
     if way.to.is_numbered() {
         let widths: (u64, u64) = ask_one(
             conn,
@@ -168,6 +178,7 @@ async fn copy(conn: &mut Conn, way: Way, tables: &Tables) -> Result<(), Reposito
                 &format!("sensor_type VARCHAR({})", widths.1),
             );
         run(conn, &series).await?;
+        run(conn, &format!("ALTER TABLE {SERIES} {COMMENT}")).await?;
     }
     Ok(())
 }

@@ -63,7 +63,8 @@ impl MySqlQuarantine {
         }
         let rows: usize = revived.iter().map(|one| one.readings.len()).sum();
         let mut ids = self.ids.lock().await;
-        ids.take(conn, rows as u32, self.share()).await
+        ids.take(conn, &self.table.counter, (rows as u32, self.share()))
+            .await
     }
 
     /// The numbers of the readings' series, in the order of the readings.

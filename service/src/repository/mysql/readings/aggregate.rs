@@ -27,9 +27,11 @@ const TIME_CHARS: usize = "YYYY-MM-DD hh:mm:ss.ffffff".len();
 const ID_DIGITS: usize = 20;
 const LARGEST: f64 = f64::MAX;
 
-/// Texts are grouped and ordered as bytes: the columns' own collation takes 'a' and 'a ' for one.
-const COLUMNS: &str = "id1, CAST(id2 AS BINARY) AS id2_bytes, CAST(sensor_type AS BINARY) AS type_bytes, COUNT(*), \
+/// Texts are grouped and ordered as bytes: the columns' own collation takes 'a' and 'a ' for one. A table of somebody's own may
+/// have columns of any name, which would be grouped by instead of these: so nobody else has them.
+const COLUMNS: &str = "id1, CAST(id2 AS BINARY) AS sluicegate_id2, CAST(sensor_type AS BINARY) AS sluicegate_type, COUNT(*), \
                        MIN(sensor_value), MAX(sensor_value), AVG(sensor_value)";
+const PLAIN_ORDER: &str = "sluicegate_bucket, id1, sluicegate_id2, sluicegate_type";
 const ORDER: &str = "bucket, id1, id2_bytes, type_bytes";
 
 /// The groups of a query.
@@ -37,7 +39,7 @@ pub(super) fn statement(table: &str, shape: Shape<'_>, query: &AggregateQuery) -
     let selection = &query.selection;
     let (start, keyed) = (start_of_bucket(query.width), keyed_value(shape));
     let mut statement = Statement::new(&format!(
-        "SELECT {start} AS bucket, {COLUMNS}, MIN({keyed}), MAX({keyed}) FROM {table}"
+        "SELECT {start} AS sluicegate_bucket, {COLUMNS}, MIN({keyed}), MAX({keyed}) FROM {table}"
     ));
     statement
         .force_index(shape, selection)
@@ -60,7 +62,7 @@ pub(super) fn statement(table: &str, shape: Shape<'_>, query: &AggregateQuery) -
         behind(&mut statement, after, query.width);
     }
     statement.push(
-        &format!(" GROUP BY {ORDER} ORDER BY {ORDER} LIMIT ?"),
+        &format!(" GROUP BY {PLAIN_ORDER} ORDER BY {PLAIN_ORDER} LIMIT ?"),
         [query.limit.into()],
     );
     statement

@@ -6,14 +6,20 @@ mod numbered;
 mod plain;
 mod together;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mysql_async::{Row, Value};
 
 use self::{numbered::NumberedReadings, plain::PlainReadings, together::Moving};
 use super::{
-    answers::unexpected, asking::Asking, indexes::Indexes, instant, leftover::Leftover,
-    series::Naming, statement::Statement, table::Table,
+    answers::unexpected,
+    asking::Asking,
+    indexes::Indexes,
+    instant,
+    leftover::Leftover,
+    series::Naming,
+    statement::Statement,
+    table::{IS_VIEW, Table},
 };
 use crate::{
     model::{
@@ -22,6 +28,10 @@ use crate::{
     },
     repository::{AggregateQuery, RepositoryError, Stretch},
 };
+
+/// So often two tables are asked, of which one is about to go.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The stored readings.
 pub struct MySqlReadings {
@@ -49,6 +59,28 @@ macro_rules! of_kind {
     };
 }
 use of_kind;
+
+/// What is asked of both tables at once.
+enum Asked<'a> {
+    Count(&'a Selection, u32),
+    Groups(&'a AggregateQuery),
+}
+
+impl Asked<'_> {
+    async fn of(&self, kind: &Kind) -> Result<Option<Statement>, RepositoryError> {
+        match self {
+            Self::Count(selection, leg) => kind.count(selection, *leg).await,
+            Self::Groups(query) => kind.aggregate(query).await,
+        }
+    }
+
+    fn of_both(&self, one: Option<&Statement>, other: Option<&Statement>) -> Statement {
+        match self {
+            Self::Count(..) => together::sum(one, other),
+            Self::Groups(_) => together::both(one, other),
+        }
+    }
+}
 
 impl Kind {
     /// Asks how many readings there are; None where there are none.
@@ -92,6 +124,7 @@ impl MySqlReadings {
                 limits,
                 indexes,
                 naming,
+                looks_inside: moving.is_some(),
             }),
             None => Kind::Plain(PlainReadings {
                 asking: asking.clone(),
@@ -116,6 +149,37 @@ impl MySqlReadings {
         &self.limits
     }
 
+    /// Where tables of another layout have taken the place of these there is nothing to be asked any more: this process is about
+    /// to start anew, and whoever asks does well to ask again.
+    async fn unless_exchanged<T>(
+        &self,
+        asked: impl Future<Output = Result<T, RepositoryError>>,
+    ) -> Result<T, RepositoryError> {
+        match asked.await {
+            Err(error @ (RepositoryError::Table(_) | RepositoryError::Other(_)))
+                if self.are_exchanged().await =>
+            {
+                Err(RepositoryError::NotWritable(format!(
+                    "the readings are in tables of another layout now: {error}"
+                )))
+            }
+            answer => answer,
+        }
+    }
+
+    async fn are_exchanged(&self) -> bool {
+        let is_view = match &self.kind {
+            Kind::Plain(readings) if readings.names.are_given() => return false,
+            Kind::Plain(_) => false,
+            Kind::Numbered(_) => true,
+        };
+        let looked = self.asking.rows(Statement::new(IS_VIEW)).await;
+        let found = looked
+            .ok()
+            .and_then(|mut rows| rows.pop()?.get::<bool, _>(0));
+        found.is_some_and(|found| found != is_view)
+    }
+
     /// Readings of a leg, at most `limit`, in order of (timestamp, id), from behind `after`.
     pub(crate) async fn page(
         &self,
@@ -125,12 +189,15 @@ impl MySqlReadings {
         after: Option<ReadingKey>,
         limit: usize,
     ) -> Result<Vec<StoredReading>, RepositoryError> {
-        let not_moved = match &self.moving {
-            Some(moving) => moving.page(selection, leg, order, after, limit).await?,
-            None => Vec::new(),
-        };
-        let found = of_kind!(&self.kind, page(selection, leg, order, after, limit))?;
-        Ok(together::in_order(not_moved, found, order, limit))
+        self.unless_exchanged(async {
+            let not_moved = match &self.moving {
+                Some(moving) => moving.page(selection, leg, order, after, limit).await?,
+                None => Vec::new(),
+            };
+            let found = of_kind!(&self.kind, page(selection, leg, order, after, limit))?;
+            Ok(together::in_order(not_moved, found, order, limit))
+        })
+        .await
     }
 
     /// The last key of the next stretch of at most `rows` readings behind `after` and up to `last`; None at the end.
@@ -141,13 +208,16 @@ impl MySqlReadings {
         within: Stretch,
         rows: usize,
     ) -> Result<Option<ReadingKey>, RepositoryError> {
-        let not_moved = match &self.moving {
-            Some(moving) => moving.stretch(selection, leg, within, rows).await?,
-            None => None,
-        };
-        let found = of_kind!(&self.kind, stretch(selection, leg, within, rows))?;
-        let ends = [not_moved, found].into_iter().flatten();
-        Ok(ends.min_by_key(|key| (key.timestamp_us, key.id)))
+        self.unless_exchanged(async {
+            let not_moved = match &self.moving {
+                Some(moving) => moving.stretch(selection, leg, within, rows).await?,
+                None => None,
+            };
+            let found = of_kind!(&self.kind, stretch(selection, leg, within, rows))?;
+            let ends = [not_moved, found].into_iter().flatten();
+            Ok(ends.min_by_key(|key| (key.timestamp_us, key.id)))
+        })
+        .await
     }
 
     /// Those of a moment, whatever is moved meanwhile.
@@ -156,17 +226,41 @@ impl MySqlReadings {
         selection: &Selection,
         leg: u32,
     ) -> Result<u64, RepositoryError> {
-        let own = self.kind.count(selection, leg).await?;
-        if let Some(moving) = &self.moving {
-            let not_moved = moving.kind().count(selection, leg).await?;
-            let both = together::sum(not_moved, own.as_ref());
-            if let Some(count) = moving.unless_gone(count(&self.asking, both)).await? {
-                return Ok(count);
+        self.unless_exchanged(async {
+            if let Some(moving) = &self.moving {
+                let asked = Asked::Count(selection, leg);
+                if let Some(rows) = self.of_a_moment(moving, &asked).await? {
+                    return count(rows);
+                }
             }
-        }
-        match own {
-            Some(statement) => count(&self.asking, statement).await,
-            None => Ok(0),
+            match self.kind.count(selection, leg).await? {
+                Some(statement) => count(self.asking.rows(statement).await?),
+                None => Ok(0),
+            }
+        })
+        .await
+    }
+
+    /// Asks both tables by one statement; None when nothing is left to be moved.
+    async fn of_a_moment(
+        &self,
+        moving: &Moving,
+        asked: &Asked<'_>,
+    ) -> Result<Option<Vec<Row>>, RepositoryError> {
+        let mut attempt = 1;
+        loop {
+            let not_moved = asked.of(moving.kind()).await?;
+            let own = asked.of(&self.kind).await?;
+            let both = asked.of_both(not_moved.as_ref(), own.as_ref());
+            match moving.unless_gone(self.asking.rows(both)).await {
+                // Partitions, and at the end the table, go while it is asked.
+                Err(error) if attempt < ATTEMPTS => {
+                    tracing::debug!(%error, "two tables are asked again");
+                    attempt += 1;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                answer => return answer,
+            }
         }
     }
 
@@ -177,11 +271,14 @@ impl MySqlReadings {
         leg: u32,
         stretch: Stretch,
     ) -> Result<u64, RepositoryError> {
-        let not_moved = match &self.moving {
-            Some(moving) => moving.delete(selection, leg, stretch).await?,
-            None => 0,
-        };
-        Ok(not_moved + of_kind!(&self.kind, delete(selection, leg, stretch))?)
+        self.unless_exchanged(async {
+            let not_moved = match &self.moving {
+                Some(moving) => moving.delete(selection, leg, stretch).await?,
+                None => 0,
+            };
+            Ok(not_moved + of_kind!(&self.kind, delete(selection, leg, stretch))?)
+        })
+        .await
     }
 
     /// Changes the readings of a stretch in one transaction, or two while readings are moved, and returns how many were
@@ -193,11 +290,14 @@ impl MySqlReadings {
         stretch: Stretch,
         change: &Change,
     ) -> Result<u64, RepositoryError> {
-        let not_moved = match &self.moving {
-            Some(moving) => moving.update(selection, leg, stretch, change).await?,
-            None => 0,
-        };
-        Ok(not_moved + of_kind!(&self.kind, update(selection, leg, stretch, change))?)
+        self.unless_exchanged(async {
+            let not_moved = match &self.moving {
+                Some(moving) => moving.update(selection, leg, stretch, change).await?,
+                None => 0,
+            };
+            Ok(not_moved + of_kind!(&self.kind, update(selection, leg, stretch, change))?)
+        })
+        .await
     }
 
     /// The newest readings of each pair, in the order of the pairs: that of each sensor type where series are known, at most
@@ -208,18 +308,21 @@ impl MySqlReadings {
         sensor_type: Option<&str>,
         tags: &[(String, String)],
     ) -> Result<Vec<Vec<StoredReading>>, RepositoryError> {
-        let not_moved = match &self.moving {
-            Some(moving) => moving.latest(pairs, sensor_type, tags).await?,
-            None => None,
-        };
-        let found = of_kind!(&self.kind, latest(pairs, sensor_type, tags))?;
-        let Some(not_moved) = not_moved else {
-            return Ok(found);
-        };
-        let of_each_type = matches!(self.kind, Kind::Numbered(_));
-        let both = not_moved.into_iter().zip(found);
-        let newest = both.map(|(one, two)| together::newest(one, two, of_each_type));
-        Ok(newest.collect())
+        self.unless_exchanged(async {
+            let not_moved = match &self.moving {
+                Some(moving) => moving.latest(pairs, sensor_type, tags).await?,
+                None => None,
+            };
+            let found = of_kind!(&self.kind, latest(pairs, sensor_type, tags))?;
+            let Some(not_moved) = not_moved else {
+                return Ok(found);
+            };
+            let of_each_type = matches!(self.kind, Kind::Numbered(_));
+            let both = not_moved.into_iter().zip(found);
+            let newest = both.map(|(one, two)| together::newest(one, two, of_each_type));
+            Ok(newest.collect())
+        })
+        .await
     }
 
     /// Groups ordered by their key, at most `limit`: those of a moment, whatever is moved meanwhile.
@@ -227,19 +330,20 @@ impl MySqlReadings {
         &self,
         query: &AggregateQuery,
     ) -> Result<Vec<Bucket>, RepositoryError> {
-        let own = self.kind.aggregate(query).await?;
-        if let Some(moving) = &self.moving {
-            let not_moved = moving.kind().aggregate(query).await?;
-            let both = together::both(not_moved, own.as_ref());
-            if let Some(rows) = moving.unless_gone(self.asking.rows(both)).await? {
-                return together::groups(rows, query.limit);
+        self.unless_exchanged(async {
+            if let Some(moving) = &self.moving {
+                let asked = Asked::Groups(query);
+                if let Some(rows) = self.of_a_moment(moving, &asked).await? {
+                    return together::groups(rows, query.limit);
+                }
             }
-        }
-        let rows = match own {
-            Some(statement) => self.asking.rows(statement).await?,
-            None => Vec::new(),
-        };
-        together::groups(rows, query.limit)
+            let rows = match self.kind.aggregate(query).await? {
+                Some(statement) => self.asking.rows(statement).await?,
+                None => Vec::new(),
+            };
+            together::groups(rows, query.limit)
+        })
+        .await
     }
 
     /// How many readings the database expects to read for these groups, which it does not do yet.
@@ -247,17 +351,19 @@ impl MySqlReadings {
         &self,
         query: &AggregateQuery,
     ) -> Result<u64, RepositoryError> {
-        let not_moved = match &self.moving {
-            Some(moving) => moving.expected_rows(query).await?,
-            None => 0,
-        };
-        Ok(not_moved + of_kind!(&self.kind, expected_rows(query))?)
+        self.unless_exchanged(async {
+            let not_moved = match &self.moving {
+                Some(moving) => moving.expected_rows(query).await?,
+                None => 0,
+            };
+            Ok(not_moved + of_kind!(&self.kind, expected_rows(query))?)
+        })
+        .await
     }
 }
 
-async fn count(asking: &Asking, statement: Statement) -> Result<u64, RepositoryError> {
-    let row = asking.rows(statement).await?.pop();
-    row.and_then(|row| row.get(0)).ok_or_else(unexpected)
+fn count(mut rows: Vec<Row>) -> Result<u64, RepositoryError> {
+    rows.pop().and_then(|row| row.get(0)).ok_or_else(unexpected)
 }
 
 /// How many rows the database expects to read for a statement.

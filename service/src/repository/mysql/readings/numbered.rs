@@ -44,6 +44,9 @@ pub(super) struct NumberedReadings {
     pub(super) limits: Limits,
     pub(super) indexes: Indexes,
     pub(super) naming: Arc<Naming>,
+    /// Whether statements look for numbers themselves: while readings are moved, a series may get its number, and lose its
+    /// readings to the other table, between a look and the statement that rests on it.
+    pub(super) looks_inside: bool,
 }
 
 /// A series that has a number.
@@ -88,27 +91,9 @@ impl NumberedReadings {
     ) -> Result<Vec<Known>, RepositoryError> {
         let mut known = Vec::new();
         for pairs in pairs.chunks(PAIRS) {
-            let mut statement = Statement::new(
-                "SELECT series_id, id1, id2, sensor_type FROM series FORCE INDEX (by_names) WHERE (FALSE",
-            );
-            for pair in pairs {
-                statement.push(
-                    " OR (id1 = ? AND id2 = ? AND LENGTH(id2) = ?)",
-                    [
-                        pair.id1.into(),
-                        pair.id2.as_str().into(),
-                        pair.id2.len().into(),
-                    ],
-                );
-            }
-            statement.push(")", []).of_sensor_type(sensor_type);
-            for (tag, value) in tags {
-                statement.push(
-                    " AND EXISTS (SELECT 1 FROM series_tags WHERE series_tags.series_id = series.series_id \
-                     AND tag = ? AND value = ?)",
-                    [tag.as_str().into(), value.as_str().into()],
-                );
-            }
+            let mut statement =
+                Statement::new("SELECT series_id, id1, id2, sensor_type FROM series");
+            named(&mut statement, pairs, sensor_type, tags);
             for row in self.asking.rows(statement).await? {
                 let (number, id1, id2, sensor_type) =
                     mysql_async::from_row_opt(row).map_err(|_| unexpected())?;
@@ -135,6 +120,18 @@ impl NumberedReadings {
         statement
             .push(&force(self.indexes.ids.as_ref()), [])
             .push(&format!(" WHERE series_id IN ({})", listed(numbers)), [])
+            .of_time(self.shape(), selection.time);
+    }
+
+    /// As `within_series`, of those that there are when the statement runs.
+    fn within_named(&self, statement: &mut Statement, pairs: &[IdPair], selection: &Selection) {
+        statement
+            .push(&force(self.indexes.ids.as_ref()), [])
+            .push(" WHERE series_id IN (SELECT series_id FROM series", []);
+        let sensor_type = selection.sensor_type.as_deref();
+        named(statement, pairs, sensor_type, &selection.tags);
+        statement
+            .push(")", [])
             .of_time(self.shape(), selection.time);
     }
 
@@ -264,6 +261,12 @@ impl NumberedReadings {
         selection: &Selection,
         leg: u32,
     ) -> Result<Option<Statement>, RepositoryError> {
+        if let (true, Some(pair)) = (self.looks_inside, selection.pair(leg)) {
+            let mut statement = Statement::new(&format!("SELECT COUNT(*) FROM {}", self.table));
+            let pairs = std::slice::from_ref(pair);
+            self.within_named(&mut statement, pairs, selection);
+            return Ok(Some(statement));
+        }
         Ok(match self.leg(selection, leg).await? {
             Leg::Of(known) if known.is_empty() => None,
             Leg::Of(known) => Some(self.of_series("COUNT(*)", &numbers(&known), selection)),
@@ -341,6 +344,14 @@ impl NumberedReadings {
         &self,
         query: &AggregateQuery,
     ) -> Result<Option<Statement>, RepositoryError> {
+        let selection = &query.selection;
+        if let (true, Some(pairs)) = (self.looks_inside, &selection.pairs) {
+            let groups = aggregate::numbered_groups(self.table, self.shape(), query.width);
+            let mut groups = Statement::new(&groups);
+            self.within_named(&mut groups, pairs, selection);
+            aggregate::end_numbered_groups(&mut groups, query);
+            return Ok(Some(aggregate::named(groups, query)));
+        }
         let of = self.series_of(query).await?;
         if of.as_ref().is_some_and(Vec::is_empty) {
             return Ok(None);
@@ -358,6 +369,34 @@ impl NumberedReadings {
             return Ok(0);
         }
         expected_rows(&self.asking, self.groups(query, of.as_deref())).await
+    }
+}
+
+/// Only series of these pairs, behind `FROM series`.
+fn named(
+    statement: &mut Statement,
+    pairs: &[IdPair],
+    sensor_type: Option<&str>,
+    tags: &[(String, String)],
+) {
+    statement.push(" FORCE INDEX (by_names) WHERE (FALSE", []);
+    for pair in pairs {
+        statement.push(
+            " OR (id1 = ? AND id2 = ? AND LENGTH(id2) = ?)",
+            [
+                pair.id1.into(),
+                pair.id2.as_str().into(),
+                pair.id2.len().into(),
+            ],
+        );
+    }
+    statement.push(")", []).of_sensor_type(sensor_type);
+    for (tag, value) in tags {
+        statement.push(
+            " AND EXISTS (SELECT 1 FROM series_tags WHERE series_tags.series_id = series.series_id \
+             AND tag = ? AND value = ?)",
+            [tag.as_str().into(), value.as_str().into()],
+        );
     }
 }
 

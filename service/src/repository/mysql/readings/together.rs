@@ -32,7 +32,7 @@ pub(super) struct Moving {
     asking: Asking,
     table: &'static str,
     /// All are moved, and the table is not there any more.
-    gone: AtomicBool,
+    gone: Arc<AtomicBool>,
 }
 
 impl Moving {
@@ -45,6 +45,7 @@ impl Moving {
                 limits: left.limits,
                 indexes: left.indexes.clone(),
                 naming,
+                looks_inside: true,
             }),
             false => Kind::Plain(PlainReadings {
                 asking: asking.clone(),
@@ -59,7 +60,7 @@ impl Moving {
             kind,
             asking: asking.clone(),
             table: left.layout.moving_table(),
-            gone: AtomicBool::new(false),
+            gone: left.gone.clone(),
         }
     }
 
@@ -205,9 +206,9 @@ pub(super) fn newest(
 }
 
 /// One statement, and so of one moment, over two counts.
-pub(super) fn sum(one: Option<Statement>, other: Option<&Statement>) -> Statement {
+pub(super) fn sum(one: Option<&Statement>, other: Option<&Statement>) -> Statement {
     let mut sum = Statement::new("SELECT CAST(0");
-    for count in one.iter().chain(other) {
+    for count in one.into_iter().chain(other) {
         sum.push(" + (", [])
             .push(&count.sql, count.params.iter().cloned())
             .push(")", []);
@@ -217,9 +218,9 @@ pub(super) fn sum(one: Option<Statement>, other: Option<&Statement>) -> Statemen
 }
 
 /// One statement, and so of one moment, over two that ask for groups.
-pub(super) fn both(one: Option<Statement>, other: Option<&Statement>) -> Statement {
+pub(super) fn both(one: Option<&Statement>, other: Option<&Statement>) -> Statement {
     let mut both = Statement::default();
-    for groups in one.iter().chain(other) {
+    for groups in one.into_iter().chain(other) {
         let before = if both.sql.is_empty() {
             "("
         } else {

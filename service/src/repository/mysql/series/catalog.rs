@@ -337,6 +337,10 @@ async fn tag(
     let there: Vec<u32> = answers::ask(conn, &locked).await.map_err(explain)?;
     let is_there = |number: &u32| there.binary_search(number).is_ok();
     let known = || changes.iter().filter(|(number, _)| is_there(number));
+    // From now on those that producers tell are of no account.
+    let sql =
+        format!("UPDATE series SET tagged_at = UTC_TIMESTAMP(6) WHERE series_id IN ({numbers})");
+    conn.query_drop(sql).await.map_err(explain)?;
     if instead {
         let sql = format!("DELETE FROM series_tags WHERE series_id IN ({numbers})");
         conn.query_drop(sql).await.map_err(explain)?;

@@ -98,6 +98,17 @@ impl Numbers {
 
 /// Puts the rows there that giving numbers begins with, unless they are there.
 pub(super) async fn start(conn: &mut Conn) -> Result<(), RepositoryError> {
+    // A table of before has no such column.
+    let column = "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
+                  AND TABLE_NAME = 'series' AND COLUMN_NAME = 'tagged_at'";
+    let found: Option<u64> = conn
+        .query_first(column)
+        .await
+        .map_err(|error| explain_to(LOOKING, error))?;
+    if found == Some(0) {
+        let add = "ALTER TABLE series ADD COLUMN tagged_at DATETIME(6) NULL COMMENT 'UTC, when its tags were last set over REST'";
+        make(conn, add).await?;
+    }
     let generation = rand::random::<u64>();
     let rows = [
         (

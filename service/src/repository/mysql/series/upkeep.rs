@@ -1,20 +1,26 @@
 //! What is done for series now and then: noting when they were last seen, and looking for readings whose series is not there
 //! any more, after a restore for example.
 
-use std::ops::RangeInclusive;
+use std::{collections::HashMap, ops::RangeInclusive};
 
 use mysql_async::{Conn, Pool, prelude::Queryable as _};
 
 use super::super::{
     answers,
     error::explain,
+    ledger::quote,
     metrics::SeriesMetrics,
     statement::{force, listed},
 };
-use crate::repository::{Nameless, RepositoryError};
+use crate::{
+    model::{Series, Tags},
+    repository::{Nameless, RepositoryError},
+};
 
 /// So many numbers are read by one statement.
 const PAGE_SERIES: usize = 10_000;
+/// So many tags are written by one statement.
+const PAGE_TAGS: usize = 500;
 /// So many gaps between numbers are looked at by one statement.
 const GAPS: usize = 100;
 
@@ -48,6 +54,21 @@ impl MySqlSeriesUpkeep {
         );
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
         conn.query_drop(sql).await.map_err(explain)
+    }
+
+    /// Gives series the tags that producers told, and no others, unless somebody has set tags of them over REST. Whether each of
+    /// them has a number.
+    pub(crate) async fn tag_told(
+        &self,
+        told: &[(&Series, &Tags)],
+    ) -> Result<Vec<bool>, RepositoryError> {
+        let mut conn = self.pool.get_conn().await.map_err(explain)?;
+        let tagged = tag_told(&mut conn, told).await;
+        if tagged.is_err() {
+            // In the middle of a transaction, which ends with it.
+            answers::cut(conn);
+        }
+        tagged
     }
 
     /// Counts readings that have the number of no series. Only what lies between the numbers that are there is looked at.
@@ -111,4 +132,77 @@ async fn numbers(conn: &mut Conn, first: u32) -> Result<Vec<u32>, RepositoryErro
         "SELECT series_id FROM series WHERE series_id >= {first} ORDER BY series_id LIMIT {PAGE_SERIES}"
     );
     answers::ask(conn, &sql).await.map_err(explain)
+}
+
+async fn tag_told(
+    conn: &mut Conn,
+    told: &[(&Series, &Tags)],
+) -> Result<Vec<bool>, RepositoryError> {
+    conn.query_drop("START TRANSACTION")
+        .await
+        .map_err(explain)?;
+    let names = told.iter().map(|(series, _)| {
+        format!(
+            "(id1 = {} AND id2 = {} AND sensor_type = {} AND id2_bytes = {} AND sensor_type_bytes = {})",
+            series.id1,
+            quote(&series.id2),
+            quote(&series.sensor_type),
+            series.id2.len(),
+            series.sensor_type.len(),
+        )
+    });
+    // Who tags over REST locks the same rows in the same order, and is waited for.
+    let sql = format!(
+        "SELECT series_id, id1, id2, sensor_type, tagged_at IS NULL FROM series FORCE INDEX (by_names) WHERE {} \
+         ORDER BY series_id LOCK IN SHARE MODE",
+        names.collect::<Vec<_>>().join(" OR ")
+    );
+    type Found = (u32, i32, String, String, bool);
+    let found: Vec<Found> = answers::ask(conn, &sql).await.map_err(explain)?;
+    let by_name: HashMap<(i32, &str, &str), (u32, bool)> = found
+        .iter()
+        .map(|(number, id1, id2, sensor_type, is_free)| {
+            (
+                (*id1, id2.as_str(), sensor_type.as_str()),
+                (*number, *is_free),
+            )
+        })
+        .collect();
+    let of = |series: &Series| {
+        let name = (series.id1, series.id2.as_str(), series.sensor_type.as_str());
+        by_name.get(&name).copied()
+    };
+    // Of what was told twice the last is true.
+    let mut free = HashMap::new();
+    for (series, tags) in told {
+        if let Some((number, true)) = of(series) {
+            free.insert(number, *tags);
+        }
+    }
+    if !free.is_empty() {
+        let mut numbers: Vec<u32> = free.keys().copied().collect();
+        numbers.sort_unstable();
+        let sql = format!(
+            "DELETE FROM series_tags WHERE series_id IN ({})",
+            listed(&numbers)
+        );
+        conn.query_drop(sql).await.map_err(explain)?;
+        let rows = numbers.iter().flat_map(|number| {
+            let tags = free[number].iter();
+            tags.map(move |(tag, value)| format!("({number},{},{})", quote(tag), quote(value)))
+        });
+        let rows: Vec<String> = rows.collect();
+        for some in rows.chunks(PAGE_TAGS) {
+            let sql = format!(
+                "INSERT INTO series_tags (series_id, tag, value) VALUES {}",
+                some.join(",")
+            );
+            conn.query_drop(sql).await.map_err(explain)?;
+        }
+    }
+    conn.query_drop("COMMIT").await.map_err(explain)?;
+    Ok(told
+        .iter()
+        .map(|(series, _)| of(series).is_some())
+        .collect())
 }
