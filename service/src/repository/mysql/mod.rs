@@ -33,17 +33,19 @@ mod probe;
 mod quarantine;
 mod readings;
 mod refusal;
+mod report;
 mod row_load;
 mod series;
 mod shape;
 mod statement;
 mod table;
 mod tsv;
+mod waiting;
 
 use std::{sync::Arc, time::Duration};
 
 use mysql_async::Pool;
-use tracing::{info, warn};
+use tracing::warn;
 
 pub(crate) use self::series::{Retagged, SEEN_AT_ONCE};
 use self::{
@@ -60,6 +62,7 @@ use self::{
     probe::Probe,
     series::{Bounds, Naming, SeriesNumbers},
     table::{Table, TableLayout},
+    waiting::wait_for_database,
 };
 pub use self::{
     connection::Access,
@@ -79,7 +82,7 @@ pub use self::{
 };
 pub use sluicegate_mysql_address::TlsFiles;
 
-use super::{Awaited, Awaits, ClockStore, Durability, MovingFrom, RepositoryError, StorageFacts};
+use super::{Awaited, Awaits, ClockStore, MovingFrom, RepositoryError, StorageFacts};
 use crate::model::{Limits, SeriesBounds, StreamId};
 
 /// Connections for looking at the ledger and the quarantine.
@@ -238,9 +241,9 @@ impl MySqlStorage {
             ordered_by_time: table.ordered_by_time,
             limits: table.limits,
         };
-        report(&facts);
-        report_other_layout(settings.wanted_layout, &facts);
-        report_missing(&table, &indexes);
+        report::facts(&facts);
+        report::other_layout(settings.wanted_layout, &facts);
+        report::missing_indexes(&table, &indexes);
         let pool = connector.pool(OWN_POOL);
         let is_numbered = table.layout.is_numbered();
         let series_metrics = settings.metrics.series().clone();
@@ -255,7 +258,7 @@ impl MySqlStorage {
             let naming = naming.clone().unwrap_or_else(own);
             (left, naming)
         });
-        report_leftover(leftover.as_ref().map(|(left, _)| left));
+        report::leftover(leftover.as_ref().map(|(left, _)| left));
         Ok(Self {
             probe: Probe::new(connector.clone()),
             connector,
@@ -475,101 +478,4 @@ async fn management(
     .await?;
     let _ = conn.disconnect().await;
     Ok(manage)
-}
-
-fn report(facts: &StorageFacts) {
-    info!(
-        server = facts.server_version,
-        layout = facts.layout,
-        "the database is fit"
-    );
-    if facts.durability == Durability::ProcessCrash {
-        warn!(
-            "an acknowledgement survives a crash of the database process only: set innodb_flush_log_at_trx_commit = 1 \
-             (and sync_binlog = 1 where the binary log is on) to survive a loss of power"
-        );
-    }
-    if facts.timestamp_decimals < 6 {
-        warn!(
-            decimals = facts.timestamp_decimals,
-            "the table holds less than microseconds: timestamps are cut to its precision"
-        );
-    }
-}
-
-fn report_other_layout(wanted: Option<Layout>, facts: &StorageFacts) {
-    let Some(wanted) = wanted.map(|layout| layout.to_string()) else {
-        return;
-    };
-    if wanted != facts.layout {
-        warn!(
-            wanted,
-            found = facts.layout,
-            "the layout that was asked for (--layout) is not the table's: it is used as it is, since --layout is for a \
-             table that is created"
-        );
-    }
-}
-
-fn report_leftover(leftover: Option<&Leftover>) {
-    if let Some(left) = leftover {
-        info!(
-            from = %left.layout,
-            table = left.layout.moving_table(),
-            "readings are being moved from another layout (sluicegate migrate --to): those that are not yet moved are \
-             asked and changed where they are"
-        );
-    }
-}
-
-fn report_missing(table: &Table, indexes: &Indexes) {
-    let ids: &[&str] = match table.layout.is_numbered() {
-        true => &["series_id", "ts"],
-        false => &["id1", "id2", "ts"],
-    };
-    for (index, columns) in [(&indexes.time, &["ts"][..]), (&indexes.ids, ids)] {
-        let columns = columns.iter().map(|&column| table.names.column(column));
-        let columns = format!("({})", columns.collect::<Vec<_>>().join(", "));
-        if index.is_none() {
-            warn!(
-                columns,
-                table = table.name.as_str(),
-                "no index of the table begins with these: queries will be slow"
-            );
-        }
-    }
-}
-
-async fn wait_for_database(
-    connector: &Connector,
-    DatabaseSettings {
-        connect_deadline: deadline,
-        awaits,
-        ..
-    }: &DatabaseSettings,
-) -> Result<mysql_async::Conn, RepositoryError> {
-    awaits.tell(Awaited::Own(format!(
-        "the database at {} is asked",
-        connector.place()
-    )));
-    let give_up_at = tokio::time::Instant::now() + *deadline;
-    let mut pause = Duration::from_millis(50);
-    loop {
-        let reason = match connector.connect().await {
-            Ok(conn) => return Ok(conn),
-            Err(reason) if reason.is_retriable() => reason,
-            Err(reason) => return Err(reason),
-        };
-        if tokio::time::Instant::now() + pause > give_up_at {
-            return Err(RepositoryError::GaveUp(format!(
-                "gave up after {} s (--connect-deadline-s) on {} (--database-url): {reason}",
-                deadline.as_secs(),
-                connector.place()
-            )));
-        }
-        warn!(%reason, place = connector.place(), "waiting for the database");
-        awaits.tell(Awaited::Others(reason.to_string()));
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(2));
-    }
 }
