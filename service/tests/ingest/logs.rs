@@ -48,7 +48,7 @@ async fn a_warning_that_comes_again_is_written_once_and_counted() {
     let first: Vec<_> = of_first.collect();
     assert_eq!(first.len(), 1, "{}", ended.stderr);
     assert_eq!(first[0]["level"], "WARN");
-    assert_eq!(first[0]["target"], "sluicegate::repository::mysql");
+    assert_eq!(first[0]["target"], "sluicegate::repository::mysql::waiting");
     let reason = first[0]["fields"]["reason"].as_str().expect("a reason");
     assert!(first[0]["fields"]["place"].is_string());
     assert!(first[0]["timestamp"].is_string());

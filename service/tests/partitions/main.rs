@@ -374,7 +374,7 @@ async fn the_layout_seed_has_no_partitions_to_drop(database: Database) {
     let sentence = refused.err().expect("refuses");
     assert_eq!(
         sentence,
-        "partitions.retention is 30d, but must be none on the layout seed, which has no partitions to drop"
+        "partitions.retention is 30d, but must be none for a table that has no partitions to drop, as on the layout seed"
     );
     let service = Service::start(&database).await;
     assert!(service.readiness().await["partitions"].is_null());

@@ -13,6 +13,11 @@ use crate::repository::RepositoryError;
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause between attempts to end a statement: the first may come before the server has begun with it.
 const END_AGAIN: Duration = Duration::from_millis(500);
+/// ER_NEED_REPREPARE
+const NEED_REPREPARE: u16 = 1615;
+/// So often a statement is tried whose tables are being altered.
+const PREPARED_MAX: u32 = 10;
+const PREPARE_AGAIN: Duration = Duration::from_millis(20);
 /// So much of a statement tells it from what another connection of that number may be doing.
 const BEGINNING_CHARS: usize = 24;
 
@@ -129,8 +134,24 @@ async fn to_its_end(
     answer
 }
 
+/// Runs a statement. One that the server has prepared, and could not prepare again although its tables were altered, has done
+/// nothing: partitions that are made and dropped meet it now and then.
 async fn answer(conn: &mut Conn, statement: Statement) -> Result<Answered, Error> {
-    let mut result = conn.exec_iter(statement.sql, statement.params).await?;
+    let mut attempt = 1;
+    loop {
+        match answer_once(conn, &statement).await {
+            Err(Error::Server(error)) if error.code == NEED_REPREPARE && attempt < PREPARED_MAX => {
+                attempt += 1;
+                tokio::time::sleep(PREPARE_AGAIN).await;
+            }
+            answered => return answered,
+        }
+    }
+}
+
+async fn answer_once(conn: &mut Conn, statement: &Statement) -> Result<Answered, Error> {
+    let Statement { sql, params } = statement;
+    let mut result = conn.exec_iter(sql.as_str(), params.clone()).await?;
     let rows = answers::rows(&mut result, answers::PAGE_BYTES).await?;
     result.drop_result().await?;
     Ok(Answered {

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use mysql_async::{Conn, Row};
 
-use super::{answers, error::explain, names::Names, statement::quoted};
+use super::{
+    answers,
+    error::explain,
+    names::{Names, quoted},
+};
 use crate::repository::RepositoryError;
 
 /// The indexes that queries are told to use: the optimizer's own guess changes with its statistics.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{ids::COUNTER, statement::quoted};
+use super::ids::COUNTER;
 
 /// What the table is called where nobody says otherwise.
 pub(super) const TABLE: &str = "sensor_readings";
@@ -240,6 +240,11 @@ impl Names {
             column => self.columns.get(column).map(String::as_str),
         }
     }
+}
+
+/// The name of a table, a column, an index or a partition.
+pub(super) fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
 }
 
 fn is_of_word(c: char) -> bool {

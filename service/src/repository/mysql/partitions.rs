@@ -7,8 +7,7 @@ use super::{
     answers,
     error::{explain, explain_to},
     ledger::quote,
-    names::{Names, is_same},
-    statement::quoted,
+    names::{Names, is_same, quoted},
     table::Table,
 };
 use crate::repository::{Partition, PartitionChange, RepositoryError, Split};

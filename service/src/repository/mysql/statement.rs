@@ -5,7 +5,7 @@
 
 use mysql_async::Value;
 
-use super::{indexes::Indexes, instant};
+use super::{indexes::Indexes, instant, names::quoted};
 use crate::{
     model::{IdPair, Limits, Order, ReadingKey, Selection, TimeRange},
     repository::Stretch,
@@ -159,11 +159,6 @@ impl Statement {
         };
         self.push(sql, [limit.into()])
     }
-}
-
-/// The name of an index or a partition.
-pub(super) fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
 }
 
 /// The index to be used, behind the name of the table.

@@ -5,8 +5,8 @@ use mysql_async::Conn;
 
 use super::{
     super::{
+        names::quoted,
         partitions::{literal, name},
-        statement::quoted,
     },
     ask, ask_one,
 };
