@@ -398,7 +398,8 @@ async fn a_stream_of_a_token_that_is_revoked_ends_and_nothing_of_it_is_lost(data
 
 async fn a_stream_of_a_token_that_expires_ends(database: Database) {
     let tokens = Tokens::new();
-    let token = tokens.make_for("press-4", "ingest", Some(3));
+    // Long enough for a service to start on a busy machine.
+    let token = tokens.make_for("press-4", "ingest", Some(10));
     let (service, status, acked) = ended_by(&database, &tokens, &token, || ()).await;
     assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
     assert!(acked > 0);
