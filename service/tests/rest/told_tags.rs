@@ -174,15 +174,21 @@ async fn a_series_gets_its_tags_when_its_first_reading_is_stored(database: Datab
     let service = start(&database).await;
     let api = Api::of(&service);
     // The dictionary comes first, with no reading, and one of its series never has a good one.
-    let mut dictionary = told(&[(0, &[("site", "north")]), (1, &[("site", "nowhere")])]);
-    dictionary.series_index.clear();
-    dictionary.sensor_value.clear();
-    dictionary.timestamp_delta_us.clear();
+    let dictionary = |tags: Told<'_>| ColumnBatch {
+        series_index: Vec::new(),
+        sensor_value: Vec::new(),
+        timestamp_delta_us: Vec::new(),
+        ..told(tags)
+    };
+    let first: Told<'_> = &[(0, &[("site", "south")]), (1, &[("site", "nowhere")])];
     let at = service.open("told").await;
     let mut call = AckedCall::begin(&mut service.client().await, resume("told", &at)).await;
-    call.send(columns(dictionary)).await;
+    call.send(columns(dictionary(first))).await;
     tokio::time::sleep(std::time::Duration::from_millis(700)).await;
     assert_eq!(tags(&api).await, BTreeMap::new());
+    // What is told anew is true, although the first still waits.
+    call.send(columns(dictionary(&[(0, &[("site", "north")])])))
+        .await;
     call.send(columns(ColumnBatch {
         extend_dictionary: true,
         series_index: vec![0, 1],

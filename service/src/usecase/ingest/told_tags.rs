@@ -3,15 +3,14 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher as _, BuildHasherDefault},
+    hash::{BuildHasher as _, RandomState},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use rustc_hash::FxHasher;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +21,7 @@ use crate::{
 };
 
 /// Series of which this process knows what was told last. Beyond, it begins anew: what is written again stays as it is.
-const MAX_KNOWN: usize = 1 << 20;
+const MAX_KNOWN: usize = 1 << 18;
 /// Memory for what waits to be written, bytes.
 const ROOM_BYTES: usize = 16 << 20;
 /// Series that one transaction tags.
@@ -51,11 +50,28 @@ impl Told {
     }
 }
 
+/// What was told last, by hashes of series and tags, which nobody outside can foresee.
+#[derive(Debug, Default)]
+struct Known {
+    hasher: RandomState,
+    told: Mutex<HashMap<u64, u64>>,
+}
+
+impl Known {
+    fn series(&self, series: &Series) -> u64 {
+        let names = (series.id1, &series.id2, &series.sensor_type);
+        self.hasher.hash_one(names)
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashMap<u64, u64>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Where messages hand over what they tell.
 #[derive(Clone, Debug)]
 pub(super) struct ToldTags {
-    /// What was told last, of hashes of series. Two of the same hash are told in vain once in 2^64 times.
-    known: Arc<Mutex<HashMap<u64, u64>>>,
+    known: Arc<Known>,
     waiting_bytes: Arc<AtomicUsize>,
     /// None where tables know no series.
     waiting: Option<mpsc::UnboundedSender<Told>>,
@@ -71,8 +87,9 @@ impl ToldTags {
     ) -> (Self, impl Future<Output = ()>) {
         let waiting_bytes = Arc::new(AtomicUsize::new(0));
         let (sender, receiver) = mpsc::unbounded_channel();
+        let known = Arc::<Known>::default();
         let told = Self {
-            known: Arc::default(),
+            known: known.clone(),
             waiting_bytes: waiting_bytes.clone(),
             waiting: store.is_some().then_some(sender),
             metrics: metrics.clone(),
@@ -83,6 +100,7 @@ impl ToldTags {
                     let writer = Writer {
                         store,
                         receiver,
+                        known,
                         waiting_bytes,
                         metrics,
                         fails: false,
@@ -106,14 +124,13 @@ impl ToldTags {
         if tags.is_empty() {
             return;
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let hasher = BuildHasherDefault::<FxHasher>::default();
+        let mut known = self.known.told();
         for TaggedSeries { index, tags } in tags {
             let Some(series) = series.get(index as usize) else {
                 continue;
             };
-            let names = (series.id1, &series.id2, &series.sensor_type);
-            let (of_series, of_tags) = (hasher.hash_one(names), hasher.hash_one(&tags));
+            let of_series = self.known.series(series);
+            let of_tags = self.known.hasher.hash_one(&tags);
             if known.get(&of_series) == Some(&of_tags) {
                 continue;
             }
@@ -144,6 +161,7 @@ impl ToldTags {
 struct Writer {
     store: MySqlSeriesUpkeep,
     receiver: mpsc::UnboundedReceiver<Told>,
+    known: Arc<Known>,
     waiting_bytes: Arc<AtomicUsize>,
     metrics: ToldTagsMetrics,
     fails: bool,
@@ -151,11 +169,17 @@ struct Writer {
 
 impl Writer {
     async fn write(mut self) {
-        let mut unnumbered: Vec<Told> = Vec::new();
+        let mut unnumbered: HashMap<Series, Told> = HashMap::new();
         let mut looked_at = Instant::now();
         while let Some(mut some) = self.next(unnumbered.is_empty()).await {
+            // What was told before of the same series is not true any more.
+            for told in &some {
+                if let Some(old) = unnumbered.remove(&told.series) {
+                    self.leave(&old);
+                }
+            }
             if looked_at.elapsed() >= LOOK_AGAIN {
-                some.append(&mut unnumbered);
+                some.extend(unnumbered.drain().map(|(_, told)| told));
                 looked_at = Instant::now();
             }
             let mut rest = some.into_iter();
@@ -164,7 +188,11 @@ impl Writer {
                 if some.is_empty() {
                     break;
                 }
-                unnumbered.extend(self.tag(some).await);
+                for told in self.tag(some).await {
+                    if let Some(old) = unnumbered.insert(told.series.clone(), told) {
+                        self.leave(&old);
+                    }
+                }
             }
         }
     }
@@ -207,10 +235,18 @@ impl Writer {
             }
             if !found {
                 self.metrics.dropped(TagsDropped::NoSeries, 1);
+                // Who tells it again may do so when there are readings.
+                let of_series = self.known.series(&told.series);
+                self.known.told().remove(&of_series);
             }
-            self.waiting_bytes
-                .fetch_sub(told.size_bytes(), Ordering::Relaxed);
+            self.leave(&told);
         }
         left
+    }
+
+    /// It waits no longer.
+    fn leave(&self, told: &Told) {
+        self.waiting_bytes
+            .fetch_sub(told.size_bytes(), Ordering::Relaxed);
     }
 }
