@@ -299,6 +299,15 @@ impl Database {
         self.connect().await.query_drop(sql).await.is_ok()
     }
 
+    /// How many rows a table has that may not be there (yet, or any more).
+    pub(crate) async fn count_if_there(&self, table: &str) -> Option<u64> {
+        let sql = format!("SELECT COUNT(*) FROM {table}");
+        match self.connect().await.query_first(sql).await {
+            Err(mysql_async::Error::Server(error)) if error.code == 1146 => None,
+            count => count.expect("counts"),
+        }
+    }
+
     /// Ends the connections of everybody else to this schema: what they come back with begins with the server's settings.
     pub(crate) async fn end_connections(&self) {
         let sql = "SELECT CONCAT('KILL ', ID) FROM information_schema.PROCESSLIST \

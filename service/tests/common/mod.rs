@@ -29,7 +29,8 @@ const TEST_LIMIT: Duration = Duration::from_secs(60);
 /// What tests change of a server that they have alone, as `embedded_db` starts it.
 const AS_STARTED: &str = "SET @@GLOBAL.local_infile = 1, @@GLOBAL.max_allowed_packet = 67108864, \
      @@GLOBAL.autocommit = 1, @@GLOBAL.lc_messages = 'en_US', @@GLOBAL.completion_type = 'NO_CHAIN', \
-     @@GLOBAL.innodb_flush_log_at_trx_commit = 1";
+     @@GLOBAL.innodb_flush_log_at_trx_commit = 1 \
+     /*M! , @@GLOBAL.max_statement_time = 0 */ /*!50708 , @@GLOBAL.max_execution_time = 0 */";
 
 /// Turns each function into two tests, one on each engine: `mariadb::name` and `mysql::name`.
 macro_rules! on_each_engine {
