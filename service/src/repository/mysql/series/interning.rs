@@ -28,9 +28,10 @@ use super::{
         load,
         tsv::escape_series,
     },
-    Bounds, NO_NUMBER, Named, Proof,
+    Bounds, NO_NUMBER, Proof,
     bounds::Admission,
     cache::NumberCache,
+    named::Named,
     proof::{Anchor, FIRST_SEEN_US, LOOKING},
 };
 use crate::{
