@@ -318,8 +318,7 @@ impl Config {
             access: self.to_database.access(url),
             manage: self.manage_access(),
             statement_limit: Duration::from_secs(self.rest.statement_limit_s.into()),
-            // Each lane has a share, and so has the slow one.
-            series_cache_bytes: self.ingest.series_cache_bytes / (self.ingest.lanes + 1),
+            series_cache_bytes: self.ingest.series_cache_bytes,
             series_bounds: SeriesBounds {
                 max: self.series.max,
                 new_per_hour: self.series.new_per_hour,

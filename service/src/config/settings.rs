@@ -199,7 +199,7 @@ pub struct IngestOverrides {
     )]
     pub dictionary_bytes: Option<usize>,
 
-    /// Memory for the numbers of series that the lanes remember, on the layout series, bytes; 1048576 to 4294967296
+    /// Memory for the numbers of series that all lanes remember together, on the layout series, bytes; 1048576 to 4294967296
     /// [default: 67108864]
     #[arg(
         long = "ingest-series-cache-bytes",

@@ -173,6 +173,9 @@ pub trait LoadBatch: Send + Sync + 'static {
     /// Id1, id2 and sensor type of one of them.
     fn series(&self, index: u32) -> (i32, &str, &str);
 
+    /// The numbers of its series that were known when its readings came, in order, 0 for others; None unless they are of that era.
+    fn known_numbers(&self, era: SeriesEra) -> Option<&[u32]>;
+
     /// The row at a position: its place in order of arrival, and the reading.
     fn row(&self, position: u32) -> (u32, Reading) {
         let arrival = self.columns().arrival(position);
@@ -195,6 +198,11 @@ pub trait LoadBatch: Send + Sync + 'static {
         }
     }
 }
+
+/// Since when numbers of series are known. Whenever they turn out to be of another table a new era begins, and none of before is
+/// good any longer. The default is that of those who know of none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeriesEra(pub(crate) u64);
 
 /// What became of a load, beyond doubt.
 #[derive(Debug)]

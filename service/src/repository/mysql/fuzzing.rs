@@ -3,7 +3,7 @@
 use super::{
     ids::RowIds,
     table::RowFormat,
-    tsv::{RowWriter, SeriesTexts},
+    tsv::{RowWriter, SeriesNames, SeriesTexts},
 };
 use crate::repository::LoadBatch;
 
@@ -13,7 +13,7 @@ pub fn load_text(batch: &dyn LoadBatch, timestamp_decimals: u8) -> Vec<u8> {
     let mut text = Vec::new();
     let writer = RowWriter {
         columns: batch.columns(),
-        texts: &SeriesTexts::of(batch),
+        names: &SeriesNames::Texts(SeriesTexts::of(batch)),
         dropped: &Vec::new(),
         format: RowFormat {
             with_id: true,

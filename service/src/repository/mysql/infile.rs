@@ -14,7 +14,7 @@ use futures::{StreamExt as _, stream, stream::BoxStream};
 use super::{
     ids::RowIds,
     table::RowFormat,
-    tsv::{RowWriter, SeriesTexts},
+    tsv::{RowWriter, SeriesNames},
 };
 use crate::{ledger::DroppedRows, repository::LoadBatch};
 
@@ -28,7 +28,7 @@ const ROW_MAX_BYTES: usize = 1024;
 #[derive(Clone)]
 pub(super) struct Infile {
     pub(super) batch: Arc<dyn LoadBatch>,
-    pub(super) texts: Arc<SeriesTexts>,
+    pub(super) names: Arc<SeriesNames>,
     pub(super) positions: Range<u32>,
     pub(super) dropped: Arc<DroppedRows>,
     pub(super) format: RowFormat,
@@ -46,7 +46,7 @@ impl Infile {
             let mut chunk = Vec::with_capacity(CHUNK_BYTES + ROW_MAX_BYTES);
             let writer = RowWriter {
                 columns: file.batch.columns(),
-                texts: &file.texts,
+                names: &file.names,
                 dropped: &file.dropped,
                 format: file.format,
                 ids: file.ids,

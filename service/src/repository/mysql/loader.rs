@@ -42,7 +42,7 @@ use super::{
     series::{self, Numbers, OfBatch, SeriesNumbers},
     shape::Shape,
     table::Table,
-    tsv::SeriesTexts,
+    tsv::{SeriesNames, SeriesTexts},
 };
 use crate::{
     failpoint,
@@ -80,7 +80,7 @@ pub struct Loader {
     ids: IdBlock,
     share: IdShare,
     /// None where readings bring their names along.
-    series: Option<SeriesNumbers>,
+    series: Option<Arc<SeriesNumbers>>,
     assigned: Option<Assigned>,
     unheard: Option<Unheard>,
     /// What a refusal is held against.
@@ -106,7 +106,7 @@ impl Loader {
         lane: StreamId,
         share: IdShare,
         probe: Option<Taken>,
-        series: Option<SeriesNumbers>,
+        series: Option<Arc<SeriesNumbers>>,
     ) -> Result<Self, RepositoryError> {
         let mut conn = connector.connect().await?;
         if let Claim::Held(holder) = claim::take(&mut conn, &lane, None).await? {
@@ -212,8 +212,8 @@ impl Loader {
             info!("the table was altered, and still holds readings exactly");
             self.shape = shape;
         }
-        if let (false, Some(series)) = (proven, &mut self.series) {
-            return Err(series.is_of_another_table());
+        if let (false, Some(series)) = (proven, &self.series) {
+            return Err(series.is_of_another_table(numbers.era));
         }
         let mut plan = plan(batch.parts(), batch.rejections(), &ledger);
         let unnamed = series::rows_of(batch.as_ref(), &numbers.refused, &plan.dropped);
@@ -223,9 +223,9 @@ impl Loader {
             conn,
             table: &self.table,
             batch,
-            texts: Arc::new(match self.series {
-                Some(_) => SeriesTexts::of_numbers(&numbers.numbers),
-                None => SeriesTexts::of(batch.as_ref()),
+            names: Arc::new(match self.series {
+                Some(_) => SeriesNames::Numbers(numbers.numbers.clone()),
+                None => SeriesNames::Texts(SeriesTexts::of(batch.as_ref())),
             }),
             ids,
             dropped: Arc::new(dropped),
@@ -307,11 +307,11 @@ impl Loader {
 
     /// The numbers of the batch's series, outside of the transaction.
     async fn numbers_of(
-        &mut self,
+        &self,
         conn: &mut Conn,
         batch: &dyn LoadBatch,
     ) -> Result<Numbers, RepositoryError> {
-        match &mut self.series {
+        match &self.series {
             Some(series) => series.of(conn, OfBatch::new(batch)).await,
             None => Ok(Numbers::none()),
         }

@@ -8,6 +8,7 @@ mod clock;
 mod columns;
 mod connection;
 mod control;
+mod digits;
 mod error;
 mod fit;
 #[cfg(feature = "fuzzing")]
@@ -47,7 +48,7 @@ use std::{sync::Arc, time::Duration};
 use mysql_async::Pool;
 use tracing::warn;
 
-pub(crate) use self::series::{Retagged, SEEN_AT_ONCE};
+pub(crate) use self::series::{KnownSeries, Retagged, SEEN_AT_ONCE};
 use self::{
     asking::Asking,
     clock::MySqlClock,
@@ -60,7 +61,7 @@ use self::{
     moving::Mover,
     names::Names,
     probe::Probe,
-    series::{Bounds, Naming, SeriesNumbers},
+    series::{Bounds, Naming, SMALL_CACHE_BYTES, SeriesNumbers},
     table::{Table, TableLayout},
     waiting::wait_for_database,
 };
@@ -101,7 +102,7 @@ pub struct DatabaseSettings {
     pub manage: Option<Access>,
     /// How long the database may work on a statement of management; whole seconds.
     pub statement_limit: Duration,
-    /// Memory for the numbers of series that a lane remembers.
+    /// Memory for the numbers of series that are remembered.
     pub series_cache_bytes: usize,
     pub series_bounds: SeriesBounds,
     /// How long to wait at start for a database that does not answer.
@@ -136,8 +137,8 @@ pub struct MySqlStorage {
     /// For management.
     manage: Connector,
     statement_limit: Duration,
-    series_cache_bytes: usize,
-    series_bounds: Arc<Bounds>,
+    /// What is known of series; None where readings bring their names along.
+    series_numbers: Option<Arc<SeriesNumbers>>,
     series_metrics: SeriesMetrics,
     pool: Pool,
     probe: Probe,
@@ -248,13 +249,21 @@ impl MySqlStorage {
         let is_numbered = table.layout.is_numbered();
         let series_metrics = settings.metrics.series().clone();
         let series_bounds = Bounds::new(settings.series_bounds, series_metrics.clone());
-        let naming_of = |limits: Limits, used_in: &'static str| {
+        let numbers_of = |bytes: usize, limits: Limits, used_in: &'static str| {
             let bounds = series_bounds.clone();
-            Arc::new(Naming::new(pool.clone(), limits, bounds, used_in))
+            Arc::new(SeriesNumbers::new(bytes, limits, bounds, used_in))
         };
-        let naming = is_numbered.then(|| naming_of(table.limits, table.layout.table()));
+        let series_numbers = is_numbered.then(|| {
+            let bytes = settings.series_cache_bytes;
+            numbers_of(bytes, table.limits, table.layout.table())
+        });
+        let naming_by = |numbers: Arc<SeriesNumbers>| Arc::new(Naming::new(pool.clone(), numbers));
+        let naming = series_numbers.clone().map(naming_by);
         let leftover = leftover.map(|left| {
-            let own = || naming_of(left.limits, left.layout.moving_table());
+            let own = || {
+                let used_in = left.layout.moving_table();
+                naming_by(numbers_of(SMALL_CACHE_BYTES, left.limits, used_in))
+            };
             let naming = naming.clone().unwrap_or_else(own);
             (left, naming)
         });
@@ -264,8 +273,7 @@ impl MySqlStorage {
             connector,
             manage,
             statement_limit: settings.statement_limit,
-            series_cache_bytes: settings.series_cache_bytes,
-            series_bounds,
+            series_numbers,
             series_metrics,
             pool,
             indexes,
@@ -398,7 +406,7 @@ impl MySqlStorage {
                 self.table.clone(),
                 self.control.clone(),
             );
-            let series = self.series_numbers();
+            let series = self.series_numbers.clone();
             let opened = Loader::open(connector, table, lane.clone(), share, control, series).await;
             match opened {
                 Err(held @ RepositoryError::LaneHeld { .. }) => {
@@ -414,18 +422,9 @@ impl MySqlStorage {
         }
     }
 
-    /// For one that gives numbers to series, where readings have them.
-    fn series_numbers(&self) -> Option<SeriesNumbers> {
-        let is_numbered = self.table.layout.is_numbered();
-        is_numbered.then(|| {
-            let bounds = self.series_bounds.clone();
-            SeriesNumbers::new(
-                self.series_cache_bytes,
-                self.table.limits,
-                bounds,
-                self.table.layout.table(),
-            )
-        })
+    /// Tells the numbers of series that are known; None where readings bring their names along.
+    pub(crate) fn known_series(&self) -> Option<KnownSeries> {
+        self.series_numbers.clone().map(KnownSeries::new)
     }
 
     /// Whether the database answers now.

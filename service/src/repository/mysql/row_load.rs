@@ -17,7 +17,7 @@ use super::{
     infile::Infile,
     load::{self, Refused},
     table::Table,
-    tsv::SeriesTexts,
+    tsv::SeriesNames,
 };
 use crate::{
     ledger::DroppedRows,
@@ -33,7 +33,7 @@ pub(super) struct RowLoad<'a> {
     pub(super) conn: &'a mut Conn,
     pub(super) table: &'a Table,
     pub(super) batch: &'a Arc<dyn LoadBatch>,
-    pub(super) texts: Arc<SeriesTexts>,
+    pub(super) names: Arc<SeriesNames>,
     pub(super) ids: RowIds,
     /// Without those whose series were refused.
     pub(super) dropped: Arc<DroppedRows>,
@@ -169,7 +169,7 @@ impl RowLoad<'_> {
         let sent = Arc::new(AtomicU32::new(0));
         let file = Infile {
             batch: self.batch.clone(),
-            texts: self.texts.clone(),
+            names: self.names.clone(),
             positions,
             dropped: self.dropped.clone(),
             format: self.table.format,

@@ -24,7 +24,7 @@ use crate::{
         Fault, KeptSeries, Limits, Rejection, SentReading, Seq, Series, SourceMark, SourcePosition,
         StreamId,
     },
-    repository::{LoadBatch, LoadColumns},
+    repository::{LoadBatch, LoadColumns, SeriesEra},
 };
 
 /// A message on its way into a batch.
@@ -84,7 +84,7 @@ impl OpenBatch {
 
     /// Memory that does not follow from the count of its rows, bytes: the series' texts, the rejections and the positions.
     pub(super) fn beside_bytes(&self) -> usize {
-        self.columns.texts.size_bytes() + self.rejection_bytes() + self.position_bytes
+        self.columns.batch_series.size_bytes() + self.rejection_bytes() + self.position_bytes
     }
 
     fn rejection_bytes(&self) -> usize {
@@ -158,8 +158,8 @@ impl OpenBatch {
             };
             match checked {
                 Ok((sensor_value, timestamp_us)) => {
-                    let texts = &mut self.columns.texts;
-                    let index = texts.intern(series.id1, &series.id2, &series.sensor_type);
+                    let names = (series.id1, series.id2.as_str(), series.sensor_type.as_str());
+                    let index = self.columns.batch_series.intern(names);
                     self.columns.push(index, sensor_value, timestamp_us);
                 }
                 Err(fault) => {
@@ -207,7 +207,7 @@ impl OpenBatch {
         for (offset, ((&index, &sensor_value), &delta_us)) in rows.enumerate() {
             // An overflow lies outside of every table's range and is rejected as such.
             let timestamp_us = readings.base_timestamp_us.saturating_add(delta_us);
-            let slot = dictionary.resolve(index, &mut self.columns.texts, limits);
+            let slot = dictionary.resolve(index, &mut self.columns.batch_series, limits);
             match (
                 slot,
                 Fault::of_measurement(sensor_value, timestamp_us, limits),
@@ -378,11 +378,15 @@ impl LoadBatch for SealedBatch {
     }
 
     fn series_count(&self) -> u32 {
-        self.content.columns.texts.len()
+        self.content.columns.batch_series.len()
+    }
+
+    fn known_numbers(&self, era: SeriesEra) -> Option<&[u32]> {
+        self.content.columns.batch_series.numbers(era)
     }
 
     fn series(&self, index: u32) -> (i32, &str, &str) {
-        self.content.columns.texts.get(index)
+        self.content.columns.batch_series.get(index)
     }
 }
 

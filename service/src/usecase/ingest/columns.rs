@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::model::{Rejection, SentReading, Series, SeriesSet, TaggedSeries, Undecoded};
+use super::batch_series::BatchSeries;
+use crate::model::{Rejection, SentReading, Series, TaggedSeries, Undecoded};
 
 /// Memory that one reading takes between arrival and commit: its decoded columns, its place in the batch and its sort
 /// key.
@@ -86,7 +87,7 @@ pub(super) struct Columns {
     pub(super) sensor_value: Vec<f64>,
     pub(super) series: Vec<u32>,
     pub(super) timestamp_us: Vec<i64>,
-    pub(super) texts: SeriesSet,
+    pub(super) batch_series: BatchSeries,
 }
 
 /// Rows that were taken out of their columns; the texts of their series stay behind.
@@ -128,6 +129,6 @@ impl Columns {
         self.sensor_value.clear();
         self.series.clear();
         self.timestamp_us.clear();
-        self.texts.clear();
+        self.batch_series.clear();
     }
 }

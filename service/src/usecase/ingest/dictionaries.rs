@@ -7,10 +7,13 @@ use std::{
 };
 
 use super::{columns::ColumnReadings, dictionary::Dictionary, session::Session};
+use crate::repository::mysql::KnownSeries;
 
 #[derive(Debug)]
 pub(super) struct Dictionaries {
     budget_bytes: usize,
+    /// Who tells numbers, where readings have them.
+    known: Option<KnownSeries>,
     /// Sum of `counted_bytes`.
     held_bytes: usize,
     of_calls: HashMap<u64, OfCall>,
@@ -26,9 +29,10 @@ struct OfCall {
 }
 
 impl Dictionaries {
-    pub(super) fn new(budget_bytes: usize) -> Self {
+    pub(super) fn new(budget_bytes: usize, known: Option<KnownSeries>) -> Self {
         Self {
             budget_bytes,
+            known,
             held_bytes: 0,
             of_calls: HashMap::new(),
         }
@@ -46,7 +50,7 @@ impl Dictionaries {
             .entry(session.number)
             .or_insert_with(|| OfCall {
                 session: Arc::downgrade(session),
-                dictionary: Dictionary::default(),
+                dictionary: Dictionary::new(self.known.clone()),
                 counted_bytes: 0,
                 lost: false,
             });
@@ -80,7 +84,7 @@ impl Dictionaries {
             return true;
         }
         if let Some(of_call) = self.of_calls.get_mut(&session.number) {
-            of_call.dictionary = Dictionary::default();
+            of_call.dictionary = Dictionary::new(self.known.clone());
             of_call.lost = true;
             self.held_bytes -= std::mem::take(&mut of_call.counted_bytes);
         }

@@ -38,6 +38,7 @@ use super::{
 use crate::{
     failpoint,
     model::{Limits, Seq, SourcePosition},
+    repository::mysql::KnownSeries,
     telemetry::spans::{self, OpenBatchSpan},
     usecase::clock::Clock,
 };
@@ -200,10 +201,10 @@ impl Lane {
         settings: LaneSettings,
         clock: Arc<Clock>,
         intake: Intake<Submission>,
-        main: LoaderLink,
-        slow: LoaderLink,
+        [main, slow]: [LoaderLink; 2],
         books: Arc<Books>,
         telltale: Telltale,
+        known: Option<KnownSeries>,
     ) -> Self {
         Self {
             settings,
@@ -217,7 +218,7 @@ impl Lane {
             telltale,
             pace: Pace::default(),
             shared_at: None,
-            dictionaries: Dictionaries::new(settings.dictionary_bytes),
+            dictionaries: Dictionaries::new(settings.dictionary_bytes, known),
         }
     }
 

@@ -144,15 +144,17 @@ impl Lanes {
                 },
                 clock.clone(),
                 intake,
-                loaders.start(number, number, Some(loader), false, &activities[0]),
-                loaders.start(
-                    number,
+                [
+                    loaders.start(number, number, Some(loader), false, &activities[0]),
                     // Behind the express lane.
-                    number + settings.lanes + 1,
-                    None,
-                    true,
-                    &activities[1],
-                ),
+                    loaders.start(
+                        number,
+                        number + settings.lanes + 1,
+                        None,
+                        true,
+                        &activities[1],
+                    ),
+                ],
                 books.clone(),
                 Telltale {
                     oldest_ms: oldest_ms.clone(),
@@ -161,6 +163,7 @@ impl Lanes {
                     busy: is_busy.clone(),
                     metrics: metrics.clone(),
                 },
+                storage.known_series(),
             );
             tasks.start(format!("lane {number}"), lane.run());
             lanes.push(Seen {

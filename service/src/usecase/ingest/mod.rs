@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod arrivals;
 mod batch;
+mod batch_series;
 mod batch_size;
 mod books;
 mod busy;

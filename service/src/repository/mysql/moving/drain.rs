@@ -176,7 +176,7 @@ impl<'a> Drain<'a> {
     ) -> Result<(), RepositoryError> {
         let mut after = None;
         loop {
-            let numbers = self.numbers.as_mut();
+            let numbers = self.numbers.as_ref();
             let step = part.step(conn, after.as_ref(), self.order.step_readings, numbers);
             let Some(done) = step.await? else {
                 return Ok(());

@@ -21,7 +21,7 @@ use super::{
         error::explain,
         ledger::quote,
         names::{Names, quoted},
-        series::{Numbers, Proof, SeriesNumbers},
+        series::{Numbers, SeriesNumbers},
         table::{self},
     },
     Way, ask, ask_one,
@@ -155,25 +155,25 @@ impl Part<'_> {
         conn: &mut Conn,
         after: Option<&Place>,
         most: u32,
-        numbers: Option<&mut SeriesNumbers>,
+        numbers: Option<&SeriesNumbers>,
     ) -> Result<Option<Done>, RepositoryError> {
         let Some(last) = self.end(conn, after, most).await? else {
             return Ok(None);
         };
         let within = range(self.tables.by_time, after, Some(&last));
-        let proof = match numbers {
+        let given = match numbers {
             None => None,
             Some(numbers) => {
-                let proof = self.number(conn, &within, numbers).await?;
-                Some((proof, numbers))
+                let given = self.number(conn, &within, numbers).await?;
+                Some((given, numbers))
             }
         };
         run(conn, "START TRANSACTION").await?;
-        if let Some((proof, numbers)) = proof
-            && !proof.is_of(conn).await?
+        if let Some((given, numbers)) = given
+            && !given.proof.is_of(conn).await?
         {
             run(conn, "ROLLBACK").await?;
-            return Err(numbers.is_of_another_table());
+            return Err(numbers.is_of_another_table(given.era));
         }
         let readings = self.move_within(conn, &within).await?;
         run(conn, "COMMIT").await?;
@@ -185,8 +185,8 @@ impl Part<'_> {
         &self,
         conn: &mut Conn,
         within: &str,
-        numbers: &mut SeriesNumbers,
-    ) -> Result<Proof, RepositoryError> {
+        numbers: &SeriesNumbers,
+    ) -> Result<Numbers, RepositoryError> {
         // As bytes: the columns' own collation takes 'a' and 'a ' for one.
         let sql = format!(
             "SELECT DISTINCT o.id1, CAST(o.id2 AS BINARY), CAST(o.sensor_type AS BINARY) FROM {} WHERE {within}",
@@ -211,7 +211,7 @@ impl Part<'_> {
             .collect();
         let given: Numbers = numbers.of(conn, named.as_slice()).await?;
         match given.refusal_within(&(0..named.len() as u32)) {
-            None => Ok(given.proof),
+            None => Ok(given),
             Some(reason) => Err(RepositoryError::Setup(format!(
                 "readings cannot be moved whose series gets no number: {reason}"
             ))),

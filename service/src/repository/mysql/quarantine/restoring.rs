@@ -105,7 +105,7 @@ impl MySqlQuarantine {
         if let Some(naming) = &self.naming
             && !numbers.proof.is_of(conn).await?
         {
-            return Err(naming.is_of_another_table().await);
+            return Err(naming.is_of_another_table(numbers.era));
         }
         let mut next = 0;
         let mut parts = Vec::with_capacity(revived.len());

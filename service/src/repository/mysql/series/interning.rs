@@ -30,13 +30,13 @@ use super::{
     },
     Bounds, NO_NUMBER, Proof,
     bounds::Admission,
-    cache::NumberCache,
+    mirror::{Known, Mirror},
     named::Named,
     proof::{Anchor, FIRST_SEEN_US, LOOKING},
 };
 use crate::{
     model::{Limits, SeriesBound},
-    repository::RepositoryError,
+    repository::{RepositoryError, SeriesEra},
 };
 
 /// The counter's row.
@@ -69,13 +69,24 @@ pub(super) struct Step<'a, N> {
     pub(super) bounds: &'a Arc<Bounds>,
     /// The table of readings that have the numbers.
     pub(super) used_in: &'static str,
+    pub(super) memory: Memory<'a>,
 }
 
-/// What is remembered, and by what it is right. Nothing comes into the one that the other does not stand for: numbers that others
-/// have committed as they are read, and those that are given once they are committed, however the attempt to do so ends.
+/// What is known, since the step's numbers are learned.
+#[derive(Clone, Copy)]
 pub(super) struct Memory<'a> {
-    pub(super) cache: &'a mut NumberCache,
-    pub(super) proof: &'a mut Proof,
+    pub(super) mirror: &'a Mirror,
+    pub(super) era: SeriesEra,
+}
+
+impl Memory<'_> {
+    fn with<T>(self, act: impl FnOnce(&mut Known) -> T) -> Result<T, RepositoryError> {
+        self.mirror.with(self.era, act)
+    }
+
+    fn proof(self) -> Result<Proof, RepositoryError> {
+        self.with(|known| known.proof.unwrap_or_default())
+    }
 }
 
 impl<N: Named> Step<'_, N> {
@@ -83,22 +94,18 @@ impl<N: Named> Step<'_, N> {
     ///
     /// # Errors
     /// `Data` when the database refuses one of the series: nothing has changed then.
-    pub(super) async fn take(
-        &self,
-        conn: &mut Conn,
-        memory: &mut Memory<'_>,
-    ) -> Result<Option<Learned>, RepositoryError> {
-        let Some(next) = self.begin(conn, *memory.proof).await? else {
+    pub(super) async fn take(&self, conn: &mut Conn) -> Result<Option<Learned>, RepositoryError> {
+        let Some(next) = self.begin(conn, self.memory.proof()?).await? else {
             end(conn, "ROLLBACK").await?;
             return Ok(None);
         };
-        match self.learn(conn, memory, next).await {
+        match self.learn(conn, next).await {
             Ok((learned, admission)) => {
                 end(conn, "COMMIT").await?;
                 if let Some(mut given) = admission {
                     given.keep();
                 }
-                self.remember(memory, &learned);
+                self.remember(&learned)?;
                 self.bounds.note_refused(&learned.refused);
                 Ok(Some(learned))
             }
@@ -135,7 +142,6 @@ impl<N: Named> Step<'_, N> {
     async fn learn(
         &self,
         conn: &mut Conn,
-        memory: &mut Memory<'_>,
         next: u64,
     ) -> Result<(Learned, Option<Admission>), RepositoryError> {
         let mut learned = Learned {
@@ -143,9 +149,9 @@ impl<N: Named> Step<'_, N> {
             were_given: false,
             refused: Vec::new(),
             given: None,
-            proof: *memory.proof,
+            proof: self.memory.proof()?,
         };
-        let is_complete = self.catch_up(conn, memory, next, &mut learned).await?;
+        let is_complete = self.catch_up(conn, next, &mut learned).await?;
         if !is_complete {
             self.look_up(conn, &mut learned).await?;
         }
@@ -161,10 +167,7 @@ impl<N: Named> Step<'_, N> {
         }
         let first = lock_counter(conn, next, self.used_in).await?;
         if first.others_were_here {
-            let caught_up = is_complete
-                && self
-                    .catch_up(conn, memory, first.number, &mut learned)
-                    .await?;
+            let caught_up = is_complete && self.catch_up(conn, first.number, &mut learned).await?;
             if !caught_up {
                 self.look_up(conn, &mut learned).await?;
             }
@@ -179,26 +182,29 @@ impl<N: Named> Step<'_, N> {
         let given = self.give(conn, first.number, &places, &mut learned).await;
         if given.is_err() {
             // Somebody may have put a series where none was looked for.
-            memory.cache.misses_some();
+            self.memory.with(|known| known.cache.misses_some())?;
         }
         given?;
         Ok((learned, Some(admission)))
     }
 
     /// They are committed.
-    fn remember(&self, memory: &mut Memory<'_>, learned: &Learned) {
-        for (&place, &number) in self.places.iter().zip(&learned.numbers) {
-            if number != NO_NUMBER {
-                memory.cache.remember(self.named.series(place), number);
+    fn remember(&self, learned: &Learned) -> Result<(), RepositoryError> {
+        self.memory.with(|known| {
+            let cache = &mut known.cache;
+            for (&place, &number) in self.places.iter().zip(&learned.numbers) {
+                if number != NO_NUMBER {
+                    cache.remember(self.named.series(place), number);
+                }
             }
-        }
-        *memory.proof = learned.proof;
-        // Right behind those that are all remembered.
-        if let Some(given) = &learned.given
-            && memory.cache.complete_upto() == given.start.checked_sub(1)
-        {
-            memory.cache.is_complete_upto(given.end - 1);
-        }
+            // Right behind those that are all remembered.
+            if let Some(given) = &learned.given
+                && cache.complete_upto() == given.start.checked_sub(1)
+            {
+                cache.is_complete_upto(given.end - 1);
+            }
+            known.proof = Some(learned.proof);
+        })
     }
 
     /// Reads all series behind those that are remembered, where that is less work than to look for those that are wanted; then
@@ -206,16 +212,16 @@ impl<N: Named> Step<'_, N> {
     async fn catch_up(
         &self,
         conn: &mut Conn,
-        memory: &mut Memory<'_>,
         next: u64,
         learned: &mut Learned,
     ) -> Result<bool, RepositoryError> {
-        let Memory { cache, proof } = memory;
+        let memory = self.memory;
         // Whoever has looked for so many that all could have been read for it reads all: it costs twice the best at the most.
-        let most = cache.look_up(self.places.len()) * READ_PER_LOOK_UP;
+        let looked_up = memory.with(|known| known.cache.look_up(self.places.len()))?;
+        let most = looked_up * READ_PER_LOOK_UP;
         let mut has_begun = false;
         loop {
-            let Some(upto) = cache.complete_upto() else {
+            let Some(upto) = memory.with(|known| known.cache.complete_upto())? else {
                 return Ok(false);
             };
             if next.saturating_sub(u64::from(upto) + 1) > most && !has_begun {
@@ -229,30 +235,33 @@ impl<N: Named> Step<'_, N> {
             let rows: Vec<(u32, i32, String, String, i64)> = answers::ask(conn, &sql)
                 .await
                 .map_err(|error| explain_to(LOOKING, error))?;
-            for (number, id1, id2, sensor_type, _) in &rows {
-                cache.remember((*id1, id2, sensor_type), *number);
-            }
-            if let Some(&(number, .., first_seen_us)) = rows.last() {
-                cache.is_complete_upto(number);
-                **proof = proof.with([Anchor {
-                    number,
-                    first_seen_us,
-                }]);
-                learned.proof = learned.proof.with([Anchor {
-                    number,
-                    first_seen_us,
-                }]);
-            }
+            let anchor = rows.last().map(|&(number, .., first_seen_us)| Anchor {
+                number,
+                first_seen_us,
+            });
+            learned.proof = learned.proof.with(anchor);
+            memory.with(|known| {
+                for (number, id1, id2, sensor_type, _) in &rows {
+                    known.cache.remember((*id1, id2, sensor_type), *number);
+                }
+                if let Some(anchor) = anchor {
+                    known.cache.is_complete_upto(anchor.number);
+                }
+                known.proof = Some(learned.proof);
+            })?;
             if rows.len() < PAGE_SERIES {
                 break;
             }
         }
-        for (&place, number) in self.places.iter().zip(&mut learned.numbers) {
-            if *number == NO_NUMBER {
-                *number = cache.find(self.named.series(place)).unwrap_or(NO_NUMBER);
+        memory.with(|known| {
+            for (&place, number) in self.places.iter().zip(&mut learned.numbers) {
+                if *number == NO_NUMBER {
+                    let found = known.cache.find(self.named.series(place));
+                    *number = found.unwrap_or(NO_NUMBER);
+                }
             }
-        }
-        Ok(cache.complete_upto().is_some())
+            known.cache.complete_upto().is_some()
+        })
     }
 
     /// Which of the places have no number.

@@ -1,14 +1,15 @@
 //! The numbers of series, on the layout `series`.
 //!
-//! A series gets its number once, outside of the transaction that loads its readings. Whoever has learned numbers keeps the
-//! proof by which it can be told that they are still right, and looks at it again in each transaction that uses them: a table
-//! that was restored, emptied or made again meanwhile is noticed, and its numbers are learned anew.
+//! A series gets its number once, outside of the transaction that loads its readings. With what a process has learned goes the
+//! proof by which it can be told that it is still right, and that is looked at again in each transaction that uses numbers: a
+//! table that was restored, emptied or made again meanwhile is noticed. Then a new era begins, and numbers are learned anew.
 
 mod bounds;
 mod cache;
 mod catalog;
 mod checking;
 mod interning;
+mod mirror;
 mod named;
 mod naming;
 mod proof;
@@ -23,19 +24,19 @@ use tracing::{info, warn};
 pub(super) use self::{
     bounds::Bounds, checking::check, named::OfBatch, naming::Naming, proof::Proof,
 };
+pub use self::{catalog::MySqlSeries, upkeep::MySqlSeriesUpkeep};
+pub(crate) use self::{catalog::Retagged, upkeep::SEEN_AT_ONCE};
 use self::{
-    cache::NumberCache,
     interning::{COUNTER, Memory, Step},
+    mirror::{Mirror, learned_anew},
     named::Named,
     proof::LOOKING,
 };
-pub use self::{catalog::MySqlSeries, upkeep::MySqlSeriesUpkeep};
-pub(crate) use self::{catalog::Retagged, upkeep::SEEN_AT_ONCE};
 use super::{error::explain_to, migrations::make, tsv::is_dropped};
 use crate::{
     ledger::DroppedRows,
     model::{Fault, Limits},
-    repository::{LoadBatch, RepositoryError},
+    repository::{LoadBatch, RepositoryError, SeriesEra},
 };
 
 /// Stands for the number of a series that has none. No series gets it.
@@ -44,18 +45,37 @@ pub(super) const NO_NUMBER: u32 = 0;
 /// So many series are in one transaction, for which others wait that have new ones, too.
 const STEP_SERIES: usize = 10_000;
 /// Memory for the numbers of those who ask now and then, bytes.
-const SMALL_CACHE_BYTES: usize = 1 << 20;
+pub(super) const SMALL_CACHE_BYTES: usize = 1 << 20;
 
-/// The numbers that one connection's owner has learned.
+/// The numbers that this process has learned.
 #[derive(Debug)]
 pub(super) struct SeriesNumbers {
-    cache: NumberCache,
-    /// None before the table was looked at.
-    proof: Option<Proof>,
+    mirror: Mirror,
+    /// One step at a time asks the table and gives numbers: who comes next finds in the mirror what it has learned.
+    turn: tokio::sync::Mutex<()>,
     limits: Limits,
     bounds: Arc<Bounds>,
     /// The table of readings that have the numbers.
     used_in: &'static str,
+}
+
+/// Tells the numbers of series that are known, as the readings come in.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownSeries(Arc<SeriesNumbers>);
+
+impl KnownSeries {
+    pub(super) fn new(numbers: Arc<SeriesNumbers>) -> Self {
+        Self(numbers)
+    }
+
+    pub(crate) fn era(&self) -> SeriesEra {
+        self.0.mirror.era()
+    }
+
+    /// The number of one series, if it is known and numbers of that era are still good.
+    pub(crate) fn find(&self, era: SeriesEra, series: (i32, &str, &str)) -> Option<u32> {
+        self.0.mirror.find(era, series)
+    }
 }
 
 /// The numbers of some series, in their order.
@@ -66,6 +86,8 @@ pub(super) struct Numbers {
     pub(super) refused: Vec<(u32, Fault)>,
     /// To be looked at in the transaction that uses them.
     pub(super) proof: Proof,
+    /// When they were learned.
+    pub(super) era: SeriesEra,
 }
 
 impl Numbers {
@@ -75,6 +97,7 @@ impl Numbers {
             numbers: Arc::default(),
             refused: Vec::new(),
             proof: Proof::default(),
+            era: SeriesEra::default(),
         }
     }
 
@@ -145,18 +168,12 @@ impl SeriesNumbers {
         used_in: &'static str,
     ) -> Self {
         Self {
-            cache: NumberCache::new(cache_bytes),
-            proof: None,
+            mirror: Mirror::new(cache_bytes),
+            turn: tokio::sync::Mutex::new(()),
             limits,
             bounds,
             used_in,
         }
-    }
-
-    /// Forgets everything: the table is another one.
-    pub(super) fn forget(&mut self) {
-        self.cache.clear();
-        self.proof = None;
     }
 
     /// Finds the number of each series, and gives one to those that have none. Must be called outside of a transaction.
@@ -164,76 +181,89 @@ impl SeriesNumbers {
     /// # Errors
     /// `Contention` when the table turned out to be another one: everything is forgotten then, and the next call begins anew.
     pub(super) async fn of(
-        &mut self,
+        &self,
         conn: &mut Conn,
         named: impl Named,
     ) -> Result<Numbers, RepositoryError> {
-        let mut numbers = Vec::with_capacity(named.count() as usize);
-        let mut unknown = Vec::new();
-        for place in 0..named.count() {
-            let number = self.cache.find(named.series(place));
-            numbers.push(number.unwrap_or(NO_NUMBER));
-            if number.is_none() {
-                unknown.push(place);
-            }
-        }
+        let era = self.mirror.era();
+        let mut numbers = match named.known(era) {
+            Some(known) => known.to_vec(),
+            None => vec![NO_NUMBER; named.count() as usize],
+        };
+        let missing = (0..named.count()).filter(|&place| numbers[place as usize] == NO_NUMBER);
+        let mut unknown: Vec<u32> = missing.collect();
+        self.mirror
+            .find_all(era, &named, &mut unknown, &mut numbers)?;
         let mut refused = Vec::new();
         if !unknown.is_empty() {
             named.retain_used(&mut unknown);
         }
-        if !unknown.is_empty() || self.proof.is_none() {
+        if self.mirror.with(era, |known| known.proof.is_none())? {
+            let proof = Proof::begin(conn).await?;
+            self.mirror
+                .with(era, |known| known.proof.get_or_insert(proof).to_owned())?;
+        }
+        if !unknown.is_empty() {
             // In the order of the key, so that those who bring the same series at the same time wait for each other.
             unknown.sort_unstable_by_key(|&place| named.series(place));
             let mut first = unknown.clone();
             first.dedup_by(|one, other| named.series(*one) == named.series(*other));
-            self.learn(conn, &named, &first, &mut numbers, &mut refused)
+            self.learn(conn, era, &named, &first, &mut numbers, &mut refused)
                 .await?;
             copy_to_others(&named, &unknown, &mut numbers, &mut refused);
         }
+        // Of now: it stands for all that was found since.
+        let proof = self.mirror.with(era, |known| known.proof)?;
         Ok(Numbers {
             numbers: Arc::new(numbers),
             refused,
-            proof: self.proof.unwrap_or_default(),
+            proof: proof.unwrap_or_default(),
+            era,
         })
     }
 
     async fn learn(
-        &mut self,
+        &self,
         conn: &mut Conn,
+        era: SeriesEra,
         named: &impl Named,
         unknown: &[u32],
         numbers: &mut [u32],
         refused: &mut Vec<(u32, Fault)>,
     ) -> Result<(), RepositoryError> {
-        if self.proof.is_none() {
-            self.proof = Some(Proof::begin(conn).await?);
-        }
         let mut takes = false;
         let mut steps: Vec<&[u32]> = unknown.chunks(STEP_SERIES).rev().collect();
         while let Some(places) = steps.pop() {
+            // Only for a step: others have new series, too, and few perhaps.
+            let _turn = self.turn.lock().await;
+            let mut left = places.to_vec();
+            self.mirror.find_all(era, named, &mut left, numbers)?;
+            if left.is_empty() {
+                continue;
+            }
             let step = Step {
                 named,
-                places,
+                places: &left,
                 limits: &self.limits,
                 bounds: &self.bounds,
                 used_in: self.used_in,
+                memory: Memory {
+                    mirror: &self.mirror,
+                    era,
+                },
             };
-            let mut memory = Memory {
-                cache: &mut self.cache,
-                proof: self.proof.get_or_insert_default(),
-            };
-            match step.take(conn, &mut memory).await {
+            match step.take(conn).await {
                 Ok(Some(learned)) => {
                     takes |= learned.were_given;
-                    for (&place, &number) in places.iter().zip(&learned.numbers) {
+                    for (&place, &number) in left.iter().zip(&learned.numbers) {
                         numbers[place as usize] = number;
                     }
                     let beyond = learned.refused.into_iter();
                     refused.extend(
-                        beyond.map(|(index, bound)| (places[index], Fault::TooManySeries(bound))),
+                        beyond.map(|(index, bound)| (left[index], Fault::TooManySeries(bound))),
                     );
                 }
-                Ok(None) => return Err(self.is_of_another_table()),
+                Ok(None) => return Err(self.is_of_another_table(era)),
                 Err(RepositoryError::Data(reason)) => match places {
                     [place] => {
                         takes = takes || interning::takes_a_probe(conn, &self.limits).await?;
@@ -257,16 +287,14 @@ impl SeriesNumbers {
         Ok(())
     }
 
-    /// The numbers that were learned are of another table.
-    pub(super) fn is_of_another_table(&mut self) -> RepositoryError {
-        info!(
-            "the table series is not the one that numbers were learned from: they are learned anew"
-        );
-        self.forget();
-        RepositoryError::Contention(
-            "the table series was restored, emptied or made again: its numbers are learned anew"
-                .to_owned(),
-        )
+    /// Numbers that were learned in that era are of another table.
+    pub(super) fn is_of_another_table(&self, era: SeriesEra) -> RepositoryError {
+        if self.mirror.forget(era) {
+            info!(
+                "the table series is not the one that numbers were learned from: they are learned anew"
+            );
+        }
+        learned_anew()
     }
 }
 

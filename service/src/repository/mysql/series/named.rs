@@ -2,7 +2,10 @@
 
 use std::sync::OnceLock;
 
-use crate::{model::PrincipalName, repository::LoadBatch};
+use crate::{
+    model::PrincipalName,
+    repository::{LoadBatch, SeriesEra},
+};
 
 /// Series to be numbered.
 pub(in super::super) trait Named {
@@ -11,6 +14,8 @@ pub(in super::super) trait Named {
     fn series(&self, place: u32) -> (i32, &str, &str);
     /// Leaves those of which there are readings: others get no number.
     fn retain_used(&self, places: &mut Vec<u32>);
+    /// The numbers that are known already, of places in order, [`super::NO_NUMBER`] for others; None unless they are of that era.
+    fn known(&self, era: SeriesEra) -> Option<&[u32]>;
     /// Who brings one of which there are readings.
     fn principal(&self, place: u32) -> Option<PrincipalName>;
 }
@@ -52,6 +57,10 @@ impl Named for OfBatch<'_> {
         places.retain(|&place| first[place as usize] != u32::MAX);
     }
 
+    fn known(&self, era: SeriesEra) -> Option<&[u32]> {
+        self.batch.known_numbers(era)
+    }
+
     fn principal(&self, place: u32) -> Option<PrincipalName> {
         let (row, parts) = (self.first_rows()[place as usize], self.batch.parts());
         let part = parts.partition_point(|part| part.rows.end <= row);
@@ -73,6 +82,10 @@ impl Named for &[(i32, &str, &str)] {
     }
 
     fn retain_used(&self, _: &mut Vec<u32>) {}
+
+    fn known(&self, _: SeriesEra) -> Option<&[u32]> {
+        None
+    }
 
     fn principal(&self, _: u32) -> Option<PrincipalName> {
         None

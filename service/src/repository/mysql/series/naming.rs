@@ -3,34 +3,22 @@
 use std::sync::Arc;
 
 use mysql_async::Pool;
-use tokio::sync::Mutex;
 
-use super::Bounds;
 use super::{
     super::{answers, error::explain},
-    Numbers, SMALL_CACHE_BYTES, SeriesNumbers,
+    Numbers, SeriesNumbers,
 };
-use crate::{model::Limits, repository::RepositoryError};
+use crate::repository::{RepositoryError, SeriesEra};
 
 /// Gives numbers to series over connections of its own.
 pub(in super::super) struct Naming {
     pool: Pool,
-    numbers: Mutex<SeriesNumbers>,
+    numbers: Arc<SeriesNumbers>,
 }
 
 impl Naming {
-    /// `used_in` is the table of readings that have the numbers.
-    pub(in super::super) fn new(
-        pool: Pool,
-        limits: Limits,
-        bounds: Arc<Bounds>,
-        used_in: &'static str,
-    ) -> Self {
-        let numbers = SeriesNumbers::new(SMALL_CACHE_BYTES, limits, bounds, used_in);
-        Self {
-            pool,
-            numbers: Mutex::new(numbers),
-        }
+    pub(in super::super) fn new(pool: Pool, numbers: Arc<SeriesNumbers>) -> Self {
+        Self { pool, numbers }
     }
 
     /// The numbers of these series, in their order. A table that turns out to be another one is asked once more.
@@ -38,21 +26,20 @@ impl Naming {
         &self,
         series: &[(i32, &str, &str)],
     ) -> Result<Numbers, RepositoryError> {
-        let mut numbers = self.numbers.lock().await;
         let mut conn = self.pool.get_conn().await.map_err(explain)?;
-        match numbers.of(&mut conn, series).await {
+        match self.numbers.of(&mut conn, series).await {
             Err(RepositoryError::Contention(_)) => {
                 // It may be in the middle of a transaction, and hold the counter.
                 answers::cut(conn);
                 let mut conn = self.pool.get_conn().await.map_err(explain)?;
-                numbers.of(&mut conn, series).await
+                self.numbers.of(&mut conn, series).await
             }
             settled => settled,
         }
     }
 
-    /// The numbers that were handed out are of another table.
-    pub(in super::super) async fn is_of_another_table(&self) -> RepositoryError {
-        self.numbers.lock().await.is_of_another_table()
+    /// The numbers that were handed out in that era are of another table.
+    pub(in super::super) fn is_of_another_table(&self, era: SeriesEra) -> RepositoryError {
+        self.numbers.is_of_another_table(era)
     }
 }

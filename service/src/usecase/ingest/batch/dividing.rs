@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use super::{OpenBatch, position_bytes};
 use crate::{
     ledger::LoadPart,
-    model::{Rejection, SeriesSet},
+    model::Rejection,
     usecase::ingest::{
         admission,
+        batch_series::BatchSeries,
         columns::Rows,
         session::{Owner, Session, Waiting},
     },
@@ -60,12 +61,11 @@ impl OpenBatch {
                 self.adopt(&waiting, stay, &rows, &rejections, |index, _| index);
             }
             if let Some(go) = go {
-                let texts = &self.columns.texts;
+                let series_of = &self.columns.batch_series;
                 moved.adopt(&waiting, go, &rows, &rejections, |index, into| {
-                    *series.entry(index).or_insert_with(|| {
-                        let (id1, id2, sensor_type) = texts.get(index);
-                        into.append(id1, id2, sensor_type)
-                    })
+                    *series
+                        .entry(index)
+                        .or_insert_with(|| into.append(series_of.get(index)))
                 });
             }
         }
@@ -87,11 +87,11 @@ impl OpenBatch {
         part: LoadPart,
         rows: &Rows,
         rejections: &[Rejection],
-        mut place: impl FnMut(u32, &mut SeriesSet) -> u32,
+        mut place: impl FnMut(u32, &mut BatchSeries) -> u32,
     ) {
         let (rows_before, rejections_before) = (self.columns.rows(), self.rejections.len());
         for row in part.rows.start as usize..part.rows.end as usize {
-            let index = place(rows.series[row], &mut self.columns.texts);
+            let index = place(rows.series[row], &mut self.columns.batch_series);
             self.columns
                 .push(index, rows.sensor_value[row], rows.timestamp_us[row]);
         }
@@ -111,12 +111,11 @@ impl OpenBatch {
         let rows = other.columns.take_rows();
         let mut series = HashMap::new();
         for (part, waiting) in other.parts.into_iter().zip(other.waiting) {
-            let texts = &other.columns.texts;
+            let series_of = &other.columns.batch_series;
             self.adopt(&waiting, part, &rows, &other.rejections, |index, into| {
-                *series.entry(index).or_insert_with(|| {
-                    let (id1, id2, sensor_type) = texts.get(index);
-                    into.append(id1, id2, sensor_type)
-                })
+                *series
+                    .entry(index)
+                    .or_insert_with(|| into.append(series_of.get(index)))
             });
         }
         self.rejected_text_bytes += other.rejected_text_bytes;

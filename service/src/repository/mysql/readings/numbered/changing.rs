@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{Change, Selection, Series},
-    repository::{RepositoryError, Stretch},
+    repository::{RepositoryError, SeriesEra, Stretch},
 };
 
 impl NumberedReadings {
@@ -136,7 +136,7 @@ impl NumberedReadings {
         };
         match renaming.proof.change(&self.asking, statement).await? {
             Some(changed) => Ok(changed),
-            None => Err(self.naming.is_of_another_table().await),
+            None => Err(self.naming.is_of_another_table(renaming.era)),
         }
     }
 
@@ -166,6 +166,7 @@ impl NumberedReadings {
                 .zip(given.numbers.iter().copied())
                 .collect(),
             proof: given.proof,
+            era: given.era,
         })
     }
 }
@@ -174,6 +175,7 @@ impl NumberedReadings {
 struct Renaming {
     from_to: Vec<(u32, u32)>,
     proof: Proof,
+    era: SeriesEra,
 }
 
 impl Renaming {
