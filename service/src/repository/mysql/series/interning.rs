@@ -1,6 +1,7 @@
 //! Asking for numbers, and giving them.
 //!
 //! ```text
+//! SELECT MAX(series_id) FROM readings                     what no series may get, wherever the counter stands
 //! START TRANSACTION
 //! SELECT … FROM series_generation … LOCK IN SHARE MODE    the table is the one that earlier numbers are of
 //! SELECT … FROM JSON_TABLE(…) JOIN series …               those that have a number, or all that are behind the known ones
@@ -95,11 +96,11 @@ impl<N: Named> Step<'_, N> {
     /// # Errors
     /// `Data` when the database refuses one of the series: nothing has changed then.
     pub(super) async fn take(&self, conn: &mut Conn) -> Result<Option<Learned>, RepositoryError> {
-        let Some(next) = self.begin(conn, self.memory.proof()?).await? else {
+        let Some(begun) = self.begin(conn, self.memory.proof()?).await? else {
             end(conn, "ROLLBACK").await?;
             return Ok(None);
         };
-        match self.learn(conn, next).await {
+        match self.learn(conn, begun).await {
             Ok((learned, admission)) => {
                 end(conn, "COMMIT").await?;
                 if let Some(mut given) = admission {
@@ -117,32 +118,41 @@ impl<N: Named> Step<'_, N> {
         }
     }
 
-    /// Where the counter stands, if the proof holds.
-    async fn begin(&self, conn: &mut Conn, proof: Proof) -> Result<Option<u64>, RepositoryError> {
-        // One that falls silent from here on lets go of the counter.
+    /// Where the counter stands, and the highest number that readings have, if the proof holds.
+    async fn begin(&self, conn: &mut Conn, proof: Proof) -> Result<Option<Begun>, RepositoryError> {
+        // What readings have is asked for before the transaction, and without waiting for what is being loaded or passing over it
+        // row by row: a number that a rollback gives back is not missed. One that falls silent from here on lets go of the counter.
         let sql = format!(
-            "SET wait_timeout = {SILENCE_LIMIT_S}; START TRANSACTION; \
+            "SET wait_timeout = {SILENCE_LIMIT_S}; SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; \
+             SELECT COALESCE(MAX(series_id), 0) FROM {}; START TRANSACTION; \
              SELECT next_id FROM id_blocks WHERE name = '{COUNTER}'; {}",
+            self.used_in,
             proof.question()
         );
         let mut result = conn.query_iter(sql).await.map_err(explain)?;
-        for _without_rows in ["SET", "START TRANSACTION"] {
+        for _without_rows in ["SET", "SET TRANSACTION"] {
             result.for_each(|_: Row| ()).await.map_err(explain)?;
         }
+        let used: Vec<u64> = answers::rows(&mut result, answers::LEDGER_ROW_BYTES)
+            .await
+            .map_err(|error| explain_to(LOOKING, error))?;
+        // Of START TRANSACTION.
+        result.for_each(|_: Row| ()).await.map_err(explain)?;
         let next: Vec<u64> = answers::rows(&mut result, answers::LEDGER_ROW_BYTES)
             .await
             .map_err(explain)?;
         let holds = proof.holds(&mut result).await?;
         result.drop_result().await.map_err(explain)?;
         let next = next.first().copied().ok_or_else(no_counter)?;
-        Ok(holds.then_some(next))
+        let used = used.first().copied().ok_or_else(strange)?;
+        Ok(holds.then_some(Begun { next, used }))
     }
 
     /// With what it took of the bounds.
     async fn learn(
         &self,
         conn: &mut Conn,
-        next: u64,
+        begun: Begun,
     ) -> Result<(Learned, Option<Admission>), RepositoryError> {
         let mut learned = Learned {
             numbers: vec![NO_NUMBER; self.places.len()],
@@ -151,7 +161,7 @@ impl<N: Named> Step<'_, N> {
             given: None,
             proof: self.memory.proof()?,
         };
-        let is_complete = self.catch_up(conn, next, &mut learned).await?;
+        let is_complete = self.catch_up(conn, begun.next, &mut learned).await?;
         if !is_complete {
             self.look_up(conn, &mut learned).await?;
         }
@@ -165,7 +175,7 @@ impl<N: Named> Step<'_, N> {
         if admission.places().is_empty() {
             return Ok((learned, None));
         }
-        let first = lock_counter(conn, next, self.used_in).await?;
+        let first = lock_counter(conn, begun).await?;
         if first.others_were_here {
             let caught_up = is_complete && self.catch_up(conn, first.number, &mut learned).await?;
             if !caught_up {
@@ -229,19 +239,21 @@ impl<N: Named> Step<'_, N> {
             }
             has_begun = true;
             let sql = format!(
-                "SELECT series_id, id1, id2, sensor_type, {FIRST_SEEN_US} FROM series WHERE series_id > {upto} \
+                "SELECT series_id, id1, id2, sensor_type FROM series WHERE series_id > {upto} \
                  ORDER BY series_id LIMIT {PAGE_SERIES}"
             );
-            let rows: Vec<(u32, i32, String, String, i64)> = answers::ask(conn, &sql)
+            let rows: Vec<(u32, i32, String, String)> = answers::ask(conn, &sql)
                 .await
                 .map_err(|error| explain_to(LOOKING, error))?;
-            let anchor = rows.last().map(|&(number, .., first_seen_us)| Anchor {
-                number,
-                first_seen_us,
-            });
+            // Of the last one alone: to make an instant a number is the most of the work.
+            let last = rows.last().map(|&(number, ..)| number);
+            let anchor = match last {
+                Some(number) => Some(anchor(conn, number).await?),
+                None => None,
+            };
             learned.proof = learned.proof.with(anchor);
             memory.with(|known| {
-                for (number, id1, id2, sensor_type, _) in &rows {
+                for (number, id1, id2, sensor_type) in &rows {
                     known.cache.remember((*id1, id2, sensor_type), *number);
                 }
                 if let Some(anchor) = anchor {
@@ -379,6 +391,15 @@ async fn anchor(conn: &mut Conn, number: u32) -> Result<Anchor, RepositoryError>
     })
 }
 
+/// What a step found when it began.
+#[derive(Clone, Copy)]
+struct Begun {
+    /// Where the counter stood.
+    next: u64,
+    /// The highest number that readings had.
+    used: u64,
+}
+
 /// The next number that may be given.
 struct Next {
     number: u64,
@@ -388,25 +409,22 @@ struct Next {
 
 /// Locks the counter until the transaction ends. The next number is above all that are given and all that readings have,
 /// whatever the counter and the table of series were set back to.
-async fn lock_counter(conn: &mut Conn, seen: u64, used_in: &str) -> Result<Next, RepositoryError> {
+async fn lock_counter(conn: &mut Conn, begun: Begun) -> Result<Next, RepositoryError> {
     let sql = format!("SELECT next_id FROM id_blocks WHERE name = '{COUNTER}' FOR UPDATE");
     let next: Option<u64> = conn
         .query_first(sql)
         .await
         .map_err(|error| explain_to(GIVING, error))?;
     let next = next.ok_or_else(no_counter)?;
-    let sql = format!(
-        "SELECT (SELECT COALESCE(MAX(series_id), 0) FROM series), \
-         (SELECT COALESCE(MAX(series_id), 0) FROM {used_in})"
-    );
-    let highest: Option<(u64, u64)> = conn
+    let sql = "SELECT COALESCE(MAX(series_id), 0) FROM series";
+    let given: Option<u64> = conn
         .query_first(sql)
         .await
         .map_err(|error| explain_to(LOOKING, error))?;
-    let (given, used) = highest.ok_or_else(strange)?;
+    let given = given.ok_or_else(strange)?;
     Ok(Next {
-        number: next.max(given + 1).max(used + 1),
-        others_were_here: next != seen || given >= next,
+        number: next.max(given + 1).max(begun.used + 1),
+        others_were_here: next != begun.next || given >= next,
     })
 }
 

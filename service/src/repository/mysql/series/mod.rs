@@ -53,6 +53,8 @@ pub(super) struct SeriesNumbers {
     mirror: Mirror,
     /// One step at a time asks the table and gives numbers: who comes next finds in the mirror what it has learned.
     turn: tokio::sync::Mutex<()>,
+    /// Who has many goes through all of its steps before another one does, and loads its readings while that one goes through its own.
+    many: tokio::sync::Mutex<()>,
     limits: Limits,
     bounds: Arc<Bounds>,
     /// The table of readings that have the numbers.
@@ -170,6 +172,7 @@ impl SeriesNumbers {
         Self {
             mirror: Mirror::new(cache_bytes),
             turn: tokio::sync::Mutex::new(()),
+            many: tokio::sync::Mutex::new(()),
             limits,
             bounds,
             used_in,
@@ -231,6 +234,10 @@ impl SeriesNumbers {
         numbers: &mut [u32],
         refused: &mut Vec<(u32, Fault)>,
     ) -> Result<(), RepositoryError> {
+        let _many = match unknown.len() > STEP_SERIES {
+            true => Some(self.many.lock().await),
+            false => None,
+        };
         let mut takes = false;
         let mut steps: Vec<&[u32]> = unknown.chunks(STEP_SERIES).rev().collect();
         while let Some(places) = steps.pop() {

@@ -28,6 +28,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(600);
 const LOOK_SHARE: u32 = 100;
 /// How long a series that is seen for the first time on a day waits until that is noted.
 const NOTE_INTERVAL: Duration = Duration::from_secs(5);
+/// After each note nothing is noted for so many times as long: many series that are seen at once, as in the morning of a day, should
+/// not keep the database from storing readings, and nobody waits for it.
+const REST_TIMES: u32 = 19;
 const DAY_S: u64 = 86_400;
 
 /// What is known of the series.
@@ -112,8 +115,12 @@ impl SeriesKeeper {
                 tokio::time::sleep(NOTE_INTERVAL).await;
                 continue;
             };
+            let began = Instant::now();
             match self.note_some(day, numbers).await {
-                Ok(()) => fails = false,
+                Ok(()) => {
+                    fails = false;
+                    tokio::time::sleep(began.elapsed() * REST_TIMES).await;
+                }
                 Err(reason) => {
                     if !std::mem::replace(&mut fails, true) {
                         warn!(%reason, "cannot note when series were last seen: tried again");
