@@ -31,7 +31,7 @@ build() {
     fi
 }
 tell_of_build() {
-    local line compiled=0 current="" told_s=$SECONDS
+    local line compiled=0 told=0 current="" told_s=$SECONDS
     while true; do
         if IFS= read -r -t 10 line; then
             case "$line" in
@@ -46,8 +46,12 @@ tell_of_build() {
             return 0 # no more lines
         fi
         if ((SECONDS - told_s >= 10)); then
-            say "  $compiled crates so far, now $current"
-            told_s=$SECONDS
+            if [ "$compiled" -eq "$told" ]; then
+                say "  $compiled crates begun, and no new one: Sluicegate's own are the largest, and take minutes"
+            else
+                say "  $compiled crates begun, the last one $current"
+            fi
+            told=$compiled told_s=$SECONDS
         fi
     done
 }

@@ -46,6 +46,7 @@ mod quotas;
 mod readiness;
 mod series;
 mod series_bounds;
+mod series_dictionary;
 mod server_limits;
 mod server_settings;
 mod service_manager;

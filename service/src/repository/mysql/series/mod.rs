@@ -272,12 +272,14 @@ impl SeriesNumbers {
                 }
                 Ok(None) => return Err(self.is_of_another_table(era)),
                 Err(RepositoryError::Data(reason)) => match places {
-                    [place] => {
-                        takes = takes || interning::takes_a_probe(conn, &self.limits).await?;
+                    [place] if takes => refused.push((*place, Fault::RefusedByDatabase(reason))),
+                    [_] => {
+                        takes = interning::takes_a_probe(conn, &self.limits).await?;
                         if !takes {
                             return Err(RepositoryError::Table(reason));
                         }
-                        refused.push((*place, Fault::RefusedByDatabase(reason)));
+                        // Perhaps only since: somebody who mends the table has waited for the transaction that was refused.
+                        steps.push(places);
                     }
                     _ => {
                         let (first, second) = places.split_at(places.len() / 2);

@@ -31,6 +31,8 @@ const NOTE_INTERVAL: Duration = Duration::from_secs(5);
 /// After each note nothing is noted for so many times as long: many series that are seen at once, as in the morning of a day, should
 /// not keep the database from storing readings, and nobody waits for it.
 const REST_TIMES: u32 = 19;
+/// So long a service that ends goes on noting, without rests.
+const LAST_NOTES: Duration = Duration::from_secs(2);
 const DAY_S: u64 = 86_400;
 
 /// What is known of the series.
@@ -82,8 +84,11 @@ impl SeriesKeeper {
             () = self.look() => {}
             () = draining.cancelled() => {}
         }
-        // What is stored in the last moments before the end is noted with the next reading.
-        while let Some((day, numbers)) = self.seen(|seen| seen.take(SEEN_AT_ONCE)) {
+        // What is left then, or is stored in the last moments before the end, is noted with the next reading.
+        let ends = Instant::now() + LAST_NOTES;
+        while Instant::now() < ends
+            && let Some((day, numbers)) = self.seen(|seen| seen.take(SEEN_AT_ONCE))
+        {
             if self.note_some(day, numbers).await.is_err() {
                 return;
             }
