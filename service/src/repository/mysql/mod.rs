@@ -8,7 +8,6 @@ mod clock;
 mod columns;
 mod connection;
 mod control;
-mod digits;
 mod error;
 mod fit;
 #[cfg(feature = "fuzzing")]

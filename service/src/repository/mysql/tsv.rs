@@ -3,11 +3,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::{
-    digits::{self, Line},
-    ids::RowIds,
-    table::RowFormat,
-};
+use super::{ids::RowIds, table::RowFormat};
 use crate::{
     ledger::DroppedRows,
     model::Reading,
@@ -48,13 +44,12 @@ pub(super) fn escape_series(out: &mut Vec<u8>, id1: i32, id2: &str, sensor_type:
 /// What names a batch's series in its rows.
 #[derive(Debug)]
 pub(super) enum SeriesNames {
-    /// `id1 TAB id2 TAB sensor_type` of each.
     Texts(SeriesTexts),
     /// Of a table whose readings have the numbers of their series.
     Numbers(Arc<Vec<u32>>),
 }
 
-/// The names of a batch's series, each written once, and escaped.
+/// The names of a batch's series, each written once: `id1 TAB id2 TAB sensor_type`, escaped.
 #[derive(Debug)]
 pub(super) struct SeriesTexts {
     text: Vec<u8>,
@@ -108,6 +103,7 @@ impl RowWriter<'_> {
     ) -> (u32, u32) {
         let columns = &self.columns;
         let mut timestamps = TimestampWriter::new(self.format.timestamp_decimals);
+        let (mut id_text, mut number_text) = (itoa::Buffer::new(), itoa::Buffer::new());
         let mut value_text = zmij::Buffer::new();
         let mut appended = 0;
         for position in positions.clone() {
@@ -119,24 +115,24 @@ impl RowWriter<'_> {
                 continue;
             }
             let row = arrival as usize;
-            // Only finite values were taken. Written well before it is read, or else the reading would wait for it.
-            let value = value_text.format_finite(columns.sensor_value[row]);
-            let mut line = Line::at_end(out);
             if self.format.with_id {
-                line.number(self.ids.at(position));
-                line.byte(b'\t');
+                out.extend_from_slice(id_text.format(self.ids.at(position)).as_bytes());
+                out.push(b'\t');
             }
             let series = columns.series[row];
-            match self.names {
-                SeriesNames::Numbers(numbers) => line.number(numbers[series as usize].into()),
-                SeriesNames::Texts(texts) => line.text(texts.get(series)),
-            }
-            line.byte(b'\t');
-            line.short(value.as_bytes());
-            line.byte(b'\t');
-            timestamps.write(columns.timestamp_us[row], &mut line);
-            line.byte(b'\n');
-            line.end();
+            out.extend_from_slice(match self.names {
+                SeriesNames::Texts(texts) => texts.get(series),
+                SeriesNames::Numbers(numbers) => {
+                    number_text.format(numbers[series as usize]).as_bytes()
+                }
+            });
+            out.push(b'\t');
+            let value = columns.sensor_value[row];
+            // Only finite values were taken.
+            out.extend_from_slice(value_text.format_finite(value).as_bytes());
+            out.push(b'\t');
+            timestamps.write(columns.timestamp_us[row], out);
+            out.push(b'\n');
             appended += 1;
         }
         (positions.end, appended)
@@ -157,7 +153,7 @@ impl RowFormat {
             escape_series(&mut out, series.id1, &series.id2, &series.sensor_type);
         }
         out.extend_from_slice(format!("\t{:?}\t", reading.sensor_value).as_bytes());
-        out.extend_from_slice(self.timestamp(reading.timestamp_us).as_bytes());
+        TimestampWriter::new(self.timestamp_decimals).write(reading.timestamp_us, &mut out);
         out.push(b'\n');
         out
     }
@@ -165,9 +161,7 @@ impl RowFormat {
     /// An instant as the table holds it.
     pub(super) fn timestamp(self, timestamp_us: i64) -> String {
         let mut out = Vec::new();
-        let mut line = Line::at_end(&mut out);
-        TimestampWriter::new(self.timestamp_decimals).write(timestamp_us, &mut line);
-        line.end();
+        TimestampWriter::new(self.timestamp_decimals).write(timestamp_us, &mut out);
         String::from_utf8_lossy(&out).into_owned()
     }
 }
@@ -205,17 +199,20 @@ impl TimestampWriter {
 
     /// Digits beyond the table's precision are cut off, never rounded.
     #[inline]
-    fn write(&mut self, timestamp_us: i64, line: &mut Line<'_>) {
+    fn write(&mut self, timestamp_us: i64, out: &mut Vec<u8>) {
         let second = timestamp_us.div_euclid(SECOND_US);
         if second != self.second {
             self.set_second(second);
         }
-        line.short(&self.text);
+        out.extend_from_slice(&self.text);
         if self.decimals > 0 {
-            let fraction = timestamp_us.rem_euclid(SECOND_US) as u32;
-            // Of the eight digits, the first two are zeros.
-            let digits = digits::eight(fraction) >> 16;
-            line.eight(u64::from(b'.') | digits << 8, 1 + self.decimals);
+            let mut fraction = timestamp_us.rem_euclid(SECOND_US) as u32;
+            let mut digits = *b".000000";
+            for place in (1..7).rev() {
+                digits[place] = b'0' + (fraction % 10) as u8;
+                fraction /= 10;
+            }
+            out.extend_from_slice(&digits[..=self.decimals]);
         }
     }
 
@@ -289,9 +286,7 @@ mod tests {
 
     fn timestamp(timestamp_us: i64, decimals: u8) -> String {
         let mut out = Vec::new();
-        let mut line = Line::at_end(&mut out);
-        TimestampWriter::new(decimals).write(timestamp_us, &mut line);
-        line.end();
+        TimestampWriter::new(decimals).write(timestamp_us, &mut out);
         String::from_utf8(out).unwrap()
     }
 
