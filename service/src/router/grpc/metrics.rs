@@ -1,6 +1,6 @@
 //! What the gRPC door counts and measures.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use sluicegate_proto::v1::sensor_service_server::SERVICE_NAME;
 use tonic::Code;
@@ -40,7 +40,10 @@ struct OfWhat {
 
 /// The figures of the door.
 #[derive(Clone, Debug)]
-pub(super) struct GrpcMetrics {
+pub(super) struct GrpcMetrics(Arc<Figures>);
+
+#[derive(Debug)]
+struct Figures {
     calls: Family<Ended, Counter>,
     durations: Family<OfMethod, Histogram>,
     open_calls: Gauge,
@@ -50,7 +53,7 @@ pub(super) struct GrpcMetrics {
 
 impl GrpcMetrics {
     pub(super) fn new(metrics: &Metrics) -> Self {
-        let made = Self {
+        let made = Figures {
             calls: metrics.register(
                 "grpc_calls",
                 "Calls that have ended, by method and status",
@@ -82,12 +85,12 @@ impl GrpcMetrics {
         ] {
             made.turned_away.get_or_create(&OfWhat { what }).inc_by(0);
         }
-        made
+        Self(Arc::new(made))
     }
 
     /// A call begins. Its span ends with it.
     pub(super) fn call(&self, path: &str, span: Span) -> Measured {
-        self.open_calls.inc();
+        self.0.open_calls.inc();
         Measured {
             metrics: self.clone(),
             method: method(path),
@@ -99,12 +102,12 @@ impl GrpcMetrics {
     }
 
     pub(super) fn connection(&self) -> OpenConnection {
-        self.connections.inc();
-        OpenConnection(self.connections.clone())
+        self.0.connections.inc();
+        OpenConnection(self.0.connections.clone())
     }
 
     pub(super) fn turn_away(&self, what: Word) {
-        self.turned_away.get_or_create(&OfWhat { what }).inc();
+        self.0.turned_away.get_or_create(&OfWhat { what }).inc();
     }
 }
 
@@ -155,7 +158,7 @@ impl Measured {
 
 impl Drop for Measured {
     fn drop(&mut self) {
-        let metrics = &self.metrics;
+        let metrics = &self.metrics.0;
         metrics.open_calls.dec();
         let (method, code) = (self.method, Word(code_name(self.code)));
         spans::end_call(&self.span, code.0, is_of_service(self.code));

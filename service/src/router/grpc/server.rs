@@ -142,7 +142,7 @@ async fn connection(
     let unread = Unread::default();
     // What streams on it ends as it does when the service goes down, and goes on elsewhere.
     let ending = draining.child_token();
-    let calls = calls.of_connection(unread.clone(), activity.clone(), ending.clone());
+    let calls = Arc::new(calls.of_connection(unread.clone(), activity.clone(), ending.clone()));
     let answering = tower::service_fn(move |request: Request<Incoming>| {
         let answer = Box::pin(calls.clone().answer(request));
         async move { Ok::<_, Infallible>(answer.await) }

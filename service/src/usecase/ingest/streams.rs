@@ -1,6 +1,7 @@
 //! Which lane a session writes to. A named stream stays on one lane while anything of it is in flight, so that its
-//! batches commit in order without a lock; everyone else takes the lane with the fewest sessions. When all lanes are
-//! busy, a small lot takes the express lane: it is committed beside their loads, and not behind them (P5).
+//! batches commit in order without a lock; everyone else takes the lane with the fewest sessions. Small lots keep together:
+//! a transaction costs the database as much as tens of them, so the fewer they share the less each costs. When all lanes
+//! are busy, a small lot takes the express lane: it is committed beside their loads, and not behind them (P5).
 
 use std::{
     collections::HashMap,
@@ -23,6 +24,8 @@ pub(super) enum Lot {
 struct Table {
     /// Of each lane, the express lane last.
     sessions_of_lane: Vec<usize>,
+    /// Those of them that may bring anything.
+    lasting_of_lane: Vec<usize>,
     /// Of each lane but the express lane.
     busy: Vec<Arc<Busy>>,
     pinned: HashMap<StreamId, Pinned>,
@@ -45,6 +48,7 @@ impl LaneSeats {
     pub(super) fn new(busy: Vec<Arc<Busy>>) -> Self {
         Self(Arc::new(Mutex::new(Table {
             sessions_of_lane: vec![0; busy.len() + 1],
+            lasting_of_lane: vec![0; busy.len() + 1],
             busy,
             pinned: HashMap::new(),
             next: 0,
@@ -63,12 +67,16 @@ impl LaneSeats {
             .map(|pinned| pinned.lane);
         let lane = pinned.unwrap_or_else(|| table.choose(lot));
         table.sessions_of_lane[lane] += 1;
+        if lot == Lot::Any {
+            table.lasting_of_lane[lane] += 1;
+        }
         if let Some(stream) = stream {
             let entry = table.pinned.entry(stream.clone());
             entry.or_insert(Pinned { lane, sessions: 0 }).sessions += 1;
         }
         let seat = LaneSeat {
             lane,
+            lot,
             stream: stream.cloned(),
             seats: self.clone(),
         };
@@ -79,12 +87,18 @@ impl LaneSeats {
 impl Table {
     fn choose(&mut self, lot: Lot) -> usize {
         let lanes = self.busy.len();
+        if lot == Lot::Small {
+            let free = (0..lanes).filter(|&lane| !self.busy[lane].is_busy());
+            // The first of those that others use least.
+            return free
+                .min_by_key(|&lane| self.lasting_of_lane[lane])
+                .unwrap_or(lanes);
+        }
         self.next = (self.next + 1) % lanes;
         let from_next = (0..lanes).map(|step| (self.next + step) % lanes);
         from_next
-            .filter(|&lane| lot == Lot::Any || !self.busy[lane].is_busy())
             .min_by_key(|&lane| self.sessions_of_lane[lane])
-            .unwrap_or(lanes)
+            .unwrap_or_default()
     }
 }
 
@@ -92,6 +106,7 @@ impl Table {
 #[derive(Debug)]
 pub(super) struct LaneSeat {
     pub(super) lane: usize,
+    lot: Lot,
     stream: Option<StreamId>,
     seats: LaneSeats,
 }
@@ -100,6 +115,9 @@ impl Drop for LaneSeat {
     fn drop(&mut self) {
         let mut table = self.seats.lock();
         table.sessions_of_lane[self.lane] -= 1;
+        if self.lot == Lot::Any {
+            table.lasting_of_lane[self.lane] -= 1;
+        }
         if let Some(stream) = &self.stream
             && let Some(pinned) = table.pinned.get_mut(stream)
         {
@@ -158,6 +176,27 @@ mod tests {
         );
         drop(held);
         assert_ne!(lane_of(Some(&id), Lot::Any), EXPRESS);
+    }
+
+    #[test]
+    fn small_lots_keep_together_where_few_others_are() {
+        let (seats, _) = seats();
+        let small = || seats.take(None, Lot::Small).0;
+        let together = [small(), small(), small()];
+        assert!(together.iter().all(|seat| seat.lane == 0));
+        let stream = StreamId::parse("a").unwrap();
+        let (lasting, _) = seats.take(Some(&stream), Lot::Any);
+        assert_eq!(lasting.lane, 1, "where nobody is");
+        assert_eq!(small().lane, 0);
+        let other = StreamId::parse("b").unwrap();
+        let (first, _) = seats.take(Some(&other), Lot::Any);
+        drop((together, lasting));
+        assert_eq!(first.lane, 1, "where fewer are");
+        assert_eq!(small().lane, 0);
+        let third = StreamId::parse("c").unwrap();
+        let (second, _) = seats.take(Some(&third), Lot::Any);
+        drop(first);
+        assert_eq!((second.lane, small().lane), (0, 1));
     }
 
     #[tokio::test(start_paused = true)]
