@@ -1,6 +1,8 @@
 """A gateway that is killed by its test: it can tell the reading of every position again.
 
-gateway.py threads|asyncio|positions TARGET STREAM ID1 COUNT
+gateway.py threads|asyncio|positions TARGET STREAM ID1 COUNT [hold]
+
+With `hold` it goes no further than half of them.
 """
 
 import asyncio
@@ -12,10 +14,13 @@ import sluicegate.aio
 START_US = 1_767_225_600_000_000
 KIND, TARGET, STREAM = sys.argv[1:4]
 ID1, COUNT = int(sys.argv[4]), int(sys.argv[5])
+HOLDS_AT = COUNT // 2 if "hold" in sys.argv[6:] else None
 OPTIONS = {"stream_id": STREAM, "max_batch_readings": 300, "max_unacknowledged_bytes": 200_000}
 
 
 def reading(number):
+    if number == HOLDS_AT:
+        sys.stdin.read()
     return float(number), START_US + number * 1_000
 
 

@@ -154,7 +154,9 @@ def test_a_producer_that_is_killed_goes_on_where_its_stream_stands(running, id1,
     command = [sys.executable, GATEWAY, kind, running.target, f"gateway-{id1}", str(id1), str(count)]
     kills = 0
     while True:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as gateway:
+        # The first one cannot end by itself, however fast it is.
+        hold = ["hold"] if kills == 0 else []
+        with subprocess.Popen([*command, *hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as gateway:
             assert gateway.stdout.readline() == "connected\n"
             if kills < 5:
                 time.sleep(draw.uniform(0.05, 0.4))
