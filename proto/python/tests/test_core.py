@@ -45,8 +45,8 @@ def test_columns_are_encoded_as_protobuf_does_it(highest):
     assert wire.varints(numbers) == b"".join(wire.varint(int(number)) for number in numbers)
 
 
-def decode(encoder, limit):
-    """Reads the messages as the service does."""
+def decode(encoder, limit, told=None):
+    """Reads the messages as the service does. `told` gets what is said of series."""
     dictionary, decoded, positions = [], [], []
     while (encoded := encoder.next_message()) is not None:
         assert len(encoded) <= limit
@@ -56,6 +56,8 @@ def decode(encoder, limit):
         batch = request.columns
         if not batch.extend_dictionary:
             dictionary = []
+        if told is not None:
+            told += [(batch.series[one.series_index].id1, dict(one.tags)) for one in batch.series_tags]
         dictionary += [(series.id1, series.id2, series.sensor_type) for series in batch.series]
         for index, value, delta in zip(batch.series_index, batch.sensor_value, batch.timestamp_delta_us):
             decoded.append((dictionary[index], value, batch.base_timestamp_us + delta))
@@ -92,6 +94,35 @@ def test_every_form_says_what_was_pushed_in_messages_below_the_limit(dictionary,
         encoder.encode_batch(sealed, table)
         seq += count
     assert decode(encoder, limit + 64) == (expected, marks)
+
+
+@pytest.mark.parametrize("dictionary", [Dictionary.PER_CALL, Dictionary.PER_MESSAGE])
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_said_of_a_series_is_told_once_in_a_call(dictionary, seed):
+    draw = random.Random(seed)
+    table, tags = SeriesTable(), {}
+    for number in range(40):
+        handle = table.intern(number, "x", "temperature")
+        if draw.random() < 0.5:
+            tags[number] = {f"tag{tag}": "v" * (1 + number * 5) for tag in range(number % 33)}
+            table.tag(handle, tags[number])
+    # Room for a full batch of columns and the largest series, so that messages are cut.
+    limit = 60 * 23 + 10_000
+    encoder = Encoder(dictionary, limit)
+    sent, seq = [], 1
+    for _ in range(draw.randint(1, 5)):
+        batch = OpenBatch(seq, 60)
+        for _ in range(draw.randint(1, 60)):
+            sent.append(draw.randrange(40))
+            batch.push(sent[-1], 1.0, 5, now=0)
+            seq += 1
+        encoder.encode_batch(batch.seal(), table)
+    told = []
+    decoded, _ = decode(encoder, limit + 64, told)
+    assert [key[0] for key, _, _ in decoded] == sent
+    # Of a call's dictionary all that stand before the last one in use are told.
+    expected = range(max(sent) + 1) if dictionary is Dictionary.PER_CALL else set(sent)
+    assert sorted(told, key=lambda one: one[0]) == sorted((number, tags[number]) for number in expected if number in tags)
 
 
 def test_a_partial_batch_that_is_sent_again_leaves_out_a_mark_that_is_durable():

@@ -195,3 +195,33 @@ def test_a_reading_of_the_contract_needs_its_value_and_its_time(producer, fake):
     producer.send(SensorReading(id1=1, id2="a", sensor_type="t", sensor_value=0, timestamp_us=0))
     producer.close(timeout_s=PATIENCE_S)
     assert fake.values == [0]
+
+
+@pytest.mark.parametrize(
+    ("tags", "says"),
+    [
+        ({"": "x"}, "the tag ''"),
+        ({"a b": "x"}, "the tag 'a b'"),
+        ({"n" * 65: "x"}, "1 to 64"),
+        ({"a\n": "x"}, r"the tag 'a\\n'"),
+        ({1: "x"}, "the tag 1"),
+        ({"a": ""}, "1 to 255 characters"),
+        ({"a": "x" * 256}, "1 to 255 characters"),
+        ({"a": " x"}, "a blank"),
+        ({"a": "x\u0000y"}, "a control character"),
+        ({"a": "\ud800"}, "a control character"),
+        ({"a": 5}, "is 5: it has to be a text"),
+        ({f"tag{number}": "x" for number in range(33)}, "33 tags"),
+    ],
+    ids=str,
+)
+def test_tags_that_no_series_may_have_are_refused_and_register_nothing(producer, tags, says):
+    with pytest.raises(sluicegate.InvalidReadings, match=says):
+        producer.series(1, "a", "t", tags=tags)
+    assert producer.series(2, "b", "t").real == 0
+
+
+def test_rows_bring_no_tags(connect):
+    producer = connect(stream_id="rows", encoding="rows")
+    with pytest.raises(sluicegate.InvalidReadings, match="columns"):
+        producer.series(1, "a", "t", tags={"site": "north"})

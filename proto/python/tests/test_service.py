@@ -194,3 +194,23 @@ def test_a_service_with_tls_and_tokens_takes_those_it_knows(connect_to, tmp_path
             connect_to(guarded.target.replace("https", "http"), stream_id="plant/a", connect_patience_s=1)
     finally:
         guarded.end()
+
+
+def test_tags_of_series_are_stored(connect_to, tmp_path):
+    made = service.Service(tmp_path, "--layout", "series")
+    try:
+        producer = connect_to(made.target, stream_id="tagged")
+        halls = {"north": "Süd, Halle 3", "south": "x" * 255}
+        for name, hall in halls.items():
+            producer.push(producer.series(1, name, "temperature", tags={"hall": hall, "unit": "°C"}), 1.0, START_US)
+        producer.push(producer.series(1, "plain", "temperature"), 1.0, START_US)
+        producer.close(timeout_s=PATIENCE_S)
+        # They are written beside the readings.
+        expected = sorted([name, tag, value] for name, hall in halls.items() for tag, value in (("hall", hall), ("unit", "°C")))
+        query = "SELECT id2, tag, value FROM series_tags JOIN series USING (series_id) ORDER BY id2, tag"
+        end = time.monotonic() + PATIENCE_S
+        while (found := made.sql(query)) != expected:
+            assert time.monotonic() < end, found
+            time.sleep(0.1)
+    finally:
+        made.end()

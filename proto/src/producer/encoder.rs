@@ -4,14 +4,14 @@
 use std::collections::VecDeque;
 
 use prost::Message as _;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     batch::{Readings, SealedBatch},
     series::SeriesTable,
 };
 use crate::v1::{
-    ColumnBatch, SensorBatch, SensorReading, Series, StreamReadingsRequest,
+    ColumnBatch, SensorBatch, SensorReading, Series, SeriesTags, StreamReadingsRequest,
     stream_readings_request::Message,
 };
 
@@ -47,6 +47,8 @@ pub(super) struct Encoder {
     max_message_bytes: usize,
     /// So many series of the producer's table are known to this call.
     announced: u32,
+    /// Those of which this call was told tags, where each message has a dictionary of its own.
+    tagged: FxHashSet<u32>,
     messages: VecDeque<StreamReadingsRequest>,
 }
 
@@ -56,6 +58,7 @@ impl Encoder {
             dictionary,
             max_message_bytes,
             announced: 0,
+            tagged: FxHashSet::default(),
             messages: VecDeque::new(),
         }
     }
@@ -129,22 +132,28 @@ impl Encoder {
 
     fn encode_with_call_dictionary(&mut self, readings: Readings<'_>, table: &SeriesTable) {
         let needed = readings.series.iter().max().map_or(0, |max| max + 1);
-        let mut new_series = Vec::new();
+        let (mut new_series, mut new_tags) = (Vec::new(), Vec::new());
         let mut bytes = readings.values.len() * COLUMNS_READING_BYTES;
         if needed > self.announced {
-            for series in table.range(self.announced, needed) {
-                let series_bytes = series.encoded_len() + EMBEDDED_BYTES;
+            for (index, series) in (self.announced..).zip(table.range(self.announced, needed)) {
+                let mut tags = table.tags(index, new_series.len());
+                let series_bytes = announced_bytes(series, tags.as_ref());
                 // A dictionary that leaves no room for the readings goes ahead of them.
                 if bytes + series_bytes > self.max_message_bytes && !new_series.is_empty() {
                     self.emit(Message::Columns(ColumnBatch {
                         series: std::mem::take(&mut new_series),
                         extend_dictionary: true,
+                        series_tags: std::mem::take(&mut new_tags),
                         ..ColumnBatch::default()
                     }));
+                    if let Some(tags) = &mut tags {
+                        tags.series_index = 0;
+                    }
                     bytes = readings.values.len() * COLUMNS_READING_BYTES;
                 }
                 bytes += series_bytes;
                 new_series.push(series.clone());
+                new_tags.extend(tags);
             }
             self.announced = needed;
         }
@@ -164,7 +173,7 @@ impl Encoder {
                 sensor_value: readings.values[start..end].to_vec(),
                 base_timestamp_us: base,
                 timestamp_delta_us: deltas,
-                series_tags: Vec::new(),
+                series_tags: std::mem::take(&mut new_tags),
             }));
             start = end;
         }
@@ -177,9 +186,15 @@ impl Encoder {
         for i in 0..readings.values.len() {
             let time = readings.timestamps_us[i];
             let series = lookup(table, readings.series[i]);
-            let series_bytes = match local.contains_key(&readings.series[i]) {
-                true => 0,
-                false => series.encoded_len() + EMBEDDED_BYTES,
+            let number = readings.series[i];
+            let (is_new, is_tagged) = (!local.contains_key(&number), self.tagged.contains(&number));
+            let mut tags = match is_new && !is_tagged {
+                true => table.tags(number, batch.series.len()),
+                false => None,
+            };
+            let series_bytes = match is_new {
+                true => announced_bytes(series, tags.as_ref()),
+                false => 0,
             };
             let full = bytes + series_bytes + COLUMNS_READING_BYTES > self.max_message_bytes;
             let apart = time.checked_sub(batch.base_timestamp_us).is_none();
@@ -187,16 +202,23 @@ impl Encoder {
                 self.emit(Message::Columns(std::mem::take(&mut batch)));
                 local.clear();
                 bytes = 0;
+                if let Some(tags) = &mut tags {
+                    tags.series_index = 0;
+                }
             }
             if batch.sensor_value.is_empty() {
                 batch.base_timestamp_us = time;
             }
             let next = batch.series.len() as u32;
-            let index = *local.entry(readings.series[i]).or_insert_with(|| {
+            let index = *local.entry(number).or_insert_with(|| {
                 batch.series.push(series.clone());
-                bytes += series.encoded_len() + EMBEDDED_BYTES;
+                bytes += announced_bytes(series, tags.as_ref());
                 next
             });
+            if let Some(tags) = tags {
+                batch.series_tags.push(tags);
+                self.tagged.insert(number);
+            }
             bytes += COLUMNS_READING_BYTES;
             batch.series_index.push(index);
             batch.sensor_value.push(readings.values[i]);
@@ -206,6 +228,12 @@ impl Encoder {
         }
         self.emit(Message::Columns(batch));
     }
+}
+
+/// What a series takes that a message brings, with what is said of it.
+fn announced_bytes(series: &Series, tags: Option<&SeriesTags>) -> usize {
+    let tags_bytes = tags.map_or(0, |tags| tags.encoded_len() + EMBEDDED_BYTES);
+    series.encoded_len() + EMBEDDED_BYTES + tags_bytes
 }
 
 fn rows_message(readings: Vec<SensorReading>) -> Message {
@@ -224,12 +252,21 @@ fn lookup(table: &SeriesTable, index: u32) -> &Series {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::tags::Tags, *};
 
     type Reading = (Series, f64, i64);
 
     /// Reads the messages as the service does.
     fn decode(encoder: &mut Encoder, limit: Option<usize>) -> Vec<Reading> {
+        decode_with_tags(encoder, limit).0
+    }
+
+    /// With what was said of series, in order.
+    fn decode_with_tags(
+        encoder: &mut Encoder,
+        limit: Option<usize>,
+    ) -> (Vec<Reading>, Vec<(Series, Tags)>) {
+        let mut told = Vec::new();
         let mut dictionary: Vec<Series> = Vec::new();
         let mut decoded = Vec::new();
         while let Some(message) = encoder.next_message() {
@@ -253,6 +290,10 @@ mod tests {
                     if !batch.extend_dictionary {
                         dictionary.clear();
                     }
+                    for tags in batch.series_tags {
+                        let series = batch.series[tags.series_index as usize].clone();
+                        told.push((series, tags.tags));
+                    }
                     dictionary.extend(batch.series);
                     for i in 0..batch.sensor_value.len() {
                         decoded.push((
@@ -264,7 +305,59 @@ mod tests {
                 }
             }
         }
-        decoded
+        (decoded, told)
+    }
+
+    /// As many as 32 tags of a series, of which some are long.
+    fn tags_of(index: u32) -> Tags {
+        let tag = |number| (format!("tag{number}"), "v".repeat(1 + index as usize * 5));
+        (0..index % 33).map(tag).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_said_of_a_series_is_told_once_in_a_call(
+            batches in prop::collection::vec(prop::collection::vec(0..40_u32, 1..60), 1..5),
+            is_tagged in prop::collection::vec(any::<bool>(), 40),
+        ) {
+            let mut table = SeriesTable::default();
+            for index in 0..40 {
+                table.intern(index as i32, "x", "temperature");
+                if is_tagged[index as usize] {
+                    table.tag(index, tags_of(index));
+                }
+            }
+            for dictionary in [Dictionary::PerCall, Dictionary::PerMessage] {
+                // Room for a full batch of columns and the largest series, so that messages are cut.
+                let limit = 60 * COLUMNS_READING_BYTES + 10_000;
+                let mut encoder = Encoder::new(dictionary, limit);
+                let mut sent = Vec::new();
+                for series in &batches {
+                    let (values, times) = (vec![1.0; series.len()], vec![5; series.len()]);
+                    let readings = Readings { series, values: &values, timestamps_us: &times };
+                    encoder.encode(readings, &table);
+                    sent.extend(series.iter().map(|&index| lookup(&table, index).clone()));
+                }
+                let (decoded, told) = decode_with_tags(&mut encoder, Some(limit + 64));
+                let decoded: Vec<Series> = decoded.into_iter().map(|reading| reading.0).collect();
+                prop_assert_eq!(&decoded, &sent);
+                // Of a call's dictionary all that stand before the last one in use are told.
+                let last = batches.iter().flatten().max().copied().unwrap_or_default();
+                let mut expected: Vec<u32> = match dictionary {
+                    Dictionary::PerCall => (0..=last).collect(),
+                    _ => batches.iter().flatten().copied().collect(),
+                };
+                expected.sort_unstable();
+                expected.dedup();
+                expected.retain(|&index| is_tagged[index as usize]);
+                let mut indexes: Vec<u32> = told.iter().map(|(series, _)| series.id1 as u32).collect();
+                indexes.sort_unstable();
+                prop_assert_eq!(indexes, expected);
+                for (series, tags) in told {
+                    prop_assert_eq!(tags, tags_of(series.id1 as u32));
+                }
+            }
+        }
     }
 
     fn time() -> impl Strategy<Value = i64> {

@@ -8,7 +8,8 @@ use tonic::{Code, Status};
 pub(crate) const MAX_POSITION_BYTES: usize = 1_024;
 
 /// A producer that returned one of these has ended, except for [`UnknownSeries`](Self::UnknownSeries),
-/// [`Absent`](Self::Absent), [`SourcePosition`](Self::SourcePosition) and [`UnequalColumns`](Self::UnequalColumns), which refuse one call and take nothing.
+/// [`Absent`](Self::Absent), [`SourcePosition`](Self::SourcePosition), [`Tags`](Self::Tags) and
+/// [`UnequalColumns`](Self::UnequalColumns), which refuse one call and take nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProducerError {
@@ -69,6 +70,12 @@ pub enum ProducerError {
     #[error("the source position {reason}")]
     SourcePosition {
         /// What is wrong with it.
+        reason: String,
+    },
+    /// Tags that no series may have, or that cannot be told.
+    #[error("the tags {reason}")]
+    Tags {
+        /// What is wrong with them.
         reason: String,
     },
     /// The columns of `push_columns` differ in length.

@@ -39,6 +39,7 @@ mod progress;
 mod series;
 mod settings;
 mod shared;
+mod tags;
 mod tls;
 mod trouble;
 mod window;
@@ -102,6 +103,39 @@ impl Producer {
         let index = self.shared.intern(id1, id2, sensor_type);
         self.series_count = self.series_count.max(index + 1);
         SeriesHandle(index)
+    }
+
+    /// As [`series`](Self::series), and says what the series is like: its site, its unit. A service whose table knows series
+    /// stores the tags beside the readings, with the series' number; what is set there by hand stays. They travel with the first
+    /// reading of the series in each call, and take the place of those that were told of it before: for a series that has
+    /// sent readings already that is when the producer connects again.
+    ///
+    /// # Errors
+    /// When there are more than 32 tags, a name has other than 1 to 64 letters and digits of ASCII, `_`, `.` and `-`, a value has
+    /// other than 1 to 255 characters, a blank at either end or a control character; or when the encoding is
+    /// [`Encoding::Rows`], which brings no tags. Nothing is registered then.
+    ///
+    /// # Panics
+    /// With more than 4,294,967,294 series.
+    pub fn series_with_tags<'a>(
+        &mut self,
+        id1: i32,
+        id2: &str,
+        sensor_type: &str,
+        tags: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<SeriesHandle, ProducerError> {
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let tags = tags.into_iter().map(owned).collect();
+        let fault = match self.shared.tells_tags() {
+            true => tags::fault(&tags),
+            false => Some("need the encoding in columns: rows bring none".to_owned()),
+        };
+        if let Some(reason) = fault {
+            return Err(ProducerError::Tags { reason });
+        }
+        let series = self.series(id1, id2, sensor_type);
+        self.shared.tag(series, tags);
+        Ok(series)
     }
 
     /// Takes a reading and returns its position in the stream. `timestamp_us` is in microseconds since the Unix epoch,

@@ -4,6 +4,7 @@ use std::hash::{Hash as _, Hasher as _};
 
 use rustc_hash::{FxHashMap, FxHasher};
 
+use super::tags::Tags;
 use crate::v1;
 
 /// A series that was registered with [`Producer::series`](super::Producer::series); it is valid for that producer
@@ -24,6 +25,8 @@ pub(crate) struct SeriesTable {
     entries: Vec<v1::Series>,
     /// Index by hash, with linear probing over the hash itself: a lookup by three borrowed parts allocates nothing.
     by_hash: FxHashMap<u64, u32>,
+    /// Of those that have some.
+    tags: FxHashMap<u32, Tags>,
 }
 
 impl SeriesTable {
@@ -34,6 +37,19 @@ impl SeriesTable {
 
     pub(crate) fn get(&self, index: u32) -> Option<&v1::Series> {
         self.entries.get(index as usize)
+    }
+
+    pub(super) fn tag(&mut self, index: u32, tags: Tags) {
+        self.tags.insert(index, tags);
+    }
+
+    /// What is said of the series, as a message has it in which it has the place `place`.
+    pub(super) fn tags(&self, index: u32, place: usize) -> Option<v1::SeriesTags> {
+        let tags = self.tags.get(&index)?.clone();
+        Some(v1::SeriesTags {
+            series_index: place as u32,
+            tags,
+        })
     }
 
     /// The entries from `first` up to and without `end`, as far as they exist.

@@ -8,11 +8,12 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    ProducerError, SeriesHandle,
+    Encoding, ProducerError, SeriesHandle,
     batch::{OpenBatch, SealedBatch},
     progress::SourceMark,
     series::SeriesTable,
     settings::Settings,
+    tags::Tags,
     window::Window,
 };
 use crate::v1::RejectedReading;
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     source: Mutex<Option<SourceMark>>,
     max_unacknowledged_bytes: usize,
     is_named: bool,
+    tells_tags: bool,
     /// Of the first reading that is pushed, unless the stream goes on at its source's position.
     first_seq: u64,
 }
@@ -94,12 +96,17 @@ impl Shared {
             source: Mutex::default(),
             max_unacknowledged_bytes: settings.max_unacknowledged_bytes,
             is_named: settings.stream_id.is_some(),
+            tells_tags: settings.encoding == Encoding::Columns,
             first_seq: committed_seq + 1,
         }
     }
 
     pub(super) fn is_named(&self) -> bool {
         self.is_named
+    }
+
+    pub(super) fn tells_tags(&self) -> bool {
+        self.tells_tags
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
@@ -276,6 +283,13 @@ impl Shared {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .intern(id1, id2, sensor_type)
+    }
+
+    pub(super) fn tag(&self, series: SeriesHandle, tags: Tags) {
+        self.series
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tag(series.0, tags);
     }
 
     /// The service says where the stream stands in its source, or nothing.

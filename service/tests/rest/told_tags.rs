@@ -6,7 +6,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sluicegate::repository::mysql::Layout;
 use sluicegate_decode::MappingSettings;
-use sluicegate_proto::v1::{ColumnBatch, SensorBatch, Series, SeriesTags};
+use sluicegate_proto::{
+    producer::{Encoding, Producer, ProducerError},
+    v1::{ColumnBatch, SensorBatch, Series, SeriesTags},
+};
 use tonic::Code;
 
 use crate::{
@@ -27,6 +30,7 @@ on_each_engine! {
     tags_that_do_not_fit_are_refused_with_their_place,
     tags_of_line_protocol_become_those_of_the_series_by_a_mapping,
     layouts_without_series_leave_tags_aside,
+    a_producer_tells_tags_of_its_series,
 }
 
 async fn start(database: &Database) -> Service {
@@ -314,5 +318,45 @@ async fn layouts_without_series_leave_tags_aside(database: Database) {
         .send_sensor_batch(SensorBatch::default())
         .await;
     assert!(reply.is_ok());
+    service.close().await;
+}
+
+async fn a_producer_tells_tags_of_its_series(database: Database) {
+    let service = start(&database).await;
+    let target = format!("http://{}", service.grpc);
+    let producer = Producer::builder(&target).stream_id("gateway");
+    let mut producer = producer.connect().await.expect("connected");
+    for (name, value) in [("", "x"), ("site", " x"), ("site", "")] {
+        let refused = producer.series_with_tags(1, "bad", "temperature", [(name, value)]);
+        let refused = refused.expect_err("no tag");
+        assert!(matches!(refused, ProducerError::Tags { .. }), "{refused}");
+    }
+    let a = producer.series(1, "a", "temperature");
+    assert_eq!(a.index(), 0, "what is refused registers nothing");
+    let tags = [("site", "north"), ("unit", "°C")];
+    let b = producer.series_with_tags(1, "b", "temperature", tags);
+    let b = b.expect("tags");
+    for (series, at) in [(a, 0), (b, 1), (a, 2)] {
+        let pushed = producer.push(series, 1.0, BASE_US + at).await;
+        pushed.expect("pushed");
+    }
+    producer.close().await.expect("closed");
+    let api = Api::of(&service);
+    until_tags_are(&api, json!({"b": {"site": "north", "unit": "°C"}})).await;
+
+    // Whoever connects again tells what is said of the series by then.
+    let again = Producer::builder(&target).stream_id("gateway");
+    let mut again = again.connect().await.expect("connected");
+    let b = again.series_with_tags(1, "b", "temperature", [("site", "south")]);
+    let pushed = again.push(b.expect("tags"), 1.0, BASE_US + 3).await;
+    pushed.expect("pushed");
+    again.close().await.expect("closed");
+    until_tags_are(&api, json!({"b": {"site": "south"}})).await;
+
+    let rows = Producer::builder(&target).encoding(Encoding::Rows);
+    let mut rows = rows.connect().await.expect("connected");
+    let refused = rows.series_with_tags(1, "c", "temperature", [("site", "south")]);
+    assert!(matches!(refused, Err(ProducerError::Tags { .. })));
+    drop(rows);
     service.close().await;
 }

@@ -46,6 +46,8 @@ class Encoder:
         self._max_message_bytes = max_message_bytes
         # So many series of the producer's table are known to this call.
         self._announced = 0
+        # Those of which this call was told tags, where each message has a dictionary of its own.
+        self._tagged: set[int] = set()
         self._messages: deque[bytes] = deque()
 
     def has_messages(self) -> bool:
@@ -103,17 +105,20 @@ class Encoder:
         needed = int(readings.series.max()) + 1
         readings_bytes = len(readings) * COLUMNS_READING_BYTES
         announcement: list[bytes] = []
+        tags: list[bytes] = []
         size_bytes = readings_bytes
         for index in range(self._announced, needed):
-            series = table.encoded(index)
+            series, told = table.encoded(index), table.encoded_tags(index, len(announcement))
             # A dictionary that leaves no room for the readings goes ahead of them.
-            if announcement and size_bytes + len(series) > self._max_message_bytes:
-                self._emit_columns(b"".join(announcement) + _EXTEND_DICTIONARY)
-                announcement, size_bytes = [], readings_bytes
+            if announcement and size_bytes + len(series) + len(told) > self._max_message_bytes:
+                self._emit_columns(b"".join(announcement + tags) + _EXTEND_DICTIONARY)
+                announcement, tags, size_bytes = [], [], readings_bytes
+                told = table.encoded_tags(index, 0)
             announcement.append(series)
-            size_bytes += len(series)
+            tags.append(told)
+            size_bytes += len(series) + len(told)
         self._announced = max(self._announced, needed)
-        beginning = b"".join(announcement) + _EXTEND_DICTIONARY
+        beginning = b"".join(announcement + tags) + _EXTEND_DICTIONARY
         start = 0
         while start < len(readings):
             end = start + _close_in_time(readings.timestamps_us[start:])
@@ -124,13 +129,17 @@ class Encoder:
     def _encode_with_own_dictionaries(self, readings: Readings, table: SeriesTable) -> None:
         close = _close_in_time(readings.timestamps_us)
         used, index = np.unique(readings.series, return_inverse=True)
-        series = b"".join(table.encoded(number) for number in used.tolist())
+        numbers = used.tolist()
+        series = b"".join(table.encoded(number) for number in numbers)
+        untold = [(place, number) for place, number in enumerate(numbers) if number not in self._tagged]
+        series += b"".join(table.encoded_tags(number, place) for place, number in untold)
         too_large = len(series) + len(readings) * COLUMNS_READING_BYTES > self._max_message_bytes
         if close < len(readings) or (too_large and len(readings) > 1):
             cut = close if close < len(readings) else len(readings) // 2
             self._encode_with_own_dictionaries(readings.part(0, cut), table)
             self._encode_with_own_dictionaries(readings.part(cut), table)
             return
+        self._tagged.update(numbers)
         own = Readings(index.astype(np.uint32), readings.values, readings.timestamps_us)
         self._emit_columns(series + _columns(own))
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidReadings
 from . import columns, frames
+from . import tags as told_tags
 from .clock import now
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from ..settings import Settings
@@ -31,11 +33,23 @@ class Front:
             committed_seq = self._machine.progress.committed_seq
         return f"<Producer {self._settings.stream_id!r} to {self._settings.target}, durable up to {committed_seq}>"
 
-    def series(self, id1: int, id2: str, sensor_type: str) -> SeriesHandle:
+    def series(self, id1: int, id2: str, sensor_type: str, *, tags: Mapping[str, str] | None = None) -> SeriesHandle:
         """Registers a series, or finds it. `id1` is any 32-bit integer, the texts are 1 to 50 characters: the service rejects
-        readings of others."""
+        readings of others.
+
+        `tags` say what the series is like: its site, its unit. At most 32; a name has 1 to 64 letters and digits of ASCII and
+        ``_ . -``, a value 1 to 255 characters. A service whose table knows series stores them beside the readings; what is set
+        there by hand stays. They travel with the first reading of the series in each call, and take the place of those that were
+        told of it before: for a series that has sent readings already that is when the producer connects again. With
+        ``encoding="rows"`` there are none."""
+        told = None if tags is None else told_tags.checked(tags)
+        if told is not None and self._settings.encoding != "columns":
+            raise InvalidReadings('tags need encoding="columns": rows bring none')
         with self._guard:
-            return self._machine.series.intern(id1, id2, sensor_type)
+            handle = self._machine.series.intern(id1, id2, sensor_type)
+            if told is not None:
+                self._machine.series.tag(handle, told)
+            return handle
 
     def next_seq(self) -> int:
         """The position that the next reading will have. After ``connect`` this is the position behind the last reading that the

@@ -5,10 +5,10 @@ from __future__ import annotations
 from operator import index
 
 from ..errors import InvalidReadings
-from ..v1.sensor_service_pb2 import Series
+from ..v1.sensor_service_pb2 import Series, SeriesTags
 from . import wire
 
-_SERIES_FIELD = 1
+_SERIES_FIELD, _SERIES_TAGS_FIELD = 1, 7
 """Of ColumnBatch."""
 _MAX = 2**32 - 1
 
@@ -28,6 +28,8 @@ class SeriesTable:
         self._entries: list[Series] = []
         # As a field of a ColumnBatch.
         self._encoded: list[bytes] = []
+        # Of those that have some.
+        self._tags: dict[int, dict[str, str]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -55,6 +57,17 @@ class SeriesTable:
         self._encoded.append(wire.delimited(_SERIES_FIELD, entry.SerializeToString()))
         self._index[key] = handle
         return handle
+
+    def tag(self, number: int, tags: dict[str, str]) -> None:
+        self._tags[number] = tags
+
+    def encoded_tags(self, number: int, place: int) -> bytes:
+        """What is said of the series, as a field of a ColumnBatch in which it has the place `place`; nothing for most."""
+        tags = self._tags.get(number)
+        if tags is None:
+            return b""
+        told = SeriesTags(series_index=place, tags=tags)
+        return wire.delimited(_SERIES_TAGS_FIELD, told.SerializeToString())
 
     def get(self, number: int) -> Series:
         return self._entries[number]
