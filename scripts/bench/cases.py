@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from builds import PROGRAMS
-from process import Service, Unbalanced, cpu_seconds, sluicegen
+from process import Service, Unbalanced, cpu_seconds, sluicegen, voluntary_switches
 
 COLUMNS = {
     "partitioned": "(id, id1, id2, sensor_type, sensor_value, ts)",
@@ -71,6 +71,10 @@ class Rows:
 
     def sized(self, **sample):
         return {"readings": self.count, "series": self.series, **sample}
+
+    def shuffled(self, within):
+        """They come in any order within so much of their time."""
+        return self._with(spacing=(*self.spacing, "--shuffle-within", within))
 
     def span_s(self):
         """Event time from the first reading to the last, seconds."""
@@ -199,12 +203,20 @@ def insert(engine, rows, form, connections, count, layout="seed"):
                                         database_cpu_us=database_cpu * 1e6 / count)
 
 
+def divide(engine, schema, layout, subpartitions):
+    """A table that is empty, into another number of subpartitions than it is made with."""
+    engine.sql(f"ALTER TABLE {table(layout)} PARTITION BY RANGE COLUMNS (ts) SUBPARTITION BY HASH (id) "
+               f"SUBPARTITIONS {subpartitions} (PARTITION p_rest VALUES LESS THAN (MAXVALUE))", schema)
+
+
 def through_service(engine, rows, folder, mode="stream", encoding="columns", layout="partitioned", count=None,
-                    flags=(), there_already=(), restarted=False, **settings):
+                    flags=(), there_already=(), restarted=False, subpartitions=2, **settings):
     """The service and the generator beside the database, into an empty table or onto the rows that are there already, which
     a service that was restarted since does not know of."""
     count = count or rows.count
     schema = engine.fresh_schema(layout)
+    if subpartitions != 2:
+        divide(engine, schema, layout, subpartitions)
     with Service(engine, schema, folder, layout, **settings) as service:
         for older in there_already:
             sluicegen("run", "--target", service.grpc, "--mode", "stream", "--json", *older.flags())
@@ -212,9 +224,11 @@ def through_service(engine, rows, folder, mode="stream", encoding="columns", lay
             service.restart()
         engine.ready()
         before = cpu_seconds(engine.process.pid), service.cpu()
+        waits = voluntary_switches(engine.process.pid)
         report = sluicegen("run", "--target", service.grpc, "--mode", mode, "--encoding", encoding, "--json",
                            *rows.flags(count), *flags)
         after = cpu_seconds(engine.process.pid), service.cpu()
+        waits = voluntary_switches(engine.process.pid) - waits
         if report["committed"] != count or report["sent"] != count:
             raise Unbalanced(f"sent {report['sent']}, committed {report['committed']} of {count}")
         stored = count + sum(older.count for older in there_already)
@@ -223,6 +237,7 @@ def through_service(engine, rows, folder, mode="stream", encoding="columns", lay
         return rows.with_count(count).sized(
             rows_per_s=report["rows_per_s"],
             database_cpu_us=(after[0] - before[0]) * 1e6 / count,
+            database_waits_per_1000=waits * 1e3 / count,
             service_cpu_us=(after[1] - before[1]) * 1e6 / count,
             generator_cpu_us=report["cpu_us_per_reading"],
             service_peak_rss_mib=service.peak(),

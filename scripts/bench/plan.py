@@ -86,29 +86,36 @@ def batches(context):
 
 
 def latency(context):
-    """Acknowledgement latency at shares of the rate that this very round reaches."""
-    full = {}
+    """Acknowledgement latency at shares of the rate that this very round reaches, of a service that has run for a while: there
+    are partitions, and series have numbers. Its first seconds are a step of their own (latency-first)."""
+    full, before = {}, [backlog(context).once_before()]
 
-    def acked(**options):
-        return cases.through_service(context.engine, backlog(context), context.folder, mode="stream-acked", **options)
+    def acked(layout="partitioned", **options):
+        return cases.through_service(context.engine, backlog(context), context.folder, mode="stream-acked", layout=layout,
+                                     **options)
 
     def at_full_rate():
-        sample = acked()
+        sample = acked(there_already=before)
         full["rows_per_s"] = sample["rows_per_s"]
         return sample
 
-    def at_share(share):
+    def at_share(share, **options):
         def measure():
             if "rows_per_s" not in full:
                 raise Unbalanced("there is no full rate to take a share of")
             rate = int(full["rows_per_s"] * share)
             seconds = 3 if context.quick else 6
-            sample = acked(count=rate * seconds, flags=["--rate", rate])
+            sample = acked(count=rate * seconds, flags=["--rate", rate], **options)
             return {**sample, "taken": sample["rows_per_s"] / rate}
         return measure
 
-    shares = {f"latency-{int(share * 100)}": at_share(share) for share in (0.05, 0.10, 0.50, 0.90)}
-    return {"full-rate": at_full_rate, **shares}
+    shares = {f"latency-{int(share * 100)}": at_share(share, there_already=before) for share in (0.05, 0.10, 0.50, 0.90)}
+    return {
+        "full-rate": at_full_rate,
+        **shares,
+        "latency-series": at_share(0.50, there_already=before, layout="series"),
+        "latency-first": at_share(0.50),
+    }
 
 
 def layouts(context):
@@ -122,20 +129,25 @@ def layouts(context):
 
 
 def lanes(context):
-    """As many connections as the most lanes: a stream has one lane."""
-    rows = backlog(context).in_parts(4)
-    return {f"lanes-{count}": lambda count=count: cases.through_service(
-        context.engine, rows, context.folder, ingest_lanes=count) for count in (1, 2, 4)}
+    """As many connections as the most lanes: a stream has one lane. Over two subpartitions, and over as many as lanes."""
+    rows = backlog(context).in_parts(8)
+
+    def over(lanes, subpartitions):
+        return lambda: cases.through_service(context.engine, rows, context.folder, ingest_lanes=lanes,
+                                             subpartitions=subpartitions)
+    return {**{f"lanes-{count}": over(count, 2) for count in (1, 2, 4, 8)},
+            **{f"lanes-{count}-subpartitions-{count}": over(count, count) for count in (4, 8)}}
 
 
 def order(context):
-    """Producers in time order, shuffled, and late, onto a table that has readings of two days; and numbers of series."""
+    """Producers in time order, shuffled, and late, onto a table that has readings of two days, and the shuffled ones by LOAD
+    DATA from files; the shuffled ones on the layout series; and numbers of series."""
     rows = backlog(context)
     days = [rows.with_count(rows.count // 2).starting(f"2026-01-0{day}T00:00:00Z") for day in (1, 2)]
 
-    def onto(start_time, *flags):
-        return lambda: cases.through_service(context.engine, rows.starting(start_time), context.folder, flags=flags,
-                                             there_already=days)
+    def onto(start_time, *flags, layout="partitioned"):
+        return lambda: cases.through_service(context.engine, rows.starting(start_time), context.folder, layout=layout,
+                                             flags=flags, there_already=days)
 
     # Behind everything that is there.
     next_hour = "2026-01-02T01:00:00Z"
@@ -144,6 +156,9 @@ def order(context):
     return {
         "in-time-order": onto(next_hour),
         "shuffled-10s": onto(next_hour, "--shuffle-within", "10s"),
+        "shuffled-file-load": lambda: cases.file_load(context.engine, rows.shuffled("10s")),
+        "in-time-order-series": onto(next_hour, layout="series"),
+        "shuffled-series": onto(next_hour, "--shuffle-within", "10s", layout="series"),
         # Among the readings of the first day.
         "day-late": onto("2026-01-01T00:00:00Z"),
         **series,
@@ -190,9 +205,12 @@ def drop_partition(context):
     return {"drop": lambda: drop.measure(context.engine, rows, context.folder)}
 
 
+LANES = ("lanes-1", "lanes-2", "lanes-4", "lanes-8", "lanes-4-subpartitions-4", "lanes-8-subpartitions-8")
+
+
 def ack_figures(share):
     step = f"latency-{share}"
-    return [*((step, f"ack_ms.{quantile}", f"{step}.{quantile}_ms") for quantile in ("p50", "p90", "p99", "p999")),
+    return [*((step, f"ack_ms.{quantile}", f"{step}.{quantile}_ms") for quantile in ("p50", "p90", "p99", "p999", "max")),
             (step, "taken", f"{step}.taken")]
 
 
@@ -278,10 +296,12 @@ CASES = {
         compared=("batch-100", "batch-1000"),
     ),
     "latency": Case(
-        "from the intended send time to the durable acknowledgement, open loop, at shares of the full rate",
+        "from the intended send time to the durable acknowledgement, open loop, at shares of the full rate, of a service that "
+        "has run for a while; at half of it on the layout series too (latency-series), and from its first reading on "
+        "(latency-first)",
         latency,
         figures=[("full-rate", "rows_per_s", "latency.full-rate.rows_per_s"),
-                 *[figure for share in (5, 10, 50, 90) for figure in
+                 *[figure for share in (5, 10, 50, 90, "series", "first") for figure in
                    (*rates(f"latency-{share}"), *ack_figures(share))]],
     ),
     "series": Case(
@@ -350,25 +370,36 @@ CASES = {
         compared=("layout-partitioned", "layout-hashed", "layout-seed"),
     ),
     "lanes": Case(
-        "1, 2 and 4 lanes, four connections",
+        "1, 2, 4 and 8 lanes over two subpartitions, 4 and 8 over as many, eight connections; and how often the server's threads "
+        "waited",
         lanes,
-        ratios=[("lanes-2", "lanes-1", "lanes-2/lanes-1"), ("lanes-4", "lanes-2", "lanes-4/lanes-2")],
-        figures=rates("lanes-1", "lanes-2", "lanes-4"),
+        ratios=[("lanes-2", "lanes-1", "lanes-2/lanes-1"), ("lanes-4", "lanes-2", "lanes-4/lanes-2"),
+                ("lanes-8", "lanes-2", "lanes-8/lanes-2"),
+                *[(f"lanes-{count}-subpartitions-{count}", f"lanes-{count}", f"lanes-{count}.subpartitions-{count}/2")
+                  for count in (4, 8)]],
+        figures=[(step, figure, f"{step}.{name}") for step in LANES
+                 for figure, name in (("rows_per_s", "rows_per_s"), ("database_cpu_us", "database_cpu_us_per_reading"),
+                                      ("database_waits_per_1000", "database_waits_per_1000_readings"))],
         in_quick=False,
         share=0.5,
         compared=("lanes-1", "lanes-2", "lanes-4"),
     ),
     "order": Case(
-        "producers in time order, shuffled within 10 s and one day late; 1,000, 100,000 and 1,000,000 series",
+        "producers in time order, shuffled within 10 s and one day late; shuffled from files, and on the layout series; 1,000, "
+        "100,000 and 1,000,000 series",
         order,
         ratios=[
             ("shuffled-10s", "in-time-order", "shuffled-10s/in-time-order"),
+            ("shuffled-10s", "shuffled-file-load", "shuffled-10s/file-load"),
+            ("shuffled-series", "in-time-order-series", "shuffled-series/in-time-order"),
             ("day-late", "in-time-order", "day-late/in-time-order"),
             ("series-1000000", "series-1000", "series-1000000/series-1000"),
         ],
-        figures=[*rates("in-time-order", "shuffled-10s", "day-late", "series-1000", "series-100000", "series-1000000"),
+        figures=[*rates("in-time-order", "shuffled-10s", "shuffled-file-load", "in-time-order-series", "shuffled-series",
+                        "day-late", "series-1000", "series-100000", "series-1000000"),
+                 *[(step, "database_cpu_us", f"{step}.database_cpu_us_per_reading") for step in
+                   ("in-time-order", "shuffled-10s", "in-time-order-series", "shuffled-series")],
                  ("series-1000000", "service_peak_rss_mib", "series-1000000.service_peak_rss_mib")],
-        rounds_max=3,
         in_quick=False,
         share=0.5,
     ),

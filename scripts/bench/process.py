@@ -24,6 +24,18 @@ def cpu_seconds(pid, with_ended=False):
     return sum(map(int, fields[11:15 if with_ended else 13])) / TICK
 
 
+def voluntary_switches(pid):
+    """How often the threads of a process have waited for something: a latch, a lock, the disk, the next statement."""
+    waited = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        # A thread may end meanwhile.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for line in status.read_text().splitlines():
+                if line.startswith("voluntary_ctxt_switches"):
+                    waited += int(line.split()[1])
+    return waited
+
+
 def core_to_core_ns():
     """How far apart the cores are now, nanoseconds; None where there is only one."""
     done = subprocess.run([PROGRAMS / "examples/core_latency"], capture_output=True, text=True, check=True)

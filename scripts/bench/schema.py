@@ -43,6 +43,8 @@ SAMPLE = {
     "service_cpu_us": "CPU time of the service per reading, microseconds",
     "generator_cpu_us": "CPU time of the generator per reading, microseconds",
     "database_cpu_us": "CPU time of the database server per reading, microseconds",
+    "database_waits_per_1000": "how often threads of the database server waited, for a latch, a lock, the disk or the next "
+                               "statement, for each 1,000 readings: its voluntary context switches",
     "service_peak_rss_mib": "the most memory that the service had, MiB",
     "ack_ms": "from the intended send time to the durable acknowledgement: `p50`, `p90`, `p99`, `p999`, `max`, milliseconds",
     "taken": "`latency`: share of the offered rate that was acknowledged until the last reading was; well below 1, the "
