@@ -1,6 +1,11 @@
 //! The real `sluicegate serve`.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitStatus, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitStatus,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
@@ -28,6 +33,8 @@ pub(crate) struct ServiceOptions {
     pub(crate) database: Vec<String>,
     /// Name of the instance.
     pub(crate) instance: String,
+    /// Of gRPC and of REST.
+    pub(crate) addresses: [SocketAddr; 2],
     pub(crate) flags: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
     /// Logs and the ready file.
@@ -46,6 +53,9 @@ impl ServiceOptions {
         }
     }
 }
+
+/// On any port.
+pub(crate) const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A running service, ready or on its way there.
 pub(crate) struct Service {
@@ -99,14 +109,14 @@ impl Service {
             .join(format!("{}.ready.json", options.instance));
         let log = options.folder.join(format!("{}.log", options.instance));
         let _ = std::fs::remove_file(&ready_file);
-        let any = "127.0.0.1:0";
+        let [grpc, rest] = options.addresses.map(|address| address.to_string());
         let mut command = Command::new(&options.program);
         command
             .arg("serve")
             .args(["--layout", layout()])
             .args(&options.database)
             .args(["--instance", &options.instance])
-            .args(["--grpc-addr", any, "--rest-addr", any, "--ready-file"])
+            .args(["--grpc-addr", &grpc, "--rest-addr", &rest, "--ready-file"])
             .arg(&ready_file)
             .args(&options.flags)
             .envs(options.environment.iter().cloned());

@@ -8,7 +8,7 @@ use crate::{
     generator::Generator,
     judge::{hold_books, hold_ledger, hold_stored},
     lab::Lab,
-    service::{Service, ServiceOptions},
+    service::{ANYWHERE, Service, ServiceOptions},
     verdict::Verdict,
     wire::Wire,
 };
@@ -163,6 +163,7 @@ pub(crate) fn service_options(lab: &Lab, database_url: String, flags: &[&str]) -
         program: lab.programs.sluicegate.clone(),
         database: vec!["--database-url".to_owned(), database_url],
         instance: "gate".to_owned(),
+        addresses: [ANYWHERE; 2],
         // The judge counts every rejection.
         flags: ["--quarantine-max-rows", "1000000000"]
             .iter()

@@ -11,6 +11,7 @@ mod embedded_kills;
 mod floods;
 mod hostile_memory;
 mod http_bodies;
+mod moving;
 mod noisy_neighbour;
 mod numbers;
 mod poison;
@@ -135,6 +136,12 @@ pub(crate) const CASES: &[Case] = &[
         "readings are fetched from MQTT; service, database and broker are killed in turns, connections are cut, the broker's disk fills up, messages are poison",
         60,
         |lab| Box::pin(sources::run(lab, sources::Kind::Mqtt)),
+    ),
+    case(
+        "moving",
+        "readings are moved into the layout series and back while others come in; mover, service and database are killed in turns",
+        30,
+        |lab| Box::pin(moving::run(lab)),
     ),
     case(
         "disk-full",
