@@ -10,7 +10,7 @@ use crate::{
     database_proxy::{Fault, Proxy},
     generator::Generator,
     judge::{hold_stored, partial_rows},
-    lab::Lab,
+    lab::{Lab, has_numbers},
     outcome::Outcome,
     process::until,
     stack::{Judged, Stack, end, service_options, settle},
@@ -19,16 +19,22 @@ use crate::{
 };
 
 const LOAD: &str = "--rate 20000 --connections 2 --series 100";
-/// So that every load is about as long as this, with its statements.
 const BATCH_ROWS: &str = "--ingest-max-batch-rows=1000";
 const LINGER: &str = "--ingest-linger-ms=50";
-const LOAD_BYTES: u64 = 64_000;
 /// The first bytes are those of packet headers and of the handshake.
 const FIRST_BYTES: u64 = 6;
 /// A connection's handshake and session settings, and the beginning of its first load.
 const CONNECTION_BYTES: u64 = 6_000;
 /// Each look counts the whole table: a part of the cuts has a table of its own, which stays small.
 const CUTS_OF_A_PART: usize = 100;
+
+/// Every load has at least so many, with its statements.
+fn load_bytes() -> u64 {
+    match has_numbers() {
+        true => 32_000,
+        false => 64_000,
+    }
+}
 
 /// Where the connection is cut.
 #[derive(Clone, Copy)]
@@ -68,7 +74,7 @@ fn cuts_of(lab: &mut Lab, commits: u32) -> Vec<Cut> {
     for cut in 0..loads {
         let at = match u64::from(cut) {
             first if first < FIRST_BYTES => first,
-            later => later * LOAD_BYTES / u64::from(loads),
+            later => later * load_bytes() / u64::from(loads),
         };
         cuts.push(Cut::At(Fault::InsideLoad(at)));
     }
