@@ -106,8 +106,8 @@ def test_what_is_said_of_a_series_is_told_once_in_a_call(dictionary, seed):
         if draw.random() < 0.5:
             tags[number] = {f"tag{tag}": "v" * (1 + number * 5) for tag in range(number % 33)}
             table.tag(handle, tags[number])
-    # Room for a full batch of columns and the largest series, so that messages are cut.
-    limit = 60 * 23 + 10_000
+    # Room for the largest series, and not for a full batch of columns beside it.
+    limit = 5_800
     encoder = Encoder(dictionary, limit)
     sent, seq = [], 1
     for _ in range(draw.randint(1, 5)):
@@ -123,6 +123,19 @@ def test_what_is_said_of_a_series_is_told_once_in_a_call(dictionary, seed):
     # Of a call's dictionary all that stand before the last one in use are told.
     expected = range(max(sent) + 1) if dictionary is Dictionary.PER_CALL else set(sent)
     assert sorted(told, key=lambda one: one[0]) == sorted((number, tags[number]) for number in expected if number in tags)
+
+
+@pytest.mark.parametrize("dictionary", [Dictionary.PER_CALL, Dictionary.PER_MESSAGE])
+def test_many_tags_leave_readings_their_room(dictionary):
+    table = SeriesTable()
+    table.tag(table.intern(32, "x", "temperature"), {f"tag{tag}": "v" * 161 for tag in range(32)})
+    encoder, batch = Encoder(dictionary, 5_800), OpenBatch(1, 60)
+    for _ in range(60):
+        batch.push(0, 1.0, 5, now=0)
+    encoder.encode_batch(batch.seal(), table)
+    told = []
+    decoded, _ = decode(encoder, 5_800 + 64, told)
+    assert (len(decoded), len(told)) == (60, 1)
 
 
 def test_a_partial_batch_that_is_sent_again_leaves_out_a_mark_that_is_durable():

@@ -107,6 +107,16 @@ impl Encoder {
         });
     }
 
+    /// Appends a message that brings series and no reading.
+    fn emit_dictionary(&mut self, series: &mut Vec<Series>, tags: &mut Vec<SeriesTags>) {
+        self.emit(Message::Columns(ColumnBatch {
+            series: std::mem::take(series),
+            extend_dictionary: true,
+            series_tags: std::mem::take(tags),
+            ..ColumnBatch::default()
+        }));
+    }
+
     fn encode_rows(&mut self, readings: Readings<'_>, table: &SeriesTable) {
         let mut rows = Vec::with_capacity(readings.values.len());
         let mut bytes = 0;
@@ -140,12 +150,7 @@ impl Encoder {
                 let series_bytes = announced_bytes(series, tags.as_ref());
                 // A dictionary that leaves no room for the readings goes ahead of them.
                 if bytes + series_bytes > self.max_message_bytes && !new_series.is_empty() {
-                    self.emit(Message::Columns(ColumnBatch {
-                        series: std::mem::take(&mut new_series),
-                        extend_dictionary: true,
-                        series_tags: std::mem::take(&mut new_tags),
-                        ..ColumnBatch::default()
-                    }));
+                    self.emit_dictionary(&mut new_series, &mut new_tags);
                     if let Some(tags) = &mut tags {
                         tags.series_index = 0;
                     }
@@ -154,6 +159,10 @@ impl Encoder {
                 bytes += series_bytes;
                 new_series.push(series.clone());
                 new_tags.extend(tags);
+            }
+            // One series with all that is said of it may leave none by itself.
+            if bytes > self.max_message_bytes && !new_tags.is_empty() {
+                self.emit_dictionary(&mut new_series, &mut new_tags);
             }
             self.announced = needed;
         }
@@ -328,8 +337,8 @@ mod tests {
                 }
             }
             for dictionary in [Dictionary::PerCall, Dictionary::PerMessage] {
-                // Room for a full batch of columns and the largest series, so that messages are cut.
-                let limit = 60 * COLUMNS_READING_BYTES + 10_000;
+                // Room for the largest series, and not for a full batch of columns beside it.
+                let limit = 5_800;
                 let mut encoder = Encoder::new(dictionary, limit);
                 let mut sent = Vec::new();
                 for series in &batches {
@@ -357,6 +366,26 @@ mod tests {
                     prop_assert_eq!(tags, tags_of(series.id1 as u32));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn many_tags_leave_readings_their_room() {
+        let mut table = SeriesTable::default();
+        let index = table.intern(32, "x", "temperature");
+        table.tag(index, tags_of(32));
+        let (series, values, times) = ([index; 60], [1.0; 60], [5; 60]);
+        for dictionary in [Dictionary::PerCall, Dictionary::PerMessage] {
+            let limit = 5_800;
+            let mut encoder = Encoder::new(dictionary, limit);
+            let readings = Readings {
+                series: &series,
+                values: &values,
+                timestamps_us: &times,
+            };
+            encoder.encode(readings, &table);
+            let (decoded, told) = decode_with_tags(&mut encoder, Some(limit + 64));
+            assert_eq!((decoded.len(), told.len()), (60, 1), "{dictionary:?}");
         }
     }
 

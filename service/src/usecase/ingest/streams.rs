@@ -1,6 +1,6 @@
 //! Which lane a session writes to. A named stream stays on one lane while anything of it is in flight, so that its
 //! batches commit in order without a lock; everyone else takes the lane with the fewest sessions. Small lots keep together:
-//! a transaction costs the database as much as tens of them, so the fewer they share the less each costs. When all lanes
+//! a transaction costs the database as much as tens of them, so the more of them share one the less each costs. When all lanes
 //! are busy, a small lot takes the express lane: it is committed beside their loads, and not behind them (P5).
 
 use std::{

@@ -117,6 +117,10 @@ class Encoder:
             announcement.append(series)
             tags.append(told)
             size_bytes += len(series) + len(told)
+        # One series with all that is said of it may leave none by itself.
+        if size_bytes > self._max_message_bytes and any(tags):
+            self._emit_columns(b"".join(announcement + tags) + _EXTEND_DICTIONARY)
+            announcement, tags = [], []
         self._announced = max(self._announced, needed)
         beginning = b"".join(announcement + tags) + _EXTEND_DICTIONARY
         start = 0
