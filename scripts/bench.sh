@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures Sluicegate beside what one would otherwise use, in one run on one machine, and writes bench-results/.
 #
-#   scripts/bench.sh                        everything, 5 rounds (growth, order and rest: fewer)
+#   scripts/bench.sh                        everything, 5 rounds (growth, growth-seed and rest: fewer)
 #   scripts/bench.sh --quick                fewer readings, 3 rounds
 #   scripts/bench.sh --case NAME            one case (may be given more than once); --list names them
 #   scripts/bench.sh --engine mariadb       one engine (mariadb or mysql)

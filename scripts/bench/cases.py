@@ -263,37 +263,52 @@ def index_mib_per_million_rows(engine, count):
     return float(text) / 2**20 / (count / 1e6)
 
 
-def growth_steps(engine, rows, folder, steps, with_seed):
-    """Steps of one table that grows: first files into `seed`, where asked for, then through the service into `partitioned`,
-    then into `series`, whose series all have a reading before the first step.
+class Growth:
+    """A table that grows in steps.
 
     With 100,000 series, 30,000,000 readings are the backlog of half an hour, which producers hand over as fast as they
     can; its last readings are of now.
     """
-    last = {}
-    rows = rows.every(BACKLOG_INTERVAL_S)
-    step_s = rows.span_s()
-    first_s = int(time.time() - steps * step_s)
-    start = lambda number: time.strftime(TIME, time.gmtime(first_s + int((number - 1) * step_s)))
 
-    def count_at_the_end(number, before=0):
+    def __init__(self, engine, rows, steps):
+        self.engine, self.steps = engine, steps
+        self.rows = rows.every(BACKLOG_INTERVAL_S)
+        self.first_s = int(time.time() - steps * self.rows.span_s())
+
+    def rows_of(self, number):
+        return self.rows.starting(time.strftime(TIME, time.gmtime(self.first_s + int((number - 1) * self.rows.span_s()))))
+
+    def count_at_the_end(self, number, before=0):
         """To count reads the whole table into the buffer pool, which the next step would pay for."""
-        if number == steps:
-            expect(engine, "bench", rows.count * steps + before)
+        if number == self.steps:
+            expect(self.engine, "bench", self.rows.count * self.steps + before)
+
+
+def growth_seed_steps(engine, rows, steps):
+    """Steps of files into `seed`."""
+    growth = Growth(engine, rows, steps)
 
     def seed(number):
         def measure():
             if number == 1:
                 engine.fresh_schema("seed")
                 engine.ready()
-            step = rows.starting(start(number))
+            step = growth.rows_of(number)
             sample = file_load(engine, step, "seed", fresh=False)
             for file in step.files():
                 file.unlink()
             step.folder.rmdir()
-            count_at_the_end(number)
+            growth.count_at_the_end(number)
             return sample
         return measure
+
+    return {f"growth-seed-{number}": seed(number) for number in range(1, steps + 1)}
+
+
+def growth_steps(engine, rows, folder, steps):
+    """Steps through the service into `partitioned`, then into `series`, whose series all have a reading before the first step."""
+    last = {}
+    growth = Growth(engine, rows, steps)
 
     def service(layout, number):
         before = rows.series if layout == "series" else 0
@@ -307,9 +322,9 @@ def growth_steps(engine, rows, folder, steps, with_seed):
             try:
                 if number == 1:
                     if before:
-                        one_step(last["service"], rows.starting(start(1)).once_before())
+                        one_step(last["service"], growth.rows_of(1).once_before())
                     engine.ready()
-                sample = one_step(last["service"], rows.starting(start(number)))
+                sample = one_step(last["service"], growth.rows_of(number))
                 if number == steps:
                     last["service"].expect_books(rows.count * steps + before)
             except BaseException:
@@ -317,7 +332,7 @@ def growth_steps(engine, rows, folder, steps, with_seed):
                 raise
             if number == steps:
                 last.pop("service").__exit__()
-            count_at_the_end(number, before)
+            growth.count_at_the_end(number, before)
             return sample
         return measure
 
@@ -330,8 +345,6 @@ def growth_steps(engine, rows, folder, steps, with_seed):
         return step.sized(rows_per_s=report["rows_per_s"], database_cpu_us=database_cpu * 1e6 / step.count)
 
     result = {}
-    for number in range(1, steps + 1) if with_seed else ():
-        result[f"growth-seed-{number}"] = seed(number)
     for kind, layout in (("growth", "partitioned"), ("growth-series", "series")):
         for number in range(1, steps + 1):
             result[f"{kind}-{number}"] = service(layout, number)
