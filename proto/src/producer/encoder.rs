@@ -19,6 +19,8 @@ use crate::v1::{
 pub(super) const COLUMNS_READING_BYTES: usize = 23;
 /// Tag and length in front of an embedded message.
 const EMBEDDED_BYTES: usize = 4;
+/// The most that the place of a series takes which has tags, with its tag.
+const PLACE_BYTES: usize = 6;
 
 /// How readings travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,12 +110,10 @@ impl Encoder {
     }
 
     /// Appends a message that brings series and no reading.
-    fn emit_dictionary(&mut self, series: &mut Vec<Series>, tags: &mut Vec<SeriesTags>) {
+    fn emit_dictionary(&mut self, dictionary: &mut ColumnBatch) {
         self.emit(Message::Columns(ColumnBatch {
-            series: std::mem::take(series),
             extend_dictionary: true,
-            series_tags: std::mem::take(tags),
-            ..ColumnBatch::default()
+            ..std::mem::take(dictionary)
         }));
     }
 
@@ -142,27 +142,23 @@ impl Encoder {
 
     fn encode_with_call_dictionary(&mut self, readings: Readings<'_>, table: &SeriesTable) {
         let needed = readings.series.iter().max().map_or(0, |max| max + 1);
-        let (mut new_series, mut new_tags) = (Vec::new(), Vec::new());
+        let mut new = ColumnBatch::default();
         let mut bytes = readings.values.len() * COLUMNS_READING_BYTES;
         if needed > self.announced {
             for (index, series) in (self.announced..).zip(table.range(self.announced, needed)) {
-                let mut tags = table.tags(index, new_series.len());
+                let tags = table.tags(index);
                 let series_bytes = announced_bytes(series, tags.as_ref());
                 // A dictionary that leaves no room for the readings goes ahead of them.
-                if bytes + series_bytes > self.max_message_bytes && !new_series.is_empty() {
-                    self.emit_dictionary(&mut new_series, &mut new_tags);
-                    if let Some(tags) = &mut tags {
-                        tags.series_index = 0;
-                    }
+                if bytes + series_bytes > self.max_message_bytes && !new.series.is_empty() {
+                    self.emit_dictionary(&mut new);
                     bytes = readings.values.len() * COLUMNS_READING_BYTES;
                 }
                 bytes += series_bytes;
-                new_series.push(series.clone());
-                new_tags.extend(tags);
+                announce(&mut new, series, tags);
             }
             // One series with all that is said of it may leave none by itself.
-            if bytes > self.max_message_bytes && !new_tags.is_empty() {
-                self.emit_dictionary(&mut new_series, &mut new_tags);
+            if bytes > self.max_message_bytes && !new.series_tags.is_empty() {
+                self.emit_dictionary(&mut new);
             }
             self.announced = needed;
         }
@@ -176,13 +172,12 @@ impl Encoder {
                 .collect();
             let end = start + deltas.len();
             self.emit(Message::Columns(ColumnBatch {
-                series: std::mem::take(&mut new_series),
                 extend_dictionary: true,
                 series_index: readings.series[start..end].to_vec(),
                 sensor_value: readings.values[start..end].to_vec(),
                 base_timestamp_us: base,
                 timestamp_delta_us: deltas,
-                series_tags: std::mem::take(&mut new_tags),
+                ..std::mem::take(&mut new)
             }));
             start = end;
         }
@@ -196,14 +191,14 @@ impl Encoder {
             let time = readings.timestamps_us[i];
             let series = lookup(table, readings.series[i]);
             let number = readings.series[i];
-            let (is_new, is_tagged) = (!local.contains_key(&number), self.tagged.contains(&number));
-            let mut tags = match is_new && !is_tagged {
-                true => table.tags(number, batch.series.len()),
-                false => None,
+            let tags = match self.tagged.contains(&number) {
+                false => table.tags(number),
+                true => None,
             };
-            let series_bytes = match is_new {
-                true => announced_bytes(series, tags.as_ref()),
-                false => 0,
+            let announced_bytes = announced_bytes(series, tags.as_ref());
+            let series_bytes = match local.contains_key(&number) {
+                false => announced_bytes,
+                true => 0,
             };
             let full = bytes + series_bytes + COLUMNS_READING_BYTES > self.max_message_bytes;
             let apart = time.checked_sub(batch.base_timestamp_us).is_none();
@@ -211,23 +206,15 @@ impl Encoder {
                 self.emit(Message::Columns(std::mem::take(&mut batch)));
                 local.clear();
                 bytes = 0;
-                if let Some(tags) = &mut tags {
-                    tags.series_index = 0;
-                }
             }
             if batch.sensor_value.is_empty() {
                 batch.base_timestamp_us = time;
             }
-            let next = batch.series.len() as u32;
             let index = *local.entry(number).or_insert_with(|| {
-                batch.series.push(series.clone());
-                bytes += announced_bytes(series, tags.as_ref());
-                next
+                bytes += announced_bytes;
+                self.tagged.extend(tags.is_some().then_some(number));
+                announce(&mut batch, series, tags)
             });
-            if let Some(tags) = tags {
-                batch.series_tags.push(tags);
-                self.tagged.insert(number);
-            }
             bytes += COLUMNS_READING_BYTES;
             batch.series_index.push(index);
             batch.sensor_value.push(readings.values[i]);
@@ -241,8 +228,19 @@ impl Encoder {
 
 /// What a series takes that a message brings, with what is said of it.
 fn announced_bytes(series: &Series, tags: Option<&SeriesTags>) -> usize {
-    let tags_bytes = tags.map_or(0, |tags| tags.encoded_len() + EMBEDDED_BYTES);
+    let tags_bytes = tags.map_or(0, |tags| tags.encoded_len() + PLACE_BYTES + EMBEDDED_BYTES);
     series.encoded_len() + EMBEDDED_BYTES + tags_bytes
+}
+
+/// Puts a series into a message's dictionary, with what is said of it, and returns its place there.
+fn announce(batch: &mut ColumnBatch, series: &Series, tags: Option<SeriesTags>) -> u32 {
+    let place = batch.series.len() as u32;
+    batch.series.push(series.clone());
+    batch.series_tags.extend(tags.map(|tags| SeriesTags {
+        series_index: place,
+        ..tags
+    }));
+    place
 }
 
 fn rows_message(readings: Vec<SensorReading>) -> Message {

@@ -43,11 +43,11 @@ impl SeriesTable {
         self.tags.insert(index, tags);
     }
 
-    /// What is said of the series, as a message has it in which it has the place `place`.
-    pub(super) fn tags(&self, index: u32, place: usize) -> Option<v1::SeriesTags> {
+    /// What is said of the series, as a message has it in which it is the first one.
+    pub(super) fn tags(&self, index: u32) -> Option<v1::SeriesTags> {
         let tags = self.tags.get(&index)?.clone();
         Some(v1::SeriesTags {
-            series_index: place as u32,
+            series_index: 0,
             tags,
         })
     }

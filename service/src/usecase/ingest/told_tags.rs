@@ -250,3 +250,53 @@ impl Writer {
             .fetch_sub(told.size_bytes(), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::{Exposition, Metrics};
+
+    #[test]
+    fn what_has_no_room_is_left_out_and_counted() {
+        let metrics = Metrics::default();
+        let (sender, mut waiting) = mpsc::unbounded_channel();
+        let told = ToldTags {
+            known: Arc::default(),
+            waiting_bytes: Arc::default(),
+            waiting: Some(sender),
+            metrics: super::super::metrics::IngestMetrics::new(&metrics).told_tags(),
+        };
+        // Nobody writes: the largest that a message may tell of a series.
+        let tags: Tags = (0..32)
+            .map(|number| (format!("tag{number}"), "v".repeat(255)))
+            .collect();
+        for id1 in 0..4_000 {
+            let series = Series {
+                id1,
+                id2: "a".to_owned(),
+                sensor_type: "t".to_owned(),
+            };
+            let of_it = TaggedSeries {
+                index: 0,
+                tags: tags.clone(),
+            };
+            told.keep(&[series], vec![of_it]);
+        }
+        let mut kept_bytes = 0;
+        let mut kept = 0;
+        while let Ok(one) = waiting.try_recv() {
+            kept_bytes += one.size_bytes();
+            kept += 1;
+        }
+        assert_eq!(kept_bytes, told.waiting_bytes.load(Ordering::Relaxed));
+        assert!(kept_bytes <= ROOM_BYTES && kept_bytes > ROOM_BYTES - 16_384);
+        let said = format!(
+            "told_tags_dropped_total{{reason=\"no_room\"}} {}",
+            4_000 - kept
+        );
+        let figures = metrics.render(Exposition::Text);
+        assert!(figures.contains(&said), "{said}: {figures}");
+        // Who was left out may tell it again.
+        assert_eq!(told.known.told().len(), kept);
+    }
+}

@@ -134,14 +134,7 @@ impl Admission {
             all.into_iter().partition(|(index, _)| is_wanted(*index));
         self.bounds.give_back(&known);
         self.admitted = still;
-        let left = (u64::from(u32::MAX) + 1).saturating_sub(next);
-        let left = usize::try_from(left).unwrap_or(usize::MAX);
-        let without_number = self.admitted.split_off(left.min(self.admitted.len()));
-        self.bounds.give_back(&without_number);
-        let mut refused: Vec<_> = without_number
-            .into_iter()
-            .map(|(index, _)| (index, SeriesBound::Numbers))
-            .collect();
+        let mut refused = self.leave_out_beyond_numbers(next);
         let max = self.bounds.settings.max;
         // Numbers are given one after the other: there are fewer series than numbers.
         if next - 1 + self.admitted.len() as u64 <= u64::from(max) {
@@ -164,6 +157,18 @@ impl Admission {
                 .map(|(index, _)| (index, SeriesBound::Max(max))),
         );
         Ok(refused)
+    }
+
+    /// A number that readings can have ends somewhere, whatever the settings say.
+    fn leave_out_beyond_numbers(&mut self, next: u64) -> Vec<(usize, SeriesBound)> {
+        let left = (u64::from(u32::MAX) + 1).saturating_sub(next);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let without_number = self.admitted.split_off(left.min(self.admitted.len()));
+        self.bounds.give_back(&without_number);
+        let refused = without_number.into_iter();
+        refused
+            .map(|(index, _)| (index, SeriesBound::Numbers))
+            .collect()
     }
 
     /// Places of those that may get numbers, ascending.
@@ -213,6 +218,21 @@ mod tests {
         drop(second);
         let (third, refused) = bounds.admit(wanted(2, "one"));
         assert_eq!((third.places(), refused.len()), (vec![0], 1));
+    }
+
+    #[test]
+    fn the_last_number_is_given_and_none_behind_it() {
+        let bounds = bounds(u32::MAX, 3);
+        let last = u64::from(u32::MAX);
+        let (mut admission, _) = bounds.admit(wanted(3, "one"));
+        let refused = admission.leave_out_beyond_numbers(last - 1);
+        assert_eq!(admission.places(), [0, 1]);
+        assert_eq!(refused, [(2, SeriesBound::Numbers)]);
+        let refused = admission.leave_out_beyond_numbers(last + 1);
+        assert_eq!((admission.places(), refused.len()), (vec![], 2));
+        // Who got none has used nothing of the hour.
+        let (_, refused) = bounds.admit(wanted(3, "one"));
+        assert!(refused.is_empty());
     }
 
     #[test]
