@@ -31,6 +31,7 @@ mod intake_limits;
 mod ledger;
 mod metrics;
 mod moving;
+mod names;
 mod pages;
 mod paging;
 mod plans;

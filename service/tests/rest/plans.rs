@@ -76,7 +76,11 @@ struct Plan {
 }
 
 /// The statements over the readings that the service sends while `asking`: "Execute" for prepared ones, "Query" for others.
-async fn logged(conn: &mut Conn, kind: &str, asking: impl Future<Output = ()>) -> Vec<String> {
+pub(crate) async fn logged(
+    conn: &mut Conn,
+    kind: &str,
+    asking: impl Future<Output = ()>,
+) -> Vec<String> {
     conn.query_drop("TRUNCATE mysql.general_log")
         .await
         .expect("empties");

@@ -125,6 +125,7 @@ impl MySqlReadings {
                 indexes,
                 naming,
                 looks_inside: moving.is_some(),
+                names: numbered::NameMemory::default(),
             }),
             None => Kind::Plain(PlainReadings {
                 asking: asking.clone(),

@@ -46,6 +46,7 @@ impl Moving {
                 indexes: left.indexes.clone(),
                 naming,
                 looks_inside: true,
+                names: numbered::NameMemory::default(),
             }),
             false => Kind::Plain(PlainReadings {
                 asking: asking.clone(),
