@@ -68,6 +68,7 @@ impl Limits {
             ("rest.max_exports", rest.max_exports),
             ("rest.max_heavy_queries", rest.max_heavy_queries),
             ("rest.answer_bytes", rest.answer_bytes as usize),
+            ("rest.live_bytes", rest.live_bytes as usize),
             ("rest.max_buckets", rest.max_buckets as usize),
             ("rest.max_scanned_rows", rest.max_scanned_rows as usize),
             ("ingest.lanes", ingest.lanes),
@@ -214,6 +215,11 @@ fn ingestion(answer: &mut Answer<'_>, ingest: &Ingest) -> fmt::Result {
         "lag_seconds",
         "Age of the oldest reading that is not settled",
         ingest.lag().as_secs_f64(),
+    )?;
+    answer.gauge(
+        "live_watchers",
+        "Those who watch readings as they come (/live)",
+        ingest.watches().watchers() as f64,
     )?;
     let of_lanes = |values: Vec<f64>| -> Vec<_> {
         let numbered = values.into_iter().enumerate();

@@ -109,6 +109,15 @@ pub struct RestOverrides {
     )]
     pub answer_bytes: Option<u32>,
 
+    /// Memory for those who watch readings as they come (/live), bytes: 16 KiB for each, and 1 KiB for each series; from 1048576
+    /// [default: 33554432]
+    #[arg(
+        long = "rest-live-bytes",
+        env = "SLUICEGATE_REST_LIVE_BYTES",
+        value_name = "BYTES"
+    )]
+    pub live_bytes: Option<u32>,
+
     /// Exports at once; 1 to 1024 [default: 16]
     #[arg(
         long = "rest-max-exports",
@@ -207,6 +216,7 @@ pub struct RestConfig {
     pub max_header_bytes: u32,
     pub statement_limit_s: u32,
     pub answer_bytes: u32,
+    pub live_bytes: u32,
     pub max_exports: usize,
     pub max_heavy_queries: usize,
     pub max_buckets: u64,
@@ -253,6 +263,7 @@ impl RestConfig {
                 .or(file.statement_limit_s)
                 .unwrap_or(60),
             answer_bytes: given.answer_bytes.or(file.answer_bytes).unwrap_or(32 << 20),
+            live_bytes: given.live_bytes.or(file.live_bytes).unwrap_or(32 << 20),
             max_exports: given.max_exports.or(file.max_exports).unwrap_or(16),
             max_heavy_queries: given
                 .max_heavy_queries
@@ -342,6 +353,13 @@ impl RestConfig {
                 16 << 20,
                 u64::MAX,
                 "at least 16777216",
+            ),
+            (
+                "rest.live_bytes",
+                self.live_bytes.into(),
+                1 << 20,
+                u64::MAX,
+                "at least 1048576",
             ),
             (
                 "rest.max_exports",

@@ -17,7 +17,7 @@ pub use self::readings::{AggregateQuery, QuarantineLimits, Stretch};
 
 pub use self::partitions::{Partition, PartitionChange, Split};
 use crate::{
-    ledger::{LoadPart, PartOutcome},
+    ledger::{DroppedRows, LoadPart, PartOutcome},
     model::{Limits, Reading, Rejection, Seq, Series, SourceMark, StreamId, StreamPosition},
 };
 
@@ -212,6 +212,8 @@ pub enum Loaded {
         outcomes: Vec<PartOutcome>,
         /// The numbers of its series, where they have numbers; 0 for none. They are missing where only the outcome is known.
         series: Arc<Vec<u32>>,
+        /// Rows that were not stored; None where only the outcome is known.
+        left_out: Option<DroppedRows>,
     },
     /// Nothing of the batch is stored, nor ever will be as it is: divide it.
     TooBig(String),

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod ingest;
+pub mod live;
 pub mod manage;
 pub mod readiness;
 pub mod sources;

@@ -29,6 +29,7 @@ mod influx;
 mod intake;
 mod intake_limits;
 mod ledger;
+mod live;
 mod metrics;
 mod moving;
 mod names;

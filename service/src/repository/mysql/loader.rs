@@ -204,6 +204,7 @@ impl Loader {
             return Ok(Loaded::Committed {
                 outcomes: self.already_committed(batch.number())?,
                 series: Arc::default(),
+                left_out: None,
             });
         }
         self.unheard = None;
@@ -253,6 +254,8 @@ impl Loader {
         let committing = Instant::now();
         quarantine::report(batch.number(), &refused);
         let control = control::last_taken(batch.as_ref(), &numbers, &plan.dropped, &refused);
+        let arrivals: Vec<u32> = refused.iter().map(|&(arrival, _)| arrival).collect();
+        let left_out = drop_more(&plan.dropped, &arrivals);
         for (arrival, rejection) in refused {
             plan.refuse(batch.parts(), arrival, rejection, batch.rejections());
         }
@@ -274,6 +277,7 @@ impl Loader {
         Ok(Loaded::Committed {
             outcomes: plan.outcomes,
             series: numbers.numbers,
+            left_out: Some(left_out),
         })
     }
 

@@ -30,6 +30,8 @@ pub(super) enum Body {
     Static(StaticFile),
     /// Made while it is sent, compressed or not.
     Export(Box<dyn FnOnce(bool, Arc<Workers>) -> Pieces + Send>),
+    /// Sent as it happens.
+    Events(Pieces),
 }
 
 /// What a handler answers.
@@ -108,6 +110,19 @@ impl Answer {
             })),
             ..Self::whole(StatusCode::OK, content_type, Bytes::new())
         }
+    }
+
+    /// Server-sent events, as long as there are any.
+    pub(super) fn events(events: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        let mut answer = Self {
+            body: Body::Events(export::when_taken(events)),
+            ..Self::whole(StatusCode::OK, "text/event-stream", Bytes::new())
+        };
+        let headers = &mut answer.headers;
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // nginx would keep events back until it has a buffer full of them.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        answer
     }
 
     pub(super) fn redirect(to: &'static str) -> Self {

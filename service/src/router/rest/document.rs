@@ -7,6 +7,7 @@ use utoipa::OpenApi;
 use super::{
     access, analysis, changes, docs, health,
     intake::{influx, readings as new_readings},
+    live,
     new_values::NewValues,
     owner,
     problem::ProblemDocument,
@@ -34,6 +35,7 @@ use super::{
     paths(
         readings::by_time, readings::by_ids, readings::by_ids_time,
         analysis::latest, analysis::aggregate,
+        live::live,
         new_readings::post,
         influx::write_v2, influx::write_v1, influx::query,
         influx::ping, influx::health, influx::ready,
@@ -48,7 +50,7 @@ use super::{
         health::healthz, health::readyz, health::version, health::metrics,
         docs::openapi, docs::root, docs::swagger, docs::swagger_file
     ),
-    components(schemas(ProblemDocument<'static>, NewValues, influx::InfluxProblem))
+    components(schemas(ProblemDocument<'static>, NewValues, influx::InfluxProblem, live::LiveReadingsView))
 )]
 struct Document;
 

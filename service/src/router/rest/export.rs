@@ -114,6 +114,27 @@ pub(super) fn pieces<T: Exported>(
     ReceiverStream::new(receive)
 }
 
+/// Asks for each piece when the one before is taken, so that what a slow client gets is as new as it can be. Ends when the client is
+/// gone.
+pub(super) fn when_taken(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Pieces {
+    let (send, receive) = mpsc::channel(1);
+    let sending = async move {
+        let mut pieces = pin!(pieces);
+        while let Ok(room) = send.reserve().await {
+            let piece = tokio::select! {
+                () = send.closed() => return,
+                piece = pieces.next() => piece,
+            };
+            match piece {
+                Some(piece) => room.send(Ok(piece)),
+                None => return,
+            }
+        }
+    };
+    tokio::spawn(tracing::Instrument::in_current_span(sending));
+    ReceiverStream::new(receive)
+}
+
 /// The pages, until their reader may have no more.
 pub(super) fn until_ended<T: Send + 'static>(
     pages: impl Stream<Item = Result<Vec<T>, RepositoryError>> + Send + 'static,

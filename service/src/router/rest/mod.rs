@@ -17,6 +17,7 @@ mod format;
 pub mod fuzzing;
 mod health;
 mod intake;
+mod live;
 mod metrics;
 mod new_values;
 mod owner;
@@ -75,6 +76,9 @@ struct Context {
     rooms: Rooms,
     /// Apart, for heavy queries wait for their turns in it.
     heavy_rooms: Rooms,
+    /// Apart, for whoever watches keeps its room.
+    live_rooms: Rooms,
+    draining: CancellationToken,
     static_files: StaticFiles,
     /// OpenAPI, as JSON.
     document: &'static str,
@@ -118,7 +122,7 @@ pub async fn serve(
             return;
         }
     };
-    let intake = match Intake::new(&config, draining, &figures) {
+    let intake = match Intake::new(&config, draining.clone(), &figures) {
         Ok(intake) => intake,
         Err(error) => {
             tracing::error!(%error, "rest.mappings was checked, and does not fit");
@@ -130,8 +134,10 @@ pub async fn serve(
         started,
         readiness,
         workers,
-        rooms: Rooms::new(config.answer_bytes - of_heavy_queries),
-        heavy_rooms: Rooms::new(of_heavy_queries),
+        rooms: Rooms::new(room::ANSWERS, config.answer_bytes - of_heavy_queries),
+        heavy_rooms: Rooms::new(room::ANSWERS, of_heavy_queries),
+        live_rooms: Rooms::new(room::WATCHERS, config.live_bytes),
+        draining,
         static_files: StaticFiles::default(),
         document: openapi_json(),
         pages: Pages::new(&config.allowed_hosts, &config.cors_origins),

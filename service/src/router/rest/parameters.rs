@@ -79,6 +79,15 @@ parameters!(ByIdsOrTags {
     tags: Option<String>,
 });
 
+parameters!(Pace {
+    /// Between two events at least, milliseconds
+    #[param(example = 1000, minimum = 20, maximum = 60000, default = 1000)]
+    interval_ms: Option<u32>,
+    /// Ends after so many events
+    #[param(example = 1, minimum = 1)]
+    limit: Option<u64>,
+});
+
 parameters!(ByTimeRange {
     /// Start, belongs to the range: RFC 3339 with any offset, or milliseconds since the Unix epoch
     #[param(example = "2026-01-31T12:00:00Z", inline)]
@@ -272,6 +281,15 @@ pub(super) enum SeriesProblems {
     /// Readings bring their names along in this layout: there are no series
     #[response(status = 404, content_type = "application/problem+json")]
     NoSeries(ProblemDocument<'static>),
+}
+
+/// What a stream of events may answer besides.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "read by the derive only")]
+pub(super) enum LiveProblems {
+    /// HTTP/1.0 cannot tell a whole answer from one that was cut off
+    #[response(status = 505, content_type = "application/problem+json")]
+    HttpTooOld(ProblemDocument<'static>),
 }
 
 /// What a query that can be an export may answer besides.

@@ -103,6 +103,7 @@ async fn send(body: Body, wish: Wish, workers: &Arc<Workers>) -> Result<(Respons
             }
             (response, false)
         }
+        Body::Events(events) => (warp::reply::stream(events).into_response(), false),
     })
 }
 

@@ -13,10 +13,29 @@ pub(super) const ROW_BYTES: usize = 512;
 /// The same of a reading in quarantine, with what is kept of its texts.
 pub(super) const QUARANTINED_BYTES: usize = 2 << 10;
 
-/// The memory that pages may take.
+/// What fills the memory, which setting says how much that is, and what to do when it is full.
+pub(super) struct Purpose {
+    filled_by: &'static str,
+    setting: &'static str,
+    advice: &'static str,
+}
+
+pub(super) const ANSWERS: Purpose = Purpose {
+    filled_by: "Answers that others have not taken yet",
+    setting: "rest.answer_bytes",
+    advice: "try again in a moment, or ask for fewer rows",
+};
+pub(super) const WATCHERS: Purpose = Purpose {
+    filled_by: "Others who watch",
+    setting: "rest.live_bytes",
+    advice: "try again later, or watch fewer series",
+};
+
+/// The memory that something may take.
 pub(super) struct Rooms {
     free: Arc<Semaphore>,
     budget_bytes: u32,
+    purpose: Purpose,
 }
 
 /// Room for one page; dropping it gives the room back.
@@ -24,10 +43,11 @@ pub(super) struct Rooms {
 pub(super) struct Room(OwnedSemaphorePermit);
 
 impl Rooms {
-    pub(super) fn new(budget_bytes: u32) -> Self {
+    pub(super) fn new(purpose: Purpose, budget_bytes: u32) -> Self {
         Self {
             free: Arc::new(Semaphore::new(budget_bytes as usize)),
             budget_bytes,
+            purpose,
         }
     }
 
@@ -38,14 +58,18 @@ impl Rooms {
         let taken = free.acquire_many_owned(bytes.min(self.budget_bytes));
         match tokio::time::timeout(PATIENCE, taken).await {
             Ok(Ok(permit)) => Ok(Room(permit)),
-            _ => Err(Problem::new(
-                Kind::Busy,
-                format!(
-                    "Answers that others have not taken yet fill the {} bytes that there are (rest.answer_bytes): try \
-                     again in a moment, or ask for fewer rows.",
-                    self.budget_bytes
-                ),
-            )),
+            _ => {
+                let Purpose {
+                    filled_by,
+                    setting,
+                    advice,
+                } = self.purpose;
+                let bytes = self.budget_bytes;
+                let detail = format!(
+                    "{filled_by} fill the {bytes} bytes that there are ({setting}): {advice}."
+                );
+                Err(Problem::new(Kind::Busy, detail))
+            }
         }
     }
 }
@@ -64,7 +88,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_page_has_room_until_it_is_taken_and_others_wait_no_longer_than_they_should() {
-        let rooms = Rooms::new(100);
+        let rooms = Rooms::new(ANSWERS, 100);
         let mut first = rooms.take(9, 10).await.unwrap();
         let refused = rooms.take(2, 10).await.unwrap_err();
         assert_eq!(refused.kind, Kind::Busy);
@@ -82,7 +106,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_page_larger_than_all_the_room_takes_all_of_it() {
-        let rooms = Rooms::new(100);
+        let rooms = Rooms::new(ANSWERS, 100);
         drop(rooms.take(usize::MAX, 2).await.unwrap());
         let _whole = rooms.take(101, 1).await.unwrap();
         assert!(rooms.free.available_permits() == 0);

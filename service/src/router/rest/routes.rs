@@ -17,7 +17,7 @@ use warp::{
 use super::{
     Context, analysis,
     answer::Answer,
-    changes, docs, health, intake,
+    changes, docs, health, intake, live,
     metrics::NO_ROUTE,
     owner,
     problem::{Kind, Problem},
@@ -57,13 +57,14 @@ macro_rules! routes {
     };
 }
 
-static ROUTES: [Route; 44] = routes! {
+static ROUTES: [Route; 45] = routes! {
     GET "/" Nothing => docs::root,
     GET "/sensor/time" Read => readings::by_time,
     GET "/sensor/ids" Read => readings::by_ids,
     GET "/sensor/ids-time" Read => readings::by_ids_time,
     GET "/sensor/latest" Read => analysis::latest,
     GET "/sensor/aggregate" Read => analysis::aggregate,
+    GET "/live" Read => live::live,
     POST "/readings" Ingest => intake::readings::post,
     POST "/api/v2/write" Ingest => intake::influx::write_v2,
     POST "/write" Ingest => intake::influx::write_v1,

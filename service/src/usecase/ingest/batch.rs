@@ -1,5 +1,6 @@
 //! A batch is open, sealed or committed, and each is a type of its own: only a committed one can acknowledge (P1).
 
+mod committed;
 mod dividing;
 
 use std::{
@@ -7,8 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::time::Instant;
-
+pub(super) use self::committed::CommittedBatch;
 use super::{
     admission::Room,
     columns::{ColumnReadings, Columns, ROW_BYTES, Readings},
@@ -16,10 +16,10 @@ use super::{
     events::{BatchEvent, Stage},
     pace::cost_rows,
     seal::Order,
-    session::{Owner, Waiting},
+    session::Waiting,
 };
 use crate::{
-    ledger::{LoadPart, PartOutcome},
+    ledger::{DroppedRows, LoadPart, PartOutcome},
     model::{
         Fault, KeptSeries, Limits, Rejection, SentReading, Seq, Series, SourceMark, SourcePosition,
         StreamId,
@@ -341,11 +341,13 @@ impl SealedBatch {
         self,
         outcomes: Vec<PartOutcome>,
         series: Arc<Vec<u32>>,
+        left_out: Option<DroppedRows>,
     ) -> CommittedBatch {
         CommittedBatch {
             content: self.content,
             outcomes,
             series,
+            left_out,
         }
     }
 }
@@ -387,60 +389,6 @@ impl LoadBatch for SealedBatch {
 
     fn series(&self, index: u32) -> (i32, &str, &str) {
         self.content.columns.batch_series.get(index)
-    }
-}
-
-/// Durable: may acknowledge.
-pub(super) struct CommittedBatch {
-    content: OpenBatch,
-    outcomes: Vec<PartOutcome>,
-    /// Their numbers, where they have numbers.
-    series: Arc<Vec<u32>>,
-}
-
-impl CommittedBatch {
-    pub(super) fn readings(&self) -> usize {
-        self.content.readings()
-    }
-
-    /// What others may know of it.
-    pub(super) fn event(&self) -> BatchEvent {
-        BatchEvent {
-            series: self.series.clone(),
-            ..self.content.event(Stage::Committed)
-        }
-    }
-
-    /// Of each part: its owner, how many readings it had, and whether the database refused any of them.
-    pub(super) fn verdicts(&self) -> impl Iterator<Item = (Owner, u64, bool)> {
-        let parts = self.content.shares().zip(&self.outcomes);
-        parts.map(|((owner, readings), outcome)| {
-            let refused = matches!(outcome, PartOutcome::Stored { found_by_database, .. } if !found_by_database.is_empty());
-            (owner, readings, refused)
-        })
-    }
-
-    /// Tells each call what became of its readings, gives their memory back, and returns the emptied buffers.
-    pub(super) fn acknowledge(mut self) -> OpenBatch {
-        let content = &mut self.content;
-        let now = Instant::now();
-        for ((part, Waiting { session, since }), outcome) in content
-            .parts
-            .drain(..)
-            .zip(content.waiting.drain(..))
-            .zip(self.outcomes)
-        {
-            session.settle(&part, &content.rejections[part.rejections.clone()], outcome);
-            session.measure(since, now);
-        }
-        // Not reused, as the columns are: batches with many rejections are rare.
-        content.rejections = Vec::new();
-        content.rejected_text_bytes = 0;
-        content.position_bytes = 0;
-        content.streams.clear();
-        content.rooms.clear();
-        content.columns.clear();
-        self.content
     }
 }
 

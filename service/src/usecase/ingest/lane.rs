@@ -34,6 +34,7 @@ use super::{
     pace::Pace,
     session::{Owner, Waiting},
     slow::SlowOwners,
+    watches::Watches,
 };
 use crate::{
     failpoint,
@@ -103,6 +104,7 @@ pub(super) struct Telltale {
     pub(super) started: Instant,
     /// Hears of each batch that is committed.
     pub(super) events: BatchEvents,
+    pub(super) watches: Arc<Watches>,
     pub(super) busy: Arc<Busy>,
     pub(super) metrics: Arc<IngestMetrics>,
 }
@@ -423,6 +425,7 @@ impl Lane {
         let _batch = span.map(tracing::Span::enter);
         let _acknowledging = span.map(|span| spans::acknowledge(span, batch.readings()).entered());
         self.telltale.events.tell(|| batch.event());
+        self.telltale.watches.tell(&batch);
         let spare = batch.acknowledge();
         failpoint::crash("ack");
         self.books.count_batch();

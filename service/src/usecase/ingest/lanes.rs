@@ -21,6 +21,7 @@ use super::{
     lane_state::{LaneState, LaneTelltale, label},
     loading::{Driver, LoaderOf},
     metrics::IngestMetrics,
+    watches::Watches,
 };
 use crate::{
     repository::{
@@ -112,7 +113,7 @@ impl Lanes {
         storage: &Arc<MySqlStorage>,
         clock: &Arc<Clock>,
         books: &Arc<Books>,
-        (events, metrics): (&BatchEvents, &Arc<IngestMetrics>),
+        (events, watches, metrics): (&BatchEvents, &Arc<Watches>, &Arc<IngestMetrics>),
         tasks: &Supervisor,
     ) -> Result<(Self, Vec<Arc<Busy>>), RepositoryError> {
         let started = Instant::now();
@@ -160,6 +161,7 @@ impl Lanes {
                     oldest_ms: oldest_ms.clone(),
                     started,
                     events: events.clone(),
+                    watches: watches.clone(),
                     busy: is_busy.clone(),
                     metrics: metrics.clone(),
                 },

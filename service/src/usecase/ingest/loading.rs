@@ -201,14 +201,18 @@ impl Driver {
         // The loader has let go of the batch by now; only a statement that it had to leave behind could hold it.
         let batch = reclaim(batch).await.ok_or(CannotLoad::BatchHeld)?;
         Ok(match loaded {
-            Loaded::Committed { outcomes, series } => {
+            Loaded::Committed {
+                outcomes,
+                series,
+                left_out,
+            } => {
                 if attempt > 0 {
                     info!(
                         batch = number.0,
                         attempt, "the batch is committed after all"
                     );
                 }
-                Decided::Committed(batch.commit(outcomes, series))
+                Decided::Committed(batch.commit(outcomes, series, left_out))
             }
             Loaded::TooBig(reason) => {
                 let readings = batch.readings();

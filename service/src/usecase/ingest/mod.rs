@@ -34,6 +34,7 @@ mod session;
 mod slow;
 mod streams;
 mod told_tags;
+mod watches;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -61,6 +62,7 @@ pub use self::{
     long_names::LongNames,
     quotas::QuotaSettings,
     session::{Progress, RejectionNote},
+    watches::{Fresh, News, Watch, WatchedPair, Watches},
 };
 pub use crate::repository::OpenedStream;
 use crate::{
@@ -105,6 +107,7 @@ pub struct Ingest {
     facts: StorageFacts,
     books: Arc<Books>,
     events: BatchEvents,
+    watches: Arc<Watches>,
     long_names: LongNames,
     told_tags: ToldTags,
     metrics: Arc<IngestMetrics>,
@@ -128,6 +131,7 @@ impl Ingest {
         let facts = storage.facts().clone();
         let books = Arc::new(Books::default());
         let events = BatchEvents::default();
+        let watches = Arc::<Watches>::default();
         let quotas = Quotas::new(settings.quotas, metrics);
         let metrics = Arc::new(IngestMetrics::new(metrics));
         let (lanes, busy) = Lanes::start(
@@ -135,7 +139,7 @@ impl Ingest {
             &storage,
             clock,
             &books,
-            (&events, &metrics),
+            (&events, &watches, &metrics),
             tasks,
         )
         .await?;
@@ -163,6 +167,7 @@ impl Ingest {
             facts,
             books,
             events,
+            watches,
             long_names,
             told_tags,
             metrics,
@@ -174,6 +179,12 @@ impl Ingest {
     #[must_use]
     pub fn events(&self) -> &BatchEvents {
         &self.events
+    }
+
+    /// Who watches series.
+    #[must_use]
+    pub fn watches(&self) -> &Arc<Watches> {
+        &self.watches
     }
 
     /// Where the full text of names goes that were shortened.

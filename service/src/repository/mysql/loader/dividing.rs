@@ -30,6 +30,7 @@ impl Loader {
                 return Ok(Loaded::Committed {
                     outcomes,
                     series: Arc::default(),
+                    left_out: None,
                 });
             }
             self.unheard = None;

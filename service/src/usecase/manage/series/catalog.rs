@@ -302,12 +302,28 @@ impl Manage {
         if selection.tags.is_empty() {
             return Ok(selection);
         }
-        let Some(store) = &self.stores.series else {
+        if self.stores.series.is_none() {
             return Err(QueryError::NoSeries);
-        };
+        }
         if selection.pairs.is_some() {
             return Ok(selection);
         }
+        let found = self.tagged_series(&selection).await?;
+        let names: BTreeSet<(i32, String)> =
+            found.into_iter().map(|one| (one.id1, one.id2)).collect();
+        let pairs = names.into_iter().map(|(id1, id2)| IdPair { id1, id2 });
+        selection.pairs = Some(pairs.collect());
+        Ok(selection)
+    }
+
+    /// The series that have the tags of a selection, and its type, whatever its pairs.
+    ///
+    /// # Errors
+    /// When these are more series than a query may have, when there are none in this layout, and when the database does not answer.
+    pub async fn tagged_series(&self, selection: &Selection) -> Result<Vec<Series>, QueryError> {
+        let Some(store) = &self.stores.series else {
+            return Err(QueryError::NoSeries);
+        };
         let filter = SeriesFilter {
             sensor_type: selection.sensor_type.clone(),
             tags: selection.tags.clone(),
@@ -317,13 +333,7 @@ impl Manage {
         if found.len() > SELECTED_MAX {
             return Err(QueryError::TooManySeries { most: SELECTED_MAX });
         }
-        let names: BTreeSet<(i32, String)> = found
-            .into_iter()
-            .map(|one| (one.series.id1, one.series.id2))
-            .collect();
-        let pairs = names.into_iter().map(|(id1, id2)| IdPair { id1, id2 });
-        selection.pairs = Some(pairs.collect());
-        Ok(selection)
+        Ok(found.into_iter().map(|one| one.series).collect())
     }
 }
 
