@@ -22,11 +22,7 @@ use mysql_async::{Conn, prelude::Queryable as _};
 use tracing::{info, warn};
 
 pub(super) use self::{
-    bounds::Bounds,
-    checking::check,
-    named::OfBatch,
-    naming::Naming,
-    proof::{Anchor, Proof},
+    bounds::Bounds, checking::check, named::OfBatch, naming::Naming, proof::Proof,
 };
 pub use self::{catalog::MySqlSeries, upkeep::MySqlSeriesUpkeep};
 pub(crate) use self::{catalog::Retagged, upkeep::SEEN_AT_ONCE};

@@ -1,6 +1,6 @@
 //! By what it can be told that numbers are still right.
 
-use mysql_async::{Conn, FromValueError, QueryResult, Row, TextProtocol, prelude::Queryable as _};
+use mysql_async::{Conn, QueryResult, Row, TextProtocol, prelude::Queryable as _};
 
 use super::super::{
     answers,
@@ -14,7 +14,8 @@ use crate::repository::RepositoryError;
 pub(super) const LOOKING: &str = "look for the numbers of series";
 
 /// An instant as microseconds.
-pub(super) const FIRST_SEEN_US: &str = Anchor::FIRST_SEEN_US;
+pub(super) const FIRST_SEEN_US: &str =
+    "TIMESTAMPDIFF(MICROSECOND, TIMESTAMP'1970-01-01 00:00:00', first_seen)";
 
 /// The table's history up to here: its generation, which changes when series are removed, and the highest number that is
 /// known, with the instant in which it was given. Numbers ascend in the order in which they are committed, so whatever has this
@@ -26,15 +27,9 @@ pub(in super::super) struct Proof {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Anchor {
-    pub(in super::super) number: u32,
-    pub(in super::super) first_seen_us: i64,
-}
-
-impl Anchor {
-    /// When a series got its number, as microseconds.
-    pub(in super::super) const FIRST_SEEN_US: &str =
-        "TIMESTAMPDIFF(MICROSECOND, TIMESTAMP'1970-01-01 00:00:00', first_seen)";
+pub(super) struct Anchor {
+    pub(super) number: u32,
+    pub(super) first_seen_us: i64,
 }
 
 impl Proof {
@@ -75,28 +70,27 @@ impl Proof {
         )
     }
 
-    /// Whether such a column says that it still holds.
-    pub(in super::super) fn is_told_by(
-        self,
-        column: Option<Result<String, FromValueError>>,
-    ) -> bool {
-        let expected = match self.anchor {
-            None => self.generation.to_string(),
-            Some(Anchor {
-                number,
-                first_seen_us,
-            }) => format!("{} {number} {first_seen_us}", self.generation),
-        };
-        matches!(column, Some(Ok(told)) if told == expected)
+    /// Asks for the one that stands for all numbers that there are, as a column of another statement.
+    pub(in super::super) fn newest_column() -> String {
+        format!(
+            "(SELECT CONCAT_WS(' ', generation, newest.series_id, {FIRST_SEEN_US}) FROM series_generation \
+             LEFT JOIN series AS newest ON newest.series_id = (SELECT MAX(series_id) FROM series) \
+             WHERE series_generation.id = 1)"
+        )
     }
 
-    /// Of a table of which nothing is known but what such a column says.
-    pub(in super::super) fn of_generation(told: &str) -> Option<Self> {
-        let generation = told.split(' ').next()?.parse().ok()?;
-        Some(Self {
-            generation,
-            anchor: None,
-        })
+    /// What such a column tells.
+    pub(in super::super) fn told(column: &str) -> Option<Self> {
+        let mut words = column.split(' ');
+        let generation = words.next()?.parse().ok()?;
+        let anchor = match (words.next(), words.next()) {
+            (Some(number), Some(first_seen_us)) => Some(Anchor {
+                number: number.parse().ok()?,
+                first_seen_us: first_seen_us.parse().ok()?,
+            }),
+            _ => None,
+        };
+        Some(Self { generation, anchor })
     }
 
     /// Whether what is known of this number rests on it.
@@ -165,7 +159,7 @@ impl Proof {
     }
 
     /// With what is known now.
-    pub(in super::super) fn with(self, found: impl IntoIterator<Item = Anchor>) -> Self {
+    pub(super) fn with(self, found: impl IntoIterator<Item = Anchor>) -> Self {
         let anchor = self.anchor.into_iter().chain(found);
         Self {
             anchor: anchor.max_by_key(|anchor| anchor.number),
@@ -188,13 +182,11 @@ mod tests {
         assert_eq!(proof.anchor, Some(anchor(7)));
         assert_eq!(proof.with([anchor(6)]), proof);
         assert!(proof.stands_for(7) && !proof.stands_for(8));
-        assert!(proof.is_told_by(Some(Ok("0 7 70".to_owned()))));
-        for other in ["1 7 70", "0 7 71", "0", ""] {
-            assert!(!proof.is_told_by(Some(Ok(other.to_owned()))), "{other}");
+        assert_eq!(Proof::told("0 7 70"), Some(proof));
+        assert_eq!(Proof::told("0"), Some(Proof::default()));
+        for other in ["", "x", "0 7 x"] {
+            assert_eq!(Proof::told(other), None, "{other}");
         }
-        assert!(
-            Proof::of_generation("0 7 70").is_some_and(|begun| begun.with([anchor(7)]) == proof)
-        );
         assert!(proof.question().contains("series_id = 7 "));
         assert!(Proof::default().question().contains("series_id = 0 "));
     }

@@ -12,11 +12,7 @@ use std::{
 use mysql_async::{Row, Value};
 
 use super::{
-    super::super::{
-        answers::unexpected,
-        instant,
-        series::{Anchor, Proof},
-    },
+    super::super::{answers::unexpected, instant, series::Proof},
     NumberedReadings,
 };
 use crate::{
@@ -24,7 +20,7 @@ use crate::{
     repository::RepositoryError,
 };
 
-/// Memory for names, bytes. Beyond, it begins anew.
+/// Memory for names, bytes.
 const BUDGET_BYTES: usize = 8 << 20;
 /// What a name takes beside its texts, bytes.
 const BESIDE_TEXT_BYTES: usize = 96;
@@ -40,6 +36,7 @@ struct Remembered {
     proof: Option<Proof>,
     names: HashMap<u32, Series>,
     size_bytes: usize,
+    is_full: bool,
     /// Changes when everything is forgotten.
     era: u64,
     /// Pages that are to be asked for with their names before another try, and how many they were last.
@@ -75,18 +72,24 @@ impl Remembered {
     }
 
     fn failed(&mut self) {
+        if self.is_full && self.joined_last == MOST_JOINED {
+            // Others are asked for by now.
+            self.names.clear();
+            (self.size_bytes, self.is_full) = (0, false);
+        }
         self.joined_last = (self.joined_last * 2 + 1).min(MOST_JOINED);
         self.joined = self.joined_last;
     }
 
+    /// What has no room is not remembered.
     fn insert(&mut self, number: u32, series: &Series) {
-        if self.names.contains_key(&number) {
+        if self.is_full || self.names.contains_key(&number) {
             return;
         }
         let bytes = BESIDE_TEXT_BYTES + series.id2.len() + series.sensor_type.len();
         if self.size_bytes + bytes > BUDGET_BYTES {
-            self.names.clear();
-            self.size_bytes = 0;
+            self.is_full = true;
+            return;
         }
         self.size_bytes += bytes;
         self.names.insert(number, series.clone());
@@ -140,7 +143,7 @@ impl NumberedReadings {
         let columns = match with_names {
             true => format!(
                 "id, ts, readings.series_id, sensor_value, {proof}, id1, id2, sensor_type, {}",
-                Anchor::FIRST_SEEN_US
+                Proof::newest_column()
             ),
             false => format!("id, ts, series_id, sensor_value, {proof}"),
         };
@@ -162,10 +165,7 @@ impl NumberedReadings {
         if remembered.era != resting.era {
             return Ok(None);
         }
-        let Some(proof) = resting
-            .proof
-            .filter(|proof| proof.is_told_by(first.get_opt(4)))
-        else {
+        let Some(proof) = resting.proof.filter(|proof| told(first, 4) == Some(*proof)) else {
             remembered.forget();
             return Ok(None);
         };
@@ -194,18 +194,11 @@ impl NumberedReadings {
         rows: Vec<Row>,
     ) -> Result<Vec<StoredReading>, RepositoryError> {
         let mut page = Vec::with_capacity(rows.len());
-        let mut found = Vec::with_capacity(rows.len());
+        let mut numbers = Vec::with_capacity(rows.len());
         for row in &rows {
             let (number, mut stored) = without_name(row)?;
-            let names = (
-                row.get_opt(5),
-                row.get_opt(6),
-                row.get_opt(7),
-                row.get_opt(8),
-            );
-            let (Some(Ok(id1)), Some(Ok(id2)), Some(Ok(sensor_type)), Some(Ok(first_seen_us))) =
-                names
-            else {
+            let names = (row.get_opt(5), row.get_opt(6), row.get_opt(7));
+            let (Some(Ok(id1)), Some(Ok(id2)), Some(Ok(sensor_type))) = names else {
                 return Err(unexpected());
             };
             stored.reading.series = Series {
@@ -213,13 +206,10 @@ impl NumberedReadings {
                 id2,
                 sensor_type,
             };
-            found.push(Anchor {
-                number,
-                first_seen_us,
-            });
+            numbers.push(number);
             page.push(stored);
         }
-        let Some(first) = rows.first() else {
+        let Some(newest) = rows.first().and_then(|first| told(first, 8)) else {
             return Ok(page);
         };
         let mut remembered = self.names.remembered();
@@ -227,24 +217,23 @@ impl NumberedReadings {
         if remembered.era != resting.era || remembered.proof != resting.proof {
             return Ok(page);
         }
-        let told: Option<Result<String, _>> = first.get_opt(4);
-        let proof = match resting.proof {
-            Some(proof) if proof.is_told_by(first.get_opt(4)) => Some(proof),
-            _ => {
-                remembered.forget();
-                told.and_then(Result::ok)
-                    .and_then(|told| Proof::of_generation(&told))
-            }
-        };
-        let Some(proof) = proof else {
-            return Ok(page);
-        };
-        for (stored, anchor) in page.iter().zip(&found) {
-            remembered.insert(anchor.number, &stored.reading.series);
+        let holds = resting.proof.is_some()
+            && rows.first().and_then(|first| told(first, 4)) == resting.proof;
+        if !holds {
+            remembered.forget();
         }
-        remembered.proof = Some(proof.with(found));
+        for (stored, &number) in page.iter().zip(&numbers) {
+            remembered.insert(number, &stored.reading.series);
+        }
+        remembered.proof = Some(newest);
         Ok(page)
     }
+}
+
+/// The proof that a column tells.
+fn told(row: &Row, column: usize) -> Option<Proof> {
+    let text: Option<Result<String, _>> = row.get_opt(column);
+    Proof::told(&text?.ok()?)
 }
 
 /// The number of its series, and the reading with an empty one.
@@ -295,16 +284,19 @@ mod tests {
             assert!(remembered.size_bytes <= BUDGET_BYTES);
         }
         let named = BUDGET_BYTES / (BESIDE_TEXT_BYTES + 7);
-        assert!(remembered.names.len() <= named && remembered.names.contains_key(&199_999));
+        assert_eq!(remembered.names.len(), named);
         let tries = |remembered: &mut Remembered, pages: u32| {
             (0..pages).filter(|_| remembered.is_worth_a_try()).count()
         };
         assert_eq!(tries(&mut remembered, 5), 5);
-        for joined in [1, 3, 7, 15, 31, 63, 63] {
+        for joined in [1, 3, 7, 15, 31, 63] {
             remembered.failed();
             assert_eq!(tries(&mut remembered, joined), 0);
             assert_eq!(tries(&mut remembered, 1), 1);
         }
+        // Others are asked for by now.
+        remembered.failed();
+        assert!(remembered.names.is_empty());
         remembered.forget();
         assert!(!remembered.is_worth_a_try());
         assert_eq!((remembered.era, remembered.proof), (1, None));
