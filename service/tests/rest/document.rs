@@ -1,6 +1,6 @@
 //! The OpenAPI document against the running service: what it promises is what is answered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -178,6 +178,12 @@ impl Operation {
         if content_type.ends_with("json") {
             let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
             assert_fits(document, &format["schema"], &body, &name);
+        } else if content_type == "text/event-stream" {
+            for event in answer.text().split_terminator("\n\n") {
+                let fields = event.lines().filter_map(|line| line.split_once(": "));
+                let fields: BTreeMap<_, _> = fields.collect();
+                assert_fits(document, &format["schema"], &json!(fields), &name);
+            }
         } else {
             assert_eq!(format["schema"]["type"], "string", "{name}");
         }

@@ -36,6 +36,18 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 const WATCHER_BYTES: usize = 16 << 10;
 const SERIES_BYTES: usize = 1_024;
 
+/// An event as it is sent
+#[derive(ToSchema)]
+#[schema(as = LiveEvent)]
+#[allow(dead_code, reason = "read by the derive only")]
+pub(super) struct LiveEventView {
+    /// `readings` or `end`
+    #[schema(example = "readings")]
+    event: String,
+    /// JSON: of `readings` LiveReadings, of `end` an object with a `reason`
+    data: String,
+}
+
 /// New readings of series
 #[derive(Serialize, ToSchema)]
 #[schema(as = LiveReadings)]
@@ -86,7 +98,7 @@ impl From<Told> for LiveReadingView {
 /// there were. So a client that reads slowly gets fewer events, each as true as any. Their data are LiveReadings. An event `end` says why
 /// nothing follows.
 #[utoipa::path(get, path = "/live", tag = "readings", params(ByIdsOrTags, Pace),
-    responses((status = 200, description = "Events, each with LiveReadings", body = String, content_type = "text/event-stream"),
+    responses((status = 200, description = "Events", body = LiveEventView, content_type = "text/event-stream"),
         QueryProblems, SeriesProblems, LiveProblems))]
 pub(super) async fn live(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
     let names = By::Ids.names(&["tags", "interval_ms", "limit"]);
