@@ -27,6 +27,7 @@ on_each_engine! {
     a_watcher_is_told_why_its_events_end,
     what_cannot_be_watched_is_refused_with_its_reason,
     who_goes_leaves_nothing_behind,
+    who_watches_leaves_connections_to_others,
 }
 
 /// How long an event may take.
@@ -355,8 +356,31 @@ async fn what_cannot_be_watched_is_refused_with_its_reason(database: Database) {
     let problem = crowded.problem(503, "busy", None);
     let detail = problem["detail"].as_str().expect("a detail");
     assert!(detail.contains("rest.live_bytes"), "{detail}");
+    drop(watchers);
+    service.close().await;
+}
+
+async fn who_watches_leaves_connections_to_others(database: Database) {
+    let service = Service::start_with(&database, |settings| {
+        settings.rest.max_connections = Some(6);
+    })
+    .await;
+    let api = Api::of(&service);
+    let mut watchers = Vec::new();
+    for _ in 0..3 {
+        watchers.push(Events::of(&api, "id1=1&id2=a").await);
+    }
+    let one_more = api.send_any(api.request(Method::GET, "/live?id1=1&id2=a"));
+    let problem = one_more.await.problem(503, "busy", None);
+    let detail = problem["detail"].as_str().expect("a detail");
+    assert!(detail.contains("rest.max_connections"), "{detail}");
+    assert_eq!(api.get("/healthz").await.status, 200);
     watchers.pop();
-    Events::of(&api, "id1=1&id2=a&limit=1").await;
+    until("a place is free", async || {
+        let again = api.request(Method::GET, "/live?id1=1&id2=a&limit=1");
+        api.send_any(again).await.status == 200
+    })
+    .await;
     drop(watchers);
     service.close().await;
 }

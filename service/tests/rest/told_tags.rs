@@ -271,16 +271,18 @@ async fn tags_of_line_protocol_become_those_of_the_series_by_a_mapping(database:
         .post(format!("http://{}/api/v2/write", service.rest))
         .body(lines);
     assert_eq!(write.send().await.expect("answers").status(), 204);
-    // What tells series apart still does: `site` is in both places, `unit` is none of the id.
+    // What tells series apart still does: `site` is in both places, `unit` is none of the id, and what the last line says is true.
     until_tags_are(
         &api,
-        json!({"B1,site=north": {"site": "north", "unit": "C"}, "B2,other=x": {"unit": "C"}}),
+        json!({"B1,site=north": {"site": "north", "unit": "K"}, "B2,other=x": {"unit": "C"}}),
     )
     .await;
     assert_eq!(database.count("series").await, 3);
-    // A value that no tag may have costs no reading.
+    // A value that no tag may have costs no reading, and no other tag. What the last line says is true.
     let long = format!(
-        "boiler,id2=B4,room={} t=5 1767225604000000000\n",
+        "boiler,id2=B4 t=5 1767225604000000000\n\
+         boiler,id2=B4,unit=K t=5 1767225605000000000\n\
+         boiler,id2=B4,unit=C,room={} t=5 1767225606000000000\n",
         "r".repeat(300)
     );
     let write = api
@@ -288,7 +290,12 @@ async fn tags_of_line_protocol_become_those_of_the_series_by_a_mapping(database:
         .post(format!("http://{}/api/v2/write", service.rest))
         .body(long);
     assert_eq!(write.send().await.expect("answers").status(), 204);
-    assert_eq!(database.count("sensor_readings").await, 5);
+    assert_eq!(database.count("sensor_readings").await, 7);
+    until_tags_are(
+        &api,
+        json!({"B1,site=north": {"site": "north", "unit": "K"}, "B2,other=x": {"unit": "C"}, "B4": {"unit": "C"}}),
+    )
+    .await;
     let metrics = api.client.get(format!("http://{}/metrics", service.rest));
     let metrics = metrics
         .send()

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::{Stream, stream};
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
@@ -13,7 +14,7 @@ use super::{
     answer::Answer,
     parameters::{ByIdsOrTags, LiveProblems, Pace, QueryProblems, SeriesProblems},
     params::{Params, invalid},
-    problem::Problem,
+    problem::{Kind, Problem},
     request::Request,
     room::Room,
     selection::{self, By},
@@ -107,6 +108,12 @@ pub(super) async fn live(context: Arc<Context>, request: Request) -> Result<Answ
     let interval = interval(&params)?;
     let limit = selection::any_limit(&params)?;
     request.require_chunks()?;
+    // Watchers do not end by themselves: others who ask need connections, too.
+    let place = context.live_places.clone().try_acquire_owned();
+    let place = place.map_err(|_| {
+        let detail = "Those who watch have half of the connections that there may be (rest.max_connections): try again later.";
+        Problem::new(Kind::Busy, detail)
+    })?;
     let manage = context.manage()?.clone();
     let watched = live::watched(&manage, selection).await?;
     let bytes = WATCHER_BYTES + watched.series_max() * SERIES_BYTES;
@@ -120,7 +127,7 @@ pub(super) async fn live(context: Arc<Context>, request: Request) -> Result<Answ
         left: limit.unwrap_or(u64::MAX),
         draining: context.draining.clone(),
         ended: request.ended(),
-        _room: room,
+        _held: (place, room),
     };
     Ok(Answer::events(live.events()))
 }
@@ -147,7 +154,7 @@ struct Live {
     draining: CancellationToken,
     /// Cancelled when its token is no longer valid; None where nobody is asked for one.
     ended: Option<CancellationToken>,
-    _room: Room,
+    _held: (OwnedSemaphorePermit, Room),
 }
 
 /// What comes next.

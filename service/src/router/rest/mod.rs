@@ -46,7 +46,7 @@ mod workers;
 use std::sync::{Arc, OnceLock};
 
 use sluicegate_transport::{http, pages::Pages};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::Layer as _;
 
@@ -78,6 +78,8 @@ struct Context {
     heavy_rooms: Rooms,
     /// Apart, for whoever watches keeps its room.
     live_rooms: Rooms,
+    /// For so many who watch.
+    live_places: Arc<Semaphore>,
     draining: CancellationToken,
     static_files: StaticFiles,
     /// OpenAPI, as JSON.
@@ -137,6 +139,7 @@ pub async fn serve(
         rooms: Rooms::new(room::ANSWERS, config.answer_bytes - of_heavy_queries),
         heavy_rooms: Rooms::new(room::ANSWERS, of_heavy_queries),
         live_rooms: Rooms::new(room::WATCHERS, config.live_bytes),
+        live_places: Arc::new(Semaphore::new((config.max_connections / 2).max(1))),
         draining,
         static_files: StaticFiles::default(),
         document: openapi_json(),

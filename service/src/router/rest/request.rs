@@ -76,8 +76,8 @@ impl Request {
         }
         Err(Problem::new(
             Kind::HttpTooOld,
-            "An export needs HTTP/1.1 or later, since over HTTP/1.0 nobody can tell a whole one from one that was cut \
-             off: behind nginx, set proxy_http_version 1.1.",
+            "An export or a stream of events needs HTTP/1.1 or later, since over HTTP/1.0 nobody can tell a whole one from \
+             one that was cut off: behind nginx, set proxy_http_version 1.1.",
         ))
     }
 

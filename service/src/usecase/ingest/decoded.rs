@@ -2,6 +2,7 @@
 //! decoded, for the quarantine (P5).
 
 use std::{
+    collections::HashMap,
     hash::{BuildHasher as _, BuildHasherDefault},
     sync::Arc,
 };
@@ -37,6 +38,8 @@ pub struct Decoded {
     /// Finds a series of `columns`.
     known: HashTable<u32>,
     hasher: BuildHasherDefault<FxHasher>,
+    /// Of each series of which something is said, where that stands among the tags of `columns`.
+    tagged: HashMap<u32, usize>,
     long_names: Vec<LongName>,
 }
 
@@ -62,6 +65,7 @@ impl Decoded {
             Some(&index) => index,
             None => self.meet(reading, hash),
         };
+        self.tell(index, reading);
         self.columns.series_index.push(index);
         self.columns.sensor_value.push(reading.sensor_value);
         self.columns.timestamp_delta_us.push(reading.timestamp_us);
@@ -78,18 +82,38 @@ impl Decoded {
             id2: reading.id2.text.to_owned(),
             sensor_type: reading.sensor_type.text.to_owned(),
         });
-        // What the first reading of a series says is said of all of the message.
-        let tags = reading.series_tags.iter();
-        let tags: Tags = tags
-            .map(|(tag, value)| (tag.to_owned(), value.to_owned()))
-            .collect();
-        if !tags.is_empty() {
-            self.columns.tags.push(TaggedSeries { index, tags });
-        }
         let (all, hasher) = (&self.columns.series, &self.hasher);
         self.known
             .insert_unique(hash, index, |&other| hasher.hash_one(parts(all, other)));
         index
+    }
+
+    /// What the last reading of a series says is what the message says; one that says nothing changes nothing.
+    fn tell(&mut self, index: u32, reading: &Reading<'_>) {
+        let mut told = reading.series_tags.iter().peekable();
+        if told.peek().is_none() {
+            return;
+        }
+        let place = self.tagged.get(&index).copied();
+        if let Some(place) = place {
+            let known = &self.columns.tags[place].tags;
+            let told: Vec<_> = reading.series_tags.iter().collect();
+            let is_known =
+                |(tag, value): &(&str, &str)| known.get(*tag).is_some_and(|known| known == value);
+            if told.len() == known.len() && told.iter().all(is_known) {
+                return;
+            }
+        }
+        let tags: Tags = told
+            .map(|(tag, value)| (tag.to_owned(), value.to_owned()))
+            .collect();
+        match place {
+            Some(place) => self.columns.tags[place].tags = tags,
+            None => {
+                self.tagged.insert(index, self.columns.tags.len());
+                self.columns.tags.push(TaggedSeries { index, tags });
+            }
+        }
     }
 
     /// Takes what could not be decoded; `origin` says where it came from.

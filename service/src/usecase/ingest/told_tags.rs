@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::{TagsDropped, ToldTagsMetrics};
 use crate::{
-    model::{Series, TaggedSeries, Tags, fault_of_tags},
+    model::{Series, TAGS_MAX, TaggedSeries, Tags, fault_of_tag_name, fault_of_tag_value},
     repository::mysql::MySqlSeriesUpkeep,
 };
 
@@ -125,7 +125,7 @@ impl ToldTags {
             return;
         }
         let mut known = self.known.told();
-        for TaggedSeries { index, tags } in tags {
+        for TaggedSeries { index, mut tags } in tags {
             let Some(series) = series.get(index as usize) else {
                 continue;
             };
@@ -134,8 +134,16 @@ impl ToldTags {
             if known.get(&of_series) == Some(&of_tags) {
                 continue;
             }
-            if fault_of_tags(&tags).is_some() {
+            // One that does not fit, as lines may bring it, costs no other.
+            let told = tags.len();
+            tags.retain(|name, value| {
+                fault_of_tag_name(name).is_none() && fault_of_tag_value(value).is_none()
+            });
+            let is_too_many = tags.len() > TAGS_MAX;
+            if is_too_many || tags.len() < told {
                 self.metrics.dropped(TagsDropped::Unfit, 1);
+            }
+            if is_too_many || (tags.is_empty() && told > 0) {
                 continue;
             }
             let told = Told {
