@@ -171,7 +171,7 @@ async fn a_watcher_is_told_what_was_stored_and_then_what_comes(database: Databas
 async fn a_watcher_that_reads_slowly_gets_fewer_events_and_every_count(database: Database) {
     let service = Service::start(&database).await;
     let api = Api::of(&service);
-    let mut slow = Events::of(&api, "id1=1&id2=a&interval_ms=300").await;
+    let mut slow = Events::of(&api, "id1=1&id2=a&interval_ms=1000").await;
     assert_eq!(slow.readings().await, []);
     let batches = 40_i64;
     for n in 0..batches {
