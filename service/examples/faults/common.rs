@@ -4,6 +4,8 @@
 pub(crate) mod brokers;
 #[path = "../../tests/common/certs.rs"]
 pub(crate) mod certs;
+#[path = "../../tests/common/stillness.rs"]
+mod stillness;
 #[path = "../../tests/common/waiting.rs"]
 mod waiting;
 

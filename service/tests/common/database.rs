@@ -22,7 +22,10 @@ use tokio::{
     sync::{Mutex, OnceCell, OwnedMutexGuard},
 };
 
-use super::engines::{engines, has_numbers, small};
+use super::{
+    engines::{engines, has_numbers, small},
+    stillness::until_it_stands_still,
+};
 
 /// Defaults that a careless administrator could have left: the service states everything itself, so that none of them
 /// may change what is stored.
@@ -121,17 +124,20 @@ impl Server {
 
     /// SIGSTOP: it stands still until `resume`.
     pub(crate) async fn pause(&self) {
-        self.signal(Signal::STOP).await;
+        let pid = self.signal(Signal::STOP).await;
+        until_it_stands_still(pid).await;
     }
 
     pub(crate) async fn resume(&self) {
         self.signal(Signal::CONT).await;
     }
 
-    async fn signal(&self, signal: Signal) {
+    /// Returns the process that it was sent to.
+    async fn signal(&self, signal: Signal) -> u32 {
         let pid = self.db.lock().await.pid().expect("it runs");
-        let pid = Pid::from_raw(pid as i32).expect("a process");
-        kill_process(pid, signal).expect("sent");
+        let process = Pid::from_raw(pid as i32).expect("a process");
+        kill_process(process, signal).expect("sent");
+        pid
     }
 
     pub(crate) async fn restart(&self) {

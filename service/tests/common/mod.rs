@@ -10,6 +10,7 @@ pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod readings;
 pub(crate) mod service;
+mod stillness;
 pub(crate) mod tokens;
 mod waiting;
 pub(crate) mod web;

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::until;
+use super::{stillness::until_it_stands_still, until};
 
 /// How long the program may take to end.
 const END_LIMIT: Duration = Duration::from_secs(40);
@@ -196,16 +196,7 @@ impl Program {
     /// SIGSTOP: it stands still until `resume`.
     pub(crate) async fn pause(&self) {
         self.signal(Signal::STOP);
-        // One thread takes the signal and stops the others: on a busy machine they may run on for a while.
-        let pid = self.child.id().expect("it runs");
-        until("every thread has stopped", async || {
-            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("readable");
-            threads.flatten().all(|thread| {
-                let status = std::fs::read_to_string(thread.path().join("status"));
-                status.is_ok_and(|status| status.contains("State:\tT"))
-            })
-        })
-        .await;
+        until_it_stands_still(self.child.id().expect("it runs")).await;
     }
 
     pub(crate) fn resume(&self) {

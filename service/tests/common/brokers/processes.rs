@@ -14,6 +14,8 @@ use rustix::process::{
 };
 use tokio::time::{Instant, sleep};
 
+use crate::common::stillness::until_it_stands_still;
+
 /// How long a broker may take to be ready, and to end when it is asked to.
 const START_LIMIT: Duration = Duration::from_secs(120);
 const STOP_LIMIT: Duration = Duration::from_secs(40);
@@ -132,14 +134,8 @@ impl Processes {
     /// SIGSTOP: they stand still until `resume`.
     pub(super) async fn pause(&self) {
         self.signal(Signal::STOP);
-        // One thread takes the signal and stops the others: on a busy machine they may run on for a while.
-        let give_up_at = Instant::now() + STOP_LIMIT;
-        while !self.children.iter().all(stands_still) {
-            assert!(
-                Instant::now() < give_up_at,
-                "the broker does not stand still"
-            );
-            sleep(LOOK_EVERY).await;
+        for child in &self.children {
+            until_it_stands_still(child.id()).await;
         }
     }
 
@@ -188,14 +184,4 @@ fn has_ended(child: &Child) -> bool {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let ended = waitid(WaitId::Pid(Pid::from_child(child)), look);
     ended.expect("a child").is_some()
-}
-
-fn stands_still(child: &Child) -> bool {
-    let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", child.id())) else {
-        return true;
-    };
-    threads.flatten().all(|thread| {
-        let status = std::fs::read_to_string(thread.path().join("status"));
-        status.is_ok_and(|status| status.contains("State:\tT"))
-    })
 }
