@@ -81,6 +81,11 @@ impl Remembered {
         self.joined = self.joined_last;
     }
 
+    /// A page that was asked for with its names would have done without them, and so will the next one.
+    fn knew_all(&mut self) {
+        (self.joined, self.joined_last) = (0, 0);
+    }
+
     /// What has no room is not remembered.
     fn insert(&mut self, number: u32, series: &Series) {
         if self.is_full || self.names.contains_key(&number) {
@@ -219,8 +224,14 @@ impl NumberedReadings {
         }
         let holds = resting.proof.is_some()
             && rows.first().and_then(|first| told(first, 4)) == resting.proof;
+        let is_known = |number: &u32| {
+            let rests = resting.proof.is_some_and(|proof| proof.stands_for(*number));
+            rests && remembered.names.contains_key(number)
+        };
         if !holds {
             remembered.forget();
+        } else if numbers.iter().all(is_known) {
+            remembered.knew_all();
         }
         for (stored, &number) in page.iter().zip(&numbers) {
             remembered.insert(number, &stored.reading.series);
@@ -294,9 +305,13 @@ mod tests {
             assert_eq!(tries(&mut remembered, joined), 0);
             assert_eq!(tries(&mut remembered, 1), 1);
         }
-        // Others are asked for by now.
         remembered.failed();
-        assert!(remembered.names.is_empty());
+        assert!(remembered.names.is_empty(), "others are asked for by now");
+        remembered.insert(1, &series("sensor"));
+        remembered.knew_all();
+        assert_eq!(tries(&mut remembered, 3), 3);
+        remembered.failed();
+        assert_eq!(tries(&mut remembered, 2), 1, "from the beginning");
         remembered.forget();
         assert!(!remembered.is_worth_a_try());
         assert_eq!((remembered.era, remembered.proof), (1, None));
