@@ -19,6 +19,7 @@ need_mariadb
 command -v mariadb-import >/dev/null || need_packages mariadb-client
 need_cargo
 step "MySQL" scripts/install-mysql.sh
+need_redis || say "no package of Valkey or Redis here: the case newest does NOT run"
 need_postgresql || say "no PostgreSQL here: the case neighbours does NOT measure beside it"
 step "building" cargo build --quiet --release --bins --examples
 exec python3 scripts/bench/main.py "$@"

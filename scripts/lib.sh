@@ -191,6 +191,20 @@ need_mosquitto() {
     need_packages_only mosquitto.service mosquitto mosquitto-clients || fail "Mosquitto cannot be installed"
 }
 
+# A cache: Valkey where there is a package of it, else Redis.
+need_redis() {
+    command -v valkey-server >/dev/null && return
+    command -v redis-server >/dev/null && return
+    command -v apt-get >/dev/null || return
+    update_package_lists
+    for package in valkey-server redis-server; do
+        apt-cache show "$package" >/dev/null 2>&1 || continue
+        need_packages_only "$package.service" "$package" || fail "$package cannot be installed"
+        return
+    done
+    return 1
+}
+
 # get_sid FOLDER PACKAGE,...: Debian unstable with these packages, in FOLDER/root. Beside it is an empty folder for wrappers.
 get_sid() {
     need_packages debootstrap debian-archive-keyring ca-certificates

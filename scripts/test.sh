@@ -50,6 +50,11 @@ if need_mosquitto; then
 else
     say "no package mosquitto here: the source that is MQTT is NOT tried out"
 fi
+if need_redis; then
+    export SLUICEGATE_TEST_REDIS=required
+else
+    say "no package of Valkey or Redis here: the cache is NOT tried out"
+fi
 export SLUICEGATE_TEST_MYSQLD="$SLUICEGATE_CACHE/mysql/bin/mysqld"
 
 # Tests wait more than they work: for databases, deadlines and clocks.

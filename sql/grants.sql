@@ -37,6 +37,8 @@ GRANT SELECT, INSERT, DELETE ON `sensors`.`rejected_readings` TO 'sluicegate_ing
 GRANT SELECT, INSERT ON `sensors`.`long_names` TO 'sluicegate_ingest'@'%';
 -- To remember how far the clock was believed.
 GRANT SELECT, INSERT, UPDATE ON `sensors`.`retention_clock` TO 'sluicegate_ingest'@'%';
+-- To count what changes stored readings, for whoever keeps copies of them.
+GRANT SELECT, INSERT, UPDATE ON `sensors`.`reading_changes` TO 'sluicegate_ingest'@'%';
 -- To make partitions and to drop old ones. Who has DROP can drop the whole table: leave this out where
 -- partitions.enabled is false, or on the layout seed, which has no partitions.
 GRANT ALTER, DROP ON `sensors`.`sensor_readings` TO 'sluicegate_ingest'@'%';

@@ -63,11 +63,16 @@ class SlowExport(threading.Thread):
         connection.close()
 
 
-@contextlib.contextmanager
 def prepared(engine, rows, folder):
     """A service on a fresh table with the readings that are going to be deleted or exported."""
+    return prepared_with(engine, rows, folder)
+
+
+@contextlib.contextmanager
+def prepared_with(engine, rows, folder, **settings):
+    """The same with these settings."""
     schema = engine.fresh_schema("partitioned")
-    with Service(engine, schema, folder) as service:
+    with Service(engine, schema, folder, **settings) as service:
         sluicegen("run", "--target", service.grpc, "--mode", "stream", "--json", *rows.with_count(DELETED).flags())
         expect(engine, schema, DELETED)
         engine.ready()

@@ -8,6 +8,7 @@ import cases
 import doors
 import drop
 import neighbours
+import newest
 import rest
 import series
 from context import backlog, files, small, streaming
@@ -203,6 +204,13 @@ def rest_delete(context):
     return {"rest-delete": lambda: beside.delete(context.engine, context.rows, context.folder, context.quick)}
 
 
+def newest_readings(context):
+    def asked(pairs, cached):
+        return lambda: newest.measure(context.engine, context.rows, context.folder, context.quick, pairs, cached)
+    return {f"newest-{pairs}{suffix}": asked(pairs, cached)
+            for pairs in newest.ASKED for suffix, cached in (("", False), ("-cache", True))}
+
+
 def rest_slow(context):
     return {"rest-slow": lambda: beside.slow_reader(context.engine, context.rows, context.folder, context.quick)}
 
@@ -229,6 +237,8 @@ DOORS = ("kafka", "rabbitmq-stream", "ndjson", "line-protocol", "python-columns"
 
 # MariaDB's own default makes a LOAD into `seed` hold a lock to its end.
 INTERLEAVED = {"innodb_autoinc_lock_mode": "2"}
+
+NEWEST = [f"newest-{pairs}{suffix}" for pairs in newest.ASKED for suffix in ("", "-cache")]
 
 CASES = {
     "stream-columns": Case(
@@ -441,6 +451,15 @@ CASES = {
         "a stream beside an export whose client reads 64 KiB a second, and the same stream alone before and after",
         rest_slow,
         figures=[("rest-slow", "kept", "rest-slow/alone"), ("rest-slow", "growth_mib", "rest-slow.growth_mib")],
+        in_quick=False,
+    ),
+    "newest": Case(
+        "a stream beside somebody who asks for the newest readings of 100 pairs twenty times a second, and of 1,000 pairs five times "
+        "a second, from the database and from a cache; the same stream alone before and after",
+        newest_readings,
+        figures=[(step, figure, f"{step}{separator}{key}") for step in NEWEST for figure, separator, key in (
+            ("newest_p50_ms", ".", "p50_ms"), ("newest_p99_ms", ".", "p99_ms"), ("newest_hits", ".", "hits"), ("kept", "/", "alone"))],
+        rounds_max=3,
         in_quick=False,
     ),
     "drop": Case(

@@ -25,14 +25,15 @@ def connect(service):
     return http.client.HTTPConnection(service.rest.removeprefix("http://"), timeout=600)
 
 
-def ask(connection, path, accept="application/json"):
+def ask(connection, path, accept="application/json", with_headers=False):
     began = time.perf_counter()
     connection.request("GET", path, headers={"Accept": accept})
     answer = connection.getresponse()
     body = answer.read()
     if answer.status != 200:
         raise Unbalanced(f"{path}: {answer.status} {body[:200]}")
-    return (time.perf_counter() - began) * 1000, body
+    took_ms = (time.perf_counter() - began) * 1000
+    return (took_ms, body, answer.headers) if with_headers else (took_ms, body)
 
 
 def path(route, **parameters):

@@ -1,5 +1,6 @@
 //! Wires the layers, and owns the order of start and stop.
 
+mod copies;
 mod database;
 mod doors;
 mod figures;
@@ -20,12 +21,12 @@ use sluicegate_transport::tls::{Tls, TlsError};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::{copies::Copies, doors::Doors, listeners::Addresses};
 pub use self::{
     database::{RunningDatabase, start_database},
     listeners::{Listeners, remove_old_ready_file},
     service_manager::tell_why,
 };
-use self::{doors::Doors, listeners::Addresses};
 use crate::{
     audit::{AuditError, AuditLog, AuditMetrics},
     auth::{AuthMetrics, Gate, TokenFileError},
@@ -34,6 +35,7 @@ use crate::{
     ready_file::ReadyFile,
     repository::{
         Awaits, RepositoryError,
+        cache::CacheError,
         mysql::{DatabaseSettings, MySqlStorage, StorageMetrics},
     },
     router::Protection,
@@ -43,8 +45,9 @@ use crate::{
     telemetry::metrics::Metrics,
     usecase::{
         UseCases,
+        changes::ReadingChanges,
         clock::Clock,
-        ingest::{Figures, Ingest},
+        ingest::{CommitEvents, Figures, Ingest},
         manage::{
             Manage, QuarantineMetrics, SeriesKeeper, Stores, forget_lanes, keep_quarantine,
             partitions::PartitionManager,
@@ -74,6 +77,8 @@ pub enum AppError {
     EmbeddedDb(#[from] EmbeddedDbError),
     #[error("{0}")]
     Repository(#[from] RepositoryError),
+    #[error("cannot use the cache (cache.url): {0}")]
+    Cache(#[from] CacheError),
     #[error("cannot write or remove {path} (--ready-file): {reason}")]
     ReadyFile {
         path: String,
@@ -99,6 +104,7 @@ impl AppError {
             | Self::Tls(_)
             | Self::Tokens(_)
             | Self::Audit(_)
+            | Self::Cache(_)
             | Self::ReadyFile { .. } => true,
             // A port may become free, and an address come up.
             Self::Listen { reason, .. } => !matches!(
@@ -186,7 +192,7 @@ async fn between(
         });
     }
     let beginning = start(config, shutdown, database.url(), readiness, metrics);
-    let ended = match unless_stopped(shutdown, beginning).await {
+    let ended = match Box::pin(unless_stopped(shutdown, beginning)).await {
         Ok(Some((use_cases, fetching))) => {
             let ingest = use_cases.ingest.clone();
             // There is one start.
@@ -241,7 +247,15 @@ async fn start(
         }
     }
     let storage = Arc::new(Box::pin(MySqlStorage::open(&settings)).await?);
-    let stores = stores(config, &storage);
+    let events = CommitEvents::default();
+    let copies = copies::of(config, &storage, metrics)?;
+    let told = ReadingChanges::new(
+        storage.change_counts(),
+        copies.as_ref().map(|copies| copies.of_changes.clone()),
+        events.clone(),
+        settings.statement_limit,
+    );
+    let stores = stores(config, &storage, copies.as_ref(), &told);
     let clock = Arc::new(Clock::new(config.time_settings(), storage.clock()));
     clock.look().await?;
     let (watched, draining) = (clock.clone(), shutdown.draining.clone());
@@ -259,7 +273,7 @@ async fn start(
         draining.cancelled().await;
         Ok::<(), Infallible>(())
     });
-    let partitions = partition_manager(config, &storage, clock.clone())?;
+    let partitions = partition_manager(config, &storage, clock.clone(), told)?;
     if let Some(manager) = &partitions {
         // So that a fresh table has its partitions before the first reading. It says itself what went wrong.
         let _ = manager.pass().await;
@@ -284,8 +298,8 @@ async fn start(
     let ingest = Arc::new(
         Ingest::start(
             config.ingest_settings(),
-            storage,
-            &clock,
+            storage.clone(),
+            (&clock, events),
             &shutdown.tasks,
             shutdown.draining.clone(),
             metrics,
@@ -308,6 +322,9 @@ async fn start(
             keeping.await;
             Ok::<(), Infallible>(())
         });
+    }
+    if let Some(copies) = copies {
+        copies.keep(&storage, &ingest, shutdown);
     }
     let (sources, fetching) = source::start(
         &config.sources,
@@ -414,8 +431,15 @@ const CHANGE_CONNECTIONS: usize = 4;
 /// Exports take turns between their pages.
 const EXPORT_CONNECTIONS: usize = 4;
 
-fn stores(config: &Config, storage: &MySqlStorage) -> Stores {
+fn stores(
+    config: &Config,
+    storage: &MySqlStorage,
+    copies: Option<&Copies>,
+    told: &Arc<ReadingChanges>,
+) -> Stores {
     Stores {
+        latest: copies.map(|copies| copies.reader.clone()),
+        told: told.clone(),
         pages: storage.readings("pages", PAGE_CONNECTIONS),
         heavy: storage.readings("heavy", config.rest.max_heavy_queries),
         exports: storage.readings("exports", EXPORT_CONNECTIONS),
@@ -431,14 +455,16 @@ fn partition_manager(
     config: &Config,
     storage: &MySqlStorage,
     clock: Arc<Clock>,
+    told: Arc<ReadingChanges>,
 ) -> Result<Option<Arc<PartitionManager>>, AppError> {
     let Some(settings) = config.partitions.settings() else {
         return Ok(None);
     };
     match storage.partitions() {
-        Some(store) => Ok(Some(Arc::new(PartitionManager::new(
-            store, clock, settings,
-        )))),
+        Some(store) => {
+            let manager = PartitionManager::new(store, clock, settings);
+            Ok(Some(Arc::new(manager.telling(told))))
+        }
         None if settings.retention.is_some() => Err(ConfigError::Value {
             key: "partitions.retention",
             value: config.partitions.retention.to_string(),

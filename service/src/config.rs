@@ -3,6 +3,7 @@
 
 mod audit;
 mod auth;
+mod cache;
 mod check;
 mod database;
 mod error;
@@ -32,6 +33,7 @@ use self::origins::{DEFAULT_REST_ADDR, read_file, refuse_unknown_variables};
 pub use self::{
     audit::{AuditConfig, AuditOverrides},
     auth::{AuthConfig, AuthOverrides},
+    cache::{CacheConfig, CacheOverrides},
     database::{Database, DatabaseConfig, DatabaseOverrides},
     error::ConfigError,
     grpc::{GrpcConfig, GrpcOverrides},
@@ -100,6 +102,7 @@ pub struct Config {
     pub partitions: PartitionConfig,
     pub series: SeriesConfig,
     pub quarantine: QuarantineConfig,
+    pub cache: CacheConfig,
     pub ready: ReadyConfig,
     pub telemetry: TelemetryConfig,
     pub tls: TlsConfig,
@@ -302,6 +305,7 @@ impl Config {
                     .or(file_quarantine.retention)
                     .unwrap_or(OrNone(Some(TimeSpan::minutes(90 * 24 * 60)))),
             },
+            cache: CacheConfig::merge(given.cache, file.cache),
             ready: ReadyConfig::merge(given.ready, file.ready),
             telemetry: TelemetryConfig::merge(given.telemetry, file.telemetry),
             tls: TlsConfig::merge(given.tls, file.tls),

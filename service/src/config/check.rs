@@ -19,6 +19,7 @@ impl Config {
         )?;
         self.grpc.check()?;
         self.ready.check()?;
+        self.cache.check(self.insecure)?;
         within("ingest.lanes", ingest.lanes as u64, 1, 64, "1 to 64")?;
         within(
             "ingest.linger_ms",

@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::{
-    AuditOverrides, AuthOverrides, DatabaseOverrides, GrpcOverrides, ReadyOverrides, RestOverrides,
-    SourceSettings, TelemetryOverrides, TlsOverrides,
+    AuditOverrides, AuthOverrides, CacheOverrides, DatabaseOverrides, GrpcOverrides,
+    ReadyOverrides, RestOverrides, SourceSettings, TelemetryOverrides, TlsOverrides,
 };
 use crate::{
     model::{AbsentValue, OrNone, PointInTime, TimeSpan},
@@ -133,6 +133,9 @@ pub struct Settings {
 
     #[command(flatten)]
     pub quarantine: QuarantineOverrides,
+
+    #[command(flatten)]
+    pub cache: CacheOverrides,
 
     #[command(flatten)]
     pub ready: ReadyOverrides,

@@ -1,6 +1,8 @@
 //! What the use cases say to storage and hear from it. Nothing but `mysql` speaks SQL.
 
+pub mod cache;
 mod clock;
+mod marks;
 pub mod mysql;
 mod partitions;
 mod readings;
@@ -13,6 +15,7 @@ use std::sync::{
 use serde::Serialize;
 
 pub use self::clock::{ClockStore, KeptClock};
+pub use self::marks::{CommitMark, CommitMarks, MarkNow, Untold};
 pub use self::readings::{AggregateQuery, QuarantineLimits, Stretch};
 
 pub use self::partitions::{Partition, PartitionChange, Split};
@@ -204,6 +207,46 @@ pub trait LoadBatch: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeriesEra(pub(crate) u64);
 
+/// The ids of a batch's rows, in the order in which they are loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowIds {
+    pub first: u64,
+    pub step: u64,
+}
+
+impl RowIds {
+    #[inline]
+    #[must_use]
+    pub fn at(self, position: u32) -> u64 {
+        self.first + u64::from(position) * self.step
+    }
+}
+
+/// Which rows of a batch were stored, and as what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRows {
+    /// Those that were not.
+    pub left_out: DroppedRows,
+    /// All 0 where the table gives ids by itself.
+    pub ids: RowIds,
+}
+
+impl StoredRows {
+    /// Whether the row at this place in order of arrival is one of them.
+    #[must_use]
+    pub fn holds(&self, arrival: u32) -> bool {
+        let behind = self.left_out.partition_point(|range| range.end <= arrival);
+        let next = self.left_out.get(behind);
+        next.is_none_or(|range| arrival < range.start)
+    }
+
+    /// The id of the row that was loaded at a position.
+    #[must_use]
+    pub fn id(&self, position: u32) -> i64 {
+        self.ids.at(position).cast_signed()
+    }
+}
+
 /// What became of a load, beyond doubt.
 #[derive(Debug)]
 pub enum Loaded {
@@ -212,8 +255,9 @@ pub enum Loaded {
         outcomes: Vec<PartOutcome>,
         /// The numbers of its series, where they have numbers; 0 for none. They are missing where only the outcome is known.
         series: Arc<Vec<u32>>,
-        /// Rows that were not stored; None where only the outcome is known.
-        left_out: Option<DroppedRows>,
+        /// None where only the outcome is known.
+        stored: Option<StoredRows>,
+        untold: Untold,
     },
     /// Nothing of the batch is stored, nor ever will be as it is: divide it.
     TooBig(String),
@@ -239,6 +283,21 @@ pub enum Resumed {
     /// It belongs to another principal.
     OfAnother,
     Stands(OpenedStream),
+}
+
+/// Where a lane stands, or how many changes of stored readings an instance has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub name: String,
+    /// "epoch:number".
+    pub place: String,
+    /// A change is under way.
+    pub is_open: bool,
+}
+
+impl Standing {
+    /// What the names of counts begin with; no stream can have such a name.
+    pub const CHANGES_PREFIX: &str = "changes:";
 }
 
 /// Stored readings that have the number of a series that is missing.

@@ -128,8 +128,12 @@ impl Feed {
                 looked
             }
             false => {
-                let News { fresh, missed } = self.watch.news().await;
-                self.must_look = missed;
+                let News {
+                    fresh,
+                    missed,
+                    changed,
+                } = self.watch.news().await;
+                self.must_look = missed || changed;
                 let told = fresh.into_iter().map(|(series, fresh)| Told {
                     series,
                     sensor_value: fresh.sensor_value,
@@ -145,7 +149,7 @@ impl Feed {
 
     /// The newest of each series in the table.
     async fn look(&self, manage: &Manage) -> Result<Vec<Told>, RepositoryError> {
-        let looking = manage.latest(self.selection.clone());
+        let looking = manage.latest_stored(self.selection.clone());
         let latest = match tokio::time::timeout(LOOK_DEADLINE, looking).await {
             Ok(latest) => latest?,
             Err(_) => {

@@ -1,7 +1,9 @@
 //! What Sluicegate does, without a word of HTTP, gRPC or SQL.
 
+pub mod changes;
 pub mod clock;
 pub mod ingest;
+pub mod latest;
 pub mod live;
 pub mod manage;
 pub mod readiness;

@@ -1,6 +1,7 @@
 //! What the tests against real databases share.
 
 pub(crate) mod brokers;
+pub(crate) mod cache_server;
 pub(crate) mod certs;
 pub(crate) mod database;
 pub(crate) mod engines;

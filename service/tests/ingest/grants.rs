@@ -303,6 +303,8 @@ async fn a_privilege_that_ingestion_lacks_is_named_at_the_start(database: Databa
         ("INSERT", "long_names", "keep names"),
         ("INSERT", "retention_clock", "remember the time"),
         ("UPDATE", "retention_clock", "remember the time"),
+        ("INSERT", "reading_changes", "count changes of readings"),
+        ("UPDATE", "reading_changes", "count changes of readings"),
     ] {
         accounts
             .privilege("REVOKE", privilege, table, "ingest")

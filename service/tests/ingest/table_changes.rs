@@ -220,6 +220,7 @@ async fn a_privilege_that_is_taken_away_is_waited_for(database: Database) {
         "rejected_readings",
         "id_blocks",
         "retention_clock",
+        "reading_changes",
         "long_names",
     ]
     .iter()

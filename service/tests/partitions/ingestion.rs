@@ -159,16 +159,15 @@ async fn readings_ahead_of_now_get_partitions_of_their_width(database: Database)
         PartitionManager::new(store, clock(&storage), config.settings().expect("enabled"));
     let manager = Arc::new(manager);
     let place = now + chrono::Duration::minutes(20);
-    let events = BatchEvents::default();
+    let events = CommitEvents::default();
     let draining = CancellationToken::new();
     manager.pass().await.expect("passes");
     let running = tokio::spawn(manager.clone().run(events.subscribe(), draining.clone()));
-    events.send(BatchEvent {
-        stage: Stage::Sealed,
+    events.send(CommitEvent::Sealed(BatchEvent {
         rows: 20_000,
         times_us: vec![place.timestamp_micros()],
         series: std::sync::Arc::default(),
-    });
+    }));
     let next = place + chrono::Duration::minutes(1);
     let end = next.format("p%Y%m%d_%H%M00").to_string();
     let made = || async { names(&database).await.contains(&end) };

@@ -25,7 +25,7 @@ use sluicegate::{
     },
     usecase::{
         clock::{Clock, TimeSettings},
-        ingest::{BatchEvent, BatchEvents, Stage},
+        ingest::{BatchEvent, CommitEvent, CommitEvents},
         manage::partitions::{PartitionManager, PartitionSettings, PassOutcome},
     },
 };

@@ -28,6 +28,7 @@ mod heavy_queries;
 mod influx;
 mod intake;
 mod intake_limits;
+mod latest_cache;
 mod ledger;
 mod live;
 mod metrics;

@@ -118,6 +118,14 @@ pub(super) async fn can_write(conn: &mut Conn, table: &Table) -> Result<(), Repo
             "remember the time",
             "UPDATE retention_clock SET steady_s = steady_s WHERE FALSE",
         ),
+        (
+            "count changes of readings",
+            "INSERT INTO reading_changes SELECT * FROM reading_changes WHERE FALSE",
+        ),
+        (
+            "count changes of readings",
+            "UPDATE reading_changes SET begun = begun WHERE FALSE",
+        ),
         ("load readings", table.load_statement.as_str()),
         ("roll back", "ROLLBACK"),
     ];

@@ -246,6 +246,11 @@ impl Connector {
     }
 
     /// As the first connection found them.
+    /// The database within the server.
+    pub(super) fn database(&self) -> String {
+        self.opts().db_name().unwrap_or_default().to_owned()
+    }
+
     fn opts(&self) -> Opts {
         let decided = self.channel.get().copied();
         self.opts_over(decided.unwrap_or_else(|| self.address.first_channel()))

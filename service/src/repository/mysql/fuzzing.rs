@@ -1,11 +1,10 @@
 //! The text of a LOAD, without a database to read it.
 
 use super::{
-    ids::RowIds,
     table::RowFormat,
     tsv::{RowWriter, SeriesNames, SeriesTexts},
 };
-use crate::repository::LoadBatch;
+use crate::repository::{LoadBatch, RowIds};
 
 /// All rows of the batch, with ids from 1.
 #[must_use]

@@ -6,25 +6,11 @@ use std::ops::Range;
 use mysql_async::{Conn, prelude::Queryable as _};
 
 use super::{error::explain, ledger::quote};
-use crate::repository::RepositoryError;
+use crate::repository::{RepositoryError, RowIds};
 
 /// Ids taken at a time. A block that is not used up is lost, which a BIGINT can afford.
 const BLOCK_IDS: u64 = 1_000_000;
 pub(super) const COUNTER: &str = "sensor_readings";
-
-/// The ids of a batch's rows, in order of their positions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct RowIds {
-    pub(super) first: u64,
-    pub(super) step: u64,
-}
-
-impl RowIds {
-    #[inline]
-    pub(super) fn at(self, position: u32) -> u64 {
-        self.first + u64::from(position) * self.step
-    }
-}
 
 /// The ids that a lane still has.
 #[derive(Debug, Default)]

@@ -12,11 +12,13 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 
 use super::{
-    ids::RowIds,
     table::RowFormat,
     tsv::{RowWriter, SeriesNames},
 };
-use crate::{ledger::DroppedRows, repository::LoadBatch};
+use crate::{
+    ledger::DroppedRows,
+    repository::{LoadBatch, RowIds},
+};
 
 /// Small enough that encoding one does not hold up the runtime (about a millisecond) and that it stays far below
 /// every server's max_allowed_packet; large enough that its overhead does not show.

@@ -34,7 +34,7 @@ use super::{
     connection::Connector,
     control::{self, Control, Taken},
     error::explain,
-    ids::{IdBlock, IdShare, RowIds},
+    ids::{IdBlock, IdShare},
     ledger::{gains_statement, position_of, take_over},
     presence::Presence,
     quarantine,
@@ -48,7 +48,9 @@ use crate::{
     failpoint,
     ledger::{LedgerGain, LoadPart, PartOutcome, Plan, drop_more, plan},
     model::{Epoch, Seq, StreamId, StreamPosition},
-    repository::{LoadBatch, Loaded, RepositoryError},
+    repository::{
+        CommitMark, CommitMarks, LoadBatch, Loaded, RepositoryError, RowIds, StoredRows, Untold,
+    },
     telemetry::spans,
 };
 
@@ -88,6 +90,8 @@ pub struct Loader {
     /// Errors of unknown meaning that the current batch has met.
     puzzles: u32,
     presence: Presence,
+    /// For whoever keeps copies of what it commits.
+    mark: Arc<CommitMark>,
 }
 
 /// So often a load that failed for no known reason is tried again; then its readings are looked at one by one, and where it
@@ -106,7 +110,7 @@ impl Loader {
         lane: StreamId,
         share: IdShare,
         probe: Option<Taken>,
-        series: Option<Arc<SeriesNumbers>>,
+        (series, marks): (Option<Arc<SeriesNumbers>>, &CommitMarks),
     ) -> Result<Self, RepositoryError> {
         let mut conn = connector.connect().await?;
         if let Claim::Held(holder) = claim::take(&mut conn, &lane, None).await? {
@@ -114,6 +118,7 @@ impl Loader {
         }
         let position = take_over(&mut conn, &lane).await?.position;
         Ok(Self {
+            mark: marks.add(&lane, position.epoch, position.committed_seq),
             connector,
             shape: table.shape.clone(),
             table,
@@ -204,10 +209,11 @@ impl Loader {
             return Ok(Loaded::Committed {
                 outcomes: self.already_committed(batch.number())?,
                 series: Arc::default(),
-                left_out: None,
+                stored: None,
+                untold: Untold::new(&self.mark, batch.number()),
             });
         }
-        self.unheard = None;
+        self.forget_commit(batch.number());
         if shape != self.shape {
             self.table.expect_as_good(conn).await?;
             info!("the table was altered, and still holds readings exactly");
@@ -262,6 +268,7 @@ impl Loader {
         quarantine::insert(conn, quarantine::of_batch(&plan, batch.as_ref())).await?;
         let update = self.ledger_update(&mut plan, lane, batch.number());
         // From here on the reply may be lost while the COMMIT is not.
+        self.mark.sends_commit(batch.number(), committing);
         self.unheard = Some(Unheard {
             batch: batch.number(),
             outcomes: plan.outcomes.clone(),
@@ -277,7 +284,8 @@ impl Loader {
         Ok(Loaded::Committed {
             outcomes: plan.outcomes,
             series: numbers.numbers,
-            left_out: Some(left_out),
+            stored: Some(StoredRows { left_out, ids }),
+            untold: Untold::new(&self.mark, batch.number()),
         })
     }
 

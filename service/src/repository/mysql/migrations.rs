@@ -17,7 +17,7 @@ use super::{
 use crate::repository::RepositoryError;
 
 /// In order; a migration that was released is never changed.
-const MIGRATIONS: [(u32, &str, &str); 6] = [
+const MIGRATIONS: [(u32, &str, &str); 7] = [
     (
         1,
         "ledger",
@@ -47,6 +47,11 @@ const MIGRATIONS: [(u32, &str, &str); 6] = [
         6,
         "replays",
         include_str!("../../../../sql/migrations/0006_replays.sql"),
+    ),
+    (
+        7,
+        "reading_changes",
+        include_str!("../../../../sql/migrations/0007_reading_changes.sql"),
     ),
 ];
 
@@ -275,6 +280,7 @@ mod tests {
             "rejected_readings",
             "retention_clock",
             "long_names",
+            "reading_changes",
         ];
         for table in expected {
             assert!(tables.contains(&table), "{table}: {tables:?}");

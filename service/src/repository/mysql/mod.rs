@@ -2,12 +2,14 @@
 
 mod answers;
 mod asking;
+mod change_counts;
 mod checks;
 mod claim;
 mod clock;
 mod columns;
 mod connection;
 mod control;
+mod copying;
 mod error;
 mod fit;
 #[cfg(feature = "fuzzing")]
@@ -65,6 +67,7 @@ use self::{
     waiting::wait_for_database,
 };
 pub use self::{
+    change_counts::MySqlChangeCounts,
     connection::Access,
     ledger::MySqlLedger,
     ledger_reader::MySqlLedgerReader,
@@ -82,7 +85,7 @@ pub use self::{
 };
 pub use sluicegate_mysql_address::TlsFiles;
 
-use super::{Awaited, Awaits, ClockStore, MovingFrom, RepositoryError, StorageFacts};
+use super::{Awaited, Awaits, ClockStore, CommitMarks, MovingFrom, RepositoryError, StorageFacts};
 use crate::model::{Limits, SeriesBounds, StreamId};
 
 /// Connections for looking at the ledger and the quarantine.
@@ -152,6 +155,7 @@ pub struct MySqlStorage {
     facts: StorageFacts,
     instance: String,
     awaits: Awaits,
+    marks: CommitMarks,
 }
 
 impl MySqlStorage {
@@ -283,6 +287,7 @@ impl MySqlStorage {
             facts,
             instance: settings.instance.clone(),
             awaits: settings.awaits.clone(),
+            marks: CommitMarks::default(),
         })
     }
 
@@ -405,8 +410,8 @@ impl MySqlStorage {
                 self.table.clone(),
                 self.control.clone(),
             );
-            let series = self.series_numbers.clone();
-            let opened = Loader::open(connector, table, lane.clone(), share, control, series).await;
+            let known = (self.series_numbers.clone(), &self.marks);
+            let opened = Loader::open(connector, table, lane.clone(), share, control, known).await;
             match opened {
                 Err(held @ RepositoryError::LaneHeld { .. }) => {
                     if !was_held {

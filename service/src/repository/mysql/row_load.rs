@@ -13,7 +13,6 @@ use mysql_async::{Conn, prelude::Queryable as _};
 use super::{
     control::Control,
     error::explain,
-    ids::RowIds,
     infile::Infile,
     load::{self, Refused},
     table::Table,
@@ -22,7 +21,7 @@ use super::{
 use crate::{
     ledger::DroppedRows,
     model::{Fault, KeptSeries, Rejection, Seq},
-    repository::{LoadBatch, RepositoryError},
+    repository::{LoadBatch, RepositoryError, RowIds},
 };
 
 /// As long as neither a reading nor the control was taken, no more readings than this are looked at: it is the table.

@@ -3,11 +3,11 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::{ids::RowIds, table::RowFormat};
+use super::table::RowFormat;
 use crate::{
     ledger::DroppedRows,
     model::Reading,
-    repository::{LoadBatch, LoadColumns},
+    repository::{LoadBatch, LoadColumns, RowIds},
 };
 
 /// Appends a text field so that it is read back byte for byte.

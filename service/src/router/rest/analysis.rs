@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use warp::http::{HeaderName, HeaderValue};
+
 use super::{
     Context,
     answer::Answer,
@@ -17,11 +19,19 @@ use super::{
     time::parse_width,
     views::{BucketsView, LatestReadingsView},
 };
-use crate::{model::BucketWidth, repository::AggregateQuery};
+use crate::{
+    model::BucketWidth,
+    repository::AggregateQuery,
+    usecase::{latest::Bypass, manage::CacheUse},
+};
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The newest reading of each id pair.
 #[utoipa::path(get, path = "/sensor/latest", tag = "analysis", params(ByIdsOrTags),
-    responses((status = 200, description = "One entry per pair", body = LatestReadingsView), QueryProblems, SeriesProblems))]
+    responses((status = 200, description = "One entry per pair", body = LatestReadingsView,
+        headers(("cache-status" = String, description = "Where a cache is set, whether it had all (hit), some (fwd=partial) or none (fwd=miss) of the pairs, or could not be asked (fwd=bypass, and in detail why); RFC 9211"))),
+        QueryProblems, SeriesProblems))]
 pub(super) async fn latest(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
     let names = By::Ids.names(&["tags"]);
     let params = Params::parse(&request.query, &names)?;
@@ -30,8 +40,30 @@ pub(super) async fn latest(context: Arc<Context>, request: Request) -> Result<An
     let selection = manage.resolve_tags(selection).await?;
     let pairs = selection.pairs.as_ref().map_or(0, Vec::len);
     let room = context.rooms.take(pairs, ROW_BYTES).await?;
-    let latest = manage.latest(selection).await?;
-    Ok(Answer::page(LatestReadingsView::from(latest), room))
+    let (latest, used) = manage.latest(selection).await?;
+    let mut answer = Answer::page(LatestReadingsView::from(latest), room);
+    if let Some(status) = cache_status(used) {
+        let status = HeaderValue::from_static(status);
+        answer.headers.insert(CACHE_STATUS, status);
+    }
+    Ok(answer)
+}
+
+/// As RFC 9211 has it.
+fn cache_status(used: CacheUse) -> Option<&'static str> {
+    Some(match used {
+        CacheUse::Absent => return None,
+        CacheUse::Bypassed(bypass) => match bypass {
+            Bypass::NotKept => "sluicegate; fwd=bypass; detail=not-kept",
+            Bypass::Away => "sluicegate; fwd=bypass; detail=cache-away",
+            Bypass::Unknown => "sluicegate; fwd=bypass; detail=lanes-unknown",
+            Bypass::Behind => "sluicegate; fwd=bypass; detail=lanes-behind",
+            Bypass::Changing => "sluicegate; fwd=bypass; detail=change-under-way",
+        },
+        CacheUse::Asked { kept, pairs } if kept == pairs => "sluicegate; hit",
+        CacheUse::Asked { kept: 0, .. } => "sluicegate; fwd=miss",
+        CacheUse::Asked { .. } => "sluicegate; fwd=partial",
+    })
 }
 
 /// Count, min, max, avg, first and last per time bucket and series.

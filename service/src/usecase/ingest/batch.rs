@@ -13,18 +13,18 @@ use super::{
     admission::Room,
     columns::{ColumnReadings, Columns, ROW_BYTES, Readings},
     dictionary::Dictionary,
-    events::{BatchEvent, Stage},
+    events::BatchEvent,
     pace::cost_rows,
     seal::Order,
     session::Waiting,
 };
 use crate::{
-    ledger::{DroppedRows, LoadPart, PartOutcome},
+    ledger::{LoadPart, PartOutcome},
     model::{
         Fault, KeptSeries, Limits, Rejection, SentReading, Seq, Series, SourceMark, SourcePosition,
         StreamId,
     },
-    repository::{LoadBatch, LoadColumns, SeriesEra},
+    repository::{LoadBatch, LoadColumns, SeriesEra, StoredRows, Untold},
 };
 
 /// A message on its way into a batch.
@@ -257,9 +257,9 @@ impl OpenBatch {
     }
 
     /// What others may know of it, once it is in order.
-    fn event(&self, stage: Stage) -> BatchEvent {
+    fn event(&self) -> BatchEvent {
         let arrivals = self.order.arrivals();
-        BatchEvent::of(stage, self.columns.rows(), |position| {
+        BatchEvent::of(self.columns.rows(), |position| {
             let arrival = arrivals.get(position as usize).copied().unwrap_or(position);
             self.columns.timestamp_us[arrival as usize]
         })
@@ -332,8 +332,8 @@ impl SealedBatch {
     }
 
     /// What others may know of it.
-    pub(super) fn event(&self, stage: Stage) -> BatchEvent {
-        self.content.event(stage)
+    pub(super) fn event(&self) -> BatchEvent {
+        self.content.event()
     }
 
     /// Turns into a committed batch, which needs to know what became of each part.
@@ -341,13 +341,14 @@ impl SealedBatch {
         self,
         outcomes: Vec<PartOutcome>,
         series: Arc<Vec<u32>>,
-        left_out: Option<DroppedRows>,
+        (stored, untold): (Option<StoredRows>, Untold),
     ) -> CommittedBatch {
         CommittedBatch {
             content: self.content,
             outcomes,
             series,
-            left_out,
+            stored,
+            untold,
         }
     }
 }

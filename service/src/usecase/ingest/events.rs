@@ -1,27 +1,31 @@
-//! What batches tell on their way into the table, to whoever wants to know. Bounded and lossy: ingestion waits for nobody,
-//! and who falls behind misses some.
+//! What becomes of stored readings, for whoever wants to know: batches on their way into the table, and changes of what is there.
+//! Bounded and lossy: ingestion waits for nobody, and who falls behind misses some, and is told so.
 
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
+
+use super::watches::{CommittedRows, Watches};
+use crate::model::IdPair;
 
 /// Events that wait for a subscriber that is behind.
 const BACKLOG: usize = 256;
 /// Times that a batch tells at the most.
 const TIMES: u32 = 32;
 
-/// How far a batch is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// About to be loaded: what becomes of it is open.
-    Sealed,
-    Committed,
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitEvent {
+    /// A batch is about to be loaded: what becomes of it is open.
+    Sealed(BatchEvent),
+    Committed(BatchEvent),
+    /// Readings that were stored before were changed or removed: those of these pairs, or any.
+    Changed(Option<Vec<IdPair>>),
 }
 
 /// What a batch tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchEvent {
-    pub stage: Stage,
     /// Rows for the table.
     pub rows: u32,
     /// Where in time they lie: timestamps at even distances in their order, ascending, microseconds since the Unix epoch.
@@ -33,12 +37,11 @@ pub struct BatchEvent {
 
 impl BatchEvent {
     /// Of `rows` rows, of which `time_us` tells the timestamp at a place in their order.
-    pub(super) fn of(stage: Stage, rows: u32, time_us: impl Fn(u32) -> i64) -> Self {
+    pub(super) fn of(rows: u32, time_us: impl Fn(u32) -> i64) -> Self {
         let told = rows.min(TIMES);
         let places =
             (0..told).map(|n| (2 * u64::from(n) + 1) * u64::from(rows) / (2 * u64::from(told)));
         Self {
-            stage,
             rows,
             times_us: places.map(|place| time_us(place as u32)).collect(),
             series: Arc::default(),
@@ -52,34 +55,63 @@ impl BatchEvent {
     }
 }
 
-/// Hands events out.
+/// Hands events out, and to those who watch series the readings themselves.
 #[derive(Clone, Debug)]
-pub struct BatchEvents(broadcast::Sender<Arc<BatchEvent>>);
+pub struct CommitEvents {
+    events: broadcast::Sender<Arc<CommitEvent>>,
+    watches: Arc<Watches>,
+}
 
-impl Default for BatchEvents {
+impl Default for CommitEvents {
     fn default() -> Self {
-        Self(broadcast::Sender::new(BACKLOG))
+        Self {
+            events: broadcast::Sender::new(BACKLOG),
+            watches: Arc::default(),
+        }
     }
 }
 
-impl BatchEvents {
-    /// Tells of a batch, if anybody listens.
-    pub(super) fn tell(&self, event: impl FnOnce() -> BatchEvent) {
-        if self.0.receiver_count() > 0 {
+impl CommitEvents {
+    /// Tells of something, if anybody listens.
+    fn tell(&self, event: impl FnOnce() -> CommitEvent) {
+        if self.events.receiver_count() > 0 {
             // Fails when the last one has just left.
-            let _ = self.0.send(Arc::new(event()));
+            let _ = self.events.send(Arc::new(event()));
         }
     }
 
-    /// Tells of a batch that somebody else has committed.
-    pub fn send(&self, event: BatchEvent) {
+    /// Tells of a batch that is about to be loaded.
+    pub(super) fn sealed(&self, event: impl FnOnce() -> BatchEvent) {
+        self.tell(|| CommitEvent::Sealed(event()));
+    }
+
+    /// Tells of a batch that is in the table now.
+    pub(super) fn committed(&self, event: impl FnOnce() -> BatchEvent, rows: &impl CommittedRows) {
+        self.tell(|| CommitEvent::Committed(event()));
+        self.watches.tell(rows);
+    }
+
+    /// Tells that readings of these pairs, or of any, were changed or removed.
+    pub fn changed(&self, pairs: Option<&[IdPair]>) {
+        self.tell(|| CommitEvent::Changed(pairs.map(<[IdPair]>::to_vec)));
+        self.watches.change(pairs);
+    }
+
+    /// Tells of what somebody else has done.
+    pub fn send(&self, event: CommitEvent) {
         self.tell(|| event);
     }
 
-    /// Follows the batches from now on. One that is behind by more than 256 misses the oldest.
+    /// Follows the events from now on. One that is behind by more than 256 misses the oldest.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<BatchEvent>> {
-        self.0.subscribe()
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<CommitEvent>> {
+        self.events.subscribe()
+    }
+
+    /// Who watches series.
+    #[must_use]
+    pub fn watches(&self) -> &Arc<Watches> {
+        &self.watches
     }
 }
 
@@ -89,36 +121,25 @@ mod tests {
 
     #[test]
     fn a_batch_tells_even_shares_of_its_times() {
-        let event = BatchEvent::of(Stage::Committed, 32_000, i64::from);
+        let event = BatchEvent::of(32_000, i64::from);
         assert_eq!(event.times_us.len(), 32);
         assert_eq!((event.times_us[0], event.times_us[31]), (500, 31_500));
         assert!((event.rows_each() - 1_000.0).abs() < f64::EPSILON);
-        assert_eq!(
-            BatchEvent::of(Stage::Committed, 3, i64::from).times_us,
-            [0, 1, 2]
-        );
-        assert!(
-            BatchEvent::of(Stage::Committed, 0, i64::from)
-                .times_us
-                .is_empty()
-        );
-        assert_eq!(
-            BatchEvent::of(Stage::Committed, u32::MAX, i64::from)
-                .times_us
-                .len(),
-            32
-        );
+        assert_eq!(BatchEvent::of(3, i64::from).times_us, [0, 1, 2]);
+        assert!(BatchEvent::of(0, i64::from).times_us.is_empty());
+        assert_eq!(BatchEvent::of(u32::MAX, i64::from).times_us.len(), 32);
     }
 
     #[tokio::test]
     async fn nobody_is_waited_for() {
-        let events = BatchEvents::default();
+        let events = CommitEvents::default();
         let mut behind = events.subscribe();
+        let committed = |n| CommitEvent::Committed(BatchEvent::of(1, |_| n));
         for n in 0..1_000 {
-            events.send(BatchEvent::of(Stage::Committed, 1, |_| n));
+            events.send(committed(n));
         }
         let missed = behind.recv().await.unwrap_err();
         assert_eq!(missed, broadcast::error::RecvError::Lagged(1_000 - 256));
-        assert_eq!(behind.recv().await.unwrap().times_us, [744]);
+        assert_eq!(*behind.recv().await.unwrap(), committed(744));
     }
 }

@@ -27,14 +27,13 @@ use super::{
     columns::Readings,
     dictionaries::Dictionaries,
     dictionary::Dictionary,
-    events::BatchEvents,
+    events::CommitEvents,
     intake::{Door, Intake},
     loading::{Gathered, Settled},
     metrics::IngestMetrics,
     pace::Pace,
     session::{Owner, Waiting},
     slow::SlowOwners,
-    watches::Watches,
 };
 use crate::{
     failpoint,
@@ -103,8 +102,7 @@ pub(super) struct Telltale {
     pub(super) oldest_ms: Arc<AtomicU64>,
     pub(super) started: Instant,
     /// Hears of each batch that is committed.
-    pub(super) events: BatchEvents,
-    pub(super) watches: Arc<Watches>,
+    pub(super) events: CommitEvents,
     pub(super) busy: Arc<Busy>,
     pub(super) metrics: Arc<IngestMetrics>,
 }
@@ -419,13 +417,13 @@ impl Lane {
         }
     }
 
-    fn acknowledge(&self, batch: CommittedBatch, track: &Track) -> OpenBatch {
+    fn acknowledge(&self, mut batch: CommittedBatch, track: &Track) -> OpenBatch {
         let span = track.loading.as_ref().map(|loading| &loading.span);
         // Whoever waits for an acknowledgement waits for the batch: it has not ended before.
         let _batch = span.map(tracing::Span::enter);
         let _acknowledging = span.map(|span| spans::acknowledge(span, batch.readings()).entered());
-        self.telltale.events.tell(|| batch.event());
-        self.telltale.watches.tell(&batch);
+        self.telltale.events.committed(|| batch.event(), &batch);
+        batch.is_told();
         let spare = batch.acknowledge();
         failpoint::crash("ack");
         self.books.count_batch();

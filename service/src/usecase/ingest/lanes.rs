@@ -15,13 +15,12 @@ use super::{
     batch_size::BatchSize,
     books::Books,
     busy::Busy,
-    events::BatchEvents,
+    events::CommitEvents,
     intake::{Entrance, Line, intake},
     lane::{Lane, LaneSettings, LoaderLink, Submission, Telltale},
     lane_state::{LaneState, LaneTelltale, label},
     loading::{Driver, LoaderOf},
     metrics::IngestMetrics,
-    watches::Watches,
 };
 use crate::{
     repository::{
@@ -58,7 +57,7 @@ pub(super) struct Lanes {
 struct Loaders<'a> {
     storage: &'a Arc<MySqlStorage>,
     books: &'a Arc<Books>,
-    events: &'a BatchEvents,
+    events: &'a CommitEvents,
     metrics: &'a Arc<IngestMetrics>,
     tasks: &'a Supervisor,
 }
@@ -113,7 +112,7 @@ impl Lanes {
         storage: &Arc<MySqlStorage>,
         clock: &Arc<Clock>,
         books: &Arc<Books>,
-        (events, watches, metrics): (&BatchEvents, &Arc<Watches>, &Arc<IngestMetrics>),
+        (events, metrics): (&CommitEvents, &Arc<IngestMetrics>),
         tasks: &Supervisor,
     ) -> Result<(Self, Vec<Arc<Busy>>), RepositoryError> {
         let started = Instant::now();
@@ -161,7 +160,6 @@ impl Lanes {
                     oldest_ms: oldest_ms.clone(),
                     started,
                     events: events.clone(),
-                    watches: watches.clone(),
                     busy: is_busy.clone(),
                     metrics: metrics.clone(),
                 },

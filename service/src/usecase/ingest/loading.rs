@@ -14,7 +14,7 @@ use super::{
     batch::{CommittedBatch, OpenBatch, SealedBatch},
     batch_size::BatchSize,
     books::Books,
-    events::{BatchEvents, Stage},
+    events::CommitEvents,
     lane_state::{LaneActivity, LaneTelltale},
     metrics::IngestMetrics,
     session::Owner,
@@ -83,7 +83,7 @@ pub(super) struct Driver {
     pub(super) settled: mpsc::Sender<Settled>,
     pub(super) books: Arc<Books>,
     /// Hears of each batch before it is loaded.
-    pub(super) events: BatchEvents,
+    pub(super) events: CommitEvents,
     pub(super) telltale: LaneTelltale,
     pub(super) metrics: Arc<IngestMetrics>,
     /// How long it has been loading, of all the time.
@@ -182,7 +182,7 @@ impl Driver {
         let sealed = spans::seal(batch.readings()).in_scope(|| batch.seal(number, self.by_time));
         let batch = Arc::new(sealed);
         self.metrics.sealed(sealing.elapsed());
-        self.events.tell(|| batch.event(Stage::Sealed));
+        self.events.sealed(|| batch.event());
         let mut attempt = 0;
         let loaded = loop {
             let (refusal, reason) = match loader.load(batch.clone(), self.refused_max).await {
@@ -204,7 +204,8 @@ impl Driver {
             Loaded::Committed {
                 outcomes,
                 series,
-                left_out,
+                stored,
+                untold,
             } => {
                 if attempt > 0 {
                     info!(
@@ -212,7 +213,7 @@ impl Driver {
                         attempt, "the batch is committed after all"
                     );
                 }
-                Decided::Committed(batch.commit(outcomes, series, left_out))
+                Decided::Committed(batch.commit(outcomes, series, (stored, untold)))
             }
             Loaded::TooBig(reason) => {
                 let readings = batch.readings();

@@ -40,6 +40,8 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+#[cfg(test)]
+pub(crate) use self::watches::CommittedRows;
 use self::{
     admission::{Admission, Room},
     lanes::Lanes,
@@ -56,7 +58,7 @@ pub use self::{
     columns::{ColumnReadings, ROOM_OF_READING_BYTES, Readings},
     entry_door::EntryDoor,
     error::IngestError,
-    events::{BatchEvent, BatchEvents, Stage},
+    events::{BatchEvent, CommitEvent, CommitEvents},
     inflow::{Inflow, Rejections, Summary},
     lane_state::{LaneActivity, LaneState},
     long_names::LongNames,
@@ -106,8 +108,7 @@ pub struct Ingest {
     openings: Openings,
     facts: StorageFacts,
     books: Arc<Books>,
-    events: BatchEvents,
-    watches: Arc<Watches>,
+    events: CommitEvents,
     long_names: LongNames,
     told_tags: ToldTags,
     metrics: Arc<IngestMetrics>,
@@ -123,15 +124,13 @@ impl Ingest {
     pub async fn start(
         settings: IngestSettings,
         storage: Arc<MySqlStorage>,
-        clock: &Arc<Clock>,
+        (clock, events): (&Arc<Clock>, CommitEvents),
         tasks: &Supervisor,
         draining: CancellationToken,
         metrics: &Metrics,
     ) -> Result<Self, RepositoryError> {
         let facts = storage.facts().clone();
         let books = Arc::new(Books::default());
-        let events = BatchEvents::default();
-        let watches = Arc::<Watches>::default();
         let quotas = Quotas::new(settings.quotas, metrics);
         let metrics = Arc::new(IngestMetrics::new(metrics));
         let (lanes, busy) = Lanes::start(
@@ -139,7 +138,7 @@ impl Ingest {
             &storage,
             clock,
             &books,
-            (&events, &watches, &metrics),
+            (&events, &metrics),
             tasks,
         )
         .await?;
@@ -167,7 +166,6 @@ impl Ingest {
             facts,
             books,
             events,
-            watches,
             long_names,
             told_tags,
             metrics,
@@ -175,16 +173,16 @@ impl Ingest {
         })
     }
 
-    /// Tells of batches on their way into the table.
+    /// Tells of batches on their way into the table, and of changes of what is there.
     #[must_use]
-    pub fn events(&self) -> &BatchEvents {
+    pub fn events(&self) -> &CommitEvents {
         &self.events
     }
 
     /// Who watches series.
     #[must_use]
     pub fn watches(&self) -> &Arc<Watches> {
-        &self.watches
+        self.events.watches()
     }
 
     /// Where the full text of names goes that were shortened.

@@ -28,26 +28,20 @@ pub struct WatchedPair {
 pub struct Fresh {
     pub sensor_value: f64,
     pub timestamp_us: i64,
+    /// 0 where the table gives ids by itself.
+    pub id: i64,
     /// Of so many.
     pub readings: u64,
 }
 
 impl Fresh {
-    fn of_one(sensor_value: f64, timestamp_us: i64) -> Self {
-        Self {
-            sensor_value,
-            timestamp_us,
-            readings: 1,
-        }
-    }
-
     /// Takes one in that came later.
     fn take(&mut self, other: Self) {
-        self.readings += other.readings;
-        if other.timestamp_us >= self.timestamp_us {
-            self.sensor_value = other.sensor_value;
-            self.timestamp_us = other.timestamp_us;
+        let readings = self.readings + other.readings;
+        if (other.timestamp_us, other.id) >= (self.timestamp_us, self.id) {
+            *self = other;
         }
+        self.readings = readings;
     }
 }
 
@@ -57,28 +51,30 @@ pub struct News {
     pub fresh: HashMap<Series, Fresh>,
     /// Readings may have come of which nothing stands here: who wants to know has to read the table.
     pub missed: bool,
+    /// Readings that were there before may have been changed or removed.
+    pub changed: bool,
 }
 
 impl News {
     fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && !self.missed
+        self.fresh.is_empty() && !self.missed && !self.changed
     }
 }
 
 /// The rows of a batch that are in the table now.
-pub(super) trait CommittedRows {
+pub(crate) trait CommittedRows {
     /// How many series its rows are of.
     fn series_count(&self) -> u32;
     /// Id1, id2 and sensor type of one of them.
     fn series(&self, index: u32) -> (i32, &str, &str);
-    /// Visits the rows in order of arrival, each with its series, value and time. False when it is not known which they are.
-    fn visit(&self, row: impl FnMut(u32, f64, i64)) -> bool;
+    /// Visits the rows in the order in which they were loaded, each with its series. False when it is not known which they are.
+    fn visit(&self, row: impl FnMut(u32, Fresh)) -> bool;
 }
 
 #[derive(Debug)]
 struct Watcher {
     /// Series of which it takes news at once.
-    series_max: usize,
+    series_max: AtomicUsize,
     news: Mutex<News>,
     some: Notify,
 }
@@ -95,7 +91,7 @@ impl Watcher {
             id2: id2.to_owned(),
             sensor_type: sensor_type.to_owned(),
         };
-        let is_full = news.fresh.len() >= self.series_max;
+        let is_full = news.fresh.len() >= self.series_max.load(Ordering::Relaxed);
         match news.fresh.get_mut(&series) {
             Some(known) => known.take(fresh),
             // A producer may make types without end.
@@ -110,6 +106,11 @@ impl Watcher {
 
     fn miss(&self) {
         self.news().missed = true;
+        self.some.notify_one();
+    }
+
+    fn change(&self) {
+        self.news().changed = true;
         self.some.notify_one();
     }
 }
@@ -153,31 +154,41 @@ impl Watches {
     #[must_use]
     pub fn watch(self: &Arc<Self>, watched: Vec<WatchedPair>, series_max: usize) -> Watch {
         let watcher = Arc::new(Watcher {
-            series_max,
+            series_max: AtomicUsize::new(series_max),
             news: Mutex::default(),
             some: Notify::new(),
         });
-        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        let mut pairs = Vec::with_capacity(watched.len());
-        for WatchedPair { pair, sensor_types } in watched {
-            let of_id1 = by_name.entry(pair.id1).or_default();
-            of_id1.entry(pair.id2.clone()).or_default().push(Interest {
-                sensor_types,
-                watcher: watcher.clone(),
-            });
-            pairs.push(pair);
-        }
-        drop(by_name);
         self.watchers.fetch_add(1, Ordering::Relaxed);
-        Watch {
+        let mut watch = Watch {
             watches: self.clone(),
             watcher,
-            pairs,
+            pairs: Vec::with_capacity(watched.len()),
+        };
+        watch.add(watched);
+        watch
+    }
+
+    /// Tells those who watch these pairs, or any, that readings were changed.
+    pub(super) fn change(&self, pairs: Option<&[IdPair]>) {
+        if self.watchers() == 0 {
+            return;
+        }
+        let by_name = self.by_name();
+        let tell = |interests: &[Interest]| interests.iter().for_each(|one| one.watcher.change());
+        match pairs {
+            None => by_name
+                .values()
+                .flat_map(HashMap::values)
+                .for_each(|it| tell(it)),
+            Some(pairs) => {
+                let interests = |pair: &IdPair| by_name.get(&pair.id1)?.get(&pair.id2);
+                pairs.iter().filter_map(interests).for_each(|it| tell(it));
+            }
         }
     }
 
     /// Hands what a committed batch brings to those who watch it.
-    pub(super) fn tell(&self, batch: &impl CommittedRows) {
+    pub(crate) fn tell(&self, batch: &impl CommittedRows) {
         if self.watchers() == 0 {
             return;
         }
@@ -198,9 +209,8 @@ impl Watches {
         if found.is_empty() {
             return;
         }
-        let is_known = batch.visit(|series, sensor_value, timestamp_us| {
+        let is_known = batch.visit(|series, one| {
             if let Some(place) = places[series as usize] {
-                let one = Fresh::of_one(sensor_value, timestamp_us);
                 match &mut found[place].1 {
                     Some(fresh) => fresh.take(one),
                     none => *none = Some(one),
@@ -230,11 +240,36 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Watches these, too.
+    pub fn add(&mut self, watched: Vec<WatchedPair>) {
+        let by_name = self.watches.by_name.write();
+        let mut by_name = by_name.unwrap_or_else(PoisonError::into_inner);
+        for WatchedPair { pair, sensor_types } in watched {
+            let of_id1 = by_name.entry(pair.id1).or_default();
+            of_id1.entry(pair.id2.clone()).or_default().push(Interest {
+                sensor_types,
+                watcher: self.watcher.clone(),
+            });
+            self.pairs.push(pair);
+        }
+    }
+
+    /// Takes news of so many series at a time from now on.
+    pub fn allow(&self, series_max: usize) {
+        self.watcher.series_max.store(series_max, Ordering::Relaxed);
+    }
+
+    /// What has come since it was last asked.
+    #[must_use]
+    pub fn take(&self) -> News {
+        std::mem::take(&mut *self.watcher.news())
+    }
+
     /// What has come since it was last asked; waits until there is something. Whoever stops waiting loses nothing.
     pub async fn news(&self) -> News {
         loop {
             let some = self.watcher.some.notified();
-            let news = std::mem::take(&mut *self.watcher.news());
+            let news = self.take();
             if !news.is_empty() {
                 return news;
             }
@@ -290,9 +325,15 @@ mod tests {
             self.0[index as usize]
         }
 
-        fn visit(&self, mut row: impl FnMut(u32, f64, i64)) -> bool {
-            for &(series, value, at) in self.1.iter().flatten() {
-                row(series, value, at);
+        fn visit(&self, mut row: impl FnMut(u32, Fresh)) -> bool {
+            for &(series, sensor_value, timestamp_us) in self.1.iter().flatten() {
+                let one = Fresh {
+                    sensor_value,
+                    timestamp_us,
+                    id: 0,
+                    readings: 1,
+                };
+                row(series, one);
             }
             self.1.is_some()
         }
@@ -387,6 +428,22 @@ mod tests {
         let news = watch.news().now_or_never().expect("news");
         assert_eq!((news.fresh.len(), news.missed), (1, true));
         assert_eq!(other.news().now_or_never(), None);
+    }
+
+    #[test]
+    fn who_watches_what_was_changed_reads_it_again() {
+        let watches = Arc::<Watches>::default();
+        let a = watches.watch(vec![watched(1, "a", Some(&["t"]))], 9);
+        let b = watches.watch(vec![watched(1, "b", None)], 9);
+        let changed = |watch: &Watch| watch.news().now_or_never().map(|news| news.changed);
+        let pair = |id2: &str| IdPair {
+            id1: 1,
+            id2: id2.to_owned(),
+        };
+        watches.change(Some(&[pair("a"), pair("z")]));
+        assert_eq!((changed(&a), changed(&b)), (Some(true), None));
+        watches.change(None);
+        assert_eq!((changed(&a), changed(&b)), (Some(true), Some(true)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{Manage, QueryError, pace};
 use crate::{
     model::{Change, Fault, Limits, Order, Selection},
     repository::{RepositoryError, Stretch},
+    usecase::changes::ReadingChange,
 };
 
 /// Rows of one transaction.
@@ -72,20 +73,30 @@ impl Manage {
 
     async fn change(&self, selection: &Selection, work: &Work<'_>) -> Result<u64, ChangeError> {
         let mut done = 0;
+        let begun = self.stores.told.begin(selection.pairs.as_deref()).await;
+        let mut told = begun.map_err(|source| ChangeError::Storage { done, source })?;
+        let mut walked = Ok(());
         for leg in 0..selection.legs() {
-            self.walk(selection, leg, work, &mut done)
-                .await
-                .map_err(|source| ChangeError::Storage { done, source })?;
+            walked = self
+                .walk((selection, leg), work, &mut told, &mut done)
+                .await;
+            if walked.is_err() {
+                break;
+            }
         }
-        Ok(done)
+        told.end().await;
+        match walked {
+            Ok(()) => Ok(done),
+            Err(source) => Err(ChangeError::Storage { done, source }),
+        }
     }
 
     /// Walks a leg up to what is its last reading now: it ends, whatever comes in and whatever the change selects.
     async fn walk(
         &self,
-        selection: &Selection,
-        leg: u32,
+        (selection, leg): (&Selection, u32),
         work: &Work<'_>,
+        told: &mut ReadingChange,
         done: &mut u64,
     ) -> Result<(), RepositoryError> {
         let newest = self
@@ -109,6 +120,7 @@ impl Manage {
                 return Ok(());
             };
             let stretch = Stretch { after, last: end };
+            told.goes_on().await?;
             *done += self.step(selection, leg, stretch, work).await?;
             after = Some(end);
             let readings_come_in = self.ingest.figures().in_flight > 0;

@@ -20,7 +20,7 @@ pub use self::{
         Kept, KnownMappings, QuarantineMetrics, Replay, ReplayError, ReplayOrder, ReplayPlace,
         keep_quarantine, own_json,
     },
-    queries::{EXPORT_PAGE_ROWS, Page},
+    queries::{CacheUse, EXPORT_PAGE_ROWS, Page},
     query_error::QueryError,
     series::{
         SeriesError, SeriesKeeper, SeriesStanding, Tagged, TaggedSeries, Tagging, TaggingFault,
@@ -30,7 +30,7 @@ pub use self::{
 use crate::{
     model::Limits,
     repository::mysql::{MySqlLedgerReader, MySqlQuarantine, MySqlReadings, MySqlSeries},
-    usecase::{clock::Clock, ingest::Ingest},
+    usecase::{changes::ReadingChanges, clock::Clock, ingest::Ingest, latest::LatestReader},
 };
 
 /// How much is done at once, and for one query.
@@ -57,6 +57,10 @@ pub struct Stores {
     pub quarantine: Arc<MySqlQuarantine>,
     /// None where readings bring their names along.
     pub series: Option<Arc<MySqlSeries>>,
+    /// Copies of the newest readings, where they are kept.
+    pub latest: Option<Arc<LatestReader>>,
+    /// Who is told of deletes and updates.
+    pub told: Arc<ReadingChanges>,
 }
 
 /// Queries and changes stored readings.

@@ -7,8 +7,11 @@ use futures::Stream;
 
 use super::{Manage, QueryError, turns::Turn};
 use crate::{
-    model::{Bucket, BucketKey, Latest, Order, Place, Selection, StoredReading, StreamStanding},
+    model::{
+        Bucket, BucketKey, IdPair, Latest, Order, Place, Selection, StoredReading, StreamStanding,
+    },
     repository::{AggregateQuery, RepositoryError, mysql::MySqlReadings},
+    usecase::latest::Bypass,
 };
 
 /// Rows of one statement of an export.
@@ -20,6 +23,19 @@ pub struct Page<T, P> {
     pub items: Vec<T>,
     /// None when there is nothing behind this page.
     pub next: Option<P>,
+}
+
+/// What the cache had to do with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheUse {
+    /// There is none.
+    Absent,
+    Bypassed(Bypass),
+    /// Of so many pairs it had so many.
+    Asked {
+        kept: usize,
+        pairs: usize,
+    },
 }
 
 impl<T, P> Page<T, P> {
@@ -84,11 +100,66 @@ impl Manage {
         Ok(futures::StreamExt::chain(first, rest))
     }
 
-    /// The newest reading of each pair: one of each sensor type, where series are known.
+    /// The newest reading of each pair: one of each sensor type, where series are known. Copies of them may be as old as they may be.
+    ///
+    /// # Errors
+    /// When the database has to be asked, and does not answer.
+    pub async fn latest(
+        &self,
+        selection: Selection,
+    ) -> Result<(Vec<Latest>, CacheUse), RepositoryError> {
+        let Some(reader) = &self.stores.latest else {
+            return Ok((self.latest_stored(selection).await?, CacheUse::Absent));
+        };
+        let is_kept =
+            selection.tags.is_empty() && (reader.of_each_type() || selection.sensor_type.is_none());
+        let asked = match &selection.pairs {
+            Some(pairs) if is_kept => reader.ask(pairs).await,
+            _ => Err(Bypass::NotKept),
+        };
+        let mut asked = match asked {
+            Ok(asked) => asked,
+            Err(bypass) => {
+                let latest = self.latest_stored(selection).await?;
+                return Ok((latest, CacheUse::Bypassed(bypass)));
+            }
+        };
+        let pairs = selection.pairs.unwrap_or_default();
+        let kept: Vec<Option<Vec<StoredReading>>> = asked.kept().collect();
+        let missing = pairs.iter().zip(&kept).filter(|(_, kept)| kept.is_none());
+        let missing: Vec<IdPair> = missing.map(|(pair, _)| pair.clone()).collect();
+        let used = CacheUse::Asked {
+            kept: pairs.len() - missing.len(),
+            pairs: pairs.len(),
+        };
+        reader.answered(pairs.len() - missing.len(), missing.len());
+        let found = match missing.is_empty() {
+            true => Vec::new(),
+            false => self.stores.pages.latest(&missing, None, &[]).await?,
+        };
+        reader.fill(&asked, &pairs, &found);
+        let mut found = found.into_iter();
+        let newest = kept
+            .into_iter()
+            .map(|kept| kept.unwrap_or_else(|| found.next().unwrap_or_default()));
+        let of_type = |mut readings: Vec<StoredReading>| {
+            if let Some(sensor_type) = &selection.sensor_type {
+                readings.retain(|one| one.reading.series.sensor_type == *sensor_type);
+            }
+            readings
+        };
+        let newest = newest.map(of_type).collect();
+        Ok((of_pairs(pairs, newest), used))
+    }
+
+    /// The same, as it stands in the table.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn latest(&self, selection: Selection) -> Result<Vec<Latest>, RepositoryError> {
+    pub async fn latest_stored(
+        &self,
+        selection: Selection,
+    ) -> Result<Vec<Latest>, RepositoryError> {
         let Selection {
             pairs,
             sensor_type,
@@ -98,21 +169,7 @@ impl Manage {
         let pairs = pairs.unwrap_or_default();
         let pages = &self.stores.pages;
         let newest = pages.latest(&pairs, sensor_type.as_deref(), &tags).await?;
-        let mut latest = Vec::with_capacity(pairs.len());
-        for (pair, readings) in pairs.into_iter().zip(newest) {
-            if readings.is_empty() {
-                let pair = pair.clone();
-                latest.push(Latest {
-                    pair,
-                    reading: None,
-                });
-            }
-            latest.extend(readings.into_iter().map(|reading| Latest {
-                pair: pair.clone(),
-                reading: Some(reading),
-            }));
-        }
-        Ok(latest)
+        Ok(of_pairs(pairs, newest))
     }
 
     /// Figures per time bucket and series; `query.limit` is that of the page.
@@ -162,6 +219,25 @@ impl Manage {
     pub async fn stream(&self, stream_id: &str) -> Result<Option<StreamStanding>, RepositoryError> {
         self.stores.ledger.stream(stream_id).await
     }
+}
+
+/// One for each reading, and one for each pair without any.
+fn of_pairs(pairs: Vec<IdPair>, newest: Vec<Vec<StoredReading>>) -> Vec<Latest> {
+    let mut latest = Vec::with_capacity(pairs.len());
+    for (pair, readings) in pairs.into_iter().zip(newest) {
+        if readings.is_empty() {
+            let pair = pair.clone();
+            latest.push(Latest {
+                pair,
+                reading: None,
+            });
+        }
+        latest.extend(readings.into_iter().map(|reading| Latest {
+            pair: pair.clone(),
+            reading: Some(reading),
+        }));
+    }
+    latest
 }
 
 /// An export under way.

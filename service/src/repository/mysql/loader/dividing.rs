@@ -3,12 +3,21 @@
 use std::sync::Arc;
 
 use super::{Loader, PUZZLES_MAX, rest};
-use crate::repository::{LoadBatch, Loaded, RepositoryError};
+use crate::{
+    model::Seq,
+    repository::{LoadBatch, Loaded, RepositoryError, Untold},
+};
 
 impl Loader {
     /// Whether the batch, all of whose readings were taken, failed at its COMMIT again and again for no known reason.
     pub(super) fn commit_puzzles(&self) -> bool {
         self.unheard.is_some() && self.puzzles >= PUZZLES_MAX
+    }
+
+    /// An earlier COMMIT of the batch did not happen, if there was one.
+    pub(super) fn forget_commit(&mut self, number: Seq) {
+        self.unheard = None;
+        self.mark.is_not_committed(number);
     }
 
     /// Where the server said so in answer to COMMIT, it is asked first whether that is the last word: a batch that may
@@ -30,10 +39,11 @@ impl Loader {
                 return Ok(Loaded::Committed {
                     outcomes,
                     series: Arc::default(),
-                    left_out: None,
+                    stored: None,
+                    untold: Untold::new(&self.mark, batch.number()),
                 });
             }
-            self.unheard = None;
+            self.forget_commit(batch.number());
         }
         self.assigned = None;
         self.puzzles = 0;

@@ -17,7 +17,6 @@ use mysql_async::{Conn, prelude::Queryable as _};
 use super::{
     super::{
         error::{explain, explain_to},
-        ids::RowIds,
         load,
         series::Numbers,
         shape::Shape,
@@ -27,7 +26,7 @@ use super::{
 use crate::{
     failpoint,
     model::{Restored, Revived},
-    repository::RepositoryError,
+    repository::{RepositoryError, RowIds},
 };
 
 impl MySqlQuarantine {

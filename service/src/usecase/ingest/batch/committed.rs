@@ -6,13 +6,16 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        events::{BatchEvent, Stage},
+        events::BatchEvent,
         session::{Owner, Waiting},
-        watches::CommittedRows,
+        watches::{CommittedRows, Fresh},
     },
     OpenBatch,
 };
-use crate::ledger::{DroppedRows, PartOutcome};
+use crate::{
+    ledger::PartOutcome,
+    repository::{StoredRows, Untold},
+};
 
 /// Durable: may acknowledge.
 pub(in super::super) struct CommittedBatch {
@@ -20,8 +23,9 @@ pub(in super::super) struct CommittedBatch {
     pub(super) outcomes: Vec<PartOutcome>,
     /// Their numbers, where they have numbers.
     pub(super) series: Arc<Vec<u32>>,
-    /// Rows that were not stored; None where that is not known.
-    pub(super) left_out: Option<DroppedRows>,
+    /// None where that is not known.
+    pub(super) stored: Option<StoredRows>,
+    pub(super) untold: Untold,
 }
 
 impl CommittedRows for CommittedBatch {
@@ -33,19 +37,23 @@ impl CommittedRows for CommittedBatch {
         self.content.columns.batch_series.get(index)
     }
 
-    fn visit(&self, mut row: impl FnMut(u32, f64, i64)) -> bool {
-        let Some(left_out) = &self.left_out else {
+    fn visit(&self, mut row: impl FnMut(u32, Fresh)) -> bool {
+        let Some(stored) = &self.stored else {
             return false;
         };
-        let columns = &self.content.columns;
-        let mut from = 0;
-        let end = columns.rows()..columns.rows();
-        for range in left_out.iter().chain([&end]) {
-            for arrival in from..range.start as usize {
-                let (value, at) = (columns.sensor_value[arrival], columns.timestamp_us[arrival]);
-                row(columns.series[arrival], value, at);
+        let (columns, arrivals) = (&self.content.columns, self.content.order.arrivals());
+        for position in 0..columns.rows() {
+            let arrival = arrivals.get(position as usize).copied().unwrap_or(position);
+            if stored.holds(arrival) {
+                let arrival = arrival as usize;
+                let one = Fresh {
+                    sensor_value: columns.sensor_value[arrival],
+                    timestamp_us: columns.timestamp_us[arrival],
+                    id: stored.id(position),
+                    readings: 1,
+                };
+                row(columns.series[arrival], one);
             }
-            from = range.end as usize;
         }
         true
     }
@@ -60,7 +68,7 @@ impl CommittedBatch {
     pub(in super::super) fn event(&self) -> BatchEvent {
         BatchEvent {
             series: self.series.clone(),
-            ..self.content.event(Stage::Committed)
+            ..self.content.event()
         }
     }
 
@@ -71,6 +79,11 @@ impl CommittedBatch {
             let refused = matches!(outcome, PartOutcome::Stored { found_by_database, .. } if !found_by_database.is_empty());
             (owner, readings, refused)
         })
+    }
+
+    /// All who want to know of it have been told.
+    pub(in super::super) fn is_told(&mut self) {
+        std::mem::take(&mut self.untold).is_told();
     }
 
     /// Tells each call what became of its readings, gives their memory back, and returns the emptied buffers.
@@ -100,27 +113,34 @@ impl CommittedBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Seq;
+    use crate::{model::Seq, repository::RowIds};
 
     #[test]
     fn rows_that_were_not_stored_are_not_visited() {
         let mut batch = OpenBatch::default();
         let index = batch.columns.batch_series.intern((1, "a", "t"));
-        for at in 0..6 {
+        for at in [0, 1, 2, 3, 5, 4] {
             batch.columns.push(index, 1.0, at);
         }
-        let mut committed =
-            batch
-                .seal(Seq(1), true)
-                .commit(Vec::new(), Arc::default(), Some(vec![0..1, 2..4]));
-        let visited = |committed: &CommittedBatch| {
-            let mut times = Vec::new();
-            committed.visit(|_, _, at| times.push(at)).then_some(times)
+        let stored = |left_out| StoredRows {
+            left_out,
+            ids: RowIds { first: 70, step: 2 },
         };
-        assert_eq!(visited(&committed), Some(vec![1, 4, 5]));
-        committed.left_out = Some(vec![0..3, 4..6]);
-        assert_eq!(visited(&committed), Some(vec![3]));
-        committed.left_out = None;
+        let mut committed = batch.seal(Seq(1), true).commit(
+            Vec::new(),
+            Arc::default(),
+            (Some(stored(vec![0..1, 2..4])), Untold::default()),
+        );
+        let visited = |committed: &CommittedBatch| {
+            let mut seen = Vec::new();
+            let visited = committed.visit(|_, one| seen.push((one.timestamp_us, one.id)));
+            visited.then_some(seen)
+        };
+        // In the order of the load, by which ids are given.
+        assert_eq!(visited(&committed), Some(vec![(1, 72), (4, 78), (5, 80)]));
+        committed.stored = Some(stored(vec![0..3, 4..6]));
+        assert_eq!(visited(&committed), Some(vec![(3, 76)]));
+        committed.stored = None;
         assert_eq!(visited(&committed), None);
     }
 }

@@ -42,7 +42,10 @@ use crate::{
         Partition, PartitionChange, RepositoryError,
         mysql::{MySqlPartitions, PartitionPass},
     },
-    usecase::clock::{Clock, Hold, Now},
+    usecase::{
+        changes::ReadingChanges,
+        clock::{Clock, Hold, Now},
+    },
 };
 
 /// Readings further in the future stay in the catch-all: most such clocks are wrong.
@@ -107,6 +110,8 @@ pub struct PartitionManager {
     store: Arc<MySqlPartitions>,
     clock: Arc<Clock>,
     settings: PartitionSettings,
+    /// Who is told of what retention drops.
+    told: Option<Arc<ReadingChanges>>,
     figures: Mutex<PartitionFigures>,
     gauge: Mutex<Gauge>,
 }
@@ -154,8 +159,18 @@ impl PartitionManager {
             store,
             clock,
             settings,
+            told: None,
             figures: Mutex::default(),
             gauge: Mutex::new(gauge),
+        }
+    }
+
+    /// Tells these of what retention drops.
+    #[must_use]
+    pub fn telling(self, told: Arc<ReadingChanges>) -> Self {
+        Self {
+            told: Some(told),
+            ..self
         }
     }
 
@@ -296,8 +311,16 @@ impl PartitionManager {
             let names: Vec<String> = lot.iter().map(|each| each.name.clone()).collect();
             let rows: u64 = lot.iter().map(|each| each.rows).sum();
             let began = Instant::now();
-            self.alter(pass, &PartitionChange::Drop(names.clone()))
-                .await?;
+            let told = match &self.told {
+                Some(told) => Some(told.begin(None).await?),
+                None => None,
+            };
+            let change = PartitionChange::Drop(names.clone());
+            let dropped = self.alter(pass, &change).await;
+            if let Some(told) = told {
+                told.end().await;
+            }
+            dropped?;
             info!(
                 partitions = names.len(),
                 first = names.first(),

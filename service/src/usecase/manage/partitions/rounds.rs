@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{FUTURE_US, PartitionManager, lock, plan};
-use crate::usecase::ingest::{BatchEvent, Stage};
+use crate::usecase::ingest::CommitEvent;
 
 /// Longest pause between passes when the table cannot be altered, in intervals.
 const BACKOFF_MAX: u32 = 6;
@@ -25,7 +25,7 @@ impl PartitionManager {
     /// was made for them: a backlog, or a jump in time. While they are not too many, to make room for the others is cheap.
     pub async fn run(
         self: Arc<Self>,
-        mut events: Receiver<Arc<BatchEvent>>,
+        mut events: Receiver<Arc<CommitEvent>>,
         draining: CancellationToken,
     ) {
         let mut early_from = Instant::now();
@@ -54,7 +54,7 @@ impl PartitionManager {
 
     /// Listens until many readings arrive in a place that is not prepared. Never ends when the last pass failed: the table
     /// is busy.
-    async fn surprise(&self, events: &mut Receiver<Arc<BatchEvent>>, mut from: Instant) {
+    async fn surprise(&self, events: &mut Receiver<Arc<CommitEvent>>, mut from: Instant) {
         let mut heard = false;
         loop {
             tokio::select! {
@@ -77,14 +77,16 @@ impl PartitionManager {
         }
     }
 
-    fn hear(&self, event: &BatchEvent) {
+    fn hear(&self, event: &CommitEvent) {
         let now = Instant::now();
         let mut gauge = lock(&self.gauge);
-        gauge.live_at = Some(now);
-        // Before it is loaded: a table is altered in no time while its readings wait, and in seconds once they are in it.
-        if event.stage == Stage::Sealed {
-            gauge.volumes.take(event, now);
+        match event {
+            // Before it is loaded: a table is altered in no time while its readings wait, and in seconds once they are in it.
+            CommitEvent::Sealed(batch) => gauge.volumes.take(batch, now),
+            CommitEvent::Committed(_) => {}
+            CommitEvent::Changed(_) => return,
         }
+        gauge.live_at = Some(now);
     }
 
     fn is_surprised(&self) -> bool {

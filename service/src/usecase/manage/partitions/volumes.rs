@@ -159,7 +159,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::usecase::ingest::Stage;
 
     const NOW_US: i64 = 1_780_315_230_000_000;
     const HOUR_US: i64 = 3_600_000_000;
@@ -167,7 +166,6 @@ mod tests {
 
     fn event(rows: u32, times_us: impl IntoIterator<Item = i64>) -> BatchEvent {
         BatchEvent {
-            stage: Stage::Sealed,
             rows,
             times_us: times_us.into_iter().collect(),
             series: std::sync::Arc::default(),

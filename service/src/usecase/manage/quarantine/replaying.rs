@@ -1,7 +1,7 @@
 //! Stores what is in quarantine, after whatever kept it out was mended. A row is in the quarantine or its readings are in the
 //! table, so that a replay can be broken off and begun again at any time.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use sluicegate_decode::Mapping;
 use tokio::time::Instant;
@@ -11,7 +11,9 @@ use super::{
     revival::{Revival, Reviver},
 };
 use crate::{
-    model::{LongName, QuarantineFilter, QuarantineStretch, Quarantined, Restored, Revived},
+    model::{
+        IdPair, LongName, QuarantineFilter, QuarantineStretch, Quarantined, Restored, Revived,
+    },
     repository::RepositoryError,
 };
 
@@ -195,9 +197,30 @@ impl Manage {
             replay.stored += step.readings as u64;
             return Ok(());
         }
+        if step.revived.is_empty() {
+            return Ok(());
+        }
+        // They come past the lanes, which tell of what they commit.
+        let told = self
+            .stores
+            .told
+            .begin(Some(&pairs_of(&step.revived)))
+            .await?;
+        let restored = self.restore_pieces(&step.revived, replay).await;
+        told.end().await;
+        restored?;
+        self.ingest.long_names().keep(step.long_names);
+        Ok(())
+    }
+
+    async fn restore_pieces(
+        &self,
+        revived: &[Revived],
+        replay: &mut Replay,
+    ) -> Result<(), RepositoryError> {
         // What is too big for a limit of the database is divided until it is one row.
-        let mut pieces = vec![step.revived.as_slice()];
-        while let Some(piece) = pieces.pop().filter(|piece| !piece.is_empty()) {
+        let mut pieces = vec![revived];
+        while let Some(piece) = pieces.pop() {
             match self.restore_piece(piece).await {
                 Err(RepositoryError::TooBig(_)) if piece.len() > 1 => {
                     let (first, second) = piece.split_at(piece.len() / 2);
@@ -206,7 +229,6 @@ impl Manage {
                 restored => replay.settle(piece, restored?),
             }
         }
-        self.ingest.long_names().keep(step.long_names);
         Ok(())
     }
 
@@ -226,6 +248,19 @@ impl Manage {
             }
         }
     }
+}
+
+/// Of which pairs they are.
+fn pairs_of(revived: &[Revived]) -> Vec<IdPair> {
+    let readings = revived.iter().flat_map(|one| &one.readings);
+    let pairs: BTreeSet<(i32, &str)> = readings
+        .map(|reading| (reading.series.id1, &*reading.series.id2))
+        .collect();
+    let pair = |(id1, id2): (i32, &str)| IdPair {
+        id1,
+        id2: id2.to_owned(),
+    };
+    pairs.into_iter().map(pair).collect()
 }
 
 /// Rows that are stored together.

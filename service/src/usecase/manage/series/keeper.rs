@@ -19,7 +19,7 @@ use crate::{
         Nameless, RepositoryError,
         mysql::{MySqlSeriesUpkeep, SEEN_AT_ONCE},
     },
-    usecase::ingest::{BatchEvent, Stage},
+    usecase::ingest::CommitEvent,
 };
 
 /// Between looks for readings without a name.
@@ -75,7 +75,7 @@ impl SeriesKeeper {
     /// Does its work until the service drains. What an event tells that is missed, a later batch tells again.
     pub async fn run(
         self: Arc<Self>,
-        events: Receiver<Arc<BatchEvent>>,
+        events: Receiver<Arc<CommitEvent>>,
         draining: CancellationToken,
     ) {
         tokio::select! {
@@ -96,13 +96,17 @@ impl SeriesKeeper {
     }
 
     /// Ends when nobody tells anything any more.
-    async fn hear(&self, mut events: Receiver<Arc<BatchEvent>>) {
+    async fn hear(&self, mut events: Receiver<Arc<CommitEvent>>) {
         loop {
             match events.recv().await {
-                Ok(event) if event.stage == Stage::Committed && !event.series.is_empty() => {
-                    self.seen(|seen| seen.see(today(), &event.series));
+                Ok(event) => {
+                    if let CommitEvent::Committed(batch) = &*event
+                        && !batch.series.is_empty()
+                    {
+                        self.seen(|seen| seen.see(today(), &batch.series));
+                    }
                 }
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
             }
         }
