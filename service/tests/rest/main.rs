@@ -17,6 +17,7 @@ mod absent;
 mod access;
 mod analysis;
 mod audit;
+mod cache_kills;
 mod changes;
 mod collisions;
 mod commands;

@@ -199,7 +199,7 @@ impl LatestCache {
     ) -> Result<Pushed, CacheError> {
         let mut call = self.call(&self.scripts.push);
         call.arg(writer).arg(left).arg(mark);
-        call.arg(version).arg(ms(WANTED)).arg(TYPES_MAX + 3);
+        call.arg(version).arg(ms(WANTED)).arg(TYPES_MAX + 4);
         call.arg(lanes.len());
         for lane in lanes {
             call.arg(&*lane.name).arg(&*lane.place);

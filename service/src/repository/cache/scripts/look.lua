@@ -42,47 +42,64 @@ if not kept then
   redis.call('HSET', key('meta'), 'token', kept)
 end
 local floor = tonumber(meta('floor') or '0')
+
+-- What is kept of a pair: whether it may be answered, its nonce where it may be filled, when it was asked for, and its readings.
+local function kept_of(entry)
+  local fields = redis.call('HGETALL', entry)
+  local found = {}
+  local readings = { 'h' }
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 1) == 'r' then
+      table.insert(readings, fields[i + 1])
+    else
+      found[fields[i]] = fields[i + 1]
+    end
+  end
+  local good_until = tonumber(found['until'])
+  local is_ours = found.token == kept and not (good_until and good_until <= now)
+  return is_ours and good_until ~= nil, is_ours and found.nonce, tonumber(found.asked or '0'), readings
+end
+
+-- Somebody wants it. Said again now and then, which is cheaper than each time.
+local function ask_for(pair, entry)
+  redis.call('ZADD', key('asked'), now, pair)
+  redis.call('HSET', entry, 'asked', now)
+  redis.call('PEXPIRE', entry, wanted_ms)
+end
+
 local answers = {}
 local index = 0
 while at < #ARGV do
   local pair = arg()
+  local entry = key('e:' .. pair)
   index = index + 1
-  local is_held = held[pair] or held['*']
-  local registered = tonumber(redis.call('ZSCORE', key('wanted'), pair))
-  if not registered and redis.call('ZCARD', key('wanted')) < pairs_max then
-    registered = next_version()
-    redis.call('ZADD', key('wanted'), registered, pair)
-  end
-  if is_held or not registered then
+  if held[pair] or held['*'] then
     table.insert(answers, { 'm' })
   else
-    redis.call('ZADD', key('asked'), now, pair)
-    local entry = key('e:' .. pair)
-    local fields = redis.call('HGETALL', entry)
-    local found = {}
-    local readings = { 'h' }
-    for i = 1, #fields, 2 do
-      if string.sub(fields[i], 1, 1) == 'r' then
-        table.insert(readings, fields[i + 1])
-      else
-        found[fields[i]] = fields[i + 1]
+    local is_good, nonce, asked, readings = kept_of(entry)
+    if is_good then
+      if now - asked > wanted_ms / 10 then
+        ask_for(pair, entry)
       end
-    end
-    local is_ours = found.token == kept
-    local is_old = found['until'] and tonumber(found['until']) <= now
-    if is_ours and found['until'] and not is_old then
-      redis.call('PEXPIRE', entry, wanted_ms)
       table.insert(answers, readings)
-    elseif version < math.max(registered, floor) then
-      table.insert(answers, { 'm' })
     else
-      if not is_ours or is_old then
-        redis.call('DEL', entry)
-        found.nonce = token .. ':' .. index
-        redis.call('HSET', entry, 'token', kept, 'nonce', found.nonce)
+      local registered = tonumber(redis.call('ZSCORE', key('wanted'), pair))
+      if not registered and redis.call('ZCARD', key('wanted')) < pairs_max then
+        registered = next_version()
+        redis.call('ZADD', key('wanted'), registered, pair)
+        redis.call('ZADD', key('asked'), now, pair)
       end
-      redis.call('PEXPIRE', entry, wanted_ms)
-      table.insert(answers, { 'f', found.nonce })
+      if not registered or version < math.max(registered, floor) then
+        table.insert(answers, { 'm' })
+      else
+        if not nonce then
+          nonce = token .. ':' .. index
+          redis.call('DEL', entry)
+          redis.call('HSET', entry, 'token', kept, 'nonce', nonce)
+        end
+        ask_for(pair, entry)
+        table.insert(answers, { 'f', nonce })
+      end
     end
   end
 end
