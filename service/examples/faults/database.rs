@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::Signal;
 use sluicegate::embedded_db::{EmbeddedDb, EmbeddedDbOptions, Engine};
 
-use crate::{lab::has_numbers, process};
+use crate::{layout::has_numbers, process};
 
 /// The account of the service: an ordinary one, which a read-only server and a full one refuse.
 const ACCOUNT: &str = "gate";

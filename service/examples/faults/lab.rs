@@ -1,28 +1,12 @@
 //! What every case works with: the programs, a database server, a folder, and how much to do.
 
-use std::{path::PathBuf, sync::OnceLock};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use rand::rngs::StdRng;
 use sluicegate::embedded_db::Engine;
 
 use crate::database::Server;
-
-/// The layout of every table that a case works with: the same for all of a run.
-static LAYOUT: OnceLock<String> = OnceLock::new();
-
-pub(crate) fn set_layout(name: &str) {
-    let _ = LAYOUT.set(name.to_owned());
-}
-
-pub(crate) fn layout() -> &'static str {
-    LAYOUT.get().map_or("partitioned", String::as_str)
-}
-
-/// Whether readings have the numbers of their series: `sensor_readings` is a view then.
-pub(crate) fn has_numbers() -> bool {
-    layout() == "series"
-}
 
 /// How much of everything.
 #[derive(Clone, Copy, Debug)]

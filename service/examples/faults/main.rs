@@ -11,6 +11,7 @@ mod flood;
 mod generator;
 mod judge;
 mod lab;
+mod layout;
 mod outcome;
 mod probe;
 mod process;
@@ -111,7 +112,7 @@ async fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    lab::set_layout(&options.layout);
+    layout::set(&options.layout);
     // Dropping the suite kills every child that it started.
     let ended = tokio::select! {
         ended = run(&options) => ended,

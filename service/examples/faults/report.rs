@@ -43,7 +43,8 @@ use sluicegate::embedded_db::Engine;
 
 use crate::{
     cases::CASES,
-    lab::{Programs, Scale, layout},
+    lab::{Programs, Scale},
+    layout,
     outcome::Outcome,
     verdict::{Found, Verdict},
 };
@@ -266,7 +267,7 @@ impl Results {
 
     /// Those of another layout than the default have its name.
     fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(match layout() {
+        self.folder.join(match layout::name() {
             "partitioned" => name.to_owned(),
             other => name.replace('.', &format!("-{other}.")),
         })
@@ -290,7 +291,7 @@ impl Results {
     }
 
     fn write_table(&self, document: &Document) -> Result<()> {
-        let title = match layout() {
+        let title = match layout::name() {
             "partitioned" => "Faults".to_owned(),
             other => format!("Faults on the layout {other}"),
         };

@@ -17,7 +17,8 @@ use tokio::{
 
 use crate::{
     http,
-    lab::{Lab, layout},
+    lab::Lab,
+    layout,
     process::{self, Usage},
     verdict::hold,
 };
@@ -113,7 +114,7 @@ impl Service {
         let mut command = Command::new(&options.program);
         command
             .arg("serve")
-            .args(["--layout", layout()])
+            .args(["--layout", layout::name()])
             .args(&options.database)
             .args(["--instance", &options.instance])
             .args(["--grpc-addr", &grpc, "--rest-addr", &rest, "--ready-file"])

@@ -11,7 +11,8 @@ use tokio::{
 };
 
 use crate::{
-    lab::{Lab, layout},
+    lab::Lab,
+    layout,
     outcome::Outcome,
     process,
     service::Service,
@@ -34,7 +35,7 @@ pub(crate) async fn run(lab: &mut Lab) -> Result<Outcome> {
     let mut generator = stack.generator(lab, LOAD).await?;
     let before = 12_000 * u64::from(kills);
     generator.settled_beyond(before.min(60_000)).await?;
-    let there_and_back = match layout() {
+    let there_and_back = match layout::name() {
         "series" => ["partitioned", "series"],
         _ => ["series", "partitioned"],
     };

@@ -14,7 +14,8 @@ use sluicegate_proto::{
 use crate::{
     database::Schema,
     judge::{hold_books, hold_ledger},
-    lab::{Lab, has_numbers},
+    lab::Lab,
+    layout::has_numbers,
     outcome::Outcome,
     poison_texts::poison,
     stack::{Stack, end},

@@ -17,7 +17,8 @@ use tonic::transport::Endpoint;
 use crate::{
     database::Schema,
     judge::{hold_books, hold_ledger, hold_stored},
-    lab::{Lab, has_numbers},
+    lab::Lab,
+    layout::has_numbers,
     outcome::{Millis, Outcome},
     stack::{Stack, end},
     verdict::{Verdict, hold},
