@@ -17,6 +17,16 @@ case "${1:-}" in
     *) fail "unknown option $1: the only one is --full" ;;
 esac
 
+# A full disk and memory that is used up look like faults of anything else.
+say_room() {
+    say "room: $(df --block-size=G --output=avail . /tmp | tail -n +2 | tr -s ' \n' ' ')of disk here and in /tmp," \
+        "$(awk '/^MemAvailable/ { printf "%d MiB", $2 / 1024 }' /proc/meminfo) of memory"
+}
+clean_up() {
+    [ "$1" -eq 0 ] || say_room
+}
+say_room
+
 need_packages build-essential pkg-config curl jq ca-certificates python3
 need_mariadb
 need_cargo
@@ -80,4 +90,5 @@ if [ "${SLUICEGATE_TEST_FAULTS:-yes}" != no ]; then
     # shellcheck disable=SC2086 # words are meant
     step "faults" scripts/faults.sh --quick $faults_options
 fi
+say_room
 say "all checks and tests passed"

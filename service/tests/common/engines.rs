@@ -4,7 +4,10 @@
 //! `SLUICEGATE_TEST_MYSQLD` names the MySQL server; by default it is where `scripts/install-mysql.sh` puts it.
 //! `SLUICEGATE_TEST_LAYOUT=series` tests another layout of the tables, where a test does not ask for one itself.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use clap::ValueEnum as _;
 use sluicegate::{
@@ -72,6 +75,16 @@ const SMALL_REDO_LOG: [&str; 2] = [
     "--loose-innodb-redo-log-capacity=96M",
     "--loose-innodb-log-file-size=96M",
 ];
+
+/// A server whose redo log is small, for a program that is not told its options: a script in `dir` that becomes the real one.
+pub(crate) fn small_server(dir: &Path, binary: &Path) -> PathBuf {
+    let script = dir.join("small-server");
+    let options = SMALL_REDO_LOG.join(" ");
+    let text = format!("#!/bin/sh\nexec '{}' \"$@\" {options}\n", binary.display());
+    std::fs::write(&script, text).expect("written");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("set");
+    script
+}
 
 /// Options for a server that leaves room for others, on the disk as well.
 pub(crate) fn small(data_dir: &Path, binary: &Path) -> EmbeddedDbOptions {

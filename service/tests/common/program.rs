@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{stillness::until_it_stands_still, until};
+use super::{engines::small_server, stillness::until_it_stands_still, until};
 
 /// How long the program may take to end.
 const END_LIMIT: Duration = Duration::from_secs(40);
@@ -103,7 +103,7 @@ impl Program {
     ) -> Self {
         let mut command = command(&["serve", "--database-url", database_url]);
         command.args(arguments).envs(environment.iter().copied());
-        Self::start_serving(command).await
+        Self::start_serving(command, TempDir::new().expect("a directory")).await
     }
 
     /// Starts the program with a database of its own.
@@ -118,21 +118,29 @@ impl Program {
     ) -> Self {
         let embedded_db = format!("--embedded-db={}", data_dir.display());
         let mut command = command(&["serve", &embedded_db, "--embedded-db-bin"]);
-        command.arg(server).args(arguments);
-        Self::start_serving(command).await
+        let dir = TempDir::new().expect("a directory");
+        command
+            .arg(small_server(dir.path(), server))
+            .args(arguments);
+        Self::start_serving(command, dir).await
     }
 
-    async fn start_serving(mut command: Command) -> Self {
-        let dir = TempDir::new().expect("a directory");
+    async fn start_serving(mut command: Command, dir: TempDir) -> Self {
         let ready_file = dir.path().join("ready.json");
         command
             .args(["--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0"])
             .arg("--ready-file")
             .arg(&ready_file);
         let mut child = command.spawn().expect("it runs");
-        tokio::select! {
-            () = until("the program is ready", async || ready_file.exists()) => {}
-            ended = child.wait() => panic!("the program does not start: {ended:?}"),
+        let ended = tokio::select! {
+            () = until("the program is ready", async || ready_file.exists()) => None,
+            ended = child.wait() => Some(ended.expect("waited for")),
+        };
+        if let Some(ended) = ended {
+            let mut stderr = String::new();
+            let mut pipe = child.stderr.take().expect("piped");
+            pipe.read_to_string(&mut stderr).await.expect("readable");
+            panic!("the program does not start, {ended}: {stderr}");
         }
         let text = std::fs::read_to_string(&ready_file).expect("readable");
         let ready: serde_json::Value = serde_json::from_str(&text).expect("JSON");
