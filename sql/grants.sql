@@ -63,11 +63,21 @@ GRANT ALTER, DROP ON `sensors`.`readings` TO 'sluicegate_ingest'@'%';
 -- series, and so all of its readings.
 GRANT SELECT, INSERT, UPDATE (last_seen) ON `sensors`.`series` TO 'sluicegate_ingest'@'%';
 GRANT SELECT ON `sensors`.`series_generation` TO 'sluicegate_ingest'@'%';
+-- To note batches for rollups, which each of them looks at, and to keep those (rollups).
+GRANT SELECT, UPDATE ON `sensors`.`rollup_state` TO 'sluicegate_ingest'@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON `sensors`.`rollup_batches` TO 'sluicegate_ingest'@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON `sensors`.`rollup_dirty` TO 'sluicegate_ingest'@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON `sensors`.`rollups` TO 'sluicegate_ingest'@'%';
 -- To keep the tags that producers tell of their series.
 GRANT SELECT, INSERT, DELETE ON `sensors`.`series_tags` TO 'sluicegate_ingest'@'%';
 GRANT SELECT, DELETE ON `sensors`.`readings` TO 'sluicegate_manage'@'%';
 GRANT UPDATE (sensor_value, series_id) ON `sensors`.`readings` TO 'sluicegate_manage'@'%';
 GRANT SELECT ON `sensors`.`series` TO 'sluicegate_manage'@'%';
+-- To answer from rollups.
+GRANT SELECT ON `sensors`.`rollup_state` TO 'sluicegate_manage'@'%';
+GRANT SELECT ON `sensors`.`rollup_batches` TO 'sluicegate_manage'@'%';
+GRANT SELECT ON `sensors`.`rollup_dirty` TO 'sluicegate_manage'@'%';
+GRANT SELECT ON `sensors`.`rollups` TO 'sluicegate_manage'@'%';
 -- To tag them, and to note that they are tagged.
 GRANT SELECT, INSERT, UPDATE, DELETE ON `sensors`.`series_tags` TO 'sluicegate_manage'@'%';
 GRANT UPDATE (tagged_at) ON `sensors`.`series` TO 'sluicegate_manage'@'%';

@@ -10,6 +10,7 @@ import drop
 import neighbours
 import newest
 import rest
+import rollups
 import series
 from context import backlog, files, small, streaming
 from process import Unbalanced
@@ -209,6 +210,16 @@ def newest_readings(context):
         return lambda: newest.measure(context.engine, context.rows, context.folder, context.quick, pairs, cached)
     return {f"newest-{pairs}{suffix}": asked(pairs, cached)
             for pairs in newest.ASKED for suffix, cached in (("", False), ("-cache", True))}
+
+
+def with_rollups(context):
+    def stored(levels, half=False):
+        return lambda: rollups.measure(context.engine, context.rows, context.folder, context.quick, levels, half)
+    return {"rollups-off": stored(None), "rollups-on": stored(rollups.LEVELS), "rollups-half": stored(rollups.LEVELS, half=True)}
+
+
+def chart(context):
+    return {"chart": lambda: rollups.chart(context.engine, context.rows, context.folder, context.quick)}
 
 
 def rest_slow(context):
@@ -460,6 +471,23 @@ CASES = {
         figures=[(step, figure, f"{step}{separator}{key}") for step in NEWEST for figure, separator, key in (
             ("newest_p50_ms", ".", "p50_ms"), ("newest_p99_ms", ".", "p99_ms"), ("newest_hits", ".", "hits"), ("kept", "/", "alone"))],
         rounds_max=3,
+        in_quick=False,
+    ),
+    "rollups": Case(
+        "a stream of a minute into the layout series, without rollups, with those of a minute and an hour, and with them at half the rate",
+        with_rollups,
+        ratios=[("rollups-on", "rollups-off", "rollups/without")],
+        figures=[("rollups-on", "rollup_drain", "rollups.drain"), ("rollups-on", "rollup_lag_s", "rollups.lag_s"),
+                 ("rollups-half", "rollup_lag_s", "rollups-half.lag_s")],
+        rounds_max=3,
+        in_quick=False,
+    ),
+    "chart": Case(
+        "the curve of a year of one series with 1,000,000 readings, beside 30,000,000 of others, from rollups and from readings",
+        chart,
+        figures=[("chart", "chart_ms", "chart.ms"), ("chart", "chart_readings_ms", "chart.readings_ms")],
+        server=rest.SERVER,
+        rounds_max=1,
         in_quick=False,
     ),
     "drop": Case(

@@ -7,6 +7,7 @@ mod figures;
 mod listeners;
 #[cfg(target_os = "linux")]
 mod process;
+mod rollups;
 mod service_manager;
 
 use std::{
@@ -32,11 +33,12 @@ use crate::{
     auth::{AuthMetrics, Gate, TokenFileError},
     config::{Config, ConfigError},
     embedded_db::{Condition, EmbeddedDbError},
+    model::rollup::RollupLevels,
     ready_file::ReadyFile,
     repository::{
         Awaits, RepositoryError,
         cache::CacheError,
-        mysql::{DatabaseSettings, MySqlStorage, StorageMetrics},
+        mysql::{DatabaseSettings, MySqlRollups, MySqlStorage, StorageMetrics},
     },
     router::Protection,
     shutdown::Shutdown,
@@ -249,13 +251,19 @@ async fn start(
     let storage = Arc::new(Box::pin(MySqlStorage::open(&settings)).await?);
     let events = CommitEvents::default();
     let copies = copies::of(config, &storage, metrics)?;
+    let rollups = rollups::of(config, &storage, &events, metrics).await?;
+    let store_of_rollups = rollups.as_ref().map(|rollups| rollups.store.clone());
     let told = ReadingChanges::new(
         storage.change_counts(),
-        copies.as_ref().map(|copies| copies.of_changes.clone()),
+        (
+            copies.as_ref().map(|copies| copies.of_changes.clone()),
+            store_of_rollups.clone(),
+        ),
         events.clone(),
         settings.statement_limit,
     );
-    let stores = stores(config, &storage, copies.as_ref(), &told);
+    let beside = (copies.as_ref(), store_of_rollups.clone());
+    let stores = stores(config, &storage, beside, &told);
     let clock = Arc::new(Clock::new(config.time_settings(), storage.clock()));
     clock.look().await?;
     let (watched, draining) = (clock.clone(), shutdown.draining.clone());
@@ -273,6 +281,7 @@ async fn start(
         draining.cancelled().await;
         Ok::<(), Infallible>(())
     });
+    let told = (told, store_of_rollups);
     let partitions = partition_manager(config, &storage, clock.clone(), told)?;
     if let Some(manager) = &partitions {
         // So that a fresh table has its partitions before the first reading. It says itself what went wrong.
@@ -325,6 +334,9 @@ async fn start(
     }
     if let Some(copies) = copies {
         copies.keep(&storage, &ingest, shutdown);
+    }
+    if let Some(rollups) = rollups {
+        rollups.keep(&ingest, shutdown);
     }
     let (sources, fetching) = source::start(
         &config.sources,
@@ -434,16 +446,19 @@ const EXPORT_CONNECTIONS: usize = 4;
 fn stores(
     config: &Config,
     storage: &MySqlStorage,
-    copies: Option<&Copies>,
+    (copies, rollups): (Option<&Copies>, Option<Arc<MySqlRollups>>),
     told: &Arc<ReadingChanges>,
 ) -> Stores {
+    // Only aggregations are made from rollups.
+    let none = &RollupLevels::default();
     Stores {
         latest: copies.map(|copies| copies.reader.clone()),
         told: told.clone(),
-        pages: storage.readings("pages", PAGE_CONNECTIONS),
-        heavy: storage.readings("heavy", config.rest.max_heavy_queries),
-        exports: storage.readings("exports", EXPORT_CONNECTIONS),
-        changes: storage.readings("changes", CHANGE_CONNECTIONS),
+        rollups,
+        pages: storage.readings("pages", PAGE_CONNECTIONS, none),
+        heavy: storage.readings("heavy", config.rest.max_heavy_queries, &config.rollups),
+        exports: storage.readings("exports", EXPORT_CONNECTIONS, none),
+        changes: storage.readings("changes", CHANGE_CONNECTIONS, none),
         ledger: storage.ledger_reader(),
         quarantine: storage.quarantine(),
         series: storage.series(),
@@ -455,7 +470,7 @@ fn partition_manager(
     config: &Config,
     storage: &MySqlStorage,
     clock: Arc<Clock>,
-    told: Arc<ReadingChanges>,
+    (told, rollups): (Arc<ReadingChanges>, Option<Arc<MySqlRollups>>),
 ) -> Result<Option<Arc<PartitionManager>>, AppError> {
     let Some(settings) = config.partitions.settings() else {
         return Ok(None);
@@ -463,7 +478,7 @@ fn partition_manager(
     match storage.partitions() {
         Some(store) => {
             let manager = PartitionManager::new(store, clock, settings);
-            Ok(Some(Arc::new(manager.telling(told))))
+            Ok(Some(Arc::new(manager.telling(told, rollups))))
         }
         None if settings.retention.is_some() => Err(ConfigError::Value {
             key: "partitions.retention",

@@ -2,13 +2,14 @@
 
 mod complaint;
 mod migrate;
+mod rollups;
 
 use std::{io::Write as _, os::unix::process::CommandExt as _, path::PathBuf};
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use secrecy::ExposeSecret as _;
 
-pub use self::migrate::Migrate;
+pub use self::{migrate::Migrate, rollups::RollupsCommand};
 use crate::{
     app::{self, AppError, Listeners},
     auth::{Said, TokenCommand, TokenError},
@@ -91,6 +92,9 @@ pub enum Command {
     /// Creates the tables that are missing, and ends; or moves readings into another layout, while others come in
     #[command(after_help = migrate::EXAMPLES, mut_args = migrate::hide_others)]
     Migrate(Migrate),
+    /// Has rollups made anew from readings, or gives some up
+    #[command(subcommand, after_help = rollups::EXAMPLES)]
+    Rollups(RollupsCommand),
     /// Prints the configuration in effect, passwords masked
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Shown),
@@ -219,6 +223,12 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             let _telemetry = telemetry::init(&config.log, config.log_format, None)
                 .map_err(Failure::Telemetry)?;
             Ok(Box::pin(migrate::migrate(&config, &wanted)).await?)
+        }
+        Command::Rollups(wanted) => {
+            let config = wanted.sources().clone().resolve()?;
+            let _telemetry = telemetry::init(&config.log, config.log_format, None)
+                .map_err(Failure::Telemetry)?;
+            Ok(Box::pin(rollups::run(&config, &wanted)).await?)
         }
         Command::Config(Shown { template: true, .. }) => print(config::template()?.as_bytes()),
         Command::Config(Shown { sources, .. }) => {

@@ -52,7 +52,7 @@ pub use self::{
     tls::{TlsConfig, TlsOverrides},
 };
 use crate::{
-    model::{AbsentValue, OrNone, PointInTime, SeriesBounds, TimeSpan},
+    model::{AbsentValue, OrNone, PointInTime, SeriesBounds, TimeSpan, rollup::RollupLevels},
     repository::{
         Awaits, QuarantineLimits,
         mysql::{ColumnNames, DatabaseSettings, Layout, StorageMetrics, TableName},
@@ -102,6 +102,7 @@ pub struct Config {
     pub partitions: PartitionConfig,
     pub series: SeriesConfig,
     pub quarantine: QuarantineConfig,
+    pub rollups: RollupLevels,
     pub cache: CacheConfig,
     pub ready: ReadyConfig,
     pub telemetry: TelemetryConfig,
@@ -305,6 +306,7 @@ impl Config {
                     .or(file_quarantine.retention)
                     .unwrap_or(OrNone(Some(TimeSpan::minutes(90 * 24 * 60)))),
             },
+            rollups: given.rollups.or(file.rollups).unwrap_or_default(),
             cache: CacheConfig::merge(given.cache, file.cache),
             ready: ReadyConfig::merge(given.ready, file.ready),
             telemetry: TelemetryConfig::merge(given.telemetry, file.telemetry),

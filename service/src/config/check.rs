@@ -67,6 +67,7 @@ impl Config {
         self.rest.check()?;
         super::source::check(&self.sources)?;
         self.partitions.check()?;
+        self.check_rollups()?;
         self.series.check()?;
         self.quarantine.check()?;
         self.telemetry.check()?;
@@ -84,6 +85,22 @@ impl Config {
             });
         }
         Ok(())
+    }
+}
+
+impl Config {
+    /// A bucket is made before retention drops what it is made of.
+    fn check_rollups(&self) -> Result<(), ConfigError> {
+        let longest = self.rollups.coarsest();
+        let retention = self.partitions.retention.0;
+        match longest.zip(retention) {
+            Some((longest, retention)) if longest.every > retention => Err(ConfigError::Value {
+                key: "rollups",
+                value: self.rollups.to_string(),
+                must: "of buckets that are no longer than partitions.retention keeps readings",
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     ReadyOverrides, RestOverrides, SourceSettings, TelemetryOverrides, TlsOverrides,
 };
 use crate::{
-    model::{AbsentValue, OrNone, PointInTime, TimeSpan},
+    model::{AbsentValue, OrNone, PointInTime, TimeSpan, rollup::RollupLevels},
     repository::mysql::{ColumnNames, Layout, TableName},
     telemetry::LogFormat,
     usecase::manage::partitions::{Retention, WidthSetting},
@@ -151,6 +151,11 @@ pub struct Settings {
 
     #[command(flatten)]
     pub audit: AuditOverrides,
+
+    /// Figures of each series by buckets of time, kept beside the readings, and for longer where that is asked for: EVERY:KEEP,... such
+    /// as 1m:30d,1h:5y; EVERY is a part of a day, 1m to 1d, and a multiple of the one before; on the layout series alone [default: none]
+    #[arg(long, env = "SLUICEGATE_ROLLUPS", value_name = "EVERY:KEEP,...")]
+    pub rollups: Option<RollupLevels>,
 
     /// What readings are fetched from. In the file alone.
     #[arg(skip)]

@@ -8,6 +8,7 @@ mod principal;
 mod quarantine;
 mod reading;
 mod rejection;
+pub mod rollup;
 mod selection;
 mod series_bounds;
 mod series_info;

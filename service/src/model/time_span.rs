@@ -1,15 +1,19 @@
-//! A length of time as people write it: 90s, 5m, 1h, 30d.
+//! A length of time as people write it: 90s, 5m, 1h, 30d, 5y.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+/// Those that a span is written in.
 const UNITS: [(&str, i64); 4] = [
     ("d", 86_400_000_000),
     ("h", 3_600_000_000),
     ("m", 60_000_000),
     ("s", 1_000_000),
 ];
+
+/// A year of 365 days; it is read, and written in days.
+const YEAR: (&str, i64) = ("y", 365 * 86_400_000_000);
 
 /// A positive whole number of seconds, at most ten thousand years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -52,7 +56,8 @@ impl FromStr for TimeSpan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+        let mut units = UNITS.iter().chain([&YEAR]);
+        let unit = units.find(|(unit, _)| text.ends_with(unit));
         let us = unit.and_then(|(unit, us)| {
             let number = &text[..text.len() - unit.len()];
             let plain = number.bytes().all(|byte| byte.is_ascii_digit());
@@ -148,6 +153,7 @@ mod tests {
             ("60s", 60_000_000, "1m"),
             ("24h", 86_400_000_000, "1d"),
             ("30d", 2_592_000_000_000, "30d"),
+            ("2y", 63_072_000_000_000, "730d"),
         ] {
             let span: TimeSpan = text.parse().unwrap();
             assert_eq!((span.us(), span.to_string().as_str()), (us, shown));

@@ -6,6 +6,7 @@ mod marks;
 pub mod mysql;
 mod partitions;
 mod readings;
+mod rollups;
 
 use std::sync::{
     Arc,
@@ -16,7 +17,8 @@ use serde::Serialize;
 
 pub use self::clock::{ClockStore, KeptClock};
 pub use self::marks::{CommitMark, CommitMarks, MarkNow, Untold};
-pub use self::readings::{AggregateQuery, QuarantineLimits, Stretch};
+pub use self::readings::{AggregateQuery, MadeFrom, QuarantineLimits, Stretch};
+pub use self::rollups::{Merged, Noted, NotedBatch, Remade, RollupStanding};
 
 pub use self::partitions::{Partition, PartitionChange, Split};
 use crate::{
@@ -258,6 +260,8 @@ pub enum Loaded {
         /// None where only the outcome is known.
         stored: Option<StoredRows>,
         untold: Untold,
+        /// Where there are rollups.
+        noted: Option<Noted>,
     },
     /// Nothing of the batch is stored, nor ever will be as it is: divide it.
     TooBig(String),

@@ -34,6 +34,14 @@ impl AggregateQuery {
     }
 }
 
+/// What an aggregation was made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MadeFrom {
+    /// Rollups of these lengths, seconds, from the longest to the shortest.
+    pub levels_s: Vec<u32>,
+    pub readings: bool,
+}
+
 /// How much the quarantine may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuarantineLimits {

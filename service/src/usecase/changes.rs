@@ -10,8 +10,12 @@ use tracing::debug;
 
 use super::ingest::CommitEvents;
 use crate::{
-    model::IdPair,
-    repository::{RepositoryError, cache::LatestCache, mysql::MySqlChangeCounts},
+    model::{IdPair, TimeRange},
+    repository::{
+        RepositoryError,
+        cache::LatestCache,
+        mysql::{Held, MySqlChangeCounts, MySqlRollups},
+    },
 };
 
 /// More pairs than these are as good as all.
@@ -21,6 +25,7 @@ const PAIRS_MAX: usize = 1_000;
 pub struct ReadingChanges {
     counts: MySqlChangeCounts,
     cache: Option<Arc<LatestCache>>,
+    rollups: Option<Arc<MySqlRollups>>,
     events: CommitEvents,
     /// A change that has not said that it goes on for so long is over, whatever has become of it.
     open_for: Duration,
@@ -29,12 +34,25 @@ pub struct ReadingChanges {
     active: Mutex<u32>,
 }
 
+/// What a change is of.
+#[derive(Clone, Copy, Debug)]
+pub enum Extent<'a> {
+    /// Readings of these pairs, or of all, within that time, or of any.
+    Of {
+        pairs: Option<&'a [IdPair]>,
+        time: Option<TimeRange>,
+    },
+    /// What retention drops: rollups have been made of it, and stay.
+    Outdated,
+}
+
 /// A change under way.
 pub struct ReadingChange {
     /// None once it has ended.
     changes: Option<Arc<ReadingChanges>>,
     number: u64,
     pairs: Option<Vec<IdPair>>,
+    held: Held,
     said_at: Instant,
 }
 
@@ -43,13 +61,14 @@ impl ReadingChanges {
     #[must_use]
     pub fn new(
         counts: MySqlChangeCounts,
-        cache: Option<Arc<LatestCache>>,
+        (cache, rollups): (Option<Arc<LatestCache>>, Option<Arc<MySqlRollups>>),
         events: CommitEvents,
         statement_limit: Duration,
     ) -> Arc<Self> {
         Arc::new(Self {
             counts,
             cache,
+            rollups,
             events,
             open_for: 2 * statement_limit,
             started: Instant::now(),
@@ -57,16 +76,26 @@ impl ReadingChanges {
         })
     }
 
-    /// A change of these pairs, or of any, is about to begin.
+    /// A change is about to begin.
     ///
     /// # Errors
     /// When the database does not take note of it: then it must not begin.
     pub async fn begin(
         self: &Arc<Self>,
-        pairs: Option<&[IdPair]>,
+        extent: Extent<'_>,
     ) -> Result<ReadingChange, RepositoryError> {
+        let pairs = match extent {
+            Extent::Of { pairs, .. } => pairs,
+            Extent::Outdated => None,
+        };
         let pairs = pairs.filter(|pairs| pairs.len() <= PAIRS_MAX);
         let pairs = pairs.map(<[IdPair]>::to_vec);
+        let held = match (&self.rollups, extent) {
+            (Some(rollups), Extent::Of { time, .. }) => {
+                rollups.hold(pairs.as_deref(), time, self.open_for).await?
+            }
+            _ => Held::default(),
+        };
         let mut active = self.active.lock().await;
         let number = self.counts.begin(self.open_for).await?;
         *active += 1;
@@ -74,6 +103,7 @@ impl ReadingChanges {
             changes: Some(self.clone()),
             number,
             pairs,
+            held,
             said_at: Instant::now(),
         };
         if let Some(cache) = &self.cache {
@@ -87,7 +117,12 @@ impl ReadingChanges {
         Ok(change)
     }
 
-    async fn end(&self, number: u64, pairs: Option<&[IdPair]>) {
+    async fn end(&self, number: u64, pairs: Option<&[IdPair]>, held: &Held) {
+        if let Some(rollups) = &self.rollups
+            && let Err(error) = rollups.release(held).await
+        {
+            debug!(%error, "the rollups do not hear that a change has ended, and wait until it must have");
+        }
         let mut active = self.active.lock().await;
         if let Some(cache) = &self.cache {
             let ended = cache.end_change((&self.counts.name(), number), pairs).await;
@@ -116,6 +151,9 @@ impl ReadingChange {
             && self.said_at.elapsed() > changes.open_for / 4
         {
             changes.counts.goes_on(changes.open_for).await?;
+            if let Some(rollups) = &changes.rollups {
+                rollups.hold_on(&self.held, changes.open_for).await?;
+            }
             self.said_at = Instant::now();
         }
         Ok(())
@@ -124,7 +162,9 @@ impl ReadingChange {
     /// It is over, however it went.
     pub async fn end(mut self) {
         if let Some(changes) = self.changes.take() {
-            changes.end(self.number, self.pairs.as_deref()).await;
+            changes
+                .end(self.number, self.pairs.as_deref(), &self.held)
+                .await;
         }
     }
 }
@@ -136,11 +176,12 @@ impl Drop for ReadingChange {
             return;
         };
         let (number, pairs) = (self.number, self.pairs.take());
+        let held = std::mem::take(&mut self.held);
         let is_running = tokio::runtime::Handle::try_current();
         if let Ok(runtime) = is_running {
             runtime.spawn(async move {
                 tokio::time::sleep(changes.open_for / 2).await;
-                changes.end(number, pairs.as_deref()).await;
+                changes.end(number, pairs.as_deref(), &held).await;
             });
         }
     }

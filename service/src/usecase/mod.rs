@@ -7,6 +7,7 @@ pub mod latest;
 pub mod live;
 pub mod manage;
 pub mod readiness;
+pub mod rollups;
 pub mod sources;
 
 use std::sync::Arc;

@@ -41,6 +41,8 @@ mod plans;
 mod quarantine;
 mod query_strings;
 mod readiness;
+mod rollup_kills;
+mod rollups;
 mod same_answers;
 mod series;
 mod stalled_clients;

@@ -88,13 +88,57 @@ impl Asking {
         let conn = connection(&self.pool).await?;
         let gone = CancellationToken::new();
         let _dropped_with_this = gone.clone().drop_guard();
-        let running = to_its_end(conn, statement, gone, self.connector.clone());
+        let connector = self.connector.clone();
+        let running = async { to_its_end(conn, statement, gone, connector).await.0 };
         match tokio::spawn(running).await {
             Ok(answer) => answer.map_err(explain),
             Err(lost) => Err(RepositoryError::Other(lost.to_string())),
         }
     }
+
+    /// The same of a statement that rests on what others told in the same snapshot: `plan` asks for that, and makes it.
+    pub(super) async fn rows_of_a_moment<T: Send + 'static>(
+        &self,
+        plan: impl for<'c> FnOnce(
+            &'c mut Conn,
+        ) -> BoxFuture<'c, Result<(Statement, T), RepositoryError>>
+        + Send
+        + 'static,
+    ) -> Result<(Vec<Row>, T), RepositoryError> {
+        let mut conn = connection(&self.pool).await?;
+        let gone = CancellationToken::new();
+        let _dropped_with_this = gone.clone().drop_guard();
+        let connector = self.connector.clone();
+        let running = async move {
+            let planned = async {
+                conn.query_drop(SNAPSHOT).await.map_err(explain)?;
+                plan(&mut conn).await
+            };
+            let (statement, planned) = match planned.await {
+                Ok(planned) => planned,
+                Err(error) => {
+                    answers::cut(conn);
+                    return Err(error);
+                }
+            };
+            let (answer, conn) = to_its_end(conn, statement, gone, connector).await;
+            if let Some(mut conn) = conn {
+                match &answer {
+                    Ok(_) => conn.query_drop("COMMIT").await.map_err(explain)?,
+                    Err(_) => answers::cut(conn),
+                }
+            }
+            Ok((answer.map_err(explain)?.rows, planned))
+        };
+        match tokio::spawn(running).await {
+            Ok(answer) => answer,
+            Err(lost) => Err(RepositoryError::Other(lost.to_string())),
+        }
+    }
 }
+
+const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+                        START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
 /// A connection from the pool, or the news that there is none.
 async fn connection(pool: &Pool) -> Result<Conn, RepositoryError> {
@@ -104,12 +148,13 @@ async fn connection(pool: &Pool) -> Result<Conn, RepositoryError> {
         .map_err(explain)
 }
 
+/// With the connection, if others may use it.
 async fn to_its_end(
     mut conn: Conn,
     statement: Statement,
     gone: CancellationToken,
     connector: Connector,
-) -> Result<Answered, Error> {
+) -> (Result<Answered, Error>, Option<Conn>) {
     let id = conn.id();
     let beginning: String = statement.sql.chars().take(BEGINNING_CHARS).collect();
     let (answer, is_wanted) = {
@@ -124,14 +169,14 @@ async fn to_its_end(
     };
     if answer.as_ref().is_err_and(answers::is_too_long) {
         answers::cut(conn);
-        return answer;
+        return (answer, None);
     }
     if is_wanted {
-        return answer;
+        return (answer, Some(conn));
     }
     // What was sent to end this statement may still be under way, and must not meet the next one.
     let _ = conn.disconnect().await;
-    answer
+    (answer, None)
 }
 
 /// Runs a statement. One that the server has prepared, and could not prepare again although its tables were altered, has done

@@ -148,7 +148,15 @@ pub(super) async fn can_write(conn: &mut Conn, table: &Table) -> Result<(), Repo
 }
 
 /// What gives numbers to series, for no rows.
-const SERIES_WRITES: [(&str, &str); 5] = [
+const SERIES_WRITES: [(&str, &str); 7] = [
+    (
+        "look whether there are rollups",
+        "SELECT every_s FROM rollup_state WHERE FALSE LOCK IN SHARE MODE",
+    ),
+    (
+        "note batches for rollups",
+        "INSERT INTO rollup_batches SELECT * FROM rollup_batches WHERE FALSE",
+    ),
     (
         "give series their numbers",
         "INSERT INTO series (series_id, id1, id2, sensor_type, first_seen) \

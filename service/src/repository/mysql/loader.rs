@@ -16,16 +16,16 @@
 
 mod beginning;
 mod dividing;
+mod standing;
 
 use std::{
-    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use mysql_async::{Conn, prelude::Queryable as _};
-use tracing::{Instrument as _, debug, error, info, warn};
+use tracing::{Instrument as _, debug, info, warn};
 
 use self::beginning::Begun;
 use super::{
@@ -35,9 +35,9 @@ use super::{
     control::{self, Control, Taken},
     error::explain,
     ids::{IdBlock, IdShare},
-    ledger::{gains_statement, position_of, take_over},
+    ledger::{position_of, take_over},
     presence::Presence,
-    quarantine,
+    quarantine, rollups,
     row_load::{Found, RowLoad},
     series::{self, Numbers, OfBatch, SeriesNumbers},
     shape::Shape,
@@ -46,10 +46,11 @@ use super::{
 };
 use crate::{
     failpoint,
-    ledger::{LedgerGain, LoadPart, PartOutcome, Plan, drop_more, plan},
+    ledger::{LoadPart, PartOutcome, drop_more, plan},
     model::{Epoch, Seq, StreamId, StreamPosition},
     repository::{
-        CommitMark, CommitMarks, LoadBatch, Loaded, RepositoryError, RowIds, StoredRows, Untold,
+        CommitMark, CommitMarks, LoadBatch, Loaded, Noted, NotedBatch, RepositoryError, RowIds,
+        StoredRows, Untold,
     },
     telemetry::spans,
 };
@@ -198,6 +199,7 @@ impl Loader {
             mut ledger,
             shape,
             proven,
+            every_us,
         } = self.begin(conn, batch.as_ref(), Some(&numbers)).await?;
         if failpoint::is_set("ledger-ignored") {
             self.ignore(&mut ledger, batch.as_ref());
@@ -211,6 +213,7 @@ impl Loader {
                 series: Arc::default(),
                 stored: None,
                 untold: Untold::new(&self.mark, batch.number()),
+                noted: self.noted(batch.number(), every_us),
             });
         }
         self.forget_commit(batch.number());
@@ -266,7 +269,12 @@ impl Loader {
             plan.refuse(batch.parts(), arrival, rejection, batch.rejections());
         }
         quarantine::insert(conn, quarantine::of_batch(&plan, batch.as_ref())).await?;
-        let update = self.ledger_update(&mut plan, lane, batch.number());
+        let mut update = self.ledger_update(&mut plan, lane, batch.number());
+        let noted = self.noted(batch.number(), every_us);
+        if noted.is_some() {
+            update += "; ";
+            update += &rollups::note(&self.lane, batch.number(), batch.as_ref(), every_us);
+        }
         // From here on the reply may be lost while the COMMIT is not.
         self.mark.sends_commit(batch.number(), committing);
         self.unheard = Some(Unheard {
@@ -286,6 +294,16 @@ impl Loader {
             series: numbers.numbers,
             stored: Some(StoredRows { left_out, ids }),
             untold: Untold::new(&self.mark, batch.number()),
+            noted,
+        })
+    }
+
+    /// That a batch is noted for rollups, where there are any.
+    fn noted(&self, number: Seq, every_us: i64) -> Option<Noted> {
+        let lane = self.lane.clone();
+        (every_us > 0).then_some(Noted {
+            batch: NotedBatch { lane, number },
+            every_us,
         })
     }
 
@@ -345,66 +363,6 @@ impl Loader {
             committed_seq: batch.number().before(),
         };
         ledger.insert(self.lane.clone(), lane);
-    }
-
-    /// The lane's position, if the row is still as this process left it. Epochs only rise, so a lower one, or none, is
-    /// not a successor's doing.
-    fn check_lane(
-        &self,
-        ledger: &BTreeMap<StreamId, StreamPosition>,
-    ) -> Result<StreamPosition, RepositoryError> {
-        let Some(position) = ledger.get(&self.lane) else {
-            return Err(self.forgotten("its row is gone".to_owned()));
-        };
-        let (found, own) = (position.epoch, self.lane_epoch);
-        match found.cmp(&own) {
-            Ordering::Equal => {}
-            Ordering::Less => {
-                let found = format!("its row has the epoch {found}, and had {own}");
-                return Err(self.forgotten(found));
-            }
-            Ordering::Greater => {
-                let lane = self.lane.clone();
-                return Err(RepositoryError::LaneFenced { lane });
-            }
-        }
-        if position.committed_seq < self.committed_batch {
-            error!(
-                lane = self.lane.as_str(),
-                found = position.committed_seq.0,
-                committed = self.committed_batch.0,
-                "the database has lost batches that it had committed"
-            );
-        }
-        Ok(*position)
-    }
-
-    /// The COMMIT of an earlier attempt did happen: only its reply was lost.
-    fn already_committed(&mut self, number: Seq) -> Result<Vec<PartOutcome>, RepositoryError> {
-        match self.unheard.take() {
-            Some(unheard) if unheard.batch == number => {
-                debug!(batch = number.0, "committed although the reply was lost");
-                Ok(unheard.outcomes)
-            }
-            _ => {
-                let found = format!("its row counts batch {number}, which is not committed yet");
-                Err(self.forgotten(found))
-            }
-        }
-    }
-
-    fn forgotten(&self, found: String) -> RepositoryError {
-        RepositoryError::LaneForgotten {
-            lane: self.lane.clone(),
-            found,
-        }
-    }
-
-    fn ledger_update(&self, plan: &mut Plan, lane: StreamPosition, number: Seq) -> String {
-        let mut own = LedgerGain::at(lane);
-        own.committed_seq = number;
-        own.add(plan.anonymous.0, plan.anonymous.1, 0);
-        gains_statement(plan.gains.iter().chain([(&self.lane, &own)]))
     }
 
     /// Loads a batch. May be called again with the same batch after an error, and has to be with this batch before any

@@ -17,7 +17,7 @@ use super::{
 use crate::repository::RepositoryError;
 
 /// In order; a migration that was released is never changed.
-const MIGRATIONS: [(u32, &str, &str); 7] = [
+const MIGRATIONS: [(u32, &str, &str); 8] = [
     (
         1,
         "ledger",
@@ -52,6 +52,11 @@ const MIGRATIONS: [(u32, &str, &str); 7] = [
         7,
         "reading_changes",
         include_str!("../../../../sql/migrations/0007_reading_changes.sql"),
+    ),
+    (
+        8,
+        "rollups",
+        include_str!("../../../../sql/migrations/0008_rollups.sql"),
     ),
 ];
 
@@ -281,6 +286,10 @@ mod tests {
             "retention_clock",
             "long_names",
             "reading_changes",
+            "rollups",
+            "rollup_state",
+            "rollup_batches",
+            "rollup_dirty",
         ];
         for table in expected {
             assert!(tables.contains(&table), "{table}: {tables:?}");

@@ -1,5 +1,6 @@
 //! Storage in MySQL and MariaDB. Nothing outside of this folder speaks SQL.
 
+mod aggregate_text;
 mod answers;
 mod asking;
 mod change_counts;
@@ -28,6 +29,7 @@ mod metrics;
 mod migrations;
 mod moving;
 mod names;
+mod opening;
 mod partitions;
 mod pools;
 mod presence;
@@ -36,6 +38,7 @@ mod quarantine;
 mod readings;
 mod refusal;
 mod report;
+mod rollups;
 mod row_load;
 mod series;
 mod shape;
@@ -49,6 +52,7 @@ use std::{sync::Arc, time::Duration};
 use mysql_async::Pool;
 use tracing::warn;
 
+pub(crate) use self::rollups::{Held, Outdated};
 pub(crate) use self::series::{KnownSeries, Retagged, SEEN_AT_ONCE};
 use self::{
     asking::Asking,
@@ -61,7 +65,9 @@ use self::{
     metrics::SeriesMetrics,
     moving::Mover,
     names::Names,
+    opening::{answered, management},
     probe::Probe,
+    rollups::Answering,
     series::{Bounds, Naming, SMALL_CACHE_BYTES, SeriesNumbers},
     table::{Table, TableLayout},
     waiting::wait_for_database,
@@ -81,12 +87,13 @@ pub use self::{
     presence::MySqlLanes,
     quarantine::MySqlQuarantine,
     readings::MySqlReadings,
+    rollups::MySqlRollups,
     series::{MySqlSeries, MySqlSeriesUpkeep},
 };
 pub use sluicegate_mysql_address::TlsFiles;
 
 use super::{Awaited, Awaits, ClockStore, CommitMarks, MovingFrom, RepositoryError, StorageFacts};
-use crate::model::{Limits, SeriesBounds, StreamId};
+use crate::model::{Limits, SeriesBounds, StreamId, rollup::RollupLevels};
 
 /// Connections for looking at the ledger and the quarantine.
 const LEDGER_CONNECTIONS: usize = 2;
@@ -94,6 +101,8 @@ const LEDGER_CONNECTIONS: usize = 2;
 const SERIES_CONNECTIONS: usize = 4;
 /// The pool for streams that are opened, and for what the service does by itself: clock, partitions, quarantine.
 const OWN_POOL: &str = "service";
+/// Connections for rollups: what they do takes long.
+const ROLLUP_POOL: &str = "rollups";
 
 /// How to reach the database and what to do at start.
 #[derive(Clone, Debug)]
@@ -128,8 +137,6 @@ impl DatabaseSettings {
     }
 }
 
-/// Longer than the locks that a start may wait for.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 /// Between two looks for whether the process that has our name is still there.
 const HELD_PAUSE: Duration = Duration::from_millis(500);
 
@@ -294,7 +301,12 @@ impl MySqlStorage {
     /// The stored readings, for one kind of work of management: with connections of its own, so that none waits for
     /// another, nor for the ledger. The name is for the figures.
     #[must_use]
-    pub fn readings(&self, name: &'static str, connections: usize) -> Arc<MySqlReadings> {
+    pub fn readings(
+        &self,
+        name: &'static str,
+        connections: usize,
+        rollups: &RollupLevels,
+    ) -> Arc<MySqlReadings> {
         Arc::new(MySqlReadings::new(
             self.asking(name, connections),
             &self.table,
@@ -303,7 +315,19 @@ impl MySqlStorage {
             self.leftover
                 .as_ref()
                 .map(|(left, naming)| (left, naming.clone())),
+            (!rollups.is_empty()).then(|| Answering::new(rollups.clone())),
         ))
+    }
+
+    /// The rollups, with these levels; None where readings bring their names along, or are being moved.
+    #[must_use]
+    pub fn rollups(&self, levels: RollupLevels) -> Option<MySqlRollups> {
+        let have_some = self.table.layout.is_numbered() && self.leftover.is_none();
+        have_some.then(|| {
+            let (pool, indexes) = (self.connector.pool(ROLLUP_POOL), &self.indexes);
+            let indexes = (indexes.time.clone(), indexes.ids.clone());
+            MySqlRollups::new(pool, levels, indexes, &self.instance)
+        })
     }
 
     /// Resolves when the readings are in tables of another kind than at the start.
@@ -435,50 +459,4 @@ impl MySqlStorage {
     pub(crate) async fn ping(&self) -> Result<(), RepositoryError> {
         self.probe.ask().await
     }
-}
-
-/// A part of the start whose questions take no time. One that falls silent in their middle is given up like one that
-/// does not answer at all.
-async fn answered<T>(
-    settings: &DatabaseSettings,
-    connector: &Connector,
-    questions: impl Future<Output = Result<T, RepositoryError>>,
-) -> Result<T, RepositoryError> {
-    let deadline = settings.connect_deadline + ANSWER_DEADLINE;
-    tokio::time::timeout(deadline, questions)
-        .await
-        .unwrap_or_else(|_| {
-            Err(RepositoryError::GaveUp(format!(
-                "gave up on {}, which has taken a connection and does not answer what is asked on it, after {} s \
-                 (--connect-deadline-s, and {} s for locks)",
-                connector.place(),
-                deadline.as_secs(),
-                ANSWER_DEADLINE.as_secs()
-            )))
-        })
-}
-
-/// What management connects by, tried out.
-async fn management(
-    settings: &DatabaseSettings,
-    connector: &Connector,
-    (layout, leftover): (TableLayout, Option<TableLayout>),
-    names: &Names,
-) -> Result<Connector, RepositoryError> {
-    let manage = match &settings.manage {
-        Some(access) => Connector::new(access, &settings.metrics)?,
-        None => connector.clone(),
-    };
-    let mut conn = wait_for_database(&manage, settings).await?;
-    if settings.manage.is_some() {
-        manage.report();
-    }
-    answered(
-        settings,
-        &manage,
-        Box::pin(checks::can_manage(&mut conn, layout, leftover, names)),
-    )
-    .await?;
-    let _ = conn.disconnect().await;
-    Ok(manage)
 }

@@ -20,8 +20,8 @@ use super::{
     views::{BucketsView, LatestReadingsView},
 };
 use crate::{
-    model::BucketWidth,
-    repository::AggregateQuery,
+    model::{BucketWidth, TimeSpan},
+    repository::{AggregateQuery, MadeFrom},
     usecase::{latest::Bypass, manage::CacheUse},
 };
 
@@ -87,12 +87,21 @@ pub(super) async fn aggregate(context: Arc<Context>, request: Request) -> Result
         limit: selection::limit(&params)?,
     };
     let room = context.heavy_rooms.take(query.limit, ROW_BYTES).await?;
-    let page = context.manage()?.aggregate(query).await?;
+    let (page, made_from) = context.manage()?.aggregate(query).await?;
     let view = BucketsView {
+        made_from: made_from_names(&made_from),
         next_cursor: page.next.map(|key| cursor::encode(fingerprint, &key)),
         buckets: page.items.into_iter().map(Into::into).collect(),
     };
     Ok(Answer::page(view, room))
+}
+
+/// From the longest buckets to the readings.
+fn made_from_names(made_from: &MadeFrom) -> Vec<String> {
+    let levels = made_from.levels_s.iter();
+    let levels = levels.map(|&seconds| TimeSpan::of_seconds(seconds.into()).to_string());
+    let readings = made_from.readings.then(|| "readings".to_owned());
+    levels.chain(readings).collect()
 }
 
 fn bucket_width(params: &Params<'_>) -> Result<BucketWidth, Problem> {

@@ -50,7 +50,7 @@ pub(super) fn settle(pending: Pending, changed: Result<u64, ChangeError>) -> Res
     match &changed {
         Ok(rows) => pending.settle(Outcome::Done, Some(*rows)),
         Err(ChangeError::Storage { done, .. }) => pending.settle(Outcome::Failed, Some(*done)),
-        Err(ChangeError::Nothing | ChangeError::Invalid(_)) => {
+        Err(ChangeError::Nothing | ChangeError::Invalid(_) | ChangeError::WithinBucket(_)) => {
             pending.settle(Outcome::Failed, Some(0));
         }
     }

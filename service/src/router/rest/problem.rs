@@ -390,6 +390,11 @@ impl From<ChangeError> for Problem {
                 "The body has to hold sensor_value, sensor_type or both.",
             ),
             ChangeError::Invalid(fault) => Self::from_fault(&fault),
+            ChangeError::WithinBucket(reason) => Self::of(
+                "from_time",
+                Kind::InvalidParameter,
+                format!("from_time and to_time: {reason}."),
+            ),
             ChangeError::Storage { done, source } => {
                 let mut problem = Self::from(source);
                 if done > 0 {

@@ -161,6 +161,9 @@ impl From<Bucket> for BucketView {
 #[schema(as = Buckets)]
 pub(super) struct BucketsView {
     pub(super) buckets: Vec<BucketView>,
+    /// What they are made from: rollups of these lengths, and `readings` where those did not suffice
+    #[schema(example = json!(["1h", "readings"]))]
+    pub(super) made_from: Vec<String>,
     /// Give it as `cursor` to get the next page; null on the last one
     pub(super) next_cursor: Option<String>,
 }

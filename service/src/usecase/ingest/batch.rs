@@ -24,7 +24,7 @@ use crate::{
         Fault, KeptSeries, Limits, Rejection, SentReading, Seq, Series, SourceMark, SourcePosition,
         StreamId,
     },
-    repository::{LoadBatch, LoadColumns, SeriesEra, StoredRows, Untold},
+    repository::{LoadBatch, LoadColumns, Noted, SeriesEra, StoredRows, Untold},
 };
 
 /// A message on its way into a batch.
@@ -341,7 +341,7 @@ impl SealedBatch {
         self,
         outcomes: Vec<PartOutcome>,
         series: Arc<Vec<u32>>,
-        (stored, untold): (Option<StoredRows>, Untold),
+        (stored, untold, noted): (Option<StoredRows>, Untold, Option<Noted>),
     ) -> CommittedBatch {
         CommittedBatch {
             content: self.content,
@@ -349,6 +349,7 @@ impl SealedBatch {
             series,
             stored,
             untold,
+            noted,
         }
     }
 }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use super::watches::{CommittedRows, Watches};
+use super::{
+    rollup_inbox::RollupInbox,
+    watches::{CommittedRows, Watches},
+};
 use crate::model::IdPair;
 
 /// Events that wait for a subscriber that is behind.
@@ -55,11 +58,12 @@ impl BatchEvent {
     }
 }
 
-/// Hands events out, and to those who watch series the readings themselves.
+/// Hands events out, and to those who watch series, or gather what they come to, the readings themselves.
 #[derive(Clone, Debug)]
 pub struct CommitEvents {
     events: broadcast::Sender<Arc<CommitEvent>>,
     watches: Arc<Watches>,
+    rollups: Arc<RollupInbox>,
 }
 
 impl Default for CommitEvents {
@@ -67,6 +71,7 @@ impl Default for CommitEvents {
         Self {
             events: broadcast::Sender::new(BACKLOG),
             watches: Arc::default(),
+            rollups: Arc::default(),
         }
     }
 }
@@ -89,6 +94,7 @@ impl CommitEvents {
     pub(super) fn committed(&self, event: impl FnOnce() -> BatchEvent, rows: &impl CommittedRows) {
         self.tell(|| CommitEvent::Committed(event()));
         self.watches.tell(rows);
+        self.rollups.tell(rows);
     }
 
     /// Tells that readings of these pairs, or of any, were changed or removed.
@@ -106,6 +112,12 @@ impl CommitEvents {
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<CommitEvent>> {
         self.events.subscribe()
+    }
+
+    /// Where what is committed is gathered for rollups.
+    #[must_use]
+    pub fn rollups(&self) -> &Arc<RollupInbox> {
+        &self.rollups
     }
 
     /// Who watches series.

@@ -206,6 +206,7 @@ impl Driver {
                 series,
                 stored,
                 untold,
+                noted,
             } => {
                 if attempt > 0 {
                     info!(
@@ -213,7 +214,7 @@ impl Driver {
                         attempt, "the batch is committed after all"
                     );
                 }
-                Decided::Committed(batch.commit(outcomes, series, (stored, untold)))
+                Decided::Committed(batch.commit(outcomes, series, (stored, untold, noted)))
             }
             Loaded::TooBig(reason) => {
                 let readings = batch.readings();

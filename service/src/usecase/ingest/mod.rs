@@ -29,6 +29,7 @@ mod metrics;
 mod opening;
 mod pace;
 mod quotas;
+mod rollup_inbox;
 mod seal;
 mod session;
 mod slow;
@@ -63,6 +64,7 @@ pub use self::{
     lane_state::{LaneActivity, LaneState},
     long_names::LongNames,
     quotas::QuotaSettings,
+    rollup_inbox::{Gathered, RollupInbox},
     session::{Progress, RejectionNote},
     watches::{Fresh, News, Watch, WatchedPair, Watches},
 };

@@ -13,7 +13,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::model::{IdPair, Series};
+use crate::{
+    model::{IdPair, Series},
+    repository::Noted,
+};
 
 /// A pair that is watched, and which of its types.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +70,14 @@ pub(crate) trait CommittedRows {
     fn series_count(&self) -> u32;
     /// Id1, id2 and sensor type of one of them.
     fn series(&self, index: u32) -> (i32, &str, &str);
+    /// Its number; 0 where it has none.
+    fn number(&self, _index: u32) -> u32 {
+        0
+    }
+    /// That the batch is noted to be merged into the rollups, where there are any.
+    fn noted(&self) -> Option<&Noted> {
+        None
+    }
     /// Visits the rows in the order in which they were loaded, each with its series. False when it is not known which they are.
     fn visit(&self, row: impl FnMut(u32, Fresh)) -> bool;
 }

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use super::{Manage, QueryError, pace};
 use crate::{
     model::{Change, Fault, Limits, Order, Selection},
-    repository::{RepositoryError, Stretch},
-    usecase::changes::ReadingChange,
+    repository::{RepositoryError, Stretch, mysql::Outdated},
+    usecase::changes::{Extent, ReadingChange},
 };
 
 /// Rows of one transaction.
@@ -22,6 +22,9 @@ pub enum ChangeError {
     Nothing,
     #[error("{0}")]
     Invalid(Fault),
+    /// A delete would leave half of a bucket whose readings are gone.
+    #[error("{0}")]
+    WithinBucket(String),
     #[error("{source}; {done} readings were changed before that")]
     Storage { done: u64, source: RepositoryError },
 }
@@ -71,9 +74,32 @@ impl Manage {
         self.change(selection, &Work::Update(change)).await
     }
 
+    /// What rollups have of readings that a delete would be of, were they still there.
+    async fn outdated(
+        &self,
+        selection: &Selection,
+        work: &Work<'_>,
+    ) -> Result<Outdated, ChangeError> {
+        let (Work::Delete, Some(rollups)) = (work, &self.stores.rollups) else {
+            return Ok(Outdated::default());
+        };
+        let range = selection
+            .time
+            .map_or(i64::MIN..i64::MAX, |time| time.from_us..time.to_us);
+        rollups.outdated(&range).await.map_err(|error| match error {
+            RepositoryError::Data(reason) => ChangeError::WithinBucket(reason),
+            source => ChangeError::Storage { done: 0, source },
+        })
+    }
+
     async fn change(&self, selection: &Selection, work: &Work<'_>) -> Result<u64, ChangeError> {
         let mut done = 0;
-        let begun = self.stores.told.begin(selection.pairs.as_deref()).await;
+        let outdated = self.outdated(selection, work).await?;
+        let extent = Extent::Of {
+            pairs: selection.pairs.as_deref(),
+            time: selection.time,
+        };
+        let begun = self.stores.told.begin(extent).await;
         let mut told = begun.map_err(|source| ChangeError::Storage { done, source })?;
         let mut walked = Ok(());
         for leg in 0..selection.legs() {
@@ -83,6 +109,11 @@ impl Manage {
             if walked.is_err() {
                 break;
             }
+        }
+        if let (Ok(()), Some(rollups)) = (&walked, &self.stores.rollups) {
+            let (pairs, sensor_type) =
+                (selection.pairs.as_deref(), selection.sensor_type.as_deref());
+            walked = rollups.remove_outdated(&outdated, pairs, sensor_type).await;
         }
         told.end().await;
         match walked {

@@ -29,7 +29,9 @@ pub use self::{
 };
 use crate::{
     model::Limits,
-    repository::mysql::{MySqlLedgerReader, MySqlQuarantine, MySqlReadings, MySqlSeries},
+    repository::mysql::{
+        MySqlLedgerReader, MySqlQuarantine, MySqlReadings, MySqlRollups, MySqlSeries,
+    },
     usecase::{changes::ReadingChanges, clock::Clock, ingest::Ingest, latest::LatestReader},
 };
 
@@ -61,6 +63,8 @@ pub struct Stores {
     pub latest: Option<Arc<LatestReader>>,
     /// Who is told of deletes and updates.
     pub told: Arc<ReadingChanges>,
+    /// None where there are none.
+    pub rollups: Option<Arc<MySqlRollups>>,
 }
 
 /// Queries and changes stored readings.

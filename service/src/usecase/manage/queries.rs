@@ -10,7 +10,7 @@ use crate::{
     model::{
         Bucket, BucketKey, IdPair, Latest, Order, Place, Selection, StoredReading, StreamStanding,
     },
-    repository::{AggregateQuery, RepositoryError, mysql::MySqlReadings},
+    repository::{AggregateQuery, MadeFrom, RepositoryError, mysql::MySqlReadings},
     usecase::latest::Bypass,
 };
 
@@ -180,7 +180,7 @@ impl Manage {
     pub async fn aggregate(
         &self,
         mut query: AggregateQuery,
-    ) -> Result<Page<Bucket, BucketKey>, QueryError> {
+    ) -> Result<(Page<Bucket, BucketKey>, MadeFrom), QueryError> {
         let limits = &self.settings;
         let buckets = query.buckets(&self.limits().timestamp);
         if buckets > limits.max_buckets {
@@ -195,8 +195,8 @@ impl Manage {
             let most = limits.max_scanned_rows;
             return Err(QueryError::TooManyReadings { expected, most });
         }
-        let buckets = self.stores.heavy.aggregate(&query).await?;
-        Ok(Page::cut(buckets, limit, Bucket::key))
+        let (buckets, made_from) = self.stores.heavy.aggregate(&query).await?;
+        Ok((Page::cut(buckets, limit, Bucket::key), made_from))
     }
 
     /// Rows of the ledger, in order of their names.

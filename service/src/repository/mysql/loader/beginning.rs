@@ -22,6 +22,8 @@ pub(super) struct Begun {
     pub(super) shape: Shape,
     /// Whether the numbers of the batch's series are those of the table.
     pub(super) proven: bool,
+    /// How long the shortest buckets of rollups are, microseconds; 0 where there are none.
+    pub(super) every_us: i64,
 }
 
 impl Loader {
@@ -61,15 +63,15 @@ impl Loader {
             .await
             .map_err(explain)?;
         let mut shape = Shape::of(results.columns_ref());
-        let proven = match proof {
-            None => true,
+        let (proven, every_s) = match proof {
+            None => (true, 0),
             Some(proof) => {
                 results
                     .for_each(|_: mysql_async::Row| ())
                     .await
                     .map_err(explain)?;
                 shape = shape.and(Shape::of(results.columns_ref()));
-                proof.holds(&mut results).await?
+                proof.looked(&mut results).await?
             }
         };
         results.drop_result().await.map_err(explain)?;
@@ -85,6 +87,7 @@ impl Loader {
             ledger: found.collect(),
             shape,
             proven,
+            every_us: i64::from(every_s) * 1_000_000,
         })
     }
 }

@@ -41,6 +41,8 @@ impl Loader {
                     series: Arc::default(),
                     stored: None,
                     untold: Untold::new(&self.mark, batch.number()),
+                    // Its note, if there is one, is given up by its age.
+                    noted: None,
                 });
             }
             self.forget_commit(batch.number());

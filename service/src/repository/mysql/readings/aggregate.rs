@@ -3,6 +3,7 @@
 use mysql_async::{Row, Value};
 
 use super::super::{
+    aggregate_text::{ID_DIGITS, LARGEST, TIME_CHARS, keyed, start_of_bucket},
     instant,
     statement::{Shape, Statement},
 };
@@ -11,21 +12,14 @@ use crate::{
     repository::AggregateQuery,
 };
 
-/// The key of a row and its value as one text of which the lowest is the first reading and the highest the last. Both
-/// engines write a double with the digits that it takes to read it back. Without the cast they take 22 characters for the
-/// longest, and cut the exponent of one with 24.
-///
 /// Times of less digits than microseconds get them, so that what two tables say of a series can be compared.
 fn keyed_value(shape: Shape<'_>) -> String {
     let ts = match shape.limits.timestamp.decimals {
         6 => "ts",
         _ => "CAST(ts AS DATETIME(6))",
     };
-    format!("CONCAT({ts}, LPAD(id, {ID_DIGITS}, '0'), CAST(sensor_value AS CHAR(30)))")
+    keyed(ts, "id", "sensor_value")
 }
-const TIME_CHARS: usize = "YYYY-MM-DD hh:mm:ss.ffffff".len();
-const ID_DIGITS: usize = 20;
-const LARGEST: f64 = f64::MAX;
 
 /// Texts are grouped and ordered as bytes: the columns' own collation takes 'a' and 'a ' for one. A table of somebody's own may
 /// have columns of any name, which would be grouped by instead of these: so nobody else has them.
@@ -37,7 +31,7 @@ const ORDER: &str = "bucket, id1, id2_bytes, type_bytes";
 /// The groups of a query.
 pub(super) fn statement(table: &str, shape: Shape<'_>, query: &AggregateQuery) -> Statement {
     let selection = &query.selection;
-    let (start, keyed) = (start_of_bucket(query.width), keyed_value(shape));
+    let (start, keyed) = (start_of_bucket("ts", query.width), keyed_value(shape));
     let mut statement = Statement::new(&format!(
         "SELECT {start} AS sluicegate_bucket, {COLUMNS}, MIN({keyed}), MAX({keyed}) FROM {table}"
     ));
@@ -71,11 +65,21 @@ pub(super) fn statement(table: &str, shape: Shape<'_>, query: &AggregateQuery) -
 /// The groups of a query by the number of their series, up to the table; what restricts the readings comes next. An
 /// average that is beyond all doubles is NULL: in a temporary table it would become the largest of them.
 pub(super) fn numbered_groups(table: &str, shape: Shape<'_>, width: BucketWidth) -> String {
-    let (start, keyed) = (start_of_bucket(width), keyed_value(shape));
+    let (start, keyed) = (start_of_bucket("ts", width), keyed_value(shape));
     format!(
         "SELECT {start} AS bucket, readings.series_id AS series_id, COUNT(*) AS readings, MIN(sensor_value) AS lowest, \
          MAX(sensor_value) AS highest, IF(ABS(AVG(sensor_value)) <= {LARGEST:e}, AVG(sensor_value), NULL) AS average, MIN({keyed}) AS first_keyed, \
          MAX({keyed}) AS last_keyed FROM {table}"
+    )
+}
+
+/// The same as parts of groups, with their sums.
+pub(super) fn numbered_parts(table: &str, shape: Shape<'_>, width: BucketWidth) -> String {
+    let (start, keyed) = (start_of_bucket("ts", width), keyed_value(shape));
+    format!(
+        "SELECT {start} AS bucket, readings.series_id AS series_id, COUNT(*) AS readings, \
+         IF(ABS(SUM(sensor_value)) <= {LARGEST:e}, SUM(sensor_value), NULL) AS total, MIN(sensor_value) AS lowest, \
+         MAX(sensor_value) AS highest, MIN({keyed}) AS first_keyed, MAX({keyed}) AS last_keyed FROM {table}"
     )
 }
 
@@ -115,13 +119,6 @@ pub(super) fn named(groups: Statement, query: &AggregateQuery) -> Statement {
     }
     statement.push(&format!(" ORDER BY {ORDER} LIMIT ?"), [query.limit.into()]);
     statement
-}
-
-/// Microseconds since the epoch at which a row's bucket begins; `%` is exact and takes the sign of the left side.
-fn start_of_bucket(width: BucketWidth) -> String {
-    let at = "TIMESTAMPDIFF(MICROSECOND, TIMESTAMP'1970-01-01 00:00:00', ts)";
-    let width = width.as_us();
-    format!("{at} - (({at} % {width}) + {width}) % {width}")
 }
 
 fn behind(statement: &mut Statement, after: &BucketKey, width: BucketWidth) {

@@ -17,6 +17,7 @@ use super::{
     indexes::Indexes,
     instant,
     leftover::Leftover,
+    rollups::Answering,
     series::Naming,
     statement::Statement,
     table::{IS_VIEW, Table},
@@ -26,7 +27,7 @@ use crate::{
         Bucket, Change, IdPair, Limits, Order, Reading, ReadingKey, Selection, Series,
         StoredReading,
     },
-    repository::{AggregateQuery, RepositoryError, Stretch},
+    repository::{AggregateQuery, MadeFrom, RepositoryError, Stretch},
 };
 
 /// So often two tables are asked, of which one is about to go.
@@ -42,6 +43,8 @@ pub struct MySqlReadings {
     ///
     /// They are always asked first: one that is moved meanwhile is met twice then, and never missed.
     moving: Option<Moving>,
+    /// None where there are no rollups.
+    answering: Option<Answering>,
 }
 
 enum Kind {
@@ -115,6 +118,7 @@ impl MySqlReadings {
         indexes: Indexes,
         naming: Option<Arc<Naming>>,
         moving: Option<(&Leftover, Arc<Naming>)>,
+        answering: Option<Answering>,
     ) -> Self {
         let limits = table.limits;
         let kind = match naming {
@@ -142,6 +146,15 @@ impl MySqlReadings {
             asking,
             kind,
             moving,
+            answering,
+        }
+    }
+
+    /// What answers from rollups, if there is anything that does.
+    fn rolled(&self) -> Option<(&NumberedReadings, &Answering)> {
+        match (&self.kind, &self.moving, &self.answering) {
+            (Kind::Numbered(readings), None, Some(answering)) => Some((readings, answering)),
+            _ => None,
         }
     }
 
@@ -330,19 +343,30 @@ impl MySqlReadings {
     pub(crate) async fn aggregate(
         &self,
         query: &AggregateQuery,
-    ) -> Result<Vec<Bucket>, RepositoryError> {
+    ) -> Result<(Vec<Bucket>, MadeFrom), RepositoryError> {
+        let of_readings = |rows| {
+            let made_from = MadeFrom {
+                readings: true,
+                ..MadeFrom::default()
+            };
+            Ok((together::groups(rows, query.limit)?, made_from))
+        };
         self.unless_exchanged(async {
             if let Some(moving) = &self.moving {
                 let asked = Asked::Groups(query);
                 if let Some(rows) = self.of_a_moment(moving, &asked).await? {
-                    return together::groups(rows, query.limit);
+                    return of_readings(rows);
                 }
             }
-            let rows = match self.kind.aggregate(query).await? {
+            if let Some((readings, answering)) = self.rolled()
+                && let Some((rows, made_from)) = readings.rolled(query, answering).await?
+            {
+                return Ok((together::groups(rows, query.limit)?, made_from));
+            }
+            of_readings(match self.kind.aggregate(query).await? {
                 Some(statement) => self.asking.rows(statement).await?,
                 None => Vec::new(),
-            };
-            together::groups(rows, query.limit)
+            })
         })
         .await
     }
@@ -357,6 +381,11 @@ impl MySqlReadings {
                 Some(moving) => moving.expected_rows(query).await?,
                 None => 0,
             };
+            if let Some((readings, answering)) = self.rolled()
+                && let Some(expected) = readings.expected_rolled(query, answering).await?
+            {
+                return Ok(expected);
+            }
             Ok(not_moved + of_kind!(&self.kind, expected_rows(query))?)
         })
         .await
@@ -371,9 +400,18 @@ fn count(mut rows: Vec<Row>) -> Result<u64, RepositoryError> {
 async fn expected_rows(asking: &Asking, mut statement: Statement) -> Result<u64, RepositoryError> {
     statement.sql.insert_str(0, "EXPLAIN FORMAT=TRADITIONAL ");
     let plan = asking.rows(statement).await?;
+    Ok(expected_rows_of(&plan))
+}
+
+/// What a plan says of it. What is read of tables that the statement makes itself was read before.
+fn expected_rows_of(plan: &[Row]) -> u64 {
     // Without a figure there is nothing to read.
     let rows = |row: &Row| row.get::<Option<u64>, _>("rows").flatten().unwrap_or(0);
-    Ok(plan.iter().map(rows).sum())
+    let is_made = |row: &&Row| {
+        let table = row.get::<Option<String>, _>("table").flatten();
+        table.is_some_and(|table| table.starts_with('<'))
+    };
+    plan.iter().filter(|row| !is_made(row)).map(rows).sum()
 }
 
 fn stored(row: Row) -> Result<StoredReading, RepositoryError> {

@@ -3,6 +3,7 @@
 
 mod changing;
 mod names;
+mod rolled;
 
 use std::sync::Arc;
 

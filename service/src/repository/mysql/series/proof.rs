@@ -52,12 +52,14 @@ impl Proof {
     }
 
     /// Asks for it. Until the end of the transaction the answer stays true: neither row can be changed, and the table can be
-    /// neither dropped nor made again. The answer's columns say what those of the names are like.
+    /// neither dropped nor made again. The answer's columns say what those of the names are like, and whether batches are to be noted
+    /// for rollups, which holds as long.
     pub(in super::super) fn question(self) -> String {
         let number = self.anchor.map_or(0, |anchor| anchor.number);
         format!(
-            "SELECT generation, series_id, {FIRST_SEEN_US}, id1, id2, sensor_type FROM series_generation \
-             LEFT JOIN series ON series_id = {number} WHERE id = 1 LOCK IN SHARE MODE"
+            "SELECT generation, series_id, {FIRST_SEEN_US}, id1, id2, sensor_type, every_s FROM series_generation \
+             LEFT JOIN rollup_state ON rollup_state.id = 1 LEFT JOIN series ON series_id = {number} \
+             WHERE series_generation.id = 1 LOCK IN SHARE MODE"
         )
     }
 
@@ -103,10 +105,21 @@ impl Proof {
         self,
         result: &mut QueryResult<'_, 'static, TextProtocol>,
     ) -> Result<bool, RepositoryError> {
+        Ok(self.looked(result).await?.0)
+    }
+
+    /// The same, and how long the shortest buckets of rollups are, seconds; 0 where there are none.
+    pub(in super::super) async fn looked(
+        self,
+        result: &mut QueryResult<'_, 'static, TextProtocol>,
+    ) -> Result<(bool, u32), RepositoryError> {
         let rows: Vec<Row> = answers::rows(result, answers::LEDGER_ROW_BYTES)
             .await
             .map_err(|error| explain_to(LOOKING, error))?;
-        Ok(rows.first().and_then(Self::read) == Some(self))
+        let row = rows.first();
+        let every_s = row.and_then(|row| row.get_opt::<Option<u32>, _>("every_s")?.ok());
+        let holds = row.and_then(Self::read) == Some(self);
+        Ok((holds, every_s.flatten().unwrap_or(0)))
     }
 
     fn read(row: &Row) -> Option<Self> {

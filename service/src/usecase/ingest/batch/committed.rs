@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     ledger::PartOutcome,
-    repository::{StoredRows, Untold},
+    repository::{Noted, StoredRows, Untold},
 };
 
 /// Durable: may acknowledge.
@@ -26,6 +26,8 @@ pub(in super::super) struct CommittedBatch {
     /// None where that is not known.
     pub(super) stored: Option<StoredRows>,
     pub(super) untold: Untold,
+    /// None where there are no rollups.
+    pub(super) noted: Option<Noted>,
 }
 
 impl CommittedRows for CommittedBatch {
@@ -35,6 +37,14 @@ impl CommittedRows for CommittedBatch {
 
     fn series(&self, index: u32) -> (i32, &str, &str) {
         self.content.columns.batch_series.get(index)
+    }
+
+    fn number(&self, index: u32) -> u32 {
+        self.series.get(index as usize).copied().unwrap_or(0)
+    }
+
+    fn noted(&self) -> Option<&Noted> {
+        self.noted.as_ref()
     }
 
     fn visit(&self, mut row: impl FnMut(u32, Fresh)) -> bool {
@@ -129,7 +139,7 @@ mod tests {
         let mut committed = batch.seal(Seq(1), true).commit(
             Vec::new(),
             Arc::default(),
-            (Some(stored(vec![0..1, 2..4])), Untold::default()),
+            (Some(stored(vec![0..1, 2..4])), Untold::default(), None),
         );
         let visited = |committed: &CommittedBatch| {
             let mut seen = Vec::new();

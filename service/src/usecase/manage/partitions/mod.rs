@@ -40,10 +40,10 @@ use crate::{
     model::TimeSpan,
     repository::{
         Partition, PartitionChange, RepositoryError,
-        mysql::{MySqlPartitions, PartitionPass},
+        mysql::{MySqlPartitions, MySqlRollups, PartitionPass},
     },
     usecase::{
-        changes::ReadingChanges,
+        changes::{Extent, ReadingChanges},
         clock::{Clock, Hold, Now},
     },
 };
@@ -112,6 +112,8 @@ pub struct PartitionManager {
     settings: PartitionSettings,
     /// Who is told of what retention drops.
     told: Option<Arc<ReadingChanges>>,
+    /// Made of what retention drops, before it does.
+    rollups: Option<Arc<MySqlRollups>>,
     figures: Mutex<PartitionFigures>,
     gauge: Mutex<Gauge>,
 }
@@ -160,6 +162,7 @@ impl PartitionManager {
             clock,
             settings,
             told: None,
+            rollups: None,
             figures: Mutex::default(),
             gauge: Mutex::new(gauge),
         }
@@ -167,9 +170,10 @@ impl PartitionManager {
 
     /// Tells these of what retention drops.
     #[must_use]
-    pub fn telling(self, told: Arc<ReadingChanges>) -> Self {
+    pub fn telling(self, told: Arc<ReadingChanges>, rollups: Option<Arc<MySqlRollups>>) -> Self {
         Self {
             told: Some(told),
+            rollups,
             ..self
         }
     }
@@ -308,11 +312,14 @@ impl PartitionManager {
             if !self.may_alter() {
                 return Ok(());
             }
+            if !self.rollups_are_made(&lot).await? {
+                return Ok(());
+            }
             let names: Vec<String> = lot.iter().map(|each| each.name.clone()).collect();
             let rows: u64 = lot.iter().map(|each| each.rows).sum();
             let began = Instant::now();
             let told = match &self.told {
-                Some(told) => Some(told.begin(None).await?),
+                Some(told) => Some(told.begin(Extent::Outdated).await?),
                 None => None,
             };
             let change = PartitionChange::Drop(names.clone());
@@ -335,6 +342,19 @@ impl PartitionManager {
             figures.dropped_rows += rows;
         }
         Ok(())
+    }
+
+    /// Whether what is about to be dropped is in the rollups, as far as there are any.
+    async fn rollups_are_made(&self, lot: &[&Partition]) -> Result<bool, RepositoryError> {
+        let before_us = lot.iter().filter_map(|each| each.upper_us).max();
+        let (Some(rollups), Some(before_us)) = (&self.rollups, before_us) else {
+            return Ok(true);
+        };
+        let are_made = rollups.may_drop(before_us).await?;
+        if !are_made {
+            info!("retention waits for the rollups of what it is about to drop");
+        }
+        Ok(are_made)
     }
 
     async fn report(

@@ -13,8 +13,10 @@ use super::{
 use crate::{
     model::{
         IdPair, LongName, QuarantineFilter, QuarantineStretch, Quarantined, Restored, Revived,
+        TimeRange,
     },
     repository::RepositoryError,
+    usecase::changes::Extent,
 };
 
 /// Rows that are looked at together.
@@ -204,7 +206,10 @@ impl Manage {
         let told = self
             .stores
             .told
-            .begin(Some(&pairs_of(&step.revived)))
+            .begin(Extent::Of {
+                pairs: Some(&pairs_of(&step.revived)),
+                time: time_of(&step.revived),
+            })
             .await?;
         let restored = self.restore_pieces(&step.revived, replay).await;
         told.end().await;
@@ -248,6 +253,16 @@ impl Manage {
             }
         }
     }
+}
+
+/// When they are of.
+fn time_of(revived: &[Revived]) -> Option<TimeRange> {
+    let times = revived.iter().flat_map(|one| &one.readings);
+    let times: Vec<i64> = times.map(|reading| reading.timestamp_us).collect();
+    Some(TimeRange {
+        from_us: *times.iter().min()?,
+        to_us: times.iter().max()?.saturating_add(1),
+    })
 }
 
 /// Of which pairs they are.
