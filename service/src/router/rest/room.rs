@@ -25,6 +25,11 @@ pub(super) const ANSWERS: Purpose = Purpose {
     setting: "rest.answer_bytes",
     advice: "try again in a moment, or ask for fewer rows",
 };
+pub(super) const TABLES: Purpose = Purpose {
+    filled_by: "Exports as Parquet",
+    setting: "rest.parquet_bytes",
+    advice: "try again in a moment, or ask for another format",
+};
 pub(super) const WATCHERS: Purpose = Purpose {
     filled_by: "Others who watch",
     setting: "rest.live_bytes",
