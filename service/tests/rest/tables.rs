@@ -2,10 +2,10 @@
 
 use std::{
     io::{Seek as _, Write as _},
+    net::SocketAddr,
     time::Duration,
 };
 
-use futures::StreamExt as _;
 use reqwest::{Method, Version};
 use sluicegate::{columnar::TableReader, repository::mysql::Layout};
 use sluicegate_proto::v1::SensorReading;
@@ -21,10 +21,11 @@ use crate::{
         on_each_engine,
         program::Program,
         readings::{self as numbered, BASE_US, exact},
-        service::{Service, connect},
-        tokens::Tokens,
+        service::{Client, Service, connect},
+        tokens::{Tokens, with_token},
+        until,
     },
-    sample::{Chosen, PAIRS, SPAN_S, filled, readings, service},
+    sample::{Chosen, PAIRS, SPAN_S, filled, readings},
 };
 
 on_each_engine! {
@@ -153,9 +154,10 @@ async fn the_format_of_a_table_is_by_parameter_or_by_accept(database: Database) 
 
 /// More than sockets keep for a client that does not read.
 const MANY: u64 = 600_000;
+/// Readings of a message.
+const AT_ONCE: u64 = 60_000;
 
-async fn store_many(client: &mut crate::common::service::Client) {
-    const AT_ONCE: u64 = 60_000;
+async fn store_many(client: &mut Client) {
     let batches = (0..MANY / AT_ONCE).map(|n| {
         let numbers = n * AT_ONCE..(n + 1) * AT_ONCE;
         numbered::columns(numbered::column_batch(numbers))
@@ -173,38 +175,42 @@ fn all(format: &str) -> String {
     )
 }
 
+/// So many, of values that do not pack well, are more than the buffers of sockets and the service have as Parquet.
+const INCOMPRESSIBLE: u64 = 1_500_000;
+
 async fn a_table_that_breaks_off_is_refused_by_its_reader(database: Database) {
     let tokens = Tokens::new();
     let writes = tokens.make("writes", "ingest");
     let service = Service::start_with(&database, |settings| tokens.asked_for(settings)).await;
-    let mut client = service.client().await;
-    let batch = numbered::columns(numbered::column_batch(0..60_000));
-    let mut batches = Vec::new();
-    for _ in 0..10 {
-        batches.push(batch.clone());
-    }
-    let request = crate::common::tokens::with_token(tokio_stream::iter(batches), &writes);
-    client.stream_readings(request).await.expect("stored");
+    let batch = |n: u64| {
+        let mut batch = numbered::column_batch(n * AT_ONCE..(n + 1) * AT_ONCE);
+        for value in &mut batch.sensor_value {
+            let mixed = (*value as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            *value = f64::from_bits(mixed >> 12 | 0x3ff0_0000_0000_0000);
+        }
+        numbered::columns(batch)
+    };
+    let batches: Vec<_> = (0..INCOMPRESSIBLE / AT_ONCE).map(batch).collect();
+    let request = with_token(tokio_stream::iter(batches), &writes);
+    let stored = service.client().await.stream_readings(request).await;
+    assert_eq!(stored.expect("stored").into_inner().committed, INCOMPRESSIBLE);
     let api = Api::of(&service);
     for (format, _) in FORMATS {
         let reads = tokens.make(format, "read");
-        let asked = api.request(Method::GET, &all(format)).bearer_auth(&reads);
-        let mut pieces = asked.send().await.expect("answers").bytes_stream();
-        let mut body = pieces
-            .next()
-            .await
-            .expect("a piece")
-            .expect("no error")
-            .to_vec();
+        let header = format!("Authorization: Bearer {reads}\r\n");
+        let mut client = ask(service.rest, &all(format), &header).await;
+        assert_eq!(status(&mut client).await, "200");
         tokens.revoke(&reads);
-        let mut broke_off = false;
-        while let Some(piece) = pieces.next().await {
-            match piece {
-                Ok(piece) => body.extend_from_slice(&piece),
-                Err(_) => broke_off = true,
-            }
-        }
-        assert!(broke_off, "{format}: the client is told");
+        until("it is known that the token is not valid", async || {
+            let asked = api.request(Method::GET, "/version").bearer_auth(&reads);
+            api.send_any(asked).await.status == 401
+        })
+        .await;
+        let mut rest = Vec::new();
+        // It ends, or is reset.
+        let _ = client.read_to_end(&mut rest).await;
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "{format}: the client is told");
+        let body = body_of(&rest);
         assert!(!body.is_empty(), "{format}");
         let told = read(format, &body).expect_err(format);
         assert!(told.contains("cut off"), "{format}: {told}");
@@ -212,16 +218,32 @@ async fn a_table_that_breaks_off_is_refused_by_its_reader(database: Database) {
     service.close().await;
 }
 
+/// What the chunks of an answer hold, whole or not.
+fn body_of(mut answer: &[u8]) -> Vec<u8> {
+    let line = |bytes: &[u8], end: &[u8]| bytes.windows(end.len()).position(|it| it == end);
+    let head = line(answer, b"\r\n\r\n").expect("headers");
+    answer = &answer[head + 4..];
+    let mut body = Vec::new();
+    while let Some(end) = line(answer, b"\r\n") {
+        let length = std::str::from_utf8(&answer[..end]).expect("a length");
+        let length = usize::from_str_radix(length, 16).expect("a length");
+        let rest = &answer[end + 2..];
+        body.extend_from_slice(&rest[..length.min(rest.len())]);
+        answer = rest.get(length + 2..).unwrap_or_default();
+    }
+    body
+}
+
 /// Two at once have room; what they may add to the memory, with what the rest of the program takes meanwhile.
 const ROOM_BYTES: u64 = 32 << 20;
 const GROWTH_LIMIT_BYTES: u64 = ROOM_BYTES + (16 << 20);
 
 /// Asks over a connection whose client keeps next to nothing for itself.
-async fn ask(program: &Program, path: &str) -> TcpStream {
+async fn ask(rest: SocketAddr, path: &str, header: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("set");
-    let mut client = socket.connect(program.rest).await.expect("connects");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let mut client = socket.connect(rest).await.expect("connects");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n");
     client
         .write_all(request.as_bytes())
         .await
@@ -241,13 +263,13 @@ async fn exports_as_parquet_take_as_much_memory_as_they_say(database: Database) 
     store_many(&mut connect(program.grpc).await).await;
     let before = program.peak_bytes();
     let path = all("parquet");
-    let (mut one, mut other) = (ask(&program, &path).await, ask(&program, &path).await);
+    let (mut one, mut other) = (ask(program.rest, &path, "").await, ask(program.rest, &path, "").await);
     assert_eq!(
         (status(&mut one).await, status(&mut other).await),
         ("200".to_owned(), "200".to_owned())
     );
     // A third one is told what is full.
-    let mut third = ask(&program, &path).await;
+    let mut third = ask(program.rest, &path, "").await;
     let mut told = String::new();
     let reading = third.read_to_string(&mut told);
     tokio::time::timeout(Duration::from_secs(30), reading)
@@ -257,7 +279,7 @@ async fn exports_as_parquet_take_as_much_memory_as_they_say(database: Database) 
     assert!(told.starts_with("HTTP/1.1 503"), "{told}");
     assert!(told.contains("rest.parquet_bytes"), "{told}");
     // Other exports have room of their own.
-    let mut arrow = ask(&program, &all("arrow")).await;
+    let mut arrow = ask(program.rest, &all("arrow"), "").await;
     assert_eq!(status(&mut arrow).await, "200");
     for client in [&mut one, &mut other, &mut arrow] {
         let mut rest = Vec::new();
