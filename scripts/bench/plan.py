@@ -7,6 +7,7 @@ import beside
 import cases
 import doors
 import drop
+import live
 import neighbours
 import newest
 import rest
@@ -209,6 +210,10 @@ def newest_readings(context):
         return lambda: newest.measure(context.engine, context.rows, context.folder, context.quick, pairs, cached)
     return {f"newest-{pairs}{suffix}": asked(pairs, cached)
             for pairs in newest.ASKED for suffix, cached in (("", False), ("-cache", True))}
+
+
+def live_watchers(context):
+    return {"live": lambda: live.measure(context.engine, context.rows, context.folder, context.quick)}
 
 
 def rest_slow(context):
@@ -459,6 +464,14 @@ CASES = {
         newest_readings,
         figures=[(step, figure, f"{step}{separator}{key}") for step in NEWEST for figure, separator, key in (
             ("newest_p50_ms", ".", "p50_ms"), ("newest_p99_ms", ".", "p99_ms"), ("newest_hits", ".", "hits"), ("kept", "/", "alone"))],
+        rounds_max=3,
+        in_quick=False,
+    ),
+    "live": Case(
+        "a stream beside 1,000 who watch one series each with an event a second, and the same stream alone before and after",
+        live_watchers,
+        figures=[("live", "kept", "live/alone"), ("live", "live_events_per_s", "live.events_per_s"),
+                 ("live", "live_growth_mib", "live.growth_mib")],
         rounds_max=3,
         in_quick=False,
     ),
