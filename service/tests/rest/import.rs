@@ -151,7 +151,7 @@ async fn an_import_that_was_killed_goes_on_where_it_was(database: Database) {
     let arguments = ["import", file.to_str().expect("UTF-8"), "--url", &url];
     let mut child = command(&arguments).spawn().expect("it runs");
     until("something is committed, or all", async || {
-        service.readiness().await["books"]["committed"].as_u64() > Some(0)
+        service.figure("committed").await > 0
     })
     .await;
     child.kill().await.expect("killed");

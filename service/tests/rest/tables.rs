@@ -193,7 +193,10 @@ async fn a_table_that_breaks_off_is_refused_by_its_reader(database: Database) {
     let batches: Vec<_> = (0..INCOMPRESSIBLE / AT_ONCE).map(batch).collect();
     let request = with_token(tokio_stream::iter(batches), &writes);
     let stored = service.client().await.stream_readings(request).await;
-    assert_eq!(stored.expect("stored").into_inner().committed, INCOMPRESSIBLE);
+    assert_eq!(
+        stored.expect("stored").into_inner().committed,
+        INCOMPRESSIBLE
+    );
     let api = Api::of(&service);
     for (format, _) in FORMATS {
         let reads = tokens.make(format, "read");
@@ -209,7 +212,10 @@ async fn a_table_that_breaks_off_is_refused_by_its_reader(database: Database) {
         let mut rest = Vec::new();
         // It ends, or is reset.
         let _ = client.read_to_end(&mut rest).await;
-        assert!(!rest.ends_with(b"0\r\n\r\n"), "{format}: the client is told");
+        assert!(
+            !rest.ends_with(b"0\r\n\r\n"),
+            "{format}: the client is told"
+        );
         let body = body_of(&rest);
         assert!(!body.is_empty(), "{format}");
         let told = read(format, &body).expect_err(format);
@@ -243,7 +249,8 @@ async fn ask(rest: SocketAddr, path: &str, header: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("set");
     let mut client = socket.connect(rest).await.expect("connects");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n");
     client
         .write_all(request.as_bytes())
         .await
@@ -263,7 +270,10 @@ async fn exports_as_parquet_take_as_much_memory_as_they_say(database: Database) 
     store_many(&mut connect(program.grpc).await).await;
     let before = program.peak_bytes();
     let path = all("parquet");
-    let (mut one, mut other) = (ask(program.rest, &path, "").await, ask(program.rest, &path, "").await);
+    let (mut one, mut other) = (
+        ask(program.rest, &path, "").await,
+        ask(program.rest, &path, "").await,
+    );
     assert_eq!(
         (status(&mut one).await, status(&mut other).await),
         ("200".to_owned(), "200".to_owned())

@@ -16,7 +16,7 @@ use super::{
     request::Request,
     room::ROW_BYTES,
     selection::{self, By},
-    tables::Table,
+    tables::{Table, TableBytes},
     views::ReadingsView,
     workers::Lost,
 };
@@ -32,7 +32,7 @@ const PAGING_AND_TAGS: [&str; 5] = ["limit", "order", "cursor", "format", "tags"
 #[utoipa::path(get, path = "/sensor/time", tag = "readings", params(ByTime, Paging),
     responses((status = 200, description = "Readings; as NDJSON, CSV, Arrow (its IPC streaming format) or Parquet all of them, streamed",
         content((ReadingsView = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
-            (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"))),
+            (TableBytes = "application/vnd.apache.arrow.stream"), (TableBytes = "application/vnd.apache.parquet"))),
         QueryProblems, ExportProblems))]
 pub(super) async fn by_time(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
     query(context, request, By::Time).await
@@ -42,7 +42,7 @@ pub(super) async fn by_time(context: Arc<Context>, request: Request) -> Result<A
 #[utoipa::path(get, path = "/sensor/ids", tag = "readings", params(ByIdsOrTags, Paging),
     responses((status = 200, description = "Readings; as NDJSON, CSV, Arrow (its IPC streaming format) or Parquet all of them, streamed",
         content((ReadingsView = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
-            (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"))),
+            (TableBytes = "application/vnd.apache.arrow.stream"), (TableBytes = "application/vnd.apache.parquet"))),
         QueryProblems, SeriesProblems, ExportProblems))]
 pub(super) async fn by_ids(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
     query(context, request, By::Ids).await
@@ -52,7 +52,7 @@ pub(super) async fn by_ids(context: Arc<Context>, request: Request) -> Result<An
 #[utoipa::path(get, path = "/sensor/ids-time", tag = "readings", params(ByIdsOrTags, ByTimeRange, Paging),
     responses((status = 200, description = "Readings; as NDJSON, CSV, Arrow (its IPC streaming format) or Parquet all of them, streamed",
         content((ReadingsView = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
-            (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"))),
+            (TableBytes = "application/vnd.apache.arrow.stream"), (TableBytes = "application/vnd.apache.parquet"))),
         QueryProblems, SeriesProblems, ExportProblems))]
 pub(super) async fn by_ids_time(
     context: Arc<Context>,

@@ -1,10 +1,18 @@
 //! Readings as tables, Arrow or Parquet, made while they are sent.
 
+use utoipa::ToSchema;
+
 use super::export::{Encoder, Unencoded};
 use crate::{
     columnar::{ArrowStreamWriter, ParquetWriter, TableWriter, WriteError},
     model::StoredReading,
 };
+
+/// A table, as it is
+#[derive(ToSchema)]
+#[schema(as = Table, value_type = String, format = Binary)]
+#[allow(dead_code, reason = "read by the derive only")]
+pub(super) struct TableBytes(Vec<u8>);
 
 /// A table that is being written; None once it has ended.
 pub(super) struct Table(Option<Box<dyn TableWriter>>);
