@@ -48,6 +48,7 @@ use crate::{
         changes::ReadingChanges,
         clock::Clock,
         ingest::{CommitEvents, Figures, Ingest},
+        live::WatcherRooms,
         manage::{
             Manage, QuarantineMetrics, SeriesKeeper, Stores, forget_lanes, keep_quarantine,
             partitions::PartitionManager,
@@ -351,6 +352,7 @@ async fn start(
         partitions,
         series,
         sources,
+        watcher_rooms: WatcherRooms::new(config.rest.live_bytes),
     };
     Ok((use_cases, fetching))
 }

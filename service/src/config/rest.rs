@@ -107,7 +107,7 @@ pub struct RestOverrides {
     )]
     pub answer_bytes: Option<u32>,
 
-    /// Memory for those who watch readings as they come (/live), bytes: 16 KiB for each, and 1 KiB for each series; from 1048576
+    /// Memory for those who watch readings as they come (/live, WatchReadings), bytes: 16 KiB for each, and 1 KiB for each series; from 1048576
     /// [default: 33554432]
     #[arg(
         long = "rest-live-bytes",

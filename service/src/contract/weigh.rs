@@ -8,7 +8,7 @@ use prost::{
 };
 use sluicegate_proto::v1::{
     ColumnBatch, OpenStreamRequest, SensorBatch, SensorReading, Series, SeriesTags,
-    StreamReadingsRequest, stream_readings_request,
+    StreamReadingsRequest, WatchReadingsRequest, stream_readings_request,
 };
 
 use crate::{
@@ -171,6 +171,41 @@ impl Weighed for OpenStreamRequest {
             others: 1,
             ..Weight::default()
         })
+    }
+}
+
+impl Weighed for WatchReadingsRequest {
+    fn count(encoded: &[u8]) -> Result<Weight, Unreadable> {
+        let mut weight = Weight {
+            row_bytes: encoded.len(),
+            ..Weight::default()
+        };
+        let mut rest = encoded;
+        while !rest.is_empty() {
+            match decode_key(&mut rest)? {
+                (1, WireType::LengthDelimited) => {
+                    weight.series += 1;
+                    weight.series_bytes += delimited(&mut rest)?.len();
+                }
+                (3, WireType::LengthDelimited) => {
+                    weight.tags += 1;
+                    weight.series_bytes += delimited(&mut rest)?.len();
+                }
+                (tag @ (2 | 4 | 5), wire_type) => {
+                    weight.others += 1;
+                    skip_field(wire_type, tag, &mut rest, DecodeContext::default())?;
+                }
+                (tag, wire_type) => skip(tag, wire_type, &mut rest, &mut weight)?,
+            }
+        }
+        Ok(weight)
+    }
+
+    fn with_room(weight: &Weight) -> Self {
+        Self {
+            pairs: Vec::with_capacity(weight.series),
+            ..Self::default()
+        }
     }
 }
 

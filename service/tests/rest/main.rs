@@ -48,4 +48,5 @@ mod stalled_clients;
 mod swagger;
 mod tables;
 mod told_tags;
+mod watching;
 mod workers;

@@ -79,8 +79,6 @@ struct Context {
     heavy_rooms: Rooms,
     /// Apart, for a file is written for as long as its client takes.
     table_rooms: Rooms,
-    /// Apart, for whoever watches keeps its room.
-    live_rooms: Rooms,
     /// For so many who watch.
     live_places: Arc<Semaphore>,
     draining: CancellationToken,
@@ -142,7 +140,6 @@ pub async fn serve(
         rooms: Rooms::new(room::ANSWERS, config.answer_bytes - of_heavy_queries),
         heavy_rooms: Rooms::new(room::ANSWERS, of_heavy_queries),
         table_rooms: Rooms::new(room::TABLES, config.parquet_bytes),
-        live_rooms: Rooms::new(room::WATCHERS, config.live_bytes),
         live_places: Arc::new(Semaphore::new((config.max_connections / 2).max(1))),
         draining,
         static_files: StaticFiles::default(),

@@ -30,11 +30,6 @@ pub(super) const TABLES: Purpose = Purpose {
     setting: "rest.parquet_bytes",
     advice: "try again in a moment, or ask for another format",
 };
-pub(super) const WATCHERS: Purpose = Purpose {
-    filled_by: "Others who watch",
-    setting: "rest.live_bytes",
-    advice: "try again later, or watch fewer series",
-};
 
 /// The memory that something may take.
 pub(super) struct Rooms {
