@@ -92,6 +92,7 @@ impl ImportCommand {
     /// When something is wrong with a file, in which case nothing is sent; when the service does not answer, or refuses; and when it
     /// rejected readings.
     pub async fn run(self, out: &mut impl Write) -> Result<(), RemoteError> {
+        sluicegate_transport::crypto::provider();
         let range = self.range()?;
         let mut sources = Vec::new();
         for path in &self.files {
