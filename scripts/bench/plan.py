@@ -7,6 +7,7 @@ import beside
 import cases
 import doors
 import drop
+import live
 import neighbours
 import newest
 import rest
@@ -220,6 +221,10 @@ def with_rollups(context):
 
 def chart(context):
     return {"chart": lambda: rollups.chart(context.engine, context.rows, context.folder, context.quick)}
+
+
+def live_watchers(context):
+    return {"live": lambda: live.measure(context.engine, context.rows, context.folder, context.quick)}
 
 
 def rest_slow(context):
@@ -488,6 +493,14 @@ CASES = {
         figures=[("chart", "chart_ms", "chart.ms"), ("chart", "chart_readings_ms", "chart.readings_ms")],
         server=rest.SERVER,
         rounds_max=1,
+        in_quick=False,
+    ),
+    "live": Case(
+        "a stream beside 1,000 who watch one series each with an event a second, and the same stream alone before and after",
+        live_watchers,
+        figures=[("live", "kept", "live/alone"), ("live", "live_events_per_s", "live.events_per_s"),
+                 ("live", "live_growth_mib", "live.growth_mib")],
+        rounds_max=3,
         in_quick=False,
     ),
     "drop": Case(

@@ -50,6 +50,7 @@ use crate::{
         changes::ReadingChanges,
         clock::Clock,
         ingest::{CommitEvents, Figures, Ingest},
+        live::WatcherRooms,
         manage::{
             Manage, QuarantineMetrics, SeriesKeeper, Stores, forget_lanes, keep_quarantine,
             partitions::PartitionManager,
@@ -363,6 +364,7 @@ async fn start(
         partitions,
         series,
         sources,
+        watcher_rooms: WatcherRooms::new(config.rest.live_bytes),
     };
     Ok((use_cases, fetching))
 }

@@ -17,7 +17,7 @@ use crate::{
     certs::{self, Certs, CertsError},
     config::{self, Config, ConfigError, Settings},
     healthcheck::{self, Probe},
-    remote::{QuarantineCommand, RemoteError, SeriesCommand},
+    remote::{ExportCommand, ImportCommand, QuarantineCommand, RemoteError, SeriesCommand},
     router::rest,
     shutdown::Shutdown,
     telemetry,
@@ -37,6 +37,8 @@ Examples:
   sluicegate token new --name press-4 --scopes ingest:plant/ --file tokens.yaml
   sluicegate quarantine list --stream press-0
   sluicegate series list --tags site:north
+  sluicegate export --from 2026-01-01 --to 2026-02-01 --out january.parquet
+  sluicegate import january.parquet
 
 Exit status: 0 when it was told to end, or has done its work; 1 when it failed, and may do better when it is started again;
 2 when flags, file, environment or the database have to be mended before that.";
@@ -114,6 +116,10 @@ pub enum Command {
     Quarantine(Box<QuarantineCommand>),
     /// Lists series, changes their tags, or removes those that have no readings: asks a running service
     Series(Box<SeriesCommand>),
+    /// Writes readings of a stretch of time into a file, as Parquet, Arrow, CSV or NDJSON: asks a running service
+    Export(Box<ExportCommand>),
+    /// Sends the readings of files to a running service, each file once, however often it is imported
+    Import(Box<ImportCommand>),
     /// Prints a completion script
     Completions { shell: clap_complete::Shell },
     /// Writes man pages, one for each command
@@ -182,6 +188,7 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Telemetry(_) => 2,
             Self::App(error) if error.has_to_be_mended() => 2,
+            Self::Remote(error) if error.has_to_be_mended() => 2,
             Self::App(_)
             | Self::Unhealthy(_)
             | Self::Certs(_)
@@ -252,6 +259,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Token(command) => say(command.run()?),
         Command::Quarantine(command) => said(command.run(&mut std::io::stdout()).await),
         Command::Series(command) => said(command.run(&mut std::io::stdout()).await),
+        Command::Export(command) => said(command.run(&mut std::io::stdout()).await),
+        Command::Import(command) => said(command.run(&mut std::io::stdout()).await),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sluicegate", &mut script);

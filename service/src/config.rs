@@ -15,6 +15,7 @@ mod origins;
 mod ready;
 mod reference;
 mod rest;
+mod rest_bounds;
 mod settings;
 mod source;
 mod telemetry;

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod build_info;
 pub mod certs;
 pub mod cli;
+pub mod columnar;
 pub mod config;
 mod contract;
 pub mod embedded_db;

@@ -177,6 +177,23 @@ fn the_ledger_knows_the_model_alone() {
 }
 
 #[test]
+fn tables_know_the_model_alone() {
+    expect_free_of(
+        "columnar",
+        &[
+            "crate::ledger",
+            "crate::usecase",
+            "crate::repository",
+            "crate::router",
+            "crate::remote",
+            "crate::app",
+            "crate::config",
+        ],
+    );
+    expect_free_of("columnar", &["tonic", "warp", "tokio"]);
+}
+
+#[test]
 fn a_use_case_knows_no_http_no_grpc_and_no_sql() {
     expect_free_of("usecase", &["crate::router", "crate::app", "crate::config"]);
     expect_free_of("usecase", &["tonic", "warp", "hyper", "sluicegate_proto"]);

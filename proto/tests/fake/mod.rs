@@ -13,6 +13,7 @@ use rand::{Rng as _, rngs::SmallRng};
 use sluicegate_proto::v1::{
     BatchResponse, OpenStreamRequest, RejectedReading, SensorBatch, SensorReading, SensorResponse,
     Series, StreamAck, StreamHeader, StreamPosition, StreamReadingsRequest, StreamReadingsResponse,
+    WatchReadingsRequest, WatchReadingsResponse,
     sensor_service_server::{SensorService, SensorServiceServer},
     stream_readings_request::Message,
 };
@@ -302,6 +303,14 @@ fn store(model: &mut Model, call: &mut Call, reading: SensorReading) -> Result<(
 #[tonic::async_trait]
 impl SensorService for Fake {
     type StreamReadingsAckedStream = BoxStream<'static, Result<StreamAck, Status>>;
+    type WatchReadingsStream = BoxStream<'static, Result<WatchReadingsResponse, Status>>;
+
+    async fn watch_readings(
+        &self,
+        _: Request<WatchReadingsRequest>,
+    ) -> Result<Response<Self::WatchReadingsStream>, Status> {
+        Err(Status::unimplemented("no producer watches"))
+    }
 
     async fn send_sensor_reading(
         &self,

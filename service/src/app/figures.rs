@@ -69,6 +69,7 @@ impl Limits {
             ("rest.max_heavy_queries", rest.max_heavy_queries),
             ("rest.answer_bytes", rest.answer_bytes as usize),
             ("rest.live_bytes", rest.live_bytes as usize),
+            ("rest.parquet_bytes", rest.parquet_bytes as usize),
             ("rest.max_buckets", rest.max_buckets as usize),
             ("rest.max_scanned_rows", rest.max_scanned_rows as usize),
             ("ingest.lanes", ingest.lanes),

@@ -8,7 +8,7 @@ use prost::{
 };
 use sluicegate_proto::v1::{
     ColumnBatch, OpenStreamRequest, SensorBatch, SensorReading, Series, SeriesTags,
-    StreamReadingsRequest, stream_readings_request,
+    StreamReadingsRequest, WatchReadingsRequest, stream_readings_request,
 };
 
 use crate::{
@@ -80,7 +80,7 @@ impl Weight {
             + self.tags * 2 * (TAG_BYTES + TEXTS_BYTES)
     }
 
-    fn check(&self, rows: &str) -> Result<(), IngestError> {
+    fn check(&self, rows: &str, series: &str) -> Result<(), IngestError> {
         let malformed = |field: &str, reason| {
             Err(IngestError::Malformed {
                 field: field.to_owned(),
@@ -96,7 +96,7 @@ impl Weight {
                 "readings",
                 self.timestamp_delta_us,
             ),
-            ("columns.series", "series", self.series),
+            (series, "series", self.series),
             ("columns.series_tags", "series", self.tagged),
             ("columns.series_tags", "tags", self.tags),
         ] {
@@ -138,6 +138,8 @@ pub(crate) trait Weighed: Message + Default {
 
     /// The name of its rows.
     const ROWS: &'static str = "readings";
+    /// The name of its series.
+    const SERIES: &'static str = "columns.series";
 
     /// An empty message with as much room as the weighed one needs, so that decoding never takes more.
     fn with_room(_weight: &Weight) -> Self {
@@ -150,7 +152,7 @@ pub(crate) trait Weighed: Message + Default {
     /// When it has too many readings or series, or nothing that could be stored.
     fn weigh(encoded: &[u8]) -> Result<Result<Weight, IngestError>, Unreadable> {
         let weight = Self::count(encoded)?;
-        Ok(weight.check(Self::ROWS).map(|()| weight))
+        Ok(weight.check(Self::ROWS, Self::SERIES).map(|()| weight))
     }
 }
 
@@ -171,6 +173,43 @@ impl Weighed for OpenStreamRequest {
             others: 1,
             ..Weight::default()
         })
+    }
+}
+
+impl Weighed for WatchReadingsRequest {
+    const SERIES: &'static str = "pairs";
+
+    fn count(encoded: &[u8]) -> Result<Weight, Unreadable> {
+        let mut weight = Weight {
+            row_bytes: encoded.len(),
+            ..Weight::default()
+        };
+        let mut rest = encoded;
+        while !rest.is_empty() {
+            match decode_key(&mut rest)? {
+                (1, WireType::LengthDelimited) => {
+                    weight.series += 1;
+                    weight.series_bytes += delimited(&mut rest)?.len();
+                }
+                (3, WireType::LengthDelimited) => {
+                    weight.tags += 1;
+                    weight.series_bytes += delimited(&mut rest)?.len();
+                }
+                (tag @ (2 | 4 | 5), wire_type) => {
+                    weight.others += 1;
+                    skip_field(wire_type, tag, &mut rest, DecodeContext::default())?;
+                }
+                (tag, wire_type) => skip(tag, wire_type, &mut rest, &mut weight)?,
+            }
+        }
+        Ok(weight)
+    }
+
+    fn with_room(weight: &Weight) -> Self {
+        Self {
+            pairs: Vec::with_capacity(weight.series),
+            ..Self::default()
+        }
     }
 }
 

@@ -36,6 +36,11 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Pairs of a request at the most.
+    pub const PAIRS_MAX: usize = 1_000;
+    /// Tags of a request at the most.
+    pub const TAGS_MAX: usize = 8;
+
     /// The walks that visit the selection: one per pair, in the order given, or one through time.
     #[must_use]
     pub fn legs(&self) -> u32 {

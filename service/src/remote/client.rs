@@ -14,6 +14,8 @@ use reqwest::{
 use serde::{Deserialize, de::DeserializeOwned};
 use sluicegate_transport::authorities;
 
+use crate::columnar::Fault;
+
 /// Where the service is, whom to trust, and how to prove oneself.
 #[derive(Clone, Debug, Args)]
 pub struct Access {
@@ -56,8 +58,26 @@ pub enum RemoteError {
     NoAnswer { url: String, reason: String },
     #[error("{detail}")]
     Refused { detail: String },
+    #[error("{}: {fault}", path.display())]
+    Data { path: PathBuf, fault: Fault },
+    #[error("{0}")]
+    Usage(String),
+    #[error("{}: {reason}", path.display())]
+    BrokeOff { path: PathBuf, reason: String },
+    #[error(
+        "{count} readings were rejected and are in quarantine: sluicegate quarantine list shows them"
+    )]
+    Rejected { count: u64 },
     #[error("{0}")]
     Output(#[from] io::Error),
+}
+
+impl RemoteError {
+    /// Whether another try ends the same way until somebody has mended a flag or a file.
+    #[must_use]
+    pub fn has_to_be_mended(&self) -> bool {
+        matches!(self, Self::Data { .. } | Self::Usage(_))
+    }
 }
 
 /// What an answer says that is no success.
@@ -106,7 +126,7 @@ impl Access {
     }
 }
 
-fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, RemoteError> {
+pub(super) fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, RemoteError> {
     fs::read(path).map_err(|error| refused(flag, path, &error.to_string()))
 }
 

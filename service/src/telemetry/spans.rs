@@ -11,12 +11,13 @@ use tracing::{Span, debug_span, error_span, field::Empty, info_span};
 pub(super) const TARGET: &str = module_path!();
 
 /// The spans of calls.
-pub(super) const CALLS: [&str; 5] = [
+pub(super) const CALLS: [&str; 6] = [
     "SendSensorReading",
     "SendSensorBatch",
     "StreamReadings",
     "StreamReadingsAcked",
     "OpenStream",
+    "WatchReadings",
 ];
 /// The span of a request over REST.
 pub(super) const REQUEST: &str = "request";
@@ -42,6 +43,7 @@ pub fn call(method: &str, id: impl FnOnce() -> String) -> Span {
         "StreamReadings" => call!(info_span, "StreamReadings", id),
         "StreamReadingsAcked" => call!(info_span, "StreamReadingsAcked", id),
         "OpenStream" => call!(info_span, "OpenStream", id),
+        "WatchReadings" => call!(info_span, "WatchReadings", id),
         _ => Span::none(),
     }
 }

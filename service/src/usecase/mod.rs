@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use self::{
     ingest::Ingest,
+    live::WatcherRooms,
     manage::{Manage, SeriesKeeper, partitions::PartitionManager},
     sources::Sources,
 };
@@ -28,4 +29,6 @@ pub struct UseCases {
     /// None where readings bring their names along.
     pub series: Option<Arc<SeriesKeeper>>,
     pub sources: Sources,
+    /// Of those who watch through any door.
+    pub watcher_rooms: WatcherRooms,
 }

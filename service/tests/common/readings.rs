@@ -126,3 +126,44 @@ pub(crate) fn assert_same<'a>(
     }
     assert_eq!(stored.len(), sent.len(), "readings stored against sent");
 }
+
+/// What a table must give back as it was: doubles at their limits, names of all kinds, odd microseconds, old and late times. No negative
+/// zero, which MariaDB stores as zero.
+pub(crate) fn extreme() -> Vec<SensorReading> {
+    let values = [
+        f64::MAX,
+        f64::MIN,
+        f64::MIN_POSITIVE,
+        5e-324,
+        -5e-324,
+        0.1 + 0.2,
+        1.0 / 3.0,
+        -1e-300,
+        9_007_199_254_740_993.0,
+        0.0,
+    ];
+    let names = [
+        "größe 🚿",
+        "a, \"b\"\\;'",
+        "=1+1",
+        "-",
+        "ÿ\u{301}",
+        "A",
+        "a",
+        "{}",
+    ];
+    let ids = [i32::MIN, -1, 0, i32::MAX];
+    let times = [
+        31_536_000_000_001,
+        1_767_225_600_999_999,
+        4_102_444_799_123_457,
+    ];
+    let one = |n: usize| SensorReading {
+        sensor_value: Some(values[n % values.len()]),
+        sensor_type: format!("{}\t", names[(n + 3) % names.len()]),
+        id1: ids[n % ids.len()],
+        id2: names[n % names.len()].to_owned(),
+        timestamp_us: Some(times[n % times.len()] + n as i64),
+    };
+    (0..240).map(one).collect()
+}

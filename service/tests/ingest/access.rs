@@ -10,7 +10,7 @@ use std::{
 use prost::Message as _;
 use sluicegate_proto::{
     producer::Producer,
-    v1::{OpenStreamRequest, SensorBatch, StreamPosition},
+    v1::{OpenStreamRequest, SensorBatch, SeriesPair, StreamPosition, WatchReadingsRequest},
 };
 use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
@@ -108,6 +108,23 @@ async fn call(
             let stream = stream.map_or("none", |(stream, _)| stream);
             open_as(client, stream, authorization).await.map(drop)
         }
+        "WatchReadings" => {
+            let pair = SeriesPair {
+                id1: 1,
+                id2: "a".to_owned(),
+            };
+            let request = WatchReadingsRequest {
+                pairs: vec![pair],
+                limit: 1,
+                ..WatchReadingsRequest::default()
+            };
+            let mut told = client
+                .watch_readings(authorized(request, authorization))
+                .await?
+                .into_inner();
+            while told.message().await?.is_some() {}
+            Ok(())
+        }
         other => panic!("say how {other} is called"),
     }
 }
@@ -145,6 +162,8 @@ async fn every_call_asks_for_a_token_with_its_scope(database: Database) {
     let admin = tokens.make("root", "admin");
     let prefixed = tokens.make("press-5", "ingest:plant/");
     let others = ["read", "write", "read,write"].map(|scopes| tokens.make("desk", scopes));
+    let reads = tokens.make("panel", "read");
+    let no_reader = tokens.make("gateway", "ingest,write");
     let revoked = tokens.make("gone", "ingest");
     tokens.revoke(&revoked);
     let expired = tokens.make_expired("late", "ingest").await;
@@ -153,7 +172,7 @@ async fn every_call_asks_for_a_token_with_its_scope(database: Database) {
     let bearer = |token: &str| format!("Bearer {token}");
     let ingests = bearer(&ingests);
     let methods = methods_of(sluicegate_proto::FILE_DESCRIPTOR_SET, "SensorService");
-    assert_eq!(methods.len(), 5);
+    assert_eq!(methods.len(), 6);
     for (number, method) in (0..).zip(&methods) {
         for (authorization, what) in [
             (None, "no token"),
@@ -166,6 +185,15 @@ async fn every_call_asks_for_a_token_with_its_scope(database: Database) {
             let refused = call(&mut client, method, None, authorization.as_deref()).await;
             let status = refused.expect_err(what);
             assert_eq!(status.code(), Code::Unauthenticated, "{method}, {what}");
+        }
+        if method == "WatchReadings" {
+            let refused = call(&mut client, method, None, Some(&bearer(&no_reader))).await;
+            let status = refused.expect_err("wrong scope");
+            assert_eq!(status.code(), Code::PermissionDenied, "{method}");
+            assert!(status.message().contains("read"), "{status:?}");
+            let right = call(&mut client, method, None, Some(&bearer(&reads))).await;
+            right.expect("may");
+            continue;
         }
         for token in &others {
             let refused = call(&mut client, method, None, Some(&bearer(token))).await;

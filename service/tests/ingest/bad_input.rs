@@ -169,6 +169,7 @@ async fn what_is_no_message_is_refused(database: Database) {
         "SendSensorBatch",
         "OpenStream",
         "StreamReadings",
+        "WatchReadings",
     ] {
         for body in [no_protobuf.clone(), cut_short.clone()] {
             let refused = send_raw(&service, method, body).await;

@@ -101,7 +101,7 @@ impl Events {
     }
 }
 
-fn row(
+pub(crate) fn row(
     id2: &str,
     sensor_type: &str,
     value: f64,
@@ -129,7 +129,7 @@ fn batch(readings: &[(&str, &str, f64, i64)]) -> ColumnBatch {
     }
 }
 
-async fn send(service: &Service, readings: &[(&str, &str, f64, i64)]) {
+pub(crate) async fn send(service: &Service, readings: &[(&str, &str, f64, i64)]) {
     let at = service.open("live").await;
     let mut call = AckedCall::resume(&mut service.client().await, "live", &at).await;
     call.send(columns(batch(readings))).await;

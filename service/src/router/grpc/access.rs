@@ -17,12 +17,13 @@ const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
 /// Service, method, and what it needs. Balancers ask for the health without a token; the contract is shown to whoever has
 /// one, for strangers need not know what there is to be tried.
-const NEEDS: [(&str, &str, Need); 9] = [
+const NEEDS: [(&str, &str, Need); 10] = [
     (SERVICE_NAME, "SendSensorReading", Need::Ingest),
     (SERVICE_NAME, "SendSensorBatch", Need::Ingest),
     (SERVICE_NAME, "StreamReadings", Need::Ingest),
     (SERVICE_NAME, "StreamReadingsAcked", Need::Ingest),
     (SERVICE_NAME, "OpenStream", Need::Ingest),
+    (SERVICE_NAME, "WatchReadings", Need::Read),
     (HEALTH, "Check", Need::Nothing),
     (HEALTH, "Watch", Need::Nothing),
     (REFLECTION, "ServerReflectionInfo", Need::Known),

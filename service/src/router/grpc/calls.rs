@@ -33,13 +33,15 @@ use crate::{
     usecase::{
         UseCases,
         ingest::{
-            Ingest, IngestError,
+            IngestError,
             admission::{Admission, Patience},
             conversation::Bounds,
         },
     },
 };
 
+/// The call of those who watch.
+const WATCH: &str = "WatchReadings";
 /// A reply that is larger takes room of its own until it is written.
 const SMALL_REPLY_BYTES: usize = 4 << 10;
 /// For health and reflection, until they begin to answer: one that brings no message has its place no longer.
@@ -161,8 +163,11 @@ impl Calls {
             let response = within(deadline, in_time).await;
             return replies::of_others(response.unwrap_or_else(Status::into_http), call);
         };
-        call.holds_up(self.tracker.token());
-        let Some(UseCases { ingest, .. }) = self.started.get() else {
+        // Who watches is told why its call ends if it listens; if it does not, nobody waits.
+        if method != WATCH {
+            call.holds_up(self.tracker.token());
+        }
+        let Some(use_cases) = self.started.get() else {
             return replies::of_status(IngestError::Starting.into(), &mut call);
         };
         let caller = caller(request.extensions().get());
@@ -173,12 +178,12 @@ impl Calls {
                 return replies::of_status(status, &mut call);
             }
         }
-        let sensors = SensorService::new(ingest.clone(), caller, self.bounds.clone());
+        let sensors = SensorService::new(use_cases.ingest.clone(), caller, self.bounds.clone());
         let sent = Sent {
             body: request.into_body(),
             packing,
         };
-        let answered = self.of_sensors(method, (ingest, &sensors), sent, deadline, call);
+        let answered = self.of_sensors(method, (use_cases, &sensors), sent, deadline, call);
         answered.instrument(span).await
     }
 
@@ -186,12 +191,12 @@ impl Calls {
     async fn of_sensors(
         &self,
         method: &str,
-        (ingest, sensors): (&Ingest, &SensorService),
+        (use_cases, sensors): (&UseCases, &SensorService),
         sent: Sent,
         deadline: Option<Duration>,
         mut call: OpenCall,
     ) -> Response<Body> {
-        let (admission, most) = (ingest.admission(), self.max_message_bytes);
+        let (admission, most) = (use_cases.ingest.admission(), self.max_message_bytes);
         let (one, many) = (Cardinality::One, Cardinality::Many);
         // In boxes: each call of any kind would be as large as the largest, several times over, and be copied as often.
         match method {
@@ -219,6 +224,14 @@ impl Calls {
                 let reply = Box::pin(sensors.open_stream(Requests::new(sent, one, most)));
                 self.reply(admission, within(deadline, reply).await, call)
                     .await
+            }
+            WATCH => {
+                let requests = Requests::new(sent, one, most);
+                let door = (&*self.places, &self.unread);
+                match Box::pin(sensors.watch_readings(requests, use_cases, door, deadline)).await {
+                    Ok(told) => replies::of_stream(told, call),
+                    Err(status) => replies::of_status(status, &mut call),
+                }
             }
             _ => {
                 let status =

@@ -12,12 +12,13 @@ use crate::telemetry::{
 };
 
 /// The calls by their names; what else is called has one name for all, or callers could make as many as they like.
-const METHODS: [&str; 5] = [
+const METHODS: [&str; 6] = [
     "SendSensorReading",
     "SendSensorBatch",
     "StreamReadings",
     "StreamReadingsAcked",
     "OpenStream",
+    "WatchReadings",
 ];
 const HEALTH: &str = "Health";
 const OTHER: &str = "other";

@@ -18,6 +18,7 @@ mod shares;
 mod status;
 mod streaming;
 mod unread;
+mod watching;
 mod windows;
 
 use std::{

@@ -17,8 +17,15 @@ pub(super) struct Places {
     all: Arc<Semaphore>,
     health_checks: Arc<Semaphore>,
     health_watches: Arc<Semaphore>,
+    /// Of all, for those who watch readings.
+    watchers: Arc<Semaphore>,
     max_open: usize,
     turned_away: Complaint,
+}
+
+/// Half of them: watchers do not end by themselves, and must not keep out those who bring readings.
+fn most_watchers(max_open: usize) -> usize {
+    (max_open / 2).max(1)
 }
 
 impl Places {
@@ -28,6 +35,7 @@ impl Places {
             all: places(max_open),
             health_checks: places(HEALTH_CHECKS),
             health_watches: places(HEALTH_WATCHES),
+            watchers: places(most_watchers(max_open)),
             max_open,
             turned_away: Complaint::default(),
         }
@@ -45,6 +53,12 @@ impl Places {
             .flatten()
             .find_map(|places| places.clone().try_acquire_owned().ok())
             .ok_or_else(|| self.none_left())
+    }
+
+    /// One of the places that those may have who watch readings, or what the call is answered.
+    pub(super) fn watch(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let watchers = self.watchers.clone().try_acquire_owned();
+        watchers.map_err(|_| status::too_many_watchers(most_watchers(self.max_open)))
     }
 
     fn none_left(&self) -> Status {
@@ -72,6 +86,11 @@ mod tests {
         assert_eq!(watches.len(), HEALTH_WATCHES);
         let checks = take("/grpc.health.v1.Health/Check");
         assert_eq!(checks.len(), HEALTH_CHECKS);
+        let watcher = places.watch().unwrap();
+        let refused = places.watch().unwrap_err();
+        assert!(refused.message().starts_with("1 calls watch"));
+        drop(watcher);
+        assert!(places.watch().is_ok());
         drop(calls);
         assert!(places.take("/grpc.health.v1.Health/Check").is_ok());
     }

@@ -1,28 +1,37 @@
-//! The five calls of `sluicegate.v1.SensorService`. Each parses, calls one use case and maps the answer.
+//! The calls of `sluicegate.v1.SensorService`. Each parses, calls one use case and maps the answer.
 
 use std::{sync::Arc, time::Duration};
 
 use futures::stream::BoxStream;
 use sluicegate_proto::v1::{
     BatchResponse, OpenStreamRequest, SensorBatch, SensorReading, SensorResponse, StreamAck,
-    StreamPosition, StreamReadingsRequest, StreamReadingsResponse,
+    StreamPosition, StreamReadingsRequest, StreamReadingsResponse, WatchReadingsRequest,
+    WatchReadingsResponse,
 };
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
 use super::{
     convert,
+    places::Places,
     requests::Requests,
-    status::{self, of_rejection},
+    status::{self, of_live, of_rejection},
     streaming::{self, StreamRequests},
+    unread::Unread,
+    watching::{self, Watching},
 };
 use crate::{
     contract::{self, Weighed},
-    usecase::ingest::{
-        Caller, EntryDoor, Ingest, IngestError, Readings,
-        admission::{Patience, Room},
-        arrivals::{Arrivals as _, receive},
-        conversation::{Bounds, Conversation, Manner},
+    usecase::{
+        UseCases,
+        ingest::{
+            Caller, EntryDoor, Ingest, IngestError, Readings,
+            admission::{Patience, Room},
+            arrivals::{Arrivals as _, receive},
+            conversation::{Bounds, Conversation, Manner},
+        },
+        live::Live,
     },
 };
 
@@ -165,5 +174,37 @@ impl SensorService {
             source_position: convert::source_position(opened.mark.as_ref()),
             source_seq: opened.mark.map_or(0, |mark| mark.seq.0),
         })
+    }
+    pub(super) async fn watch_readings(
+        &self,
+        requests: Requests<WatchReadingsRequest>,
+        use_cases: &UseCases,
+        (places, unread): (&Places, &Unread),
+        deadline: Option<Duration>,
+    ) -> Result<BoxStream<'static, Result<WatchReadingsResponse, Status>>, Status> {
+        let deadline = deadline.map(|deadline| (deadline, Instant::now() + deadline));
+        let (request, _room) = self.only(requests, Patience::ComesBack).await?;
+        let wanted = watching::wanted(request)?;
+        let place = places.watch()?;
+        let UseCases {
+            ingest,
+            manage,
+            watcher_rooms,
+            ..
+        } = use_cases;
+        let beginning = Live::begin(ingest, manage, watcher_rooms, wanted);
+        let live = tokio::select! {
+            live = beginning => live.map_err(|error| of_live(&error))?,
+            () = self.bounds.draining.cancelled() => return Err(IngestError::Draining.into()),
+        };
+        let watching = Watching {
+            live,
+            caller: self.caller.clone(),
+            draining: self.bounds.draining.clone(),
+            deadline,
+            unread: unread.clone(),
+            _place: place,
+        };
+        Ok(watching.replies())
     }
 }

@@ -7,8 +7,15 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     auth::Refusal,
-    usecase::ingest::{IngestError, RejectionNote},
+    usecase::{
+        ingest::{IngestError, RejectionNote},
+        live::LiveError,
+        manage::QueryError,
+    },
 };
+
+/// When there may be room for one more who watches.
+const WATCH_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) fn of_error(error: &IngestError) -> Status {
     let message = error.to_string();
@@ -40,6 +47,37 @@ pub(super) fn of_error(error: &IngestError) -> Status {
             Status::unavailable("the database is not available")
         }
     }
+}
+
+/// Nothing can be watched.
+pub(super) fn of_live(error: &LiveError) -> Status {
+    let message = error.to_string();
+    match error {
+        LiveError::Full(_) | LiveError::Query(QueryError::Busy(_)) => {
+            let details = ErrorDetails::with_retry_info(Some(WATCH_AGAIN_AFTER));
+            Status::with_error_details(Code::ResourceExhausted, message, details)
+        }
+        LiveError::Query(QueryError::TooManySeries { most }) => bad_request(
+            "tags",
+            &format!(
+                "the tags select more than {most} series: give more tags, or name the series by pairs"
+            ),
+        ),
+        LiveError::Query(QueryError::NoSeries) => Status::failed_precondition(
+            "series, and so their tags, are known on the layout series alone, and this table has another one: name pairs",
+        ),
+        LiveError::Query(error) => {
+            tracing::warn!(%error, "a call failed");
+            Status::unavailable("the database is not available")
+        }
+    }
+}
+
+/// Watchers do not end by themselves: those who bring readings need calls, too.
+pub(super) fn too_many_watchers(most: usize) -> Status {
+    Status::unavailable(format!(
+        "{most} calls watch, which are half of grpc.max_open_calls, and as many as may: try again later"
+    ))
 }
 
 impl From<IngestError> for Status {
@@ -167,6 +205,7 @@ mod tests {
         auth::Need,
         model::{Epoch, PrincipalName, Seq},
         router::{book, grpc::metrics::code_name},
+        usecase::live::Full,
     };
 
     /// One of each: a new one does not compile before it stands here.
@@ -241,7 +280,17 @@ mod tests {
             too_many_calls_of_principal(1),
             no_message(deadline),
             client_deadline(deadline),
+            too_many_watchers(1),
         ]);
+        found.extend(
+            [
+                LiveError::Full(Full { budget_bytes: 1 }),
+                LiveError::Query(QueryError::TooManySeries { most: 1 }),
+                LiveError::Query(QueryError::NoSeries),
+            ]
+            .iter()
+            .map(of_live),
+        );
         found.extend(
             [
                 Refusal::Missing,

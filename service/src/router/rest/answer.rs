@@ -11,8 +11,7 @@ use warp::{
 };
 
 use super::{
-    export::{self, Exported, Pieces},
-    format::Format,
+    export::{self, Encoder, Packed, Pieces},
     problem::Problem,
     room::Room,
     static_files::StaticFile,
@@ -28,10 +27,19 @@ pub(super) enum Body {
     /// Made by a worker, and kept in its room until it is taken.
     Page(Box<dyn FnOnce() -> Vec<u8> + Send>, Room),
     Static(StaticFile),
-    /// Made while it is sent, compressed or not.
-    Export(Box<dyn FnOnce(bool, Arc<Workers>) -> Pieces + Send>),
+    Export(Export),
     /// Sent as it happens.
     Events(Pieces),
+}
+
+/// A body that is made while it is sent.
+pub(super) struct Export {
+    /// Compressed or not.
+    pub(super) make: Box<dyn FnOnce(bool, Arc<Workers>) -> Pieces + Send>,
+    /// It gains nothing by compression.
+    pub(super) is_packed: bool,
+    /// What its memory is counted in, if it takes more than two pages.
+    pub(super) room: Option<Room>,
 }
 
 /// What a handler answers.
@@ -95,19 +103,27 @@ impl Answer {
         }
     }
 
-    /// Readings as lines, as many as there are.
-    pub(super) fn export<T: Exported>(
-        format: Format,
+    /// All of a selection, however many there are.
+    pub(super) fn export<T: Send + 'static>(
+        (content_type, is_packed): (&'static str, bool),
         pages: impl Stream<Item = Result<Vec<T>, RepositoryError>> + Send + 'static,
+        encoder: Box<dyn Encoder<T>>,
+        room: Option<Room>,
     ) -> Self {
-        let content_type = match format {
-            Format::Csv => "text/csv; charset=utf-8",
-            Format::Json | Format::Ndjson => "application/x-ndjson",
+        let make = move |compressed: bool, workers| {
+            let encoder = match compressed {
+                true => Box::new(Packed::new(encoder)),
+                false => encoder,
+            };
+            export::pieces(pages, encoder, workers)
         };
+        let body = Body::Export(Export {
+            make: Box::new(make),
+            is_packed,
+            room,
+        });
         Self {
-            body: Body::Export(Box::new(move |compressed, workers| {
-                export::pieces(pages, format, compressed, workers)
-            })),
+            body,
             ..Self::whole(StatusCode::OK, content_type, Bytes::new())
         }
     }

@@ -16,27 +16,16 @@ use super::{
     params::{Params, invalid},
     problem::{Kind, Problem},
     request::Request,
-    room::Room,
     selection::{self, By},
     time::format_instant,
 };
-use crate::{
-    repository::RepositoryError,
-    usecase::{
-        live::{self, Feed, Told},
-        manage::Manage,
-    },
+use crate::usecase::{
+    UseCases,
+    live::{INTERVAL_MS, INTERVAL_MS_DEFAULT, Live, Told, Wanted},
 };
 
-/// Between two events, milliseconds.
-const INTERVAL_MS: std::ops::RangeInclusive<u64> = 20..=60_000;
-const INTERVAL_MS_DEFAULT: u64 = 1_000;
 /// Whoever hears nothing for so long hears that there is nothing: proxies cut off what is silent.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
-/// What a watcher takes by itself, and for each series: its names, three times, while an event is made.
-const WATCHER_BYTES: usize = 16 << 10;
-const SERIES_BYTES: usize = 1_024;
-
 /// An event as it is sent
 #[derive(ToSchema)]
 #[schema(as = LiveEvent)]
@@ -114,22 +103,24 @@ pub(super) async fn live(context: Arc<Context>, request: Request) -> Result<Answ
         let detail = "Those who watch have half of the connections that there may be (rest.max_connections): try again later.";
         Problem::new(Kind::Busy, detail)
     })?;
-    let manage = context.manage()?.clone();
-    let watched = live::watched(&manage, selection).await?;
-    let bytes = WATCHER_BYTES + watched.series_max() * SERIES_BYTES;
-    let room = context.live_rooms.take(1, bytes).await?;
-    let mut feed = Feed::new(&context.use_cases()?.ingest, watched, interval);
-    let first = feed.next(&manage).await?;
-    let live = Live {
+    let UseCases {
+        ingest,
         manage,
-        feed,
-        first: Some(first),
-        left: limit.unwrap_or(u64::MAX),
+        watcher_rooms,
+        ..
+    } = context.use_cases()?;
+    let wanted = Wanted {
+        selection,
+        interval,
+        limit,
+    };
+    let watching = Watching {
+        live: Live::begin(ingest, manage, watcher_rooms, wanted).await?,
         draining: context.draining.clone(),
         ended: request.ended(),
-        _held: (place, room),
+        _place: place,
     };
-    Ok(Answer::events(live.events()))
+    Ok(Answer::events(watching.events()))
 }
 
 fn interval(params: &Params<'_>) -> Result<Duration, Problem> {
@@ -145,16 +136,12 @@ fn interval(params: &Params<'_>) -> Result<Duration, Problem> {
 }
 
 /// What a client hears of.
-struct Live {
-    manage: Arc<Manage>,
-    feed: Feed,
-    first: Option<Vec<Told>>,
-    /// Events that it may still get.
-    left: u64,
+struct Watching {
+    live: Live,
     draining: CancellationToken,
     /// Cancelled when its token is no longer valid; None where nobody is asked for one.
     ended: Option<CancellationToken>,
-    _held: (OwnedSemaphorePermit, Room),
+    _place: OwnedSemaphorePermit,
 }
 
 /// What comes next.
@@ -164,27 +151,21 @@ enum Next {
     End(&'static str),
 }
 
-impl Live {
+impl Watching {
     fn events(self) -> impl Stream<Item = Bytes> + Send + 'static {
-        stream::unfold(Some(self), |live| async {
-            let mut live = live?;
-            let (event, goes_on) = match live.next().await {
-                Next::Told(told) => {
-                    live.left -= 1;
-                    (readings(told), live.left > 0)
-                }
+        stream::unfold(Some(self), |watching| async {
+            let mut watching = watching?;
+            let (event, goes_on) = match watching.next().await {
+                Next::Told(told) => (readings(told), !watching.live.has_heard_enough()),
                 // A comment, which no client takes for an event.
                 Next::Nothing => (Bytes::from_static(b":\n\n"), true),
                 Next::End(reason) => (end(reason), false),
             };
-            Some((event, goes_on.then_some(live)))
+            Some((event, goes_on.then_some(watching)))
         })
     }
 
     async fn next(&mut self) -> Next {
-        if let Some(first) = self.first.take() {
-            return Next::Told(first);
-        }
         let ended = async {
             match &self.ended {
                 Some(ended) => ended.cancelled().await,
@@ -195,21 +176,7 @@ impl Live {
             () = self.draining.cancelled() => Next::End("the service is shutting down"),
             () = ended => Next::End("the token is no longer valid"),
             () = tokio::time::sleep(SIGN_OF_LIFE) => Next::Nothing,
-            told = told(&mut self.feed, &self.manage) => Next::Told(told),
-        }
-    }
-}
-
-/// Waits until there is something, and longer where the database does not answer: new readings are told once it does.
-async fn told(feed: &mut Feed, manage: &Manage) -> Vec<Told> {
-    loop {
-        match feed.next(manage).await {
-            Ok(told) if told.is_empty() => {}
-            Ok(told) => return told,
-            Err(error @ RepositoryError::Other(_)) => {
-                tracing::warn!(%error, "what a watcher missed cannot be read: trying again");
-            }
-            Err(error) => tracing::debug!(%error, "what a watcher missed is read later"),
+            told = self.live.next() => Next::Told(told),
         }
     }
 }

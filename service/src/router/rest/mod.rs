@@ -39,6 +39,7 @@ mod series_views;
 mod sources;
 mod static_files;
 mod streams;
+mod tables;
 mod time;
 mod views;
 mod workers;
@@ -76,8 +77,8 @@ struct Context {
     rooms: Rooms,
     /// Apart, for heavy queries wait for their turns in it.
     heavy_rooms: Rooms,
-    /// Apart, for whoever watches keeps its room.
-    live_rooms: Rooms,
+    /// Apart, for a file is written for as long as its client takes.
+    table_rooms: Rooms,
     /// For so many who watch.
     live_places: Arc<Semaphore>,
     draining: CancellationToken,
@@ -138,7 +139,7 @@ pub async fn serve(
         workers,
         rooms: Rooms::new(room::ANSWERS, config.answer_bytes - of_heavy_queries),
         heavy_rooms: Rooms::new(room::ANSWERS, of_heavy_queries),
-        live_rooms: Rooms::new(room::WATCHERS, config.live_bytes),
+        table_rooms: Rooms::new(room::TABLES, config.parquet_bytes),
         live_places: Arc::new(Semaphore::new((config.max_connections / 2).max(1))),
         draining,
         static_files: StaticFiles::default(),

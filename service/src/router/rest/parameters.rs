@@ -173,7 +173,7 @@ parameters!(ByTimeMaybeIds {
 });
 
 parameters!(Paging {
-    /// Readings of a JSON page, 1 to 10000 [default: 1000]; NDJSON and CSV bring all unless it is given
+    /// Readings of a JSON page, 1 to 10000 [default: 1000]; the other formats bring all unless it is given
     #[param(example = 100, minimum = 1)]
     limit: Option<u64>,
     /// `asc` (default) or `desc`, along the time
@@ -182,8 +182,8 @@ parameters!(Paging {
     /// `next_cursor` of the page before; every parameter but limit stays as it was
     #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
-    /// `json`, `ndjson` or `csv`, instead of the header Accept; the last two need HTTP/1.1 or later
-    #[param(example = "json", pattern = "^(json|ndjson|csv)$")]
+    /// `json`, `ndjson`, `csv`, `arrow` or `parquet`, instead of the header Accept; all but the first need HTTP/1.1 or later
+    #[param(example = "json", pattern = "^(json|ndjson|csv|arrow|parquet)$")]
     format: Option<String>,
 });
 
@@ -299,7 +299,7 @@ pub(super) enum ExportProblems {
     /// None of the formats asked for is offered
     #[response(status = 406, content_type = "application/problem+json")]
     NotAcceptable(ProblemDocument<'static>),
-    /// NDJSON or CSV over HTTP/1.0, where nobody can tell a whole export from one that was cut off
+    /// Another format than JSON over HTTP/1.0, where nobody can tell a whole export from one that was cut off
     #[response(status = 505, content_type = "application/problem+json")]
     HttpTooOld(ProblemDocument<'static>),
 }

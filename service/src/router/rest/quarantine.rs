@@ -9,7 +9,7 @@ use super::{
     answer::Answer,
     audited::{settle, settle_replay},
     cursor,
-    export::until_ended,
+    export::{Encoder, Lines, until_ended},
     format::Format,
     parameters::{
         CursorPaging, DryRun, Everything, ExportProblems, QueryProblems, RejectionFilter,
@@ -72,7 +72,7 @@ pub(super) async fn all(context: Arc<Context>, request: Request) -> Result<Answe
     let names = [&FILTER[..], &["limit", "cursor", "format"]].concat();
     let params = Params::parse(&request.query, &names)?;
     let filter = filter(&params)?;
-    let format = Format::of(&request, &params)?;
+    let format = Format::of_lines(&request, &params)?;
     if format == Format::Json {
         return page(&context, &params, &filter).await;
     }
@@ -85,7 +85,11 @@ pub(super) async fn all(context: Arc<Context>, request: Request) -> Result<Answe
     request.require_chunks()?;
     let pages = context.manage()?.clone().export_quarantine(filter).await?;
     let pages = until_ended(pages, request.ended());
-    Ok(Answer::export(format, pages))
+    let encoder: Box<dyn Encoder<_>> = match format {
+        Format::Csv => Box::new(Lines::csv()),
+        _ => Box::new(Lines::ndjson()),
+    };
+    Ok(Answer::export(format.sent(), pages, encoder, None))
 }
 
 async fn page(

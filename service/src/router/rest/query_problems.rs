@@ -1,7 +1,10 @@
 //! Why a query was not answered, as problem documents.
 
 use super::problem::{Kind, Problem};
-use crate::usecase::manage::{Busy, Costly, QueryError};
+use crate::usecase::{
+    live::{Full, LiveError},
+    manage::{Busy, Costly, QueryError},
+};
 
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
@@ -27,6 +30,21 @@ impl From<QueryError> for Problem {
                 format!(
                     "The database expects to read {expected} readings for this, and {most} are the most \
                      (rest.max_scanned_rows): take a shorter range or fewer id pairs."
+                ),
+            ),
+        }
+    }
+}
+
+impl From<LiveError> for Problem {
+    fn from(error: LiveError) -> Self {
+        match error {
+            LiveError::Query(error) => error.into(),
+            LiveError::Full(Full { budget_bytes }) => Self::new(
+                Kind::Busy,
+                format!(
+                    "Others who watch fill the {budget_bytes} bytes that there are (rest.live_bytes): try again later, or watch \
+                     fewer series."
                 ),
             ),
         }

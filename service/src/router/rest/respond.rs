@@ -95,11 +95,15 @@ async fn send(body: Body, wish: Wish, workers: &Arc<Workers>) -> Result<(Respons
             (response, is_known)
         }
         Body::Static(file) => of_file(file, &wish).response(),
-        Body::Export(make) => {
-            let pieces = make(wish.compressed, workers.clone());
+        Body::Export(export) => {
+            let compressed = wish.compressed && !export.is_packed;
+            let pieces = (export.make)(compressed, workers.clone());
             let mut response = warp::reply::stream(pieces).into_response();
-            if wish.compressed {
+            if compressed {
                 note_gzip(response.headers_mut());
+            }
+            if let Some(room) = export.room {
+                response.extensions_mut().insert(Held::new(room));
             }
             (response, false)
         }

@@ -25,10 +25,10 @@ pub(super) const ANSWERS: Purpose = Purpose {
     setting: "rest.answer_bytes",
     advice: "try again in a moment, or ask for fewer rows",
 };
-pub(super) const WATCHERS: Purpose = Purpose {
-    filled_by: "Others who watch",
-    setting: "rest.live_bytes",
-    advice: "try again later, or watch fewer series",
+pub(super) const TABLES: Purpose = Purpose {
+    filled_by: "Exports as Parquet",
+    setting: "rest.parquet_bytes",
+    advice: "try again in a moment, or ask for another format",
 };
 
 /// The memory that something may take.

@@ -12,7 +12,7 @@ pub(super) const DEFAULT_LIMIT: usize = 1_000;
 /// Readings of a JSON page at the most.
 pub(super) const MAX_LIMIT: usize = 10_000;
 /// Id pairs of a request at the most.
-pub(super) const MAX_PAIRS: usize = 1_000;
+pub(super) const MAX_PAIRS: usize = Selection::PAIRS_MAX;
 
 /// What a path selects by; what it does not name it does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +66,7 @@ pub(super) fn selection(params: &Params<'_>, by: By) -> Result<Selection, Proble
 }
 
 /// Tags of a selection at the most.
-const MAX_TAGS: usize = 8;
+const MAX_TAGS: usize = Selection::TAGS_MAX;
 
 /// Names and values of tags; none where none are given, or taken.
 pub(super) fn tags(params: &Params<'_>) -> Result<Vec<(String, String)>, Problem> {

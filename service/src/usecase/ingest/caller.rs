@@ -38,7 +38,7 @@ impl Caller {
     }
 
     /// Resolves when the caller may bring nothing more.
-    pub(super) async fn ended(&self) {
+    pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
 

@@ -1,16 +1,16 @@
-//! New readings of some series, as they are committed by this instance.
+//! What a watcher is told, and when.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{
-    ingest::{Ingest, News, Watch, WatchedPair},
-    manage::{Manage, QueryError},
-};
 use crate::{
     model::{IdPair, Selection, Series},
     repository::RepositoryError,
+    usecase::{
+        ingest::{Ingest, News, Watch, WatchedPair},
+        manage::{Manage, QueryError},
+    },
 };
 
 /// Types of a pair of which news are kept, where all are watched.
@@ -30,7 +30,7 @@ pub struct Told {
 
 /// Tells of some series at a bounded rate: of each the newest reading, an interval apart.
 #[derive(Debug)]
-pub struct Feed {
+pub(super) struct Feed {
     watch: Watch,
     /// The same, for looks into the table.
     selection: Selection,
@@ -43,15 +43,14 @@ pub struct Feed {
 
 /// What is watched, once it is known.
 #[derive(Clone, Debug)]
-pub struct Watched {
+pub(super) struct Watched {
     selection: Selection,
     pairs: Vec<WatchedPair>,
 }
 
 impl Watched {
     /// Series of which news are kept at once.
-    #[must_use]
-    pub fn series_max(&self) -> usize {
+    pub(super) fn series_max(&self) -> usize {
         let types =
             |pair: &WatchedPair| pair.sensor_types.as_ref().map_or(TYPES_OF_A_PAIR, Vec::len);
         self.pairs.iter().map(types).sum()
@@ -62,7 +61,7 @@ impl Watched {
 ///
 /// # Errors
 /// When tags select too many series, or none are known in this layout, and when the database does not answer.
-pub async fn watched(manage: &Manage, selection: Selection) -> Result<Watched, QueryError> {
+pub(super) async fn watched(manage: &Manage, selection: Selection) -> Result<Watched, QueryError> {
     let mut selection = selection;
     let pairs = match selection.tags.is_empty() {
         true => {
@@ -103,8 +102,7 @@ fn of_tagged(series: Vec<Series>, named: Option<&[IdPair]>) -> Vec<WatchedPair> 
 
 impl Feed {
     /// Begins with what is in the table.
-    #[must_use]
-    pub fn new(ingest: &Ingest, watched: Watched, interval: Duration) -> Self {
+    pub(super) fn new(ingest: &Ingest, watched: Watched, interval: Duration) -> Self {
         let series_max = watched.series_max();
         Self {
             watch: ingest.watches().watch(watched.pairs, series_max),
@@ -119,7 +117,7 @@ impl Feed {
     ///
     /// # Errors
     /// When the database does not answer to a look into the table.
-    pub async fn next(&mut self, manage: &Manage) -> Result<Vec<Told>, RepositoryError> {
+    pub(super) async fn next(&mut self, manage: &Manage) -> Result<Vec<Told>, RepositoryError> {
         tokio::time::sleep_until(self.next_at).await;
         let told = match self.must_look {
             true => {
