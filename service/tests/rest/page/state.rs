@@ -58,6 +58,7 @@ async fn the_state_is_that_of_the_service() {
         page.until("the rate over time", "all('.plot canvas').length === 1")
             .await;
         page.is_accessible("state").await;
+        page.picture("state", "light", (1200, 860)).await;
         page.has_kept_to_itself().await;
     })
     .await;
