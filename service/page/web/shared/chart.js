@@ -22,6 +22,8 @@ const TIMES = [
     [1, "{HH}:{mm}:{ss}", DAY_BELOW, null, DAY_BELOW, null, null, null, 1],
     [0.001, "{ss}.{fff}", `${DAY_BELOW} {HH}:{mm}`, null, `${DAY_BELOW} {HH}:{mm}`, null, "\n{HH}:{mm}", null, 1],
 ];
+/// What would not fit beside the chart.
+const LARGE = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 4 });
 /// A shorter stretch has no more than one microsecond a pixel.
 const SHORTEST_S = 0.001;
 
@@ -118,7 +120,7 @@ export function chart({ place, height, label, stretch, onZoom, onPoint, onBack }
             scales: { x: { time: true, range: range ? () => range() : undefined } },
             axes: [
                 { ...axis, space: narrow ? 70 : 90, values: TIMES },
-                { ...axis, size: narrow ? 52 : 64, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : value(Number(tick.toPrecision(10))))) },
+                { ...axis, size: narrow ? 52 : 64, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : Math.abs(tick) >= 1e5 ? LARGE.format(tick) : value(Number(tick.toPrecision(10))))) },
             ],
             series: [{}, ...lines.map(seriesOf)],
             bands: lines.flatMap((line, index) => (line.upTo ? [{ series: [index + 1 + line.upTo, index + 1], fill: line.fill }] : [])),
