@@ -55,6 +55,7 @@ tell_of_build() {
         fi
     done
 }
+step "the page" scripts/page.sh --if-npm
 step "building (a cold build takes some minutes)" build
 
 work=$(mktemp -d)
@@ -151,6 +152,7 @@ what_next() {
     if [ -n "$keep" ]; then
         cat <<NEXT
 The service is still running, with its data in $work:
+  the page: state, series, charts       $rest/
   every question, with its parameters   $rest/swagger
   what it is doing, for Prometheus      $rest/metrics
   one more load                         $TARGET/release/sluicegen run --target $grpc --rate 10k --duration 30s
@@ -160,7 +162,7 @@ NEXT
     else
         cat <<NEXT
 What to try next:
-  scripts/demo.sh --keep                leaves the service running: Swagger UI, metrics, the table
+  scripts/demo.sh --keep                leaves the service running: page, Swagger UI, metrics, the table
   $TARGET/release/sluicegate serve --embedded-db
                                         a service to stay, with its data in sluicegate-data
   docs/start.md                         the first five minutes, step by step

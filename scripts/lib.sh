@@ -135,6 +135,17 @@ need_chromium() {
     need_packages chromium chromium-driver || fail "Chromium cannot be installed"
 }
 
+# Whether there is an npm to build the pages with. Older ones than Node.js 18 do not.
+need_npm() {
+    if ! { command -v node >/dev/null && command -v npm >/dev/null; }; then
+        command -v apt-get >/dev/null || return
+        update_package_lists
+        apt-cache show nodejs npm >/dev/null 2>&1 || return
+        need_packages nodejs npm || fail "npm cannot be installed"
+    fi
+    [ "$(node --version | sed 's/^v//; s/[.].*//')" -ge 18 ]
+}
+
 # Whether MariaDB has the library of its clusters.
 need_galera() {
     have_package galera-4 && return

@@ -24,6 +24,7 @@ fi
 # The same sources make the same package.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || date +%s)
 export SOURCE_DATE_EPOCH
+step "pages" scripts/page.sh
 step "release build" cargo build --quiet --release --locked -p sluicegate -p sluicegen
 
 # What the programs say of themselves, beside them.

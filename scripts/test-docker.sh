@@ -5,10 +5,10 @@
 #   scripts/test-docker.sh
 #
 # It takes the Docker engine that answers, or starts Debian's own, away from the network and only for the test. Images of a
-# registry that cannot be had are made of what this machine has: the build image of its own Rust toolchain, MySQL of
-# install-mysql.sh, Prometheus of the distribution's package. It needs some 10 GB in TMPDIR for that, and 10 to 20 minutes.
+# registry that cannot be had are made of what this machine has: the build image of its own Rust toolchain, Node.js of
+# Debian, MySQL of install-mysql.sh, Prometheus of the distribution's package. It needs some 10 GB in TMPDIR for that, and 10 to 20 minutes.
 #
-#   RUST_IMAGE=, MYSQL_IMAGE=, PROMETHEUS_IMAGE=, GRAFANA_IMAGE=   other images than those that docker/ names
+#   RUST_IMAGE=, NODE_IMAGE=, MYSQL_IMAGE=, PROMETHEUS_IMAGE=, GRAFANA_IMAGE=   other images than those that docker/ names
 
 . "$(dirname "$0")/lib.sh"
 cd "$(dirname "$0")/.."
@@ -37,21 +37,22 @@ fi
 say "Docker $(docker version --format '{{.Server.Version}}'), $("${compose[@]}" version --short) of ${compose[*]}"
 
 provide RUST_IMAGE rust
+provide NODE_IMAGE node
 provide MYSQL_IMAGE mysql
 provide PROMETHEUS_IMAGE prometheus
 provide GRAFANA_IMAGE grafana
-[ -n "$RUST_IMAGE" ] && [ -n "$MYSQL_IMAGE" ] || fail "without Rust and MySQL there is nothing to try out"
+[ -n "$RUST_IMAGE" ] && [ -n "$NODE_IMAGE" ] && [ -n "$MYSQL_IMAGE" ] || fail "without Rust, Node.js and MySQL there is nothing to try out"
 
 commit=$(git rev-parse HEAD 2>/dev/null || echo 0123456789abcdef)
 build() {
-    "${compose[@]}" -f docker/compose.yaml build --build-arg "RUST_IMAGE=$RUST_IMAGE" --build-arg "SLUICEGATE_COMMIT=$commit" \
-        sluicegate generator >"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log" >&2; fail "the images cannot be built"; }
+    "${compose[@]}" -f docker/compose.yaml build --build-arg "RUST_IMAGE=$RUST_IMAGE" --build-arg "NODE_IMAGE=$NODE_IMAGE" \
+        --build-arg "SLUICEGATE_COMMIT=$commit" sluicegate generator >"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log" >&2; fail "the images cannot be built"; }
 }
 step "building the images (some minutes)" build
 
 # dependencies FOLDER: the image with the dependencies alone.
 dependencies() {
-    docker build --quiet --build-arg "RUST_IMAGE=$RUST_IMAGE" --file docker/Dockerfile --target dependencies "$1" 2>"$work/build.log"
+    docker build --quiet --build-arg "RUST_IMAGE=$RUST_IMAGE" --build-arg "NODE_IMAGE=$NODE_IMAGE" --file docker/Dockerfile --target dependencies "$1" 2>"$work/build.log"
 }
 
 # A change to a program must not build its dependencies anew.

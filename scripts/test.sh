@@ -34,11 +34,17 @@ need_cargo_parts fmt clippy
 step "MySQL" scripts/install-mysql.sh
 
 export SLUICEGATE_TEST_ENGINES=mariadb,mysql
-# The Swagger UI is tried out from its page.
+# The pages and the Swagger UI are tried out in a browser.
 if need_chromium; then
     export SLUICEGATE_TEST_BROWSER=required
 else
-    say "no chromedriver here, and no package of it: the Swagger UI is NOT tried out in a browser"
+    say "no chromedriver here, and no package of it: the pages and the Swagger UI are NOT tried out in a browser"
+fi
+if need_npm; then
+    step "pages" scripts/page.sh
+    export SLUICEGATE_TEST_PAGE=required
+else
+    say "no npm here, and no package of it: there are no pages to try out"
 fi
 if need_galera; then
     export SLUICEGATE_TEST_GALERA=required

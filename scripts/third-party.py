@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Lists the crates that a program contains, with their licences and the texts of these, each text once.
+"""Lists what a program contains that was not written here: crates, and what is in its page. With the texts of the licences,
+each once.
 
     scripts/third-party.py PROGRAM
 """
@@ -9,6 +10,8 @@ import pathlib
 import subprocess
 import sys
 
+DIST = pathlib.Path(__file__).resolve().parent.parent / "service/page/dist"
+PAGES = {"sluicegate": DIST / "service", "sluicegen": DIST / "generator"}
 NAMES = ("license", "licence", "copying", "notice", "unlicense")
 
 
@@ -52,6 +55,9 @@ def main():
         print(f"{name}: {package['license'] or 'see its text'}; {package['repository'] or 'no repository'}")
         for text in texts(package):
             holders.setdefault(text, []).append(name)
+    of_page = PAGES[program] / "third-party.txt"
+    if of_page.exists():
+        holders.setdefault(of_page.read_text(encoding="utf-8").strip(), []).append("in its page")
     for text, names in holders.items():
         print(f"\n{'=' * 100}\n{', '.join(names)}\n{'-' * 100}\n{text}")
 

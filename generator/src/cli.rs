@@ -224,7 +224,8 @@ pub async fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
             return Ok(report.exit_code());
         }
         Command::Serve(options) => {
-            Box::pin(serve::serve(&options)).await?;
+            let figures = fleet::figures(&options)?;
+            Box::pin(serve::serve(&options, figures)).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Fleet(options) => return Box::pin(fleet::fleet(&options)).await,

@@ -64,7 +64,7 @@ async fn ten_generators_are_started_slowed_watched_and_stopped_and_all_they_sent
             "sluicegen --addr 127.0.0.1:0 --target {target} --rate 2000 --series 50 --seed {seed} --journal-dir {journals}"
         );
         servers.push(
-            Server::bind(&Serve::parse_from(flags.split(' ')).options)
+            Server::bind(&Serve::parse_from(flags.split(' ')).options, None)
                 .await
                 .unwrap(),
         );

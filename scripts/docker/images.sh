@@ -33,22 +33,43 @@ image() {
     docker build --quiet --tag "sluicegate-test/$1" --file - "$2" >/dev/null
 }
 
-# A small Debian with what librdkafka is built with, as the official images of Rust have it.
-make_debian() {
-    docker image inspect sluicegate-test/debian >/dev/null 2>&1 && return
+# debian NAME PACKAGES: a small Debian with these packages, made once and kept.
+debian() {
+    docker image inspect "sluicegate-test/$1" >/dev/null 2>&1 && return
     need_packages debootstrap debian-archive-keyring ca-certificates
-    local packed="$SLUICEGATE_CACHE/docker/debian-with-make.tar.gz" root
+    local packed="$SLUICEGATE_CACHE/docker/$1.tar.gz" root
     if ! [ -f "$packed" ]; then
         mkdir -p "$SLUICEGATE_CACHE/docker"
         root=$(mktemp -d)
-        as_root env PATH="$PATH:/usr/sbin:/sbin" debootstrap --variant=minbase --include=gcc,g++,libc6-dev,make,pkg-config,libssl-dev,ca-certificates \
+        as_root env PATH="$PATH:/usr/sbin:/sbin" debootstrap --variant=minbase --include="$2" \
             bookworm "$root" >"$packed.log" 2>&1 || { tail -n 15 "$packed.log" >&2; fail "debootstrap failed"; }
         as_root rm -rf "$root"/var/cache/apt "$root"/var/lib/apt/lists "$root"/usr/share/{doc,man,locale,info}
         as_root tar -C "$root" -c . | gzip -1 >"$packed.tmp"
         as_root rm -rf "$root"
         mv "$packed.tmp" "$packed"
     fi
-    docker import "$packed" sluicegate-test/debian >/dev/null
+    docker import "$packed" "sluicegate-test/$1" >/dev/null
+}
+
+# With what librdkafka is built with, as the official images of Rust have it.
+make_debian() {
+    debian debian-with-make gcc,g++,libc6-dev,make,pkg-config,libssl-dev,ca-certificates
+}
+
+# Debian's Node.js and npm, and what the pages are made of, for there may be no network inside.
+make_node() {
+    need_npm || fail "there is no npm here to fetch what the pages are made of"
+    debian debian-with-npm nodejs,npm,ca-certificates
+    local folder
+    folder=$(mktemp -d)
+    cp service/page/package.json service/page/package-lock.json "$folder"
+    (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --cache cache >/dev/null)
+    image node "$folder" <<'DOCKERFILE'
+FROM sluicegate-test/debian-with-npm
+COPY cache /npm-cache
+ENV npm_config_cache=/npm-cache npm_config_offline=true
+DOCKERFILE
+    rm -rf "$folder"
 }
 
 # This machine's toolchain, and the sources of all crates, for there may be no network inside.
@@ -69,7 +90,7 @@ replace-with = "vendored"
 directory = "/usr/local/cargo/vendor"
 CONFIG
     image rust "$folder" <<'DOCKERFILE'
-FROM sluicegate-test/debian
+FROM sluicegate-test/debian-with-make
 ADD toolchain.tar /usr/local/
 COPY cargo /usr/local/cargo
 ENV CARGO_HOME=/usr/local/cargo CARGO_NET_OFFLINE=true
@@ -105,7 +126,7 @@ make_prometheus() {
     scripts/install-prometheus.sh
     make_debian
     image prometheus "$SLUICEGATE_CACHE/prometheus/bin" <<'DOCKERFILE'
-FROM sluicegate-test/debian
+FROM sluicegate-test/debian-with-make
 COPY prometheus promtool /bin/
 RUN install -d -o nobody -g nogroup /etc/prometheus /prometheus
 USER nobody

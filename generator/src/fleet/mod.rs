@@ -5,7 +5,7 @@ mod endpoints;
 mod local;
 mod summary;
 
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -27,9 +27,12 @@ use crate::{
     flags,
     report::Report,
     run::{Mode, Rate},
-    serve::{DEFAULT_ADDR, Frequency, Settings, Spam, Stats},
+    serve::{DEFAULT_ADDR, FleetFigures, Frequency, ServeOptions, Settings, Spam, Stats},
     web,
 };
+
+/// How long one generator may take to answer a page, which looks again and again.
+const LOOK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Which generators, and what they are to do.
 #[derive(Debug, Clone, Args)]
@@ -171,6 +174,33 @@ pub async fn fleet(options: &FleetOptions) -> Result<ExitCode, Error> {
         patience(options)?,
     );
     ask(&fleet, options).await
+}
+
+/// Who asks the generators that a served one was told of; None where it was told of none.
+///
+/// # Errors
+/// When what names them, or how to ask them, does not fit.
+pub fn figures(options: &ServeOptions) -> Result<Option<FleetFigures>, Error> {
+    if options.fleet.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |reason| Error::Usage(format!("--fleet: {reason}"));
+    let endpoints: Result<Vec<Endpoints>, _> = options.fleet.iter().map(|it| it.parse()).collect();
+    let endpoints = Arc::new(endpoints.map_err(wrong)?);
+    let client = web::client(&options.access.tls)?;
+    let token = options.api_token.read()?;
+    Ok(Some(Arc::new(move || {
+        let (endpoints, client, token) = (endpoints.clone(), client.clone(), token.clone());
+        Box::pin(async move {
+            // Each time: the addresses of a name change, as those of containers do.
+            let found = resolve(&endpoints)
+                .await
+                .map_err(|error| error.to_string())?;
+            let fleet = Fleet::new((client, token), found, LOOK_PATIENCE);
+            let summary = Summary::of(fleet.ask(Method::GET, "/stats", None).await);
+            serde_json::to_value(summary).map_err(|error| error.to_string())
+        })
+    })))
 }
 
 /// A burst may take its own time and a little more.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::StreamExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use sluicegate_page::{CONTENT_SECURITY_POLICY, INDEX, Program};
 use sluicegate_transport::{http::AskedName, pages::Pages};
 use utoipa::OpenApi;
 use warp::{
@@ -15,6 +16,7 @@ use warp::{
 };
 
 use super::{
+    FleetFigures,
     generator::{Frequency, Generator, Spam},
     problem::{Kind, Problem},
     settings::Settings,
@@ -34,7 +36,7 @@ const SWAGGER: &str = "/swagger/swagger-ui/";
         description = "A load generator for Sluicegate. Every path stands below /api/v1 and at the root."
     ),
     servers((url = "/api/v1"), (url = "/")),
-    paths(start, stop, frequency, configure, spam, stats, config, metrics, healthz)
+    paths(start, stop, frequency, configure, spam, stats, config, fleet, metrics, healthz)
 )]
 pub(super) struct Document;
 
@@ -87,6 +89,19 @@ async fn config(generator: &Generator) -> Result<Settings, Problem> {
     Ok(generator.settings().await)
 }
 
+/// The figures of all generators that were named by `--fleet`, as `sluicegen fleet stats --json` has them.
+#[utoipa::path(get, path = "/fleet", responses(
+    (status = 200, body = BTreeMap<String, Value>),
+    (status = 404, description = "None were named", body = Problem, content_type = "application/problem+json")))]
+async fn fleet(figures: Option<&FleetFigures>) -> Result<Value, Problem> {
+    let figures = figures.ok_or_else(|| {
+        let detail = "No generators are named here: `sluicegen serve --fleet LIST` takes them as `sluicegen fleet --endpoints LIST` does.";
+        Problem::new(Kind::NotFound, detail)
+    })?;
+    let failed = |reason: String| Problem::new(Kind::Internal, reason);
+    figures().await.map_err(failed)
+}
+
 /// The figures since the process began, for Prometheus, in OpenMetrics.
 #[utoipa::path(get, path = "/metrics", responses(
     (status = 200, body = String, content_type = "application/openmetrics-text")))]
@@ -107,6 +122,7 @@ async fn healthz() -> Result<BTreeMap<String, String>, Problem> {
 /// Everything that is served.
 pub(super) fn routes(
     generator: Arc<Generator>,
+    fleet: Option<FleetFigures>,
     pages: Pages,
     token: Option<ApiToken>,
     document: Value,
@@ -122,19 +138,25 @@ pub(super) fn routes(
             move |method: Method, path: FullPath, headers: HeaderMap, name: AskedName, body| {
                 let (generator, swagger) = (Arc::clone(&generator), Arc::clone(&swagger));
                 let (pages, token, document) = (pages.clone(), token.clone(), document.clone());
+                let fleet = fleet.clone();
                 async move {
                     let path = path.as_str();
                     let path = path.strip_prefix("/api/v1").unwrap_or(path);
                     if method == Method::GET
                         && (path.starts_with(SWAGGER) || path == SWAGGER.trim_end_matches('/'))
                     {
-                        return page(path, swagger);
+                        return swagger_file(path, swagger);
+                    }
+                    if method == Method::GET
+                        && let Some(file) = page_file(path)
+                    {
+                        return file;
                     }
                     let answer = async {
                         pages.check(path, &method, &name, &headers)?;
                         ask_for(token.as_ref(), path, &headers)?;
                         let body = in_time(read(body)).await?;
-                        answer(&generator, &document, &method, path, &body).await
+                        answer(&generator, fleet.as_ref(), &document, &method, path, &body).await
                     };
                     answer.await.unwrap_or_else(Problem::into_response)
                 }
@@ -147,6 +169,7 @@ pub(super) fn routes(
 
 async fn answer(
     generator: &Arc<Generator>,
+    figures: Option<&FleetFigures>,
     document: &Value,
     method: &Method,
     path: &str,
@@ -160,11 +183,12 @@ async fn answer(
         ("POST", "/spam") => json(spam(generator, body).await?),
         ("GET", "/stats") => json(stats(generator).await?),
         ("GET", "/config") => json(config(generator).await?),
+        ("GET", "/fleet") => json(fleet(figures).await?),
         ("GET", "/metrics") => metrics(generator).await,
         ("GET", "/healthz") => json(healthz().await?),
         ("GET", "/openapi.json") => json(document),
         (_, "/start" | "/stop" | "/frequency" | "/spam") => Err(only("POST")),
-        (_, "/stats" | "/metrics" | "/healthz" | "/openapi.json") => Err(only("GET")),
+        (_, "/stats" | "/fleet" | "/metrics" | "/healthz" | "/openapi.json") => Err(only("GET")),
         (_, "/config") => Err(only("GET, POST")),
         _ => Err(Problem::new(
             Kind::NotFound,
@@ -249,7 +273,28 @@ async fn read(
     Ok(bytes)
 }
 
-fn page(path: &str, config: Arc<utoipa_swagger_ui::Config<'static>>) -> Response {
+/// What the page is made of, and the page itself.
+fn page_file(path: &str) -> Option<Response> {
+    let name = match path {
+        "" | "/" => INDEX,
+        path => path.strip_prefix("/page/")?,
+    };
+    let file = Program::Generator.file(name)?;
+    let mut response = Response::new(file.bytes.into());
+    for (name, value) in [
+        (header::CONTENT_TYPE, file.content_type),
+        (header::CACHE_CONTROL, file.cache_control),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
+    Some(response)
+}
+
+fn swagger_file(path: &str, config: Arc<utoipa_swagger_ui::Config<'static>>) -> Response {
     let Some(tail) = path.strip_prefix(SWAGGER).filter(|tail| !tail.is_empty()) else {
         let to = [SWAGGER, "index.html"].concat();
         let mut response = StatusCode::FOUND.into_response();

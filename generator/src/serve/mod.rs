@@ -16,6 +16,8 @@ use std::{
 };
 
 use clap::Args;
+use futures::future::BoxFuture;
+use serde_json::Value;
 use sluicegate_transport::{
     http,
     pages::Pages,
@@ -46,6 +48,9 @@ pub(crate) const DEFAULT_ADDR: &str = "127.0.0.1:9000";
 
 /// Open requests may take so long after the end was asked for.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Asks all generators of a fleet for their figures, or says why it cannot.
+pub type FleetFigures = Arc<dyn Fn() -> BoxFuture<'static, Result<Value, String>> + Send + Sync>;
 
 /// Where to listen, and the configuration to begin with.
 #[derive(Debug, Clone, Args)]
@@ -83,6 +88,15 @@ pub struct ServeOptions {
         value_delimiter = ','
     )]
     pub allowed_hosts: Vec<String>,
+    /// Generators whose figures the page of this one shows all together, as `sluicegen fleet --endpoints` takes them. They are
+    /// asked with the token of --api-token-file, and trusted as the target is.
+    #[arg(
+        long,
+        value_name = "LIST",
+        env = "SLUICEGEN_FLEET",
+        value_delimiter = ','
+    )]
+    pub fleet: Vec<String>,
     /// Certificate of this generator's own API in PEM, which then speaks TLS; read anew when it changes.
     #[arg(
         long,
@@ -156,7 +170,7 @@ impl Server {
     ///
     /// # Errors
     /// When the address is taken, or an option does not fit.
-    pub async fn bind(options: &ServeOptions) -> Result<Self, Error> {
+    pub async fn bind(options: &ServeOptions, fleet: Option<FleetFigures>) -> Result<Self, Error> {
         let settings = Settings {
             target: options.target.clone(),
             mode: options.mode,
@@ -209,8 +223,13 @@ impl Server {
         let task = tokio::spawn({
             let stop = stop.clone();
             async move {
-                let service =
-                    warp::service(api::routes(generator.clone(), pages, token, document()));
+                let service = warp::service(api::routes(
+                    generator.clone(),
+                    fleet,
+                    pages,
+                    token,
+                    document(),
+                ));
                 let server = http::serve(listener, service, door(tls), stop.clone());
                 let deadline = async {
                     stop.cancelled().await;
@@ -243,15 +262,15 @@ impl Server {
 ///
 /// # Errors
 /// As [`Server::bind`], and when the ready file cannot be written.
-pub async fn serve(options: &ServeOptions) -> Result<(), Error> {
-    let server = Server::bind(options).await?;
+pub async fn serve(options: &ServeOptions, fleet: Option<FleetFigures>) -> Result<(), Error> {
+    let server = Server::bind(options, fleet).await?;
     let addr = server.addr();
     let scheme = if options.api_tls_cert.is_some() {
         "https"
     } else {
         "http"
     };
-    eprintln!("sluicegen: {scheme}://{addr}/swagger/swagger-ui/index.html");
+    eprintln!("sluicegen: {scheme}://{addr}/");
     if let Some(path) = &options.ready_file {
         write_ready(path, addr)
             .map_err(|error| Error::Report(format!("--ready-file {}: {error}", path.display())))?;

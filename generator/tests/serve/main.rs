@@ -2,12 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../service/tests/rest/browser.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
+mod browser;
 mod core_dumps;
+#[path = "../../../service/tests/rest/page/driver.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
+mod driver;
 mod exposure;
 #[path = "../../../proto/tests/fake/mod.rs"]
 mod fake;
 mod health;
 mod metrics;
+mod page;
 #[path = "../port/mod.rs"]
 mod port;
 mod target;
@@ -37,9 +44,9 @@ impl Generator {
         let flags = ["sluicegen", "--addr", "127.0.0.1:0"]
             .into_iter()
             .chain(flags.split_whitespace());
-        let server = Server::bind(&Flags::parse_from(flags).options)
-            .await
-            .unwrap();
+        let options = Flags::parse_from(flags).options;
+        let fleet = sluicegen::fleet::figures(&options).unwrap();
+        let server = Server::bind(&options, fleet).await.unwrap();
         sluicegate_transport::crypto::provider();
         let client = Client::new();
         Self { server, client }

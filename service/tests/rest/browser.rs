@@ -13,8 +13,6 @@ use tokio::{
     time::timeout,
 };
 
-use crate::common::web;
-
 const FLAGS: [&str; 10] = [
     "--headless",
     "--no-sandbox",
@@ -90,7 +88,8 @@ impl Browser {
             "goog:chromeOptions": {"binary": chromium, "args": flags},
             "timeouts": {"script": 30_000, "pageLoad": 30_000},
         }}});
-        let client = web::builder().timeout(COMMAND_LIMIT).build();
+        sluicegate_transport::crypto::provider();
+        let client = reqwest::Client::builder().timeout(COMMAND_LIMIT).build();
         let client = client.expect("a client");
         let sessions = format!("http://127.0.0.1:{port}/session");
         let opened = call(&client, Method::POST, &sessions, &wanted).await;

@@ -36,6 +36,7 @@ mod live;
 mod metrics;
 mod moving;
 mod names;
+mod page;
 mod pages;
 mod paging;
 mod plans;

@@ -122,8 +122,8 @@ async fn every_operation_can_be_tried_out_from_the_page() {
     let database = Database::create(engine).await.expect("it is selected");
     let (_, service) = exemplary(&database).await;
     let count = operations_of_document();
-    // The address alone leads to it.
-    let page = format!("http://{}/", service.rest);
+    // It leads to the page.
+    let page = format!("http://{}/swagger", service.rest);
     let browser = std::sync::Arc::new(browser);
     // In a task, so that the browser ends however this does.
     let trying = tokio::spawn({
@@ -189,7 +189,7 @@ async fn the_page_sends_the_token_that_its_reader_gives_it() {
     let tokens = Tokens::new();
     let token = tokens.make("desk", "read");
     let service = guarded(&database, &tokens).await;
-    let page = format!("http://{}/", service.rest);
+    let page = format!("http://{}/swagger", service.rest);
     let browser = std::sync::Arc::new(browser);
     // In a task, so that the browser ends however this does.
     let trying = tokio::spawn({

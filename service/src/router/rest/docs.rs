@@ -1,4 +1,4 @@
-//! The pages of the Swagger UI, and the document that they show.
+//! The page of the service, those of the Swagger UI, and the document that these show.
 
 use std::{
     borrow::Cow,
@@ -6,7 +6,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use warp::http::HeaderValue;
+use sluicegate_page::{CONTENT_SECURITY_POLICY, File, INDEX, Program};
+use warp::http::{HeaderValue, header};
 
 use super::{
     Context,
@@ -33,11 +34,47 @@ pub(super) async fn openapi(context: Arc<Context>, _: Request) -> Result<Answer,
     Ok(Answer::static_file(file))
 }
 
-/// Leads to the Swagger UI, as whoever opens the address in a browser would want.
+/// The page of the service, for people.
+///
+/// It opens without a token, and asks its reader for one where the service wants one.
 #[utoipa::path(get, path = "/", tag = "service",
-    responses((status = 302, description = "To the Swagger UI")))]
-pub(super) async fn root(_: Arc<Context>, _: Request) -> Result<Answer, Problem> {
-    Ok(Answer::redirect(SWAGGER_INDEX))
+    responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
+pub(super) async fn page(context: Arc<Context>, _: Request) -> Result<Answer, Problem> {
+    static_page(&context, INDEX, Program::Service.index()).await
+}
+
+/// What the page is made of.
+#[utoipa::path(get, path = "/page/{file}", tag = "service",
+    params(("file" = String, Path, description = "A file of the page, as the page names it", example = "index.html")),
+    responses((status = 200, description = "The file, of its own type", body = String, content_type = "text/html"),
+        (status = 404, description = "No such file", body = ProblemDocument<'static>,
+         content_type = "application/problem+json")))]
+pub(super) async fn page_file(context: Arc<Context>, request: Request) -> Result<Answer, Problem> {
+    let name = request.segment()?;
+    let file = Program::Service.file(&name);
+    let file = file.ok_or_else(|| Problem::new(Kind::NotFound, "The page is at /."))?;
+    static_page(&context, &name, file).await
+}
+
+async fn static_page(context: &Context, name: &str, file: File) -> Result<Answer, Problem> {
+    let (files, workers) = (&context.static_files, &context.workers);
+    let content_type = HeaderValue::from_static(file.content_type);
+    let plain = Bytes::from_static(file.bytes);
+    // Files of the Swagger UI may have the same name.
+    let name = format!("page/{name}");
+    let cache = file.cache_control;
+    let file = files.get(&name, content_type, plain, workers).await?;
+    let mut answer = Answer::static_file(file);
+    for (name, value) in [
+        (header::CACHE_CONTROL, cache),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        let value = HeaderValue::from_static(value);
+        answer.headers.insert(name, value);
+    }
+    Ok(answer)
 }
 
 /// Leads to the Swagger UI.

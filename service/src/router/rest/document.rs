@@ -48,7 +48,7 @@ use super::{
         series::tag_many, series::remove_unused,
         sources::all_sources, sources::pause_source, sources::resume_source,
         health::healthz, health::readyz, health::version, health::metrics,
-        docs::openapi, docs::root, docs::swagger, docs::swagger_file
+        docs::openapi, docs::page, docs::page_file, docs::swagger, docs::swagger_file
     ),
     components(schemas(ProblemDocument<'static>, NewValues, influx::InfluxProblem, live::LiveReadingsView))
 )]

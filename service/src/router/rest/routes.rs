@@ -57,8 +57,9 @@ macro_rules! routes {
     };
 }
 
-static ROUTES: [Route; 45] = routes! {
-    GET "/" Nothing => docs::root,
+static ROUTES: [Route; 46] = routes! {
+    GET "/" Nothing => docs::page,
+    GET "/page/{file}" Nothing => docs::page_file,
     GET "/sensor/time" Read => readings::by_time,
     GET "/sensor/ids" Read => readings::by_ids,
     GET "/sensor/ids-time" Read => readings::by_ids_time,
