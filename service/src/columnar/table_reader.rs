@@ -81,7 +81,7 @@ impl TableReader {
     ///
     /// # Errors
     /// When a column is missing or of another type, or has a value that no reading has.
-    pub fn next(&mut self) -> Result<Option<Columns>, Fault> {
+    pub fn read(&mut self) -> Result<Option<Columns>, Fault> {
         let batch = match &mut self.batches {
             Batches::Arrow(batches) => batches.next(),
             Batches::Parquet(batches) => batches.next(),

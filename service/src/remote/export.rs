@@ -134,7 +134,7 @@ impl ExportCommand {
         Ok(())
     }
 
-    fn asked(&self) -> Result<(&'static str, Vec<(&'static str, String)>), RemoteError> {
+    fn asked(&self) -> Result<Question, RemoteError> {
         let of_ending = || self.out.as_deref().and_then(Format::of_ending);
         let format = self.format.or_else(of_ending).ok_or_else(|| {
             let path = self.out.as_deref().unwrap_or(Path::new("")).display();
@@ -160,6 +160,9 @@ impl ExportCommand {
         Ok((path, query))
     }
 }
+
+/// A path, and the parameters of its query.
+type Question = (&'static str, Vec<(&'static str, String)>);
 
 fn instant(at: PointInTime) -> String {
     let at = DateTime::from_timestamp_micros(at.us()).unwrap_or_default();
@@ -225,7 +228,7 @@ mod tests {
         command: ExportCommand,
     }
 
-    fn asked(words: &[&str]) -> Result<(&'static str, Vec<(&'static str, String)>), String> {
+    fn asked(words: &[&str]) -> Result<Question, String> {
         let range = [
             "export",
             "--from",

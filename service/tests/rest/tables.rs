@@ -55,7 +55,7 @@ fn open(format: &str, bytes: &[u8]) -> Result<TableReader, String> {
 fn read(format: &str, bytes: &[u8]) -> Result<Vec<SensorReading>, String> {
     let mut reader = open(format, bytes)?;
     let mut readings = Vec::new();
-    while let Some(columns) = reader.next().map_err(|fault| fault.to_string())? {
+    while let Some(columns) = reader.read().map_err(|fault| fault.to_string())? {
         for row in 0..columns.len() {
             let series = &columns.series[columns.series_index[row] as usize];
             readings.push(SensorReading {
@@ -200,13 +200,17 @@ async fn a_table_that_breaks_off_is_refused_by_its_reader(database: Database) {
     let api = Api::of(&service);
     for (format, _) in FORMATS {
         let reads = tokens.make(format, "read");
+        let is_known = async |status| {
+            let asked = api.request(Method::GET, "/version").bearer_auth(&reads);
+            api.send_any(asked).await.status == status
+        };
+        until("the token is known", async || is_known(200).await).await;
         let header = format!("Authorization: Bearer {reads}\r\n");
         let mut client = ask(service.rest, &all(format), &header).await;
         assert_eq!(status(&mut client).await, "200");
         tokens.revoke(&reads);
-        until("it is known that the token is not valid", async || {
-            let asked = api.request(Method::GET, "/version").bearer_auth(&reads);
-            api.send_any(asked).await.status == 401
+        until("it is known that it is not valid", async || {
+            is_known(401).await
         })
         .await;
         let mut rest = Vec::new();

@@ -158,7 +158,7 @@ impl Reader {
     /// Some that follow; None behind the last one.
     pub(super) fn next(&mut self) -> Result<Option<Columns>, Fault> {
         let columns = match &mut self.format {
-            Format::Table(table) => table.next()?,
+            Format::Table(table) => table.read()?,
             Format::Lines(lines) => lines.next()?,
         };
         Ok(match (columns, self.range) {

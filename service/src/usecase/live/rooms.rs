@@ -41,7 +41,8 @@ impl WatcherRooms {
 
     /// Waits for room to tell of so many series.
     pub(super) async fn take(&self, series_max: usize) -> Result<WatcherRoom, Full> {
-        let bytes = WATCHER_BYTES + series_max * SERIES_BYTES;
+        let of_series = series_max.saturating_mul(SERIES_BYTES);
+        let bytes = WATCHER_BYTES.saturating_add(of_series);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let budget_bytes = self.budget_bytes;
         let taken = self
