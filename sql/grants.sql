@@ -39,6 +39,11 @@ GRANT SELECT, INSERT ON `sensors`.`long_names` TO 'sluicegate_ingest'@'%';
 GRANT SELECT, INSERT, UPDATE ON `sensors`.`retention_clock` TO 'sluicegate_ingest'@'%';
 -- To count what changes stored readings, for whoever keeps copies of them.
 GRANT SELECT, INSERT, UPDATE ON `sensors`.`reading_changes` TO 'sluicegate_ingest'@'%';
+-- To note batches for rollups, which each of them looks at, and to keep those (rollups). On other layouts than series SELECT is enough.
+GRANT SELECT, UPDATE ON `sensors`.`rollup_state` TO 'sluicegate_ingest'@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON `sensors`.`rollup_batches` TO 'sluicegate_ingest'@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON `sensors`.`rollup_dirty` TO 'sluicegate_ingest'@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON `sensors`.`rollups` TO 'sluicegate_ingest'@'%';
 -- To make partitions and to drop old ones. Who has DROP can drop the whole table: leave this out where
 -- partitions.enabled is false, or on the layout seed, which has no partitions.
 GRANT ALTER, DROP ON `sensors`.`sensor_readings` TO 'sluicegate_ingest'@'%';
@@ -63,11 +68,6 @@ GRANT ALTER, DROP ON `sensors`.`readings` TO 'sluicegate_ingest'@'%';
 -- series, and so all of its readings.
 GRANT SELECT, INSERT, UPDATE (last_seen) ON `sensors`.`series` TO 'sluicegate_ingest'@'%';
 GRANT SELECT ON `sensors`.`series_generation` TO 'sluicegate_ingest'@'%';
--- To note batches for rollups, which each of them looks at, and to keep those (rollups).
-GRANT SELECT, UPDATE ON `sensors`.`rollup_state` TO 'sluicegate_ingest'@'%';
-GRANT SELECT, INSERT, UPDATE, DELETE ON `sensors`.`rollup_batches` TO 'sluicegate_ingest'@'%';
-GRANT SELECT, INSERT, UPDATE, DELETE ON `sensors`.`rollup_dirty` TO 'sluicegate_ingest'@'%';
-GRANT SELECT, INSERT, UPDATE, DELETE ON `sensors`.`rollups` TO 'sluicegate_ingest'@'%';
 -- To keep the tags that producers tell of their series.
 GRANT SELECT, INSERT, DELETE ON `sensors`.`series_tags` TO 'sluicegate_ingest'@'%';
 GRANT SELECT, DELETE ON `sensors`.`readings` TO 'sluicegate_manage'@'%';

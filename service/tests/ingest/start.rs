@@ -152,7 +152,7 @@ async fn a_second_start_changes_nothing(database: Database) {
         service.close().await;
     }
     assert_eq!(database.count("sensor_readings").await, 3);
-    assert_eq!(database.count("schema_migrations").await, 7);
+    assert_eq!(database.count("schema_migrations").await, 8);
 }
 
 async fn a_database_with_the_longest_of_names_is_used(database: Database) {
