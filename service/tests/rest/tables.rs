@@ -201,7 +201,9 @@ async fn a_table_that_breaks_off_is_refused_by_its_reader(database: Database) {
     for (format, _) in FORMATS {
         let reads = tokens.make(format, "read");
         let is_known = async |status| {
-            let asked = api.request(Method::GET, "/version").bearer_auth(&reads);
+            let asked = api
+                .request(Method::GET, "/sensor/ids?id1=1&id2=a")
+                .bearer_auth(&reads);
             api.send_any(asked).await.status == status
         };
         until("the token is known", async || is_known(200).await).await;
